@@ -1,0 +1,120 @@
+"""The gates of the project: `nox -l` lists them, `nox -s tests` is the first."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "typing", "slotscheck", "docs", "build", "fork"]
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def runs(version: str) -> bool:
+    """Whether this Python really runs: a pyenv shim can be on PATH and still fail."""
+    if version == CURRENT:
+        return True
+    found = shutil.which(f"python{version}")
+    return found is not None and not subprocess.call(
+        [found, "-c", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+SUPPORTED = nox.project.python_versions(PYPROJECT)
+PYTHONS = [version for version in SUPPORTED if runs(version)] or [CURRENT]
+ABSENT = [version for version in SUPPORTED if version not in PYTHONS]
+
+
+def group(*names: str) -> list[str]:
+    """Return the requirements of some dependency groups of pyproject.toml."""
+    return list(nox.project.dependency_groups(PYPROJECT, *names))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the suite; on the first interpreter, with branch coverage."""
+    session.install("-e", ".[all]", *group("tests"))
+    if session.posargs or session.python != PYTHONS[0]:
+        session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto"]))
+        return
+    if ABSENT:
+        session.warn(f"Not found on this machine, skipped: Python {', '.join(ABSENT)}")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto")
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Write what the last `tests` measured to htmlcov/index.html."""
+    session.install(*group("tests"))
+    session.run("coverage", "html")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, and that the changelog fragments make a changelog."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run(
+        "towncrier", "build", "--draft", "--version", PYPROJECT["project"]["version"], silent=True
+    )
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Type-check the package, its published types, and how callers see them."""
+    session.install("-e", ".[all]", *group("typing"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "mjasync", "--ignoreexternal")
+
+
+@nox.session
+def slotscheck(session: nox.Session) -> None:
+    """Check that every class that should have slots has them all the way up."""
+    session.install("-e", ".[all]", *group("slotscheck"))
+    session.run("python", "-m", "slotscheck", "-m", "mjasync")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; its Python blocks are run by tests/test_docs.py."""
+    session.install("-e", ".[all]", *group("docs"))
+    session.run(
+        "sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html"
+    )
+
+
+@nox.session(reuse_venv=False)
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, install the wheel, and use it as a stranger would."""
+    out = Path(session.create_tmp()) / "dist"
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(out), silent=True)
+    (wheel,) = out.glob("*.whl")
+    session.install(f"mjasync[all] @ {wheel.resolve().as_uri()}")
+    with session.chdir(out):
+        session.run("python", "-P", str(ROOT / "tests" / "wheel_smoke.py"))
+
+
+@nox.session
+def fork(session: nox.Session) -> None:
+    """Run the suite with python-backoff, the maintained fork, in place of backoff."""
+    session.install("-e", ".[all]", *group("tests"))
+    session.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", "backoff")
+    session.install("--force-reinstall", "--no-deps", "python-backoff")
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto"]))

@@ -1,0 +1,149 @@
+"""Every Python block of the documentation runs, as it stands, against the simulator.
+
+The blocks of one page run in order in one namespace on one event loop, with `await` allowed at the
+top level; a block that calls `asyncio.run` runs as a script. `MJASYNC_BASE_URL` and
+`MJASYNC_TOKEN` point at the simulator, and so does the address used in examples. The working
+directory is empty but for `PICTURES` and `prompts.txt`. There is no mark to skip a block.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType
+
+import pytest
+from PIL import Image
+
+from mjasync.simulator import Simulator
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/**/*.md")])
+EXAMPLE_URL = "https://api.example.com"
+PICTURES = ("photo.png", "fox.png", "castle.png", "mask.png")
+FENCE = re.compile(
+    r"^(?P<fence>```+|~~~+)(?P<language>[^\n]*)\n(?P<body>.*?)^(?P=fence)$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def blocks(page: str) -> Iterator[tuple[int, str]]:
+    """Yield the line number and the text of each Python block of a page."""
+    for match in FENCE.finditer(page):
+        if match["language"].strip() == "python":
+            yield page.count("\n", 0, match.start("body")), match["body"]
+
+
+def compiled(source: str, line: int, name: str) -> CodeType:
+    """Compile a block so that a traceback shows its line on the page."""
+    return compile("\n" * line + source, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+async def evaluate(code: CodeType, namespace: dict[str, object]) -> None:
+    """Run one block inside the event loop of its page."""
+    outcome = eval(code, namespace)  # noqa: S307  # the blocks are our own
+    if asyncio.iscoroutine(outcome):
+        await outcome
+
+
+def run_page(page: Path, url: str) -> None:
+    """Run all blocks of a page and check that they leave nothing pending."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    with asyncio.Runner(debug=True) as runner:
+        for line, source in blocks(page.read_text("utf-8")):
+            code = compiled(source.replace(EXAMPLE_URL, url), line, page.name)
+            if "asyncio.run(" in source:
+                exec(code, namespace)  # noqa: S102  # the blocks are our own
+            else:
+                runner.run(evaluate(code, namespace))
+        assert not asyncio.all_tasks(runner.get_loop())
+
+
+@contextmanager
+def simulator_in_a_thread() -> Iterator[str]:
+    """Yield the address of a simulator with a loop of its own: scripts start theirs here."""
+    loop, done = asyncio.new_event_loop(), asyncio.Event()
+    address: Future[str] = Future()
+
+    async def serve() -> None:
+        async with Simulator(dialect="plus", token=None, time_scale=0.01) as sim:
+            address.set_result(sim.url)
+            await done.wait()
+
+    def serve_until_done() -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(serve())
+        except Exception as error:  # noqa: BLE001  # it is raised where the address is awaited
+            address.set_exception(error)
+
+    thread = threading.Thread(target=serve_until_done)
+    thread.start()
+    url = address.result()
+    try:
+        yield url
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a temporary directory with what the examples read, and work there."""
+    for hue, name in enumerate(PICTURES):
+        Image.new("RGB", (96, 96), (60 * hue, 120, 90)).save(tmp_path / name)
+    shutil.copy(ROOT / "examples" / "prompts.txt", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_python_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python block of the page runs as it stands, in order, and leaves nothing pending."""
+    if not any(blocks(page.read_text("utf-8"))):
+        return
+    with simulator_in_a_thread() as url:
+        monkeypatch.setenv("MJASYNC_BASE_URL", url)
+        monkeypatch.setenv("MJASYNC_TOKEN", "sk-from-the-documentation")
+        run_page(page, url)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_python_escapes(page: Path) -> None:
+    """Python is only ever fenced as a bare `python` block at the margin, so that all of it runs."""
+    text = page.read_text("utf-8")
+    fences = re.findall(
+        r"^[ \t>]*(?:```+|~~~+)[ \t]*(\{?[^\n`]*(?:py|Py)[^\n]*)$", text, re.MULTILINE
+    )
+    assert set(fences) <= {"python"}
+    assert fences.count("python") == len(list(blocks(text)))
+
+
+def test_blocks_share_a_namespace_and_a_loop(tmp_path: Path) -> None:
+    """A later block of a page sees the names and the event loop of an earlier one."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nimport asyncio\nloop = asyncio.get_running_loop()\nawait asyncio.sleep(0)\n"
+        "```\n\n```python\nasync def main(): return 1\nassert asyncio.run(main()) == 1\n```\n"
+        "```python\nassert loop is asyncio.get_running_loop()\n```\n"
+        "```text\nnot Python\n```\n"
+    )
+    run_page(page, EXAMPLE_URL)
+
+
+def test_a_failing_block_names_its_line(tmp_path: Path) -> None:
+    """A block that fails is reported with the page and the line it stands on."""
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\n```python\nx = 1\nawait missing\n```\n")
+    with pytest.raises(NameError) as caught:
+        run_page(page, EXAMPLE_URL)
+    last = caught.traceback[-1]
+    assert (Path(str(last.path)).name, last.lineno + 1) == ("page.md", 5)
