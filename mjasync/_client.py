@@ -1,0 +1,479 @@
+"""The client: opens, submits, attaches, gathers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+)
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self, get_args
+
+import aiohttp
+
+from . import _images
+from ._clock import Clock
+from ._models import Auth, Bot, Dimensions, ImageHost, Speed, SpeedVia, TaskInfo
+from ._task import Runtime, Task, common_fields
+from ._watcher import NextLook, Schedule, Watcher
+from ._wire import codec
+from ._wire.calls import LIST_AT_MOST, Calls, Submission, make_submission
+from ._wire.replies import Operation
+from ._wire.retry import Retries
+from ._wire.route import Route
+from ._wire.transport import Secret, Transport, auth_headers
+from .errors import ConfigurationError, InvalidRequest, TaskNotFound, UnsupportedEndpoint
+from .prompt import with_speed
+
+__all__ = ["Client"]
+
+_BLEND: Final = range(2, 6)
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "speed": get_args(Speed),
+    "image_host": get_args(ImageHost),
+    "auth": get_args(Auth),
+    "speed_via": get_args(SpeedVia),
+}
+
+_log: Final = logging.getLogger("mjasync")
+
+
+class Client:
+    """A Midjourney-Proxy server, ready to be asked.
+
+    `async with Client(base_url, token) as mj:` closes it at the end; without `async with`, call
+    `await mj.close()`. Making one needs no running loop and sends nothing.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        token: str | None = None,
+        *,
+        speed: Speed | None = None,
+        image_host: ImageHost | None = None,
+        speed_via: SpeedVia = "path",
+        auth: Auth | None = None,
+        session: aiohttp.ClientSession | None = None,
+        timeout: float = 3600.0,
+        stall_timeout: float = 900.0,
+        schedule: NextLook | None = None,
+        retries: Retries | None = None,
+        reconcile: bool = False,
+        not_found_grace: float = 30.0,
+        connect_timeout: float = 15.0,
+        read_timeout: float = 30.0,
+        submit_timeout: float = 120.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """Set up a client.
+
+        Args:
+            base_url: In any form people paste it; default `MJASYNC_BASE_URL`.
+            token: Default `MJASYNC_TOKEN`; none for an open server.
+            speed: relax, fast or turbo; default `MJASYNC_SPEED`, else the server's.
+            image_host: relay, origin or proxy; default `MJASYNC_IMAGE_HOST`, else the server's.
+            speed_via: Ask for the speed by path, by prompt flag, or both.
+            auth: "secret" (`mj-api-secret`) or "bearer"; default `MJASYNC_AUTH`, else "secret".
+            session: Your own session, never closed here.
+            timeout: Seconds a wait may take in all, by default.
+            stall_timeout: Seconds a wait may see no change, by default.
+            schedule: When to look at waiting tasks.
+            retries: What is tried again, and how often.
+            reconcile: Look for a submission whose answer was lost in the server's task list.
+            not_found_grace: Seconds a task may be unknown to the server before that is believed.
+            connect_timeout: Seconds to reach the server.
+            read_timeout: Seconds without a byte of an answer to a read.
+            submit_timeout: The same for a submission: servers upload pictures meanwhile.
+            clock: The seam for time, for tests.
+
+        Raises:
+            ConfigurationError: Something is missing or makes no sense.
+        """
+        token = Secret(token or os.environ.get("MJASYNC_TOKEN") or "")
+        speed = _choice("speed", speed, "MJASYNC_SPEED")
+        image_host = _choice("image_host", image_host, "MJASYNC_IMAGE_HOST")
+        header: Auth = _choice("auth", auth, "MJASYNC_AUTH") or "secret"
+        self._speed_via: SpeedVia = _choice("speed_via", speed_via, "") or "path"
+        route = Route.parse(_base_url(base_url), speed, image_host)
+        self._speed: Speed | None = route.speed
+        if self._speed_via == "prompt":
+            route = Route(base=route.base, image_host=route.image_host)
+        clock = clock or Clock()
+        self._transport = Transport(
+            auth_headers(token, header),
+            session=session,
+            clock=clock,
+            connect_timeout=connect_timeout,
+        )
+        self._calls = Calls(
+            route=route,
+            transport=self._transport,
+            retries=retries or Retries(),
+            clock=clock,
+            read_timeout=read_timeout,
+            submit_timeout=submit_timeout,
+            reconcile=reconcile,
+        )
+        self._watcher = Watcher(
+            self._calls,
+            schedule=schedule or Schedule(),
+            clock=clock,
+            grace=not_found_grace,
+            speed=self._speed,
+        )
+        self._runtime = Runtime(
+            calls=self._calls,
+            watcher=self._watcher,
+            clock=clock,
+            timeout=timeout,
+            stall_timeout=stall_timeout,
+        )
+
+    # --- submissions ---
+
+    def imagine(
+        self,
+        prompt: str,
+        *,
+        images: Iterable[_images.ImageInput] = (),
+        bot: Bot | None = None,
+        state: str | None = None,
+        notify_hook: str | None = None,
+        account_filter: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Draw a grid of four pictures.
+
+        Args:
+            prompt: What to draw, flags included.
+            images: Reference pictures: paths, bytes, binary files, URLs or Pillow images.
+            bot: "midjourney" or "niji".
+            state: A mark of your own, 255 characters at most; unique ones let a lost
+                submission be found again. Made up where none is given.
+            notify_hook: Where the server is to post updates.
+            account_filter: Which of the server's accounts may draw it (PROTOCOL §1.1).
+
+        Raises:
+            InvalidRequest: The prompt is empty.
+        """
+        text = _not_blank(prompt)
+        if self._speed and self._speed_via != "path":
+            text = with_speed(text, self._speed)
+        common = common_fields(
+            state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
+        )
+        fields = {"prompt": text, **common}
+        return self._new("imagine", fields, {"base64Array": tuple(images)}, repr(prompt[:40]))
+
+    def blend(
+        self,
+        images: Iterable[_images.ImageInput],
+        *,
+        dimensions: Dimensions = "SQUARE",
+        bot: Bot | None = None,
+        state: str | None = None,
+        notify_hook: str | None = None,
+        account_filter: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Blend two to five pictures into a grid of four.
+
+        Args:
+            images: The pictures, as for `imagine`.
+            dimensions: PORTRAIT (2:3), SQUARE or LANDSCAPE (3:2).
+            bot: As for `imagine`, and so are the others.
+            state: See `imagine`.
+            notify_hook: See `imagine`.
+            account_filter: See `imagine`.
+
+        Raises:
+            InvalidRequest: Too few or too many pictures, or unknown dimensions.
+        """
+        pictures = tuple(images)
+        if len(pictures) not in _BLEND:
+            message = f"A blend takes 2 to 5 pictures, not {len(pictures)}."
+            raise InvalidRequest(message)
+        if dimensions not in get_args(Dimensions):
+            message = f"dimensions must be one of {_or(get_args(Dimensions))}, not {dimensions!r}."
+            raise InvalidRequest(message)
+        common = common_fields(
+            state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
+        )
+        return self._new("blend", {"dimensions": dimensions, **common}, {"base64Array": pictures})
+
+    def describe(
+        self,
+        image: _images.ImageInput,
+        *,
+        bot: Bot | None = None,
+        state: str | None = None,
+        notify_hook: str | None = None,
+        account_filter: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Put a picture into words: `task.prompts` has the four prompts, `task.text` all of it.
+
+        Args:
+            image: The picture, as for `imagine`.
+            bot: See `imagine`.
+            state: See `imagine`.
+            notify_hook: See `imagine`.
+            account_filter: See `imagine`.
+        """
+        common = common_fields(
+            state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
+        )
+        return self._new("describe", common, {"base64": image})
+
+    def shorten(
+        self,
+        prompt: str,
+        *,
+        bot: Bot | None = None,
+        state: str | None = None,
+        notify_hook: str | None = None,
+        account_filter: Mapping[str, Any] | None = None,
+    ) -> Task:
+        """Find out which words of a prompt matter: `task.prompts` has the shorter ones.
+
+        Args:
+            prompt: The prompt to shorten.
+            bot: See `imagine`.
+            state: See `imagine`.
+            notify_hook: See `imagine`.
+            account_filter: See `imagine`.
+
+        Raises:
+            InvalidRequest: The prompt is empty.
+        """
+        text = _not_blank(prompt)
+        common = common_fields(
+            state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
+        )
+        return self._new("shorten", {"prompt": text, **common}, {}, repr(prompt[:40]))
+
+    def _new(
+        self,
+        endpoint: str,
+        fields: Mapping[str, Any],
+        pictures: Mapping[str, _images.ImageInput | tuple[_images.ImageInput, ...]],
+        detail: str = "",
+    ) -> Task:
+        async def prepare() -> Submission:
+            encoded = {name: await self._encode(given) for name, given in pictures.items() if given}
+            if not encoded:
+                return make_submission(endpoint, fields, Operation.SUBMIT)
+            payload = {**fields, **encoded}
+            return await asyncio.to_thread(make_submission, endpoint, payload, Operation.SUBMIT)
+
+        return Task(self._runtime, f"{endpoint} {detail}".strip(), prepare)
+
+    async def _encode(
+        self, given: _images.ImageInput | tuple[_images.ImageInput, ...]
+    ) -> str | list[str]:
+        if isinstance(given, tuple):
+            encoding = (_images.as_data_url(image, self._download) for image in given)
+            return list(await asyncio.gather(*encoding))
+        return await _images.as_data_url(given, self._download)
+
+    async def _download(self, url: str) -> bytes:
+        return await self._calls.download(url, _images.collect)
+
+    # --- known tasks ---
+
+    def task(self, task_id: str, *, answered: bool = False) -> Task:
+        """Attach to a task the server knows: awaiting it waits, and sends nothing.
+
+        Args:
+            task_id: Its id.
+            answered: Its modal has been answered already, so MODAL means pending.
+
+        Raises:
+            InvalidRequest: The id is empty.
+        """
+        if not str(task_id).strip():
+            message = "A task id must not be empty."
+            raise InvalidRequest(message)
+        info = TaskInfo(id=str(task_id).strip())
+        return Task(self._runtime, "attached", info=info, answered=answered)
+
+    async def fetch(self, task_ids: Iterable[str]) -> dict[str, TaskInfo]:
+        """Snapshots of many tasks now, by id, in the order asked; unknown ones are missing.
+
+        Raises:
+            MJError: The read failed.
+        """
+        wanted = list(dict.fromkeys(map(str, task_ids)))
+        chunks = [wanted[at : at + LIST_AT_MOST] for at in range(0, len(wanted), LIST_AT_MOST)]
+        found: dict[str, TaskInfo] = {}
+        for chunk in chunks:
+            found.update(await self._fetch_chunk(chunk))
+        return {task_id: found[task_id] for task_id in wanted if task_id in found}
+
+    async def _fetch_chunk(self, task_ids: list[str]) -> dict[str, TaskInfo]:
+        try:
+            tasks = await self._calls.fetch_many(task_ids)
+        except UnsupportedEndpoint:
+            infos = await asyncio.gather(*map(self._fetch_or_none, task_ids))
+            return {info.id: info for info in infos if info is not None}
+        infos = [codec.structure_task(task) for task in tasks if codec.text(task.get("id"))]
+        return {info.id: info for info in infos if info is not None}
+
+    async def _fetch_or_none(self, task_id: str) -> TaskInfo | None:
+        try:
+            return await self._calls.fetch(task_id)
+        except TaskNotFound:
+            return None
+
+    # --- many at once ---
+
+    async def gather(
+        self, *tasks: Task, limit: int | None = None, return_exceptions: bool = False
+    ) -> list[Task]:
+        """Wait for many; `limit` is how many may be unfinished at once.
+
+        Every Task is carried to its end, whatever becomes of the others.
+
+        Args:
+            tasks: What to wait for.
+            limit: The most at once; None for all.
+            return_exceptions: Return every Task (look at `task.error`) instead of raising.
+
+        Returns:
+            The Tasks, in the order given.
+
+        Raises:
+            MJError: The first failure, once all have ended; the Tasks are on `error.gathered`.
+        """
+        first: BaseException | None = None
+        for task in tasks:
+            task.adopt()
+        async for task in self.as_completed(tasks, limit=limit):
+            first = first or task.error
+        if first is not None and not return_exceptions:
+            first.gathered = tasks  # type: ignore[attr-defined]
+            failed = sum(task.error is not None for task in tasks)
+            first.add_note(f"{failed} of {len(tasks)} tasks failed; all are on error.gathered.")
+            raise first
+        return list(tasks)
+
+    async def as_completed(
+        self, tasks: Iterable[Task] | AsyncIterable[Task], *, limit: int | None = None
+    ) -> AsyncGenerator[Task, None]:
+        """Yield each Task as it ends, failed ones too (look at `task.error`).
+
+        The iterable is drawn on only as places become free, so it may be endless. Leaving the
+        loop early stops waiting; jobs the server accepted go on.
+
+        Args:
+            tasks: Tasks, or an (async) iterable that makes them.
+            limit: How many may be unfinished at once; None for all.
+
+        Raises:
+            ConfigurationError: The limit is less than 1.
+        """
+        if limit is not None and limit < 1:
+            message = f"limit must be at least 1, not {limit}."
+            raise ConfigurationError(message)
+        source = _iterate(tasks)
+        running: set[asyncio.Task[Task]] = set()
+        more = True
+        try:
+            while more or running:
+                while more and (limit is None or len(running) < limit):
+                    task = await anext(source, None)
+                    if task is None:
+                        more = False
+                    else:
+                        running.add(asyncio.ensure_future(_ended(task)))
+                if running:
+                    ready, running = await asyncio.wait(
+                        running, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    for one in ready:
+                        yield one.result()
+        finally:
+            for one in running:
+                one.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    # --- manners ---
+
+    async def close(self) -> None:
+        """Finish what is on the wire, let every waiter go, and close the session if it is ours."""
+        await self._runtime.close()
+        await self._watcher.close()
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __enter__(self) -> NoReturn:
+        message = "Client is asynchronous: did you mean `async with`?"
+        raise TypeError(message)
+
+    def __exit__(self, *_: object) -> None:
+        """Never reached; there so that `with` calls `__enter__`."""
+
+    def __repr__(self) -> str:
+        return f"<Client {self._calls.route.root}>"
+
+
+async def _ended(task: Task) -> Task:
+    """Wait for a Task; what it raised stays on it."""
+    try:
+        await task.wait()
+    except Exception:  # noqa: BLE001 - on task.error
+        _log.debug("%r ended with an error", task)
+    return task
+
+
+async def _iterate(tasks: Iterable[Task] | AsyncIterable[Task]) -> AsyncIterator[Task]:
+    if isinstance(tasks, AsyncIterable):
+        async for task in tasks:
+            yield task
+    else:
+        for task in tasks:
+            yield task
+
+
+def _base_url(given: str | None) -> str:
+    base_url = given or os.environ.get("MJASYNC_BASE_URL")
+    if not base_url:
+        message = (
+            "No base URL: pass one, as in Client('https://api.example.com', 'token'), "
+            "or set MJASYNC_BASE_URL."
+        )
+        raise ConfigurationError(message)
+    return base_url
+
+
+def _choice(name: str, given: Any, variable: str) -> Any:  # noqa: ANN401 - one of a Literal
+    value = given or os.environ.get(variable) or None
+    if value is not None and value not in _CHOICES[name]:
+        message = f"{name} must be {_or(_CHOICES[name])}, not {value!r}."
+        raise ConfigurationError(message)
+    return value
+
+
+def _or(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _not_blank(prompt: str) -> str:
+    if not prompt.strip():
+        message = "The prompt is empty."
+        raise InvalidRequest(message)
+    return prompt

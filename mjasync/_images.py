@@ -1,0 +1,335 @@
+"""Bytes of pictures, in and out: data URLs, downloads, names, grids."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, runtime_checkable
+
+import attrs
+
+from .errors import ConfigurationError, InvalidRequest, MalformedReply
+
+__all__ = [
+    "ImageInput",
+    "Picture",
+    "as_data_url",
+    "as_mask",
+    "collect",
+    "split_grid",
+    "write_stream",
+]
+
+
+@runtime_checkable
+class PillowImage(Protocol):
+    """What is used of a `PIL.Image.Image`, so that Pillow need not be there."""
+
+    def save(self, fp: BinaryIO, /, format: str) -> None:  # noqa: A002 - Pillow's own name
+        """Write the picture in a format."""
+
+    def getbands(self) -> tuple[str, ...]:
+        """The names of its channels."""
+
+
+ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage
+"""A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
+
+_SNIFF: Final = 64
+"""Bytes that tell a format."""
+_PIECE: Final = 1 << 20
+"""Bytes written at a time."""
+_SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], str, str], ...]] = tuple(
+    (re.compile(pattern, re.DOTALL), extension, mime)
+    for pattern, extension, mime in (
+        (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
+        (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
+        (rb"RIFF....WEBP", "webp", "image/webp"),
+        (rb"GIF8[79]a", "gif", "image/gif"),
+        (rb"BM", "bmp", "image/bmp"),
+        (rb"....ftypavi[fs]", "avif", "image/avif"),
+        (rb"....ftyp", "mp4", "video/mp4"),
+        (rb"\x1aE\xdf\xa3", "webm", "video/webm"),
+    )
+)
+
+
+def sniff(data: bytes) -> tuple[str, str] | None:
+    """File extension and MIME type by content, or None."""
+    for pattern, extension, mime in _SIGNATURES:
+        if pattern.match(data):
+            return extension, mime
+    return None
+
+
+# --- in ----------------------------------------------------------------------------------------
+
+
+async def as_data_url(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> str:
+    """Any kind of picture as the one form every server takes (PROTOCOL §1.1).
+
+    `download` fetches http(s) URLs. Files are read, and bytes encoded, in a thread.
+
+    Raises:
+        InvalidRequest: It is no picture, or cannot be read.
+    """
+    if isinstance(image, str) and image.startswith("data:"):
+        return image
+    if isinstance(image, str) and re.match(r"https?://", image):
+        return await asyncio.to_thread(_encode, await download(image), image)
+    return await asyncio.to_thread(_read_and_encode, image)
+
+
+async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> str:
+    """A mask as a PNG data URL, the only form every server takes (PROTOCOL §4.2).
+
+    Raises:
+        InvalidRequest: It is no PNG, or cannot be read.
+    """
+    url = await as_data_url(image, download)
+    if not url.startswith("data:image/png;base64,"):
+        kind = url.partition(";")[0].removeprefix("data:")
+        message = f"A mask must be a PNG (white where to repaint, on black), not {kind}."
+        raise InvalidRequest(message)
+    return url
+
+
+def _read_and_encode(image: ImageInput) -> str:
+    return _encode(_read(image), _name_of(image))
+
+
+def _read(image: ImageInput) -> bytes:
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, PillowImage):
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG")
+        return buffer.getvalue()
+    if isinstance(image, str | os.PathLike):
+        try:
+            return Path(image).read_bytes()
+        except OSError as error:
+            message = f"The picture {os.fspath(image)!r} cannot be read: {error.strerror or error}."
+            raise InvalidRequest(message) from error
+    read = getattr(image, "read", None)
+    data = read() if callable(read) else None
+    if not isinstance(data, bytes):
+        message = (
+            f"{type(image).__name__} is not a picture: pass a path, an http(s) URL, bytes, "
+            "a file opened in binary mode, or a Pillow image."
+        )
+        raise InvalidRequest(message)
+    return data
+
+
+def _encode(data: bytes, name: str) -> str:
+    kind = sniff(data[:_SNIFF])
+    if kind is None or not kind[1].startswith("image/"):
+        what = "is empty" if not data else "is not in a picture format servers know"
+        message = f"The picture {name} {what} (PNG, JPEG, WebP, GIF…)."
+        raise InvalidRequest(message)
+    return f"data:{kind[1]};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _name_of(image: ImageInput) -> str:
+    if isinstance(image, str | os.PathLike):
+        return repr(os.fspath(image))
+    return f"given as {type(image).__name__}"
+
+
+# --- out ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Picture:
+    """One picture, in memory."""
+
+    data: bytes = attrs.field(repr=False)
+    """The file's bytes."""
+
+    @property
+    def extension(self) -> str:
+        """What its bytes are, as a file ending ("png", "webp")."""
+        kind = sniff(self.data[:_SNIFF])
+        return kind[0] if kind else "bin"
+
+    def __bytes__(self) -> bytes:
+        return self.data
+
+    async def save(self, path: str | os.PathLike[str], **fields: object) -> Path:
+        """Write it to a directory, a template or a file name, as `Task.save` does.
+
+        Raises:
+            OSError: The place cannot be written to; nothing is left behind.
+        """
+
+        async def whole() -> AsyncIterator[bytes]:
+            yield self.data
+
+        return await write_stream(whole(), path, {"id": "picture", **fields})
+
+
+async def collect(chunks: AsyncIterator[bytes]) -> bytes:
+    """All the bytes of a picture.
+
+    Raises:
+        MalformedReply: It is none, or is cut short.
+    """
+    data = b"".join([chunk async for chunk in chunks])
+    check_whole(data[:_SNIFF], data[-_SNIFF:], len(data))
+    return data
+
+
+async def write_stream(
+    chunks: AsyncIterator[bytes], path: str | os.PathLike[str], fields: Mapping[str, object]
+) -> Path:
+    """Write a stream to its place: whole or not at all.
+
+    The bytes go to a temporary file beside the target, which is renamed when they are complete.
+
+    Raises:
+        MalformedReply: The stream ended early or holds no picture.
+        OSError: The place cannot be written to.
+    """
+    folder = _folder_of(path)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    part = folder / f".mjasync-{secrets.token_hex(8)}.part"
+    try:
+        start, end, size = await _write_part(chunks, part)
+        extension = check_whole(start, end, size)
+        target = target_for(path, extension, fields)
+        await asyncio.to_thread(_move, part, target)
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(part.unlink, missing_ok=True))
+        raise
+    return target
+
+
+async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> tuple[bytes, bytes, int]:
+    """Write everything, a large piece at a time; return the first and last bytes and the size."""
+    start = end = b""
+    size = 0
+    piece = bytearray()
+    with part.open("xb", buffering=0) as file:
+        async for chunk in chunks:
+            if len(start) < _SNIFF:
+                start = (start + chunk)[:_SNIFF]
+            end = (end + chunk)[-_SNIFF:]
+            size += len(chunk)
+            piece += chunk
+            if len(piece) >= _PIECE:
+                await asyncio.to_thread(file.write, piece)
+                piece = bytearray()
+        await asyncio.to_thread(file.write, piece)
+    return start, end, size
+
+
+def _move(part: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(target)
+
+
+def check_whole(start: bytes, end: bytes, size: int) -> str:
+    """The extension of a picture, once its ends show that it is one and that it is all there.
+
+    Servers give no reliable Content-Length (PROTOCOL §1.18).
+
+    Raises:
+        MalformedReply: It is not, or is cut short.
+    """
+    kind = sniff(start)
+    if kind is None:
+        message = f"The link led to {size} bytes that are no picture."
+        raise MalformedReply(message)
+    if not _is_whole(kind[0], start, end, size):
+        message = f"The picture broke off after {size} bytes."
+        raise MalformedReply(message)
+    return kind[0]
+
+
+def _is_whole(extension: str, start: bytes, end: bytes, size: int) -> bool:
+    if extension == "png":
+        return b"IEND" in end
+    if extension == "webp":
+        return size >= int.from_bytes(start[4:8], "little") + 8
+    if extension == "jpg":
+        return b"\xff\xd9" in end
+    return True
+
+
+def _folder_of(path: str | os.PathLike[str]) -> Path:
+    """Where the temporary file goes: the last folder of `path` that is no template."""
+    folder = Path(path) if _is_folder(path) else Path(path).parent
+    while "{" in str(folder):
+        folder = folder.parent
+    return folder
+
+
+def _is_folder(path: str | os.PathLike[str]) -> bool:
+    text = os.fspath(path)
+    return text.endswith(("/", os.sep)) or Path(text).is_dir()
+
+
+def target_for(path: str | os.PathLike[str], extension: str, fields: Mapping[str, object]) -> Path:
+    """Where a picture goes: into a folder as `<id>.<ext>`, by template, or to a file name.
+
+    A name without an ending gets the one of its bytes; a name with one is taken as it is.
+
+    Raises:
+        ConfigurationError: The template names an unknown field.
+    """
+    text = os.fspath(path)
+    values = {key: _safe(value) for key, value in fields.items()} | {"ext": extension}
+    if _is_folder(path):
+        return Path(text) / f"{values['id']}.{extension}"
+    if "{" in text:
+        try:
+            text = text.format_map(values)
+        except (KeyError, ValueError, IndexError, AttributeError) as error:
+            known = ", ".join(f"{{{key}}}" for key in values)
+            message = f"The template {text!r} does not work ({error}); it may use {known}."
+            raise ConfigurationError(message) from None
+    target = Path(text)
+    return target if target.suffix else target.with_name(f"{target.name}.{extension}")
+
+
+def _safe(value: object) -> object:
+    """A field for a file name: no separators, no control characters, not too long."""
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", value).strip(". ")[:80] or "_"
+
+
+async def split_grid(data: bytes) -> tuple[Picture, ...]:
+    """Cut a grid into its four pictures, row by row, in a thread.
+
+    Raises:
+        ConfigurationError: Pillow is not installed.
+    """
+    return await asyncio.to_thread(_split, data)
+
+
+def _split(data: bytes) -> tuple[Picture, ...]:
+    try:
+        from PIL import Image
+    except ImportError:
+        message = 'Splitting a grid needs Pillow: python -m pip install "mjasync[images]".'
+        raise ConfigurationError(message) from None
+    with Image.open(io.BytesIO(data)) as grid:
+        grid.load()
+        width, height = grid.width // 2, grid.height // 2
+        corners = [(x, y) for y in (0, grid.height - height) for x in (0, grid.width - width)]
+        parts = [grid.crop((x, y, x + width, y + height)) for x, y in corners]
+    return tuple(Picture(_as_png(part)) for part in parts)
+
+
+def _as_png(image: PillowImage) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()

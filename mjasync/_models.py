@@ -1,0 +1,139 @@
+"""The nouns: frozen snapshots of what a server said. PROTOCOL §2-§3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Literal, Self
+
+import attrs
+
+__all__ = [
+    "Auth",
+    "Bot",
+    "Button",
+    "Dimensions",
+    "ImageHost",
+    "Speed",
+    "SpeedVia",
+    "SubmitReceipt",
+    "TaskInfo",
+    "TaskStatus",
+]
+
+Speed = Literal["relax", "fast", "turbo"]
+"""How fast, and how dear: chosen by path (PROTOCOL §6.1)."""
+ImageHost = Literal["relay", "origin", "proxy"]
+"""Where picture links point to, on gateways that offer the choice by path suffix."""
+SpeedVia = Literal["path", "prompt", "both"]
+"""How the speed is asked for: one gateway ignores the path, another strips prompt flags."""
+Auth = Literal["secret", "bearer"]
+"""`mj-api-secret` alone, or `Authorization: Bearer` alone; never both (PROTOCOL §6.2)."""
+Bot = Literal["midjourney", "niji"]
+"""Which of Midjourney's two bots draws."""
+Dimensions = Literal["PORTRAIT", "SQUARE", "LANDSCAPE"]
+"""Shape of a blend: 2:3, 1:1 or 3:2."""
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands (PROTOCOL §3.6). An unknown word of a server passes through as itself."""
+
+    NOT_START = "NOT_START"
+    """Accepted, nothing has begun (also what `""` and null mean)."""
+    SUBMITTED = "SUBMITTED"
+    """Handed to Midjourney."""
+    MODAL = "MODAL"
+    """Waits for a modal to be answered, or, once answered, for the answer to go through."""
+    IN_PROGRESS = "IN_PROGRESS"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    CANCEL = "CANCEL"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        status = str.__new__(cls, value)
+        status._name_ = status._value_ = value
+        return status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing will change any more: SUCCESS, FAILURE and CANCEL, and nothing else."""
+        return self in _FINAL
+
+
+_FINAL: Final = frozenset({TaskStatus.SUCCESS, TaskStatus.FAILURE, TaskStatus.CANCEL})
+
+
+@attrs.frozen(kw_only=True)
+class Button:
+    """One button of a finished task (PROTOCOL §3.5); any of the texts may be empty."""
+
+    custom_id: str
+    """What the server wants back when it is pressed. Only ever taken from a server's list."""
+    label: str = ""
+    emoji: str = ""
+    """A glyph, or the name of a Discord emoji (`upscale_1`)."""
+    style: int = 0
+    """2 normal, 3 already used."""
+    type: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class TaskInfo:
+    """One snapshot of a task, as the server told it. PROTOCOL §3."""
+
+    id: str
+    status: TaskStatus = TaskStatus.NOT_START
+    action: str = ""
+    """The server's word for what this is (IMAGINE, UPSCALE…); open, dialects differ."""
+    progress: int | None = None
+    """Percent, 0-100; None when the server gave none. Never tells the outcome."""
+    prompt: str | None = None
+    prompt_en: str | None = None
+    final_prompt: str | None = None
+    """What Midjourney was asked in the end; for describe and shorten, the result text."""
+    description: str | None = None
+    image_url: str | None = None
+    image_urls: tuple[str, ...] = ()
+    """The single pictures of a grid, on servers that list them."""
+    video_urls: tuple[str, ...] = ()
+    buttons: tuple[Button, ...] = ()
+    fail_reason: str | None = None
+    seed: int | None = None
+    state: str | None = None
+    """The caller's own mark, echoed."""
+    mode: str | None = None
+    """RELAX, FAST or TURBO, on servers that tell."""
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    properties: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
+    raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False, eq=False)
+    """The reply as it came, for whatever has no field of its own here."""
+
+
+@attrs.frozen(kw_only=True)
+class SubmitReceipt:
+    """What a server answered to an accepted submission (PROTOCOL §2)."""
+
+    code: int
+    """1 accepted, 22 queued, 21 waits for a modal or exists already."""
+    ids: tuple[str, ...]
+    """The new task's id; more than one where one press makes several tasks."""
+    description: str = ""
+    properties: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
+
+    @property
+    def is_modal(self) -> bool:
+        """Whether the server waits for `/submit/modal` (PROTOCOL §4.4)."""
+        if self.code == 21:
+            return not (self.properties.get("status") or self.properties.get("imageUrl"))
+        if self.properties.get("remix") is True:
+            return True
+        return "confirm" in self.description.lower() or "窗口等待" in self.description

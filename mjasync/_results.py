@@ -1,0 +1,114 @@
+"""What a finished task means: its verdict, its texts, its links, its buttons. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from ._buttons import Buttons, meaning_of
+from ._models import Button, TaskInfo, TaskStatus
+from ._wire.replies import is_ban
+from .errors import InvalidRequest, TaskBanned, TaskCancelled, TaskFailed
+
+__all__ = [
+    "buttons_of",
+    "is_grid",
+    "judge",
+    "link_number",
+    "link_of",
+    "prompts_of",
+    "text_of",
+]
+
+_GRID_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
+_TEXT_ACTIONS: Final = frozenset({"DESCRIBE", "SHORTEN"})
+_NUMBERED: Final = re.compile(r"^\s*(?:\d\ufe0f?\u20e3|\d[.)、])\s*(.+?)\s*$", re.MULTILINE)
+"""A line that begins with a keycap or a number (PROTOCOL §1.4)."""
+_LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
+_WITHOUT_IDS: Final = Buttons(
+    Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _LABELS
+)
+"""What a grid offers on a server that lists no buttons: pressed through `/submit/change`."""
+
+
+def judge(info: TaskInfo) -> None:
+    """Raise what an ended task's status means.
+
+    Raises:
+        TaskCancelled: CANCEL, or a FAILURE whose reason says so (PROTOCOL §1.15).
+        TaskBanned: A banned word, found late.
+        TaskFailed: Any other FAILURE.
+    """
+    if info.status is TaskStatus.SUCCESS:
+        return
+    reason = info.fail_reason or ""
+    if info.status is TaskStatus.CANCEL or "取消" in reason:
+        message = "The task was cancelled on the server."
+        raise TaskCancelled(message, reason=reason, task_id=info.id, info=info)
+    if is_ban(reason):
+        message = "The task failed: the prompt holds a banned word."
+        raise TaskBanned(message, reason=reason, task_id=info.id, info=info)
+    message = "The task failed on the server."
+    raise TaskFailed(message, reason=reason, task_id=info.id, info=info)
+
+
+def buttons_of(info: TaskInfo) -> Buttons:
+    """The buttons the server listed, or those every grid has where a server lists none."""
+    lists_none = info.raw.get("buttons") is None
+    if info.status is TaskStatus.SUCCESS and lists_none and info.action in _GRID_ACTIONS:
+        return _WITHOUT_IDS
+    return Buttons(info.buttons)
+
+
+def is_grid(info: TaskInfo) -> bool:
+    """Whether the picture is four in one: it has U1-U4, and is no video."""
+    if info.video_urls or "VIDEO" in info.action:
+        return False
+    meanings = map(meaning_of, buttons_of(info))
+    return any(m and m.verb == "upscale" and m.detail.isdecimal() for m in meanings)
+
+
+def text_of(info: TaskInfo) -> str:
+    """The result of describe and shorten, wherever the dialect put it (PROTOCOL §1.4, §1.5)."""
+    if info.action not in _TEXT_ACTIONS or info.status is not TaskStatus.SUCCESS:
+        return ""
+    return info.final_prompt or info.prompt or info.description or ""
+
+
+def prompts_of(info: TaskInfo) -> tuple[str, ...]:
+    """The single prompts in that text: its numbered lines, else each line that is not blank."""
+    text = text_of(info)
+    numbered = tuple(match[1] for match in _NUMBERED.finditer(text))
+    return numbered or tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def link_of(info: TaskInfo) -> str:
+    """The link of the result.
+
+    Raises:
+        InvalidRequest: There is none.
+    """
+    _must_be_finished(info)
+    link = next(iter(info.video_urls), None) or info.image_url
+    if not link:
+        message = (
+            f"This {info.action.lower() or 'task'} has no picture; its result may be in .text."
+        )
+        raise InvalidRequest(message, task_id=info.id, info=info)
+    return link
+
+
+def link_number(index: int) -> Callable[[TaskInfo], str]:
+    """A `link_of` for the picture at `index` of those the server lists."""
+
+    def link(info: TaskInfo) -> str:
+        return info.image_urls[index] if index < len(info.image_urls) else link_of(info)
+
+    return link
+
+
+def _must_be_finished(info: TaskInfo) -> None:
+    if info.status is not TaskStatus.SUCCESS:
+        message = f"There is no finished picture yet ({info.status}): await the Task first."
+        raise InvalidRequest(message, task_id=info.id, info=info)

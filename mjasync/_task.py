@@ -1,0 +1,809 @@
+"""The awaitable handle: a lazy job, its snapshot, and the chain of what may follow it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+
+import attrs
+
+from . import _images, _results
+from ._buttons import Buttons, meaning_of
+from ._clock import Clock
+from ._models import Bot, Button, SubmitReceipt, TaskInfo, TaskStatus
+from ._watcher import Watcher
+from ._wire import codec
+from ._wire.calls import Calls, Submission, make_submission
+from ._wire.replies import Operation
+from .errors import (
+    ClientClosed,
+    InvalidRequest,
+    LinkExpired,
+    MJError,
+    ModalNotOpened,
+    ModalRequired,
+    TaskTimeout,
+)
+from .prompt import with_flag
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["Runtime", "Task", "common_fields"]
+
+T = TypeVar("T")
+Prepare = Callable[[], Awaitable["Submission | TaskInfo"]]
+"""Waits for what must come first and makes the request; or finds the job running already."""
+Choose = Callable[[Buttons], Button]
+
+_NEW: Final = TaskInfo(id="")
+_FOREVER: Final = float("inf")
+_STATE_AT_MOST: Final = 255
+_BOTS: Final[Mapping[Bot, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}
+_ZOOM: Final = (1.0, 2.0)
+"""What Midjourney's custom zoom takes (PROTOCOL §4.2)."""
+_SAME_UPSCALE: Final[Mapping[str, tuple[str, ...]]] = {
+    "subtle": ("subtle", "2x"),
+    "2x": ("2x", "subtle"),
+}
+"""What one model version calls subtle, another calls 2x."""
+
+
+@attrs.define(kw_only=True)
+class Runtime:
+    """What a Task needs of its client."""
+
+    calls: Calls
+    watcher: Watcher
+    clock: Clock
+    timeout: float
+    stall_timeout: float
+    jobs: set[asyncio.Task[None]] = attrs.field(factory=set)
+    """Submissions under way, each waiting for its parent, to be sent, or on the wire."""
+    on_wire: set[asyncio.Task[None]] = attrs.field(factory=set)
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a submission on its own, so that no waiter's cancellation tears it off the wire."""
+        task = asyncio.get_running_loop().create_task(job)
+        self.jobs.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def mark(self, job: asyncio.Task[None] | None, on_wire: bool) -> None:  # noqa: FBT001
+        """Note whether a submission is on the wire: there it must be let finish."""
+        if job is not None:
+            (self.on_wire.add if on_wire else self.on_wire.discard)(job)
+
+    async def close(self) -> None:
+        """Let what is on the wire finish; drop every submission that is not."""
+        for job in self.jobs - self.on_wire:
+            job.cancel()
+        await asyncio.gather(*self.jobs, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.jobs.discard(task)
+        if not task.cancelled():
+            task.exception()  # waiters raise their own copy; nobody may be left to do so
+
+    def deadline(self, timeout: float | None) -> float:
+        """When a wait that begins now must end, on the client's clock."""
+        return self.clock.now() + (self.timeout if timeout is None else timeout)
+
+
+class Task:
+    """One job: nothing is sent until it is awaited, and then exactly once.
+
+    `await task` submits it if need be, waits until it is finished and returns the same Task, or
+    raises. `async for update in task` does the same and yields a `TaskInfo` whenever something
+    changed. `task.action(…)`, `task.modal(…)` and the verbs make the Task that follows this one.
+    A finished Task answers at once; a failed one raises its error again.
+
+    The outcome of a submission is remembered: awaiting a Task whose submission was refused raises
+    that error again and sends nothing. To ask again, make a new Task.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_adopted",
+        "_answered",
+        "_error",
+        "_info",
+        "_listeners",
+        "_on_wire",
+        "_parent",
+        "_prepare",
+        "_receipt",
+        "_refusal",
+        "_runtime",
+        "_seed",
+        "_siblings",
+        "_submitting",
+        "_waiting",
+        "_what",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        what: str,
+        prepare: Prepare | None = None,
+        *,
+        parent: Task | None = None,
+        info: TaskInfo = _NEW,
+        answered: bool = False,
+    ) -> None:
+        """Made by a Client or by another Task, not by hand."""
+        self._runtime = runtime
+        self._what = what
+        self._prepare = prepare
+        self._parent = parent
+        self._info = info
+        self._answered = answered
+        self._adopted = prepare is None
+        self._receipt: SubmitReceipt | None = None
+        self._submitting: asyncio.Task[None] | None = None
+        self._on_wire = False
+        self._waiting = 0
+        self._refusal: MJError | None = None
+        self._error: BaseException | None = None
+        self._listeners: list[Callable[[TaskInfo], None]] = []
+        self._siblings: tuple[Task, ...] = ()
+        self._seed: int | None = None
+        if parent is not None:
+            parent.adopt()
+
+    # --- what is known ---
+
+    @property
+    def info(self) -> TaskInfo:
+        """The last snapshot; blank (id "") until the server accepted the job."""
+        return self._info
+
+    @property
+    def id(self) -> str:
+        """The server's id; "" until it accepted the job."""
+        return self._info.id
+
+    @property
+    def status(self) -> TaskStatus:
+        """Where it stands."""
+        return self._info.status
+
+    @property
+    def progress(self) -> int | None:
+        """Percent, 0-100, or None when the server gave none. Never tells the outcome."""
+        return self._info.progress
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt, as the server repeats it."""
+        return self._info.prompt
+
+    @property
+    def final_prompt(self) -> str | None:
+        """What Midjourney was asked in the end; for describe and shorten, the result text."""
+        return self._info.final_prompt
+
+    @property
+    def text(self) -> str:
+        """The result of describe and shorten, as text; "" for pictures."""
+        return _results.text_of(self._info)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts that describe or shorten came up with, one by one."""
+        return _results.prompts_of(self._info)
+
+    @property
+    def image_url(self) -> str | None:
+        """Link to the picture; while in progress perhaps to a preview. It may expire."""
+        return self._info.image_url
+
+    @property
+    def image_urls(self) -> tuple[str, ...]:
+        """Links to the single pictures of a grid, on servers that list them."""
+        return self._info.image_urls
+
+    @property
+    def video_urls(self) -> tuple[str, ...]:
+        """Links to videos."""
+        return self._info.video_urls
+
+    @property
+    def buttons(self) -> Buttons:
+        """What can be pressed, looked up by label, emoji, custom id or position.
+
+        On a server without buttons a grid still has U1-U4, V1-V4 and 🔄, with no custom id.
+        """
+        return _results.buttons_of(self._info)
+
+    @property
+    def fail_reason(self) -> str | None:
+        """The server's reason, when it failed."""
+        return self._info.fail_reason
+
+    @property
+    def state(self) -> str | None:
+        """The mark sent with the submission, echoed by the server."""
+        return self._info.state
+
+    @property
+    def submitted_at(self) -> datetime | None:
+        """When the server took it (aware)."""
+        return self._info.submitted_at
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it began to run (aware)."""
+        return self._info.started_at
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it ended (aware)."""
+        return self._info.finished_at
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The server's own bag of further facts."""
+        return self._info.properties
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The last reply as it came."""
+        return self._info.raw
+
+    @property
+    def parent(self) -> Task | None:
+        """The Task this one follows."""
+        return self._parent
+
+    @property
+    def siblings(self) -> tuple[Task, ...]:
+        """The other Tasks the same press made, where it made several."""
+        return self._siblings
+
+    @property
+    def done(self) -> bool:
+        """Whether it ended: SUCCESS, FAILURE or CANCEL."""
+        return self._info.status.is_final
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the last wait raised; None while it is unknown and after success."""
+        return self._error
+
+    # --- waiting ---
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.wait().__await__()
+
+    def __aiter__(self) -> AsyncIterator[TaskInfo]:
+        return self.updates()
+
+    async def wait(
+        self, *, timeout: float | None = None, stall_timeout: float | None = None
+    ) -> Self:
+        """Submit if need be, and wait until the job is finished.
+
+        Args:
+            timeout: Seconds for the whole wait, those of the Tasks before it included; the
+                client's by default, `math.inf` for none.
+            stall_timeout: Seconds without any change; the client's by default.
+
+        Raises:
+            TaskFailed: It ended in FAILURE (TaskBanned, TaskCancelled).
+            ModalRequired: The server asks for a modal first.
+            TaskTimeout: It took too long (TaskStalled: nothing changed). Await again to go on.
+            SubmitUncertain: Whether the submission was taken is unknown.
+            MJError: The submission was refused, or the server cannot be read.
+        """
+        self._adopted = True
+        deadline = self._runtime.deadline(timeout)
+        stall = self._runtime.stall_timeout if stall_timeout is None else stall_timeout
+        try:
+            await self._accepted(deadline)
+            await self._settled(deadline, stall)
+        except Exception as error:
+            self._error = self._concerning_me(error)
+            raise
+        self._error = None
+        return self
+
+    async def updates(self) -> AsyncIterator[TaskInfo]:
+        """Submit if need be; yield each snapshot that differs, the final one last.
+
+        Raises:
+            MJError: As `wait` does, after the last snapshot.
+        """
+        news: asyncio.Queue[TaskInfo | None] = asyncio.Queue()
+        if self._info.id:
+            news.put_nowait(self._info)
+        self._listeners.append(news.put_nowait)
+        waiting = asyncio.ensure_future(self.wait())
+        waiting.add_done_callback(lambda _: news.put_nowait(None))
+        try:
+            while (info := await news.get()) is not None:
+                yield info
+            await waiting
+        finally:
+            self._listeners.remove(news.put_nowait)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+    async def submit(self) -> Self:
+        """Have the server accept the job; do not wait for its end.
+
+        Raises:
+            SubmitUncertain: Whether it was taken is unknown.
+            MJError: It was refused, or a Task before it failed.
+        """
+        self._adopted = True
+        try:
+            await self._accepted(self._runtime.deadline(None))
+        except Exception as error:
+            self._error = self._concerning_me(error)
+            raise
+        return self
+
+    async def refresh(self) -> Self:
+        """Fetch the latest snapshot now, finished or not.
+
+        Raises:
+            InvalidRequest: It was not submitted yet.
+            TaskNotFound: The server does not know it (any more).
+            MJError: The read failed.
+        """
+        info = await self._runtime.calls.fetch(self._known_id())
+        self._store(info)
+        return self
+
+    async def cancel(self) -> Self:
+        """Ask the server to give the job up, where it can, and fetch what became of it.
+
+        Raises:
+            UnsupportedEndpoint: The server has no way to.
+            MJError: It refused.
+        """
+        await self._runtime.calls.cancel(self._known_id())
+        return await self.refresh()
+
+    async def seed(self) -> int:
+        """The seed the pictures were made with; asked once, which may take the server a minute.
+
+        Raises:
+            TaskNotReady: It is not finished, or the server lacks what it needs to find out.
+            UnsupportedEndpoint: The server cannot tell.
+            MJError: The read failed.
+        """
+        if self._seed is None:
+            known = self._info.seed
+            self._seed = (
+                await self._runtime.calls.seed(self._known_id()) if known is None else known
+            )
+        return self._seed
+
+    # --- what may follow ---
+
+    def action(
+        self, button: str | int, *, state: str | None = None, notify_hook: str | None = None
+    ) -> Task:
+        """Press one of its buttons, once it is finished.
+
+        Args:
+            button: Label ("U2"), emoji ("🔄"), custom id or position.
+            state: A mark of your own for the new task, 255 characters at most.
+            notify_hook: Where the server is to post updates of the new task.
+
+        Raises (when awaited):
+            ButtonNotFound: There is no such button.
+            ModalRequired: It opens a modal: chain `.modal(…)`.
+        """
+        return self._press(lambda buttons: buttons[button], repr(button), state, notify_hook)
+
+    def modal(
+        self,
+        prompt: str | None = None,
+        *,
+        mask: _images.ImageInput | None = None,
+    ) -> Task:
+        """Answer the modal that pressing this button opens.
+
+        Args:
+            prompt: The text; by default the one the server proposes.
+            mask: For Vary (Region): a PNG, white where to repaint, on black.
+
+        Raises (when awaited):
+            ModalNotOpened: The server went ahead without one; `error.task` is that job.
+        """
+        return self._answer(lambda proposed: proposed if prompt is None else prompt, mask)
+
+    def upscale(self, which: int | Literal["subtle", "creative", "2x", "4x"]) -> Task:
+        """Take picture 1-4 out of a grid, or enlarge a single picture."""
+        if isinstance(which, int):
+            return self._mean("upscale", _number(which))
+        return self._mean("upscale", *_SAME_UPSCALE.get(which, (which,)))
+
+    def vary(self, which: int | Literal["subtle", "strong"], prompt: str | None = None) -> Task:
+        """Four variations of picture 1-4 of a grid, or of a single picture.
+
+        With a `prompt` (remix) the modal that opens is answered with it.
+        """
+        pressed = self._mean("vary", _number(which) if isinstance(which, int) else which)
+        return pressed if prompt is None else pressed.modal(prompt)
+
+    def reroll(self, prompt: str | None = None) -> Task:
+        """The same once more; with a `prompt` (remix) the modal is answered with it."""
+        pressed = self._mean("reroll")
+        return pressed if prompt is None else pressed.modal(prompt)
+
+    def zoom(self, factor: float = 2.0, prompt: str | None = None) -> Task:
+        """Zoom out, 1-2 times. 2 and 1.5 without a prompt have buttons of their own.
+
+        Raises:
+            InvalidRequest: The factor is out of range.
+        """
+        if not _ZOOM[0] <= factor <= _ZOOM[1]:
+            message = f"Midjourney zooms out {_ZOOM[0]:g} to {_ZOOM[1]:g} times, not {factor:g}."
+            raise InvalidRequest(message)
+        if prompt is None and factor in {1.5, 2.0}:
+            return self._mean("zoom", f"{factor:g}")
+        return self._mean("zoom", "custom")._answer(  # noqa: SLF001 - a Task of ours
+            lambda proposed: with_flag(prompt or proposed, "zoom", f"{factor:g}")
+        )
+
+    def pan(
+        self, direction: Literal["left", "right", "up", "down"], prompt: str | None = None
+    ) -> Task:
+        """Extend the picture to one side."""
+        pressed = self._mean("pan", direction)
+        return pressed if prompt is None else pressed.modal(prompt)
+
+    def inpaint(self, mask: _images.ImageInput, prompt: str | None = None) -> Task:
+        """Vary (Region): repaint what is white in the mask, a PNG on black."""
+        return self._mean("inpaint").modal(prompt, mask=mask)
+
+    def animate(self, motion: Literal["low", "high"] = "low", prompt: str | None = None) -> Task:
+        """Make a video of a single picture."""
+        pressed = self._mean("animate", motion)
+        return pressed if prompt is None else pressed.modal(prompt)
+
+    def extend(self, motion: Literal["low", "high"] = "low", prompt: str | None = None) -> Task:
+        """Make a picked video longer."""
+        pressed = self._mean("extend", motion)
+        return pressed if prompt is None else pressed.modal(prompt)
+
+    def imagine(self, which: int, prompt: str | None = None) -> Task:
+        """Imagine one of the prompts that describe or shorten came up with."""
+        pressed = self._mean("imagine", str(which))
+        return pressed._answer(  # noqa: SLF001 - a Task of ours
+            lambda proposed: prompt or proposed, optional=prompt is None
+        )
+
+    def details(self) -> Task:
+        """Show the details of a shorten."""
+        return self._mean("details")
+
+    def bookmark(self) -> Task:
+        """Bookmark a single picture, on servers that can."""
+        return self._mean("bookmark")
+
+    # --- pictures ---
+
+    async def save(self, path: str | os.PathLike[str]) -> Path:
+        """Download the picture (or video) to a file and return where it went.
+
+        Args:
+            path: A directory; a template such as `"out/{id}-{action}.{ext}"`; or a file name. In a
+                directory the name is the id with the ending of its bytes, whatever the link says.
+
+        Raises:
+            InvalidRequest: It has no picture, or is not finished.
+            LinkExpired: The link is dead, and so is the fresh one.
+            MalformedReply: What came is no picture, or not all of one; nothing is left behind.
+            OSError: The place cannot be written to; nothing is left behind.
+        """
+        info = self._info
+        fields = {name: getattr(info, name) for name in ("id", "state", "prompt")}
+        fields["action"] = info.action.lower()
+
+        async def write(url: str) -> Path:
+            return await self._runtime.calls.download(
+                url, lambda chunks: _images.write_stream(chunks, path, fields)
+            )
+
+        return await self._with_fresh_link(_results.link_of, write)
+
+    async def read(self) -> bytes:
+        """The bytes of the picture (or video).
+
+        Raises:
+            InvalidRequest: It has no picture, or is not finished.
+            LinkExpired: The link is dead, and so is the fresh one.
+            MalformedReply: What came is no picture, or not all of one.
+        """
+        return await self._with_fresh_link(_results.link_of, self._download)
+
+    async def images(self) -> tuple[_images.Picture, ...]:
+        """The four pictures of a grid, 1 to 4; of anything else, the one picture.
+
+        The server's own single pictures where it lists them, else the grid cut in four (Pillow).
+
+        Raises:
+            ConfigurationError: The grid must be cut, and Pillow is not installed.
+            MJError: As `read` does.
+        """
+        if len(self._info.image_urls) > 1:
+            count = len(self._info.image_urls)
+            links = (_results.link_number(n) for n in range(count))
+            parts = (self._with_fresh_link(link, self._download) for link in links)
+            return tuple(map(_images.Picture, await asyncio.gather(*parts)))
+        data = await self.read()
+        if _results.is_grid(self._info):
+            return await _images.split_grid(data)
+        return (_images.Picture(data),)
+
+    async def _download(self, url: str) -> bytes:
+        return await self._runtime.calls.download(url, _images.collect)
+
+    async def _with_fresh_link(
+        self, link_of: Callable[[TaskInfo], str], use: Callable[[str], Awaitable[T]]
+    ) -> T:
+        """Use a link; when it has expired, refetch the task once for a fresh one."""
+        try:
+            return await use(link_of(self._info))
+        except LinkExpired:
+            await self.refresh()
+        try:
+            return await use(link_of(self._info))
+        except MJError as error:
+            raise self._concerning_me(error) from None
+
+    # --- submitting ---
+
+    async def _accepted(self, deadline: float) -> None:
+        """Return once the server has accepted the job; raise what became of it otherwise."""
+        while not self._info.id:
+            if self._refusal is not None:
+                raise self._refusal._again()  # noqa: SLF001 - a twin for each waiter
+            if self._submitting is None:
+                self._submitting = self._runtime.spawn(self._submit())
+            await self._follow(self._submitting, deadline)
+
+    async def _follow(self, job: asyncio.Task[None], deadline: float) -> None:
+        self._waiting += 1
+        try:
+            await self._runtime.watcher.within(deadline, job)
+        finally:
+            self._waiting -= 1
+            if job.done() or not (self._waiting or self._on_wire):
+                job.cancel()  # nobody waits, nothing is on the wire: nothing is lost
+                self._submitting = None if self._submitting is job else self._submitting
+        if job.cancelled():
+            message = "The Client was closed before this was sent."
+            raise ClientClosed(message)
+        error = job.exception()
+        if isinstance(error, MJError):
+            raise error._again() from error.__cause__  # noqa: SLF001
+        if error is not None:
+            raise error
+
+    async def _submit(self) -> None:
+        """Prepare and send the request; whatever comes of sending it is remembered."""
+        if self._prepare is None:
+            return
+        prepared = await self._prepare()
+        if isinstance(prepared, TaskInfo):
+            self._store(prepared)
+            return
+        try:
+            receipt = await self._runtime.calls.submit(prepared, self._switch_wire)
+        except MJError as error:
+            self._refusal = error
+            raise
+        self._take(receipt, prepared)
+
+    def _switch_wire(self, on_wire: bool) -> None:  # noqa: FBT001 - a plain switch
+        self._on_wire = on_wire
+        self._runtime.mark(asyncio.current_task(), on_wire)
+
+    def _take(self, receipt: SubmitReceipt, submission: Submission) -> None:
+        """Keep the id at once: from here on the job is paid."""
+        self._receipt = receipt
+        if self._answered and self._parent is not None:
+            self._parent._answered = True  # noqa: SLF001 - it asked, this answers
+        sent = submission.payload
+        proposed = codec.text(receipt.properties.get("finalPrompt"))
+        is_modal = receipt.is_modal and not self._answered
+        first, *others = (
+            TaskInfo(
+                id=task_id,
+                status=TaskStatus.MODAL if is_modal else TaskStatus.NOT_START,
+                prompt=sent.get("prompt"),
+                final_prompt=proposed,
+                state=sent.get("state"),
+                properties=receipt.properties,
+            )
+            for task_id in receipt.ids
+        )
+        self._siblings = tuple(map(self._sibling, others))
+        self._store(first)
+
+    def _sibling(self, info: TaskInfo) -> Task:
+        task = Task(self._runtime, self._what, parent=self._parent, info=info)
+        task._receipt = self._receipt
+        return task
+
+    async def _settled(self, deadline: float, stall: float) -> None:
+        """Wait until the job ended or wants an answer, and judge."""
+        if not self._is_settled(self._info):
+            await self._watch(self._is_settled, deadline, stall)
+        if self._info.status is TaskStatus.MODAL:
+            message = "The server waits for the answer to a modal."
+            raise ModalRequired(message, task=self)
+        _results.judge(self._info)
+
+    async def _watch(
+        self, reached: Callable[[TaskInfo], bool], deadline: float, stall: float
+    ) -> None:
+        await self._runtime.watcher.until(
+            self._info,
+            reached,
+            seen=self._store,
+            known=self._receipt is not None or bool(self._info.raw),
+            deadline=deadline,
+            stall=stall,
+        )
+
+    def _is_settled(self, info: TaskInfo) -> bool:
+        return info.status.is_final or (info.status is TaskStatus.MODAL and not self._answered)
+
+    def _store(self, info: TaskInfo) -> None:
+        """Swap the snapshot; what has ended never comes alive again."""
+        if info is self._info or (self.done and not info.status.is_final):
+            return
+        self._info = info
+        for tell in tuple(self._listeners):
+            tell(info)
+
+    def _known_id(self) -> str:
+        if not self._info.id:
+            message = "This Task has not been submitted: await it, or call submit(), first."
+            raise InvalidRequest(message)
+        return self._info.id
+
+    def _concerning_me(self, error: Exception) -> Exception:
+        """Say on an error that it is about this Task, unless it is about one before it."""
+        if isinstance(error, MJError) and (error.task is None or isinstance(error, TaskTimeout)):
+            waited_for = error.task_id
+            error._attach(self)  # noqa: SLF001
+            error.task_id = error.task_id or waited_for
+        return error
+
+    # --- following up ---
+
+    def _mean(self, verb: str, *details: str) -> Task:
+        what = f"{verb} {details[0]}" if details else verb
+        return self._press(lambda buttons: buttons.meaning(verb, *details), what, None, None)
+
+    def _press(self, choose: Choose, what: str, state: str | None, notify_hook: str | None) -> Task:
+        async def prepare() -> Submission:
+            await self.wait(timeout=_FOREVER)
+            try:
+                button = choose(self.buttons)
+            except MJError as error:
+                raise self._concerning_me(error) from None
+            common = common_fields(state=state, notify_hook=notify_hook)
+            if button.custom_id:
+                payload = {"taskId": self.id, "customId": button.custom_id, **common}
+                return make_submission("action", payload, Operation.FOLLOW_UP)
+            payload = {"taskId": self.id, **_as_change(button), **common}
+            return make_submission("change", payload, Operation.FOLLOW_UP)
+
+        return Task(self._runtime, what, prepare, parent=self)
+
+    def _answer(
+        self,
+        compose: Callable[[str], str],
+        mask: _images.ImageInput | None = None,
+        *,
+        optional: bool = False,
+    ) -> Task:
+        async def prepare() -> Submission | TaskInfo:
+            if not await self._modal_opened():
+                if optional:
+                    return self._info
+                message = "The server went ahead without asking for a modal."
+                raise ModalNotOpened(message, task=self)
+            payload: dict[str, Any] = {"taskId": self.id}
+            text = compose(self.final_prompt or "")
+            if text:
+                payload["prompt"] = text
+            if mask is not None:
+                payload["maskBase64"] = await _images.as_mask(mask, self._download)
+            return await asyncio.to_thread(make_submission, "modal", payload, Operation.FOLLOW_UP)
+
+        return Task(self._runtime, "modal", prepare, parent=self, answered=True)
+
+    async def _modal_opened(self) -> bool:
+        """Whether the server asks for a modal; found out by watching where it did not say so."""
+        await self._accepted(_FOREVER)
+        if self._answered:
+            message = "This modal has been answered already."
+            raise InvalidRequest(message, task=self)
+        if self.status is TaskStatus.NOT_START:
+            await self._watch(_has_begun, _FOREVER, self._runtime.stall_timeout)
+        if self.done:
+            await self._settled(_FOREVER, _FOREVER)
+        return self.status is TaskStatus.MODAL
+
+    # --- manners ---
+
+    def adopt(self) -> Self:
+        """Say that somebody will wait for it, so that it does not warn when dropped."""
+        self._adopted = True
+        return self
+
+    def __repr__(self) -> str:
+        progress = "" if self.progress is None else f" {self.progress}%"
+        stands = f"{self.status}{progress}" if self.id else "not submitted"
+        return f"<Task {self.id or '-'} {self._what}: {stands}>"
+
+    def __del__(self) -> None:
+        if not getattr(self, "_adopted", True):
+            warnings.warn(
+                f"{self!r} was never awaited: nothing was sent",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+
+def common_fields(
+    *,
+    state: str | None = None,
+    notify_hook: str | None = None,
+    bot: Bot | None = None,
+    account_filter: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What every submission may carry (PROTOCOL §1.1); a `state` is made up where none is given.
+
+    Raises:
+        InvalidRequest: One of them cannot be sent.
+    """
+    if state is not None and len(state) > _STATE_AT_MOST:
+        message = f"state has {len(state)} characters; servers take {_STATE_AT_MOST} at most."
+        raise InvalidRequest(message)
+    if bot is not None and bot not in _BOTS:
+        message = f"bot must be one of {', '.join(_BOTS)}, not {bot!r}."
+        raise InvalidRequest(message)
+    fields = {
+        "state": state or f"mjasync-{uuid.uuid4().hex}",
+        "notifyHook": notify_hook,
+        "botType": _BOTS[bot] if bot else None,
+        "accountFilter": dict(account_filter) if account_filter else None,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _has_begun(info: TaskInfo) -> bool:
+    return info.status is not TaskStatus.NOT_START
+
+
+def _number(which: int) -> str:
+    if which not in range(1, 5):
+        message = f"A grid has pictures 1 to 4, not {which}."
+        raise InvalidRequest(message)
+    return str(which)
+
+
+def _as_change(button: Button) -> dict[str, Any]:
+    """What `/submit/change` calls a button; `index` always, gateways refuse without (§1.6)."""
+    meaning = meaning_of(button)
+    verb = meaning.verb if meaning else ""
+    action = {"upscale": "UPSCALE", "vary": "VARIATION", "reroll": "REROLL"}[verb]
+    return {"action": action, "index": int(meaning.detail) if meaning and meaning.detail else 1}

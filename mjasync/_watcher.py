@@ -1,0 +1,482 @@
+"""When to look at which task: one schedule and one timer for every waiting task of a client.
+
+Tasks that fall due together share a list request; one that falls due alone is fetched. Waiters are
+futures: a waiting task costs an entry here, not a sleeping coroutine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+
+from ._clock import Clock
+from ._models import TaskInfo, TaskStatus
+from ._wire import codec
+from ._wire.calls import LIST_AT_MOST, Calls
+from .errors import (
+    AuthenticationError,
+    ClientClosed,
+    InvalidRequest,
+    MalformedReply,
+    MJError,
+    QuotaExhausted,
+    TaskNotFound,
+    TaskStalled,
+    TaskTimeout,
+    UnsupportedEndpoint,
+)
+
+__all__ = ["Look", "Schedule", "Watcher"]
+
+_LANES: Final = 32
+"""Single fetches under way at once, when many are due and there is no list endpoint."""
+_ROOM: Final = 1000
+"""Entries of the schedule that are not worth tidying up."""
+_FOR_EVERYONE: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
+"""Troubles of a list request that asking singly would not mend."""
+
+_log: Final = logging.getLogger("mjasync")
+
+
+# --- the schedule: pure ------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Look:
+    """What is known when the next look at a task is planned."""
+
+    info: TaskInfo
+    watched: float
+    """Seconds since watching began."""
+    unchanged: float
+    """Seconds since anything changed."""
+    speed: str | None = None
+    """The client's speed, where the task itself does not tell."""
+
+
+class NextLook(Protocol):
+    """A schedule: anything with these two."""
+
+    @property
+    def together(self) -> float:
+        """Looks due within so many seconds of one another share a request."""
+        ...
+
+    def next_look(self, look: Look) -> float:
+        """Seconds until the next look."""
+        ...
+
+
+_TYPICAL: Final[Mapping[str, float]] = {
+    "UPSCALE": 3.0,
+    "DESCRIBE": 10.0,
+    "SHORTEN": 8.0,
+    "VIDEO": 120.0,
+}
+_TYPICAL_OTHER: Final = 50.0
+_PACE: Final[Mapping[str, float]] = {"turbo": 0.4, "fast": 1.0, "relax": 3.0}
+
+
+@attrs.frozen(kw_only=True)
+class Schedule:
+    """Look more often the nearer the end: a fraction of the time a job probably still takes.
+
+    Backing off would be the wrong way round: the longer a job has run, the likelier it is to end
+    any moment. The rest is estimated from the progress it made, else from what such jobs take;
+    one that outlives every estimate (a long queue) is looked at less and less often again.
+    """
+
+    shortest: float = 1.0
+    """Seconds: no task is looked at more often."""
+    longest: float = 5.0
+    """Seconds: no task is looked at less often."""
+    fraction: float = 0.2
+    """Of the estimated rest until the next look."""
+    together: float = 0.5
+    """Looks due within so many seconds of one another share a request."""
+
+    def next_look(self, look: Look) -> float:
+        """Seconds until the next look, between `shortest` and `longest`."""
+        wait = self.fraction * self._rest(look)
+        return min(max(wait, self.shortest), self.longest)
+
+    def _rest(self, look: Look) -> float:
+        info = look.info
+        if info.status is TaskStatus.IN_PROGRESS and info.progress:
+            ran = max(0.0, look.watched - look.unchanged)
+            rest = ran * (100 - info.progress) / info.progress - look.unchanged
+        else:
+            typical = _TYPICAL.get(info.action, _TYPICAL_OTHER)
+            pace = _PACE.get((info.mode or look.speed or "fast").lower(), 1.0)
+            rest = typical * pace - look.watched
+        return max(rest, look.unchanged / 4)
+
+
+# --- watching ----------------------------------------------------------------------------------
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    """Somebody who waits: for a task to get somewhere, or (without a watch) just for a deadline."""
+
+    future: asyncio.Future[TaskInfo]
+    begun: float
+    deadline: float
+    stall: float
+    until: Callable[[TaskInfo], bool]
+    seen: Callable[[TaskInfo], None]
+    watch: _Watch | None = None
+
+    def expires(self) -> float:
+        """When this waiter gives up, as things stand."""
+        if self.watch is None:
+            return self.deadline
+        return min(self.deadline, max(self.watch.changed, self.begun) + self.stall)
+
+
+@attrs.define(eq=False)
+class _Watch:
+    """One task under watch."""
+
+    id: str
+    info: TaskInfo
+    begun: float
+    changed: float
+    was_seen: bool
+    body: bytes | None = None
+    missing_since: float | None = None
+    waiters: list[_Waiter] = attrs.field(factory=list)
+
+
+class Watcher:
+    """Watches every task somebody waits for."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        schedule: NextLook,
+        clock: Clock,
+        grace: float,
+        speed: str | None = None,
+    ) -> None:
+        self._calls = calls
+        self._schedule = schedule
+        self._clock = clock
+        self._grace = grace
+        self._speed = speed
+        self._can_list = True
+        self._watches: dict[str, _Watch] = {}
+        self._alarms: set[_Waiter] = set()
+        self._due: list[tuple[float, int, _Watch | _Waiter]] = []
+        self._crowded = _ROOM
+        self._order = itertools.count()
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_at = float("inf")
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def until(
+        self,
+        info: TaskInfo,
+        reached: Callable[[TaskInfo], bool],
+        *,
+        seen: Callable[[TaskInfo], None],
+        known: bool,
+        deadline: float,
+        stall: float,
+    ) -> TaskInfo:
+        """Watch a task until `reached(snapshot)`; `seen` is told every snapshot that differs.
+
+        Args:
+            info: What is known of it so far.
+            reached: Whether a snapshot is what is waited for.
+            seen: Told every snapshot that differs from the one before.
+            known: Whether the server is known to have it; if not, the first "unknown" is final.
+            deadline: When to give up, on the client's clock.
+            stall: Seconds without change after which to give up.
+
+        Raises:
+            TaskTimeout: At the deadline.
+            TaskStalled: Nothing changed for `stall` seconds.
+            TaskNotFound: The server does not know it (any more).
+            MJError: It cannot be read.
+        """
+        self._check_open()
+        watch = self._watches.get(info.id) or self._begin(info, known=known)
+        waiter = self._wait(deadline, stall, reached, seen)
+        waiter.watch = watch
+        watch.waiters.append(waiter)
+        self._plan(waiter.expires(), waiter)
+        if watch.info is not info and watch.was_seen:
+            _tell(waiter, watch.info)
+        try:
+            return await waiter.future
+        finally:
+            watch.waiters.remove(waiter)
+            waiter.watch = None
+            if not watch.waiters and self._watches.get(watch.id) is watch:
+                del self._watches[watch.id]
+            self._rest_if_idle()
+
+    async def within(self, deadline: float, future: asyncio.Future[Any]) -> None:
+        """Wait until `future` is done, whatever its outcome, or the deadline passes.
+
+        Raises:
+            TaskTimeout: At the deadline.
+        """
+        self._check_open()
+        if future.done():
+            return
+        waiter = self._wait(deadline, float("inf"), lambda _: False, lambda _: None)
+
+        def open_gate(_: asyncio.Future[Any]) -> None:
+            if not waiter.future.done():
+                waiter.future.set_result(_NOTHING)
+
+        future.add_done_callback(open_gate)
+        self._plan(deadline, waiter)
+        self._alarms.add(waiter)
+        try:
+            await waiter.future
+        finally:
+            future.remove_done_callback(open_gate)
+            self._alarms.discard(waiter)
+            self._rest_if_idle()
+
+    async def close(self) -> None:
+        """Let every waiter go with `ClientClosed`, and stop."""
+        self._closed = True
+        for waiter in self._everyone():
+            _fail(waiter, ClientClosed("The Client was closed while this was waiting."))
+        jobs = [*self._jobs, *filter(None, [self._timer])]
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+    # --- waiters ---
+
+    def _wait(
+        self,
+        deadline: float,
+        stall: float,
+        until: Callable[[TaskInfo], bool],
+        seen: Callable[[TaskInfo], None],
+    ) -> _Waiter:
+        future = asyncio.get_running_loop().create_future()
+        return _Waiter(future, self._clock.now(), deadline, stall, until, seen)
+
+    def _begin(self, info: TaskInfo, *, known: bool) -> _Watch:
+        now = self._clock.now()
+        watch = _Watch(info.id, info, begun=now, changed=now, was_seen=known)
+        self._watches[info.id] = watch
+        self._plan(now + (self._delay(watch) if known else 0.0), watch)
+        return watch
+
+    def _rest_if_idle(self) -> None:
+        if not self._watches and not self._alarms:
+            self._due.clear()
+            self._disarm()
+
+    def _everyone(self) -> Iterable[_Waiter]:
+        yield from self._alarms
+        for watch in self._watches.values():
+            yield from watch.waiters
+
+    def _check_open(self) -> None:
+        if self._closed:
+            message = "This Client is closed."
+            raise ClientClosed(message)
+
+    # --- the timer ---
+
+    def _plan(self, when: float, what: _Watch | _Waiter) -> None:
+        if when == float("inf"):
+            return
+        heapq.heappush(self._due, (when, next(self._order), what))
+        if len(self._due) > self._crowded:
+            self._tidy()
+        if when < self._timer_at:
+            self._arm()
+
+    def _tidy(self) -> None:
+        """Forget the alarms of waiters that are gone, so that they do not pile up."""
+        self._due = [entry for entry in self._due if self._is_live(entry[2])]
+        heapq.heapify(self._due)
+        self._crowded = 2 * len(self._due) + _ROOM
+
+    def _is_live(self, what: _Watch | _Waiter) -> bool:
+        if isinstance(what, _Waiter):
+            return not what.future.done()
+        return self._watches.get(what.id) is what
+
+    def _arm(self) -> None:
+        self._disarm()
+        if self._due and not self._closed:
+            self._timer_at = self._due[0][0]
+            self._timer = asyncio.get_running_loop().create_task(self._ring(self._timer_at))
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = None, float("inf")
+
+    async def _ring(self, when: float) -> None:
+        await self._clock.sleep(when - self._clock.now())
+        self._timer, self._timer_at = None, float("inf")
+        looks = self._take_due()
+        self._start_looks(looks)
+        self._arm()
+
+    def _take_due(self) -> list[_Watch]:
+        """Everything due by now, and the looks due so soon that they may as well come along."""
+        now = self._clock.now()
+        looks: list[_Watch] = []
+        early: list[tuple[float, _Waiter]] = []
+        while self._due and self._due[0][0] <= now + (self._schedule.together if looks else 0.0):
+            when, _, what = heapq.heappop(self._due)
+            if isinstance(what, _Watch):
+                if self._watches.get(what.id) is what:
+                    looks.append(what)
+            elif when <= now:
+                self._expire(what, now)
+            else:
+                early.append((when, what))
+        for when, what in early:
+            self._due_later(when, what)
+        return looks
+
+    def _due_later(self, when: float, what: _Watch | _Waiter) -> None:
+        heapq.heappush(self._due, (when, next(self._order), what))
+
+    def _expire(self, waiter: _Waiter, now: float) -> None:
+        if waiter.future.done():
+            return
+        when = waiter.expires()
+        if when > now:
+            self._due_later(when, waiter)
+        elif now >= waiter.deadline:
+            waited = waiter.deadline - waiter.begun
+            _fail(waiter, TaskTimeout(f"The task was not finished after {waited:.0f} s."))
+        else:
+            _fail(waiter, TaskStalled(f"Nothing changed on the task for {waiter.stall:.0f} s."))
+
+    # --- looking ---
+
+    def _start_looks(self, watches: list[_Watch]) -> None:
+        if not watches:
+            return
+        if len(watches) == 1 or not self._can_list:
+            self._spawn(self._look_in_lanes(watches))
+            return
+        for first in range(0, len(watches), LIST_AT_MOST):
+            self._spawn(self._look_together(watches[first : first + LIST_AT_MOST]))
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    async def _look_singly(self, watches: list[_Watch]) -> None:
+        for watch in watches:
+            if self._watches.get(watch.id) is watch:
+                await self._look_at(watch)
+
+    async def _look_at(self, watch: _Watch) -> None:
+        try:
+            body, raw = await self._calls.look(watch.id, known=watch.body)
+        except TaskNotFound as error:
+            self._missed(watch, error)
+        except MJError as error:
+            self._give_up(watch, error)
+        else:
+            watch.body = body
+            self._saw(watch, raw)
+
+    async def _look_together(self, watches: list[_Watch]) -> None:
+        try:
+            tasks = await self._calls.fetch_many([watch.id for watch in watches])
+        except _FOR_EVERYONE as error:
+            for watch in watches:
+                self._give_up(watch, error)
+            return
+        except MJError as error:
+            if isinstance(error, UnsupportedEndpoint | MalformedReply | InvalidRequest):
+                _log.info("no usable list endpoint, asking singly from now on: %s", error)
+                self._can_list = False
+            await self._look_in_lanes(watches)
+            return
+        found = {codec.text(task.get("id")): task for task in tasks}
+        for watch in watches:
+            if watch.id in found:
+                self._saw(watch, found[watch.id])
+        await self._look_in_lanes([watch for watch in watches if watch.id not in found])
+
+    async def _look_in_lanes(self, watches: list[_Watch]) -> None:
+        lanes = (watches[lane::_LANES] for lane in range(min(_LANES, len(watches))))
+        await asyncio.gather(*map(self._look_singly, lanes))
+
+    def _saw(self, watch: _Watch, raw: dict[str, Any] | None) -> None:
+        """Take in a look: None or an equal object means that nothing changed."""
+        watch.was_seen, watch.missing_since = True, None
+        if raw is not None and raw != watch.info.raw:
+            self._changed(watch, codec.structure_task(raw))
+        if not watch.info.status.is_final:
+            self._look_later(watch)
+
+    def _changed(self, watch: _Watch, info: TaskInfo) -> None:
+        before, watch.info = watch.info, info
+        if (before.status, before.progress) != (info.status, info.progress):
+            watch.changed = self._clock.now()
+        for waiter in tuple(watch.waiters):
+            _tell(waiter, info)
+
+    def _look_later(self, watch: _Watch) -> None:
+        if self._watches.get(watch.id) is watch:
+            self._plan(self._clock.now() + self._delay(watch), watch)
+
+    def _delay(self, watch: _Watch) -> float:
+        now = self._clock.now()
+        look = Look(
+            info=watch.info,
+            watched=now - watch.begun,
+            unchanged=now - watch.changed,
+            speed=self._speed,
+        )
+        return max(0.0, self._schedule.next_look(look))
+
+    def _missed(self, watch: _Watch, error: TaskNotFound) -> None:
+        """The server says it does not know the task: believe it only after a while."""
+        now = self._clock.now()
+        if watch.missing_since is None:
+            watch.missing_since = now
+        if watch.was_seen and now - watch.missing_since < self._grace:
+            self._look_later(watch)
+        else:
+            self._give_up(watch, error)
+
+    def _give_up(self, watch: _Watch, error: MJError) -> None:
+        if self._watches.get(watch.id) is watch:
+            del self._watches[watch.id]
+        for waiter in watch.waiters:
+            _fail(waiter, error._again())  # noqa: SLF001 - a twin for each waiter
+
+
+_NOTHING: Final = TaskInfo(id="")
+
+
+def _tell(waiter: _Waiter, info: TaskInfo) -> None:
+    waiter.seen(info)
+    if not waiter.future.done() and waiter.until(info):
+        waiter.future.set_result(info)
+
+
+def _fail(waiter: _Waiter, error: MJError) -> None:
+    if not waiter.future.done():
+        waiter.future.set_exception(error)

@@ -1,0 +1,1 @@
+"""The wire: URLs, one exchange, replies, JSON, retries. Knows nothing of Tasks."""

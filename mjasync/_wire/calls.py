@@ -1,0 +1,320 @@
+"""The protocol's calls: route, transport, replies and retry put together, one method a call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import attrs
+from yarl import URL
+
+from .._clock import Clock
+from .._models import SubmitReceipt, TaskInfo
+from ..errors import (
+    ConnectionFailed,
+    InvalidRequest,
+    MJError,
+    NoAccount,
+    QueueFull,
+    RateLimited,
+    ServerError,
+    SubmitUncertain,
+    TaskNotReady,
+    UnsupportedEndpoint,
+)
+from . import codec, replies
+from .replies import Operation
+from .retry import Retries, RetryPolicy, persist
+from .route import Route
+from .transport import Interrupted, Reply, Transport
+
+__all__ = ["LIST_AT_MOST", "Calls", "Submission", "make_submission"]
+
+T = TypeVar("T")
+LIST_AT_MOST: Final = 100
+"""Ids in one list request; more stalls the loop for no gain."""
+_CHUNK: Final = 1 << 18
+"""Bytes of a picture taken from the socket at a time, at most."""
+_SEED_TIMEOUT: Final = 75.0
+"""The server itself may block for a minute (PROTOCOL §1.15)."""
+_RECONCILE_AFTER: Final = (0.5, 2.0, 5.0)
+"""Seconds before each look for a submission whose answer was lost."""
+
+_log: Final = logging.getLogger("mjasync")
+
+
+@attrs.frozen(kw_only=True)
+class Submission:
+    """One paid POST, ready to be sent."""
+
+    endpoint: str
+    """`imagine`, `action`…: what stands after `/submit/`."""
+    payload: Mapping[str, Any] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    operation: Operation
+
+    @property
+    def state(self) -> str:
+        """The mark by which it can be found again."""
+        return str(self.payload.get("state", ""))
+
+
+def make_submission(endpoint: str, payload: Mapping[str, Any], operation: Operation) -> Submission:
+    """Put a request together; in a thread where pictures make it large."""
+    return Submission(
+        endpoint=endpoint, payload=payload, body=codec.dump(payload), operation=operation
+    )
+
+
+@attrs.define
+class Calls:
+    """Every call of the protocol, as one server at one route understands it."""
+
+    route: Route
+    transport: Transport
+    retries: Retries
+    clock: Clock
+    read_timeout: float
+    submit_timeout: float
+    reconcile: bool
+
+    # --- paid ---
+
+    async def submit(
+        self, submission: Submission, on_wire: Callable[[bool], None]
+    ) -> SubmitReceipt:
+        """Send a submission; again only when the server provably did not take it.
+
+        `on_wire` is told True before each attempt and False after it.
+
+        Raises:
+            SubmitUncertain: It may have been taken.
+            MJError: It was refused.
+        """
+
+        async def once() -> SubmitReceipt:
+            on_wire(True)  # noqa: FBT003 - a plain switch
+            try:
+                return await self._submit_once(submission)
+            finally:
+                on_wire(False)  # noqa: FBT003
+
+        receipt = await persist(once, self._policy_for_submit, self.clock.now)
+        _log.info("%s accepted as %s", submission.endpoint, ", ".join(receipt.ids))
+        return receipt
+
+    async def _submit_once(self, submission: Submission) -> SubmitReceipt:
+        sent_at = self.clock.wall()
+        try:
+            return await self._post_submission(submission)
+        except SubmitUncertain as error:
+            error.endpoint = submission.endpoint
+            error.payload = submission.payload
+            error.state = submission.state
+            found = await self._find(submission, sent_at) if self.reconcile else None
+            if found is None:
+                raise
+            return found
+
+    async def _post_submission(self, submission: Submission) -> SubmitReceipt:
+        url = self.route.url(f"submit/{submission.endpoint}")
+        try:
+            reply = await self.transport.exchange(
+                "POST", url, body=submission.body, timeout=self.submit_timeout
+            )
+        except Interrupted as error:
+            message = (
+                f"The {submission.endpoint} request went out, but its answer was lost "
+                f"({error.reason}): the server may have taken the job."
+            )
+            raise SubmitUncertain(message) from error.__cause__
+        return replies.parse_receipt(submission.operation, self._read(reply))
+
+    async def _find(self, submission: Submission, sent_at: float) -> SubmitReceipt | None:
+        """Look for a submission by its `state` in the server's own list, where it has one."""
+        if submission.operation is not Operation.SUBMIT and submission.endpoint == "modal":
+            return None  # the task keeps the state of the action: nothing to tell them apart by
+        for seconds in _RECONCILE_AFTER:
+            await self.clock.sleep(seconds)
+            try:
+                tasks = await self.list_all()
+            except MJError as error:
+                _log.info("cannot look for %s: %s", submission.state, error)
+                return None
+            ids = _with_state(tasks, submission.state, sent_at)
+            if ids:
+                return SubmitReceipt(code=1, ids=ids, description="found by its state")
+        return None
+
+    def _policy_for_submit(self, error: MJError) -> RetryPolicy | None:
+        if isinstance(error, ConnectionFailed):
+            return self.retries.connect
+        if isinstance(error, QueueFull | RateLimited):
+            return self.retries.busy
+        if isinstance(error, NoAccount | TaskNotReady):
+            return self.retries.absent
+        if isinstance(error, ServerError) and error.http_status == 503:
+            return self.retries.busy
+        return None
+
+    # --- free ---
+
+    async def fetch(self, task_id: str) -> TaskInfo:
+        """One task now.
+
+        Raises:
+            TaskNotFound: The server does not know it.
+            MJError: The read failed.
+        """
+        _, raw = await self.look(task_id, self.retries.read)
+        return codec.structure_task(raw or {})
+
+    async def look(
+        self, task_id: str, policy: RetryPolicy | None = None, *, known: bytes | None = None
+    ) -> tuple[bytes, dict[str, Any] | None]:
+        """One task's body with its JSON; no JSON when the body is the `known` one, byte for byte.
+
+        Raises:
+            TaskNotFound: The server does not know it.
+            MJError: The read failed.
+        """
+        url = self.route.task(task_id, "fetch")
+
+        async def once() -> tuple[bytes, dict[str, Any] | None]:
+            reply = await self._exchange("GET", url)
+            if reply.body == known and reply.status == 200:
+                return reply.body, None
+            return reply.body, replies.parse_object(Operation.FETCH, self._read(reply))
+
+        return await self._persist_read(once, policy or self.retries.watch)
+
+    async def fetch_many(self, task_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Up to `LIST_AT_MOST` tasks as they came; unknown ones are missing, in any order.
+
+        Raises:
+            UnsupportedEndpoint: The server has no list endpoint.
+            MJError: The read failed.
+        """
+        url = self.route.url("task/list-by-condition")
+        body = codec.dump({"ids": list(task_ids)})
+
+        async def once() -> list[dict[str, Any]]:
+            return replies.parse_list(self._read(await self._exchange("POST", url, body=body)))
+
+        return await self._persist_read(once, self.retries.read)
+
+    async def list_all(self) -> list[dict[str, Any]]:
+        """The server's own list of (its newest) tasks, as they came."""
+        url = self.route.url("task/list")
+
+        async def once() -> list[dict[str, Any]]:
+            return replies.parse_list(self._read(await self._exchange("GET", url)))
+
+        return await self._persist_read(once, self.retries.read)
+
+    async def seed(self, task_id: str) -> int:
+        """The seed of a finished task; the server may take a minute to find it.
+
+        Raises:
+            MJError: It has none, or the read failed.
+        """
+        url = self.route.task(task_id, "image-seed")
+
+        async def once() -> int:
+            reply = await self._exchange("GET", url, timeout=_SEED_TIMEOUT)
+            words = self._read(reply)
+            answer = replies.parse_object(Operation.OTHER, words)
+            number = codec.whole(answer.get("result"))
+            if number is None:
+                message = "The server knows no seed of this task."
+                raise UnsupportedEndpoint(message, description=words.description)
+            return number
+
+        return await self._persist_read(once, self.retries.read)
+
+    async def cancel(self, task_id: str) -> None:
+        """Ask the server to give a task up (PROTOCOL §1.15).
+
+        Raises:
+            UnsupportedEndpoint: It cannot.
+            MJError: It will not.
+        """
+        reply = await self._exchange("POST", self.route.task(task_id, "cancel"), body=b"{}")
+        words = self._read(reply)
+        if not (reply.status in {200, 204} and words.is_empty):
+            replies.parse_object(Operation.OTHER, words)
+
+    async def download(
+        self, url: str, consume: Callable[[AsyncIterator[bytes]], Awaitable[T]]
+    ) -> T:
+        """Stream a picture into `consume`, which is called afresh for every attempt.
+
+        Raises:
+            LinkExpired: The link does not answer any more.
+            MJError: The read failed.
+        """
+
+        async def once() -> T:
+            try:
+                async with self.transport.stream(_picture_url(url), self.read_timeout) as response:
+                    chunks = response.content.iter_chunked(_CHUNK)
+                    first = await anext(chunks, b"")
+                    wall = self.clock.wall()
+                    replies.check_image(response.status, response.headers, first, wall=wall)
+                    return await consume(_with_first(first, chunks))
+            except Interrupted as error:
+                raise error.as_read() from error.__cause__
+
+        return await self._persist_read(once, self.retries.read)
+
+    # --- shared ---
+
+    async def _exchange(
+        self, method: str, url: URL, *, body: bytes | None = None, timeout: float | None = None
+    ) -> Reply:
+        try:
+            return await self.transport.exchange(
+                method, url, body=body, timeout=timeout or self.read_timeout
+            )
+        except Interrupted as error:
+            raise error.as_read() from error.__cause__
+
+    async def _persist_read(self, once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
+        return await persist(
+            once, lambda error: policy if error.retryable else None, self.clock.now
+        )
+
+    def _read(self, reply: Reply) -> replies.Words:
+        return replies.read(reply.status, reply.headers, reply.body, wall=self.clock.wall())
+
+
+async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+def _picture_url(url: str) -> URL:
+    try:
+        parsed = URL(url)
+    except ValueError:
+        parsed = URL()
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        message = f"{url!r} is not the http(s) address of a picture."
+        raise InvalidRequest(message)
+    return parsed
+
+
+def _with_state(tasks: Iterable[Mapping[str, Any]], state: str, sent_at: float) -> tuple[str, ...]:
+    """The id of the one task that carries `state` and is not older than the request."""
+    skew = 300.0
+    ids = [
+        str(task["id"])
+        for task in tasks
+        if state
+        and task.get("state") == state
+        and task.get("id")
+        and (codec.whole(task.get("submitTime")) or sent_at * 1000) >= (sent_at - skew) * 1000
+    ]
+    return tuple(ids) if len(ids) == 1 else ()

@@ -1,0 +1,157 @@
+"""JSON to nouns and back: one converter, every dialect's spelling of nothing means None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from cattrs.gen import make_dict_structure_fn, override
+from cattrs.preconf.orjson import make_converter
+
+from .._models import NOTHING, Button, TaskInfo, TaskStatus
+
+__all__ = ["dump", "load", "structure_task"]
+
+load = orjson.loads
+dump = orjson.dumps
+
+
+def structure_task(raw: Mapping[str, Any]) -> TaskInfo:
+    """Make the public snapshot of a task object as any server of the family sends it.
+
+    Fields of a wrong type read as missing rather than losing the task: PROTOCOL §7.3.
+
+    Raises:
+        ValueError: It has no id.
+    """
+    return _converter.structure(raw, TaskInfo)
+
+
+def text(value: Any, _: Any = None) -> str | None:
+    """A string; null and "" are None, a number is spelled out (PROTOCOL §2: numeric ids)."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def percent(value: Any, _: Any = None) -> int | None:
+    """`"45%"` is 45; "", null and words are None. PROTOCOL §3.6."""
+    if isinstance(value, str):
+        digits = value.strip().removesuffix("%").strip()
+        if not digits.isascii() or not digits.isdecimal():
+            return None
+        value = int(digits[:9])
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return max(0, min(100, int(value)))
+    return None
+
+
+def moment(value: Any, _: Any = None) -> datetime | None:
+    """Epoch milliseconds; 0 and null are None."""
+    number = whole(value)
+    if not number or number < 0:
+        return None
+    try:
+        return datetime.fromtimestamp(number / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def whole(value: Any, _: Any = None) -> int | None:
+    """An integer, spelled out or not (a seed is a string on some servers)."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and value.isascii() and value.strip().isdecimal():
+        return int(value[:20])
+    return None
+
+
+def links(value: Any, _: Any = None) -> tuple[str, ...]:
+    """URLs, given as strings or as `{"url": …}`."""
+    if not isinstance(value, list):
+        return ()
+    urls = (item.get("url") if isinstance(item, dict) else item for item in value)
+    return tuple(url for url in urls if isinstance(url, str) and url)
+
+
+def mapping(value: Any, _: Any = None) -> Mapping[str, Any]:
+    """An object; null and anything else are empty."""
+    return value if isinstance(value, dict) and value else NOTHING
+
+
+def _task_id(value: Any, _: Any) -> str:
+    task_id = text(value)
+    if task_id is None:
+        message = "a task without an id"
+        raise ValueError(message)
+    return task_id
+
+
+def _status(value: Any, _: Any) -> TaskStatus:
+    return TaskStatus(value) if isinstance(value, str) and value else TaskStatus.NOT_START
+
+
+def _word(value: Any, _: Any = None) -> str:
+    return text(value) or ""
+
+
+def _buttons(value: Any, _: Any) -> tuple[Button, ...]:
+    if not isinstance(value, list):
+        return ()
+    pressable = (item for item in value if isinstance(item, dict) and item.get("customId"))
+    return tuple(_converter.structure(item, Button) for item in pressable)
+
+
+_converter = make_converter()
+_converter.register_structure_hook(
+    Button,
+    make_dict_structure_fn(
+        Button,
+        _converter,
+        custom_id=override(rename="customId", struct_hook=_word),
+        label=override(struct_hook=_word),
+        emoji=override(struct_hook=_word),
+        style=override(struct_hook=lambda value, _: whole(value) or 0),
+        type=override(struct_hook=lambda value, _: whole(value) or 0),
+    ),
+)
+_structure_fields = make_dict_structure_fn(
+    TaskInfo,
+    _converter,
+    _cattrs_detailed_validation=False,
+    id=override(struct_hook=_task_id),
+    status=override(struct_hook=_status),
+    action=override(struct_hook=_word),
+    progress=override(struct_hook=percent),
+    prompt=override(struct_hook=text),
+    prompt_en=override(rename="promptEn", struct_hook=text),
+    final_prompt=override(rename="finalPrompt", struct_hook=text),
+    description=override(struct_hook=text),
+    image_url=override(rename="imageUrl", struct_hook=text),
+    image_urls=override(rename="imageUrls", struct_hook=links),
+    video_urls=override(rename="videoUrls", struct_hook=links),
+    buttons=override(struct_hook=_buttons),
+    fail_reason=override(rename="failReason", struct_hook=text),
+    seed=override(struct_hook=whole),
+    state=override(struct_hook=text),
+    mode=override(struct_hook=text),
+    submitted_at=override(rename="submitTime", struct_hook=moment),
+    started_at=override(rename="startTime", struct_hook=moment),
+    finished_at=override(rename="finishTime", struct_hook=moment),
+    properties=override(struct_hook=mapping),
+    raw=override(struct_hook=mapping),
+)
+
+
+def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
+    final_prompt = mapping(raw.get("properties")).get("finalPrompt")
+    return _structure_fields({**raw, "finalPrompt": final_prompt, "raw": raw}, TaskInfo)
+
+
+_converter.register_structure_hook(TaskInfo, _structure)

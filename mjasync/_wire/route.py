@@ -1,0 +1,96 @@
+"""From what people paste as a base URL to the URL of every call. PROTOCOL §6.1."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Self, get_args
+from urllib.parse import quote
+
+import attrs
+from yarl import URL
+
+from .._models import ImageHost, Speed
+from ..errors import ConfigurationError
+
+__all__ = ["Route"]
+
+_LOGIN: Final = re.compile(r"//[^/]*@")
+
+_MODE: Final = re.compile(
+    rf"mj(?:-(?P<speed>{'|'.join(get_args(Speed))}))?(?:-(?P<host>{'|'.join(get_args(ImageHost))}))?"
+)
+
+
+@attrs.frozen(kw_only=True)
+class Route:
+    """Where calls go: an origin with its mount path, a speed and an image host."""
+
+    base: str
+    """Scheme, host, port and mount path, without a trailing slash."""
+    speed: Speed | None = None
+    image_host: ImageHost | None = None
+    root: str = attrs.field(init=False)
+    """Everything before `/submit/…`: `base`, the mode segment, `/mj`."""
+
+    def __attrs_post_init__(self) -> None:
+        words = [word for word in ("mj", self.speed, self.image_host) if word]
+        mode = "/" + "-".join(words) if len(words) > 1 else ""
+        object.__setattr__(self, "root", f"{self.base}{mode}/mj")
+
+    @classmethod
+    def parse(
+        cls, pasted: str, speed: Speed | None = None, image_host: ImageHost | None = None
+    ) -> Self:
+        """Understand a base URL in any form people paste it.
+
+        A mode in the URL (`…/mj-turbo-proxy/mj`) counts unless `speed` or `image_host` is given.
+
+        Raises:
+            ConfigurationError: It is no http(s) URL, or carries a user name or password.
+        """
+        url = _checked(pasted)
+        mount, mode = _split(url.raw_path.split("/"))
+        base = str(url.origin()) + "".join(f"/{segment}" for segment in mount)
+        words = mode.groupdict() if mode else {}
+        return cls(
+            base=base,
+            speed=speed or words.get("speed"),  # type: ignore[arg-type]  # the pattern's own words
+            image_host=image_host or words.get("host"),  # type: ignore[arg-type]
+        )
+
+    def url(self, path: str) -> URL:
+        """The URL of `path` ("submit/imagine"), ready to be sent as it is."""
+        return URL(f"{self.root}/{path}", encoded=True)
+
+    def task(self, task_id: str, verb: str) -> URL:
+        """The URL of `task/<id>/<verb>`, whatever characters the id has."""
+        return self.url(f"task/{quote(task_id, safe='')}/{verb}")
+
+
+def _checked(pasted: str) -> URL:
+    try:
+        url = URL(pasted.strip())
+        usable = url.scheme in {"http", "https"} and bool(url.host)
+        has_login = url.user is not None or url.password is not None
+    except ValueError:
+        usable = has_login = False
+    if has_login:
+        message = "The base URL must not carry a user name or password; pass token= instead."
+        raise ConfigurationError(message)
+    if not usable:
+        shown = _LOGIN.sub("//", pasted)
+        message = (
+            f"{shown!r} is not a base URL: it should look like 'https://api.example.com', "
+            "with http:// or https:// in front."
+        )
+        raise ConfigurationError(message)
+    return url
+
+
+def _split(segments: list[str]) -> tuple[list[str], re.Match[str] | None]:
+    """Split off the mount path: what stands before the mode and the last `/mj`."""
+    mount = [segment for segment in segments if segment]
+    if "mj" in mount:
+        mount = mount[: len(mount) - 1 - mount[::-1].index("mj")]
+    mode = _MODE.fullmatch(mount[-1]) if mount else None
+    return (mount[:-1] if mode else mount), mode

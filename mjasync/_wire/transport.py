@@ -1,0 +1,172 @@
+"""One exchange: a request goes out, a reply comes back, and every failure says how far it got."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from .._clock import Clock
+from .._models import Auth
+from ..errors import ClientClosed, ConnectionFailed, MJError, RequestTimeout
+
+__all__ = ["Interrupted", "Reply", "Secret", "Transport", "auth_headers"]
+
+_log: Final = logging.getLogger("mjasync")
+
+
+class Interrupted(Exception):
+    """The request began and its answer did not arrive whole: nobody knows what the server did."""
+
+    def __init__(self, reason: str, *, timed_out: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.timed_out = timed_out
+
+    def as_read(self) -> MJError:
+        """What this means for a read, which may be repeated."""
+        if self.timed_out:
+            return RequestTimeout(f"No whole answer in time: {self.reason}.")
+        return ConnectionFailed(f"The answer was cut off: {self.reason}.")
+
+
+@attrs.frozen
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+
+class Secret(str):
+    """A header value that no repr, log or traceback shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def auth_headers(token: str | None, auth: Auth) -> Mapping[str, str]:
+    """The one header that carries the token; none without a token (PROTOCOL §6.2)."""
+    if not token:
+        return {}
+    if auth == "bearer":
+        return {"Authorization": Secret(f"Bearer {token}")}
+    return {"mj-api-secret": Secret(token)}
+
+
+class Transport:
+    """Owns the session (unless it was given one), the credentials and the timeouts."""
+
+    def __init__(
+        self,
+        credentials: Mapping[str, str],
+        *,
+        session: aiohttp.ClientSession | None,
+        clock: Clock,
+        connect_timeout: float,
+    ) -> None:
+        self._credentials = credentials
+        self._session = session
+        self._owns_session = session is None
+        self._clock = clock
+        self._connect_timeout = connect_timeout
+        self.closed = False
+
+    async def exchange(
+        self, method: str, url: URL, *, body: bytes | None = None, timeout: float
+    ) -> Reply:
+        """Send one API request, credentials included; redirects are never followed.
+
+        Raises:
+            ConnectionFailed: No connection came about: the server has seen nothing.
+            Interrupted: The request began; what the server did is unknown.
+        """
+        begun = self._clock.now()
+        async with (
+            _telling_how_far(url),
+            self._open().request(
+                method,
+                url,
+                data=body,
+                headers=self._headers(has_body=body is not None),
+                timeout=self._limits(timeout),
+                allow_redirects=False,
+            ) as response,
+        ):
+            reply = Reply(response.status, response.headers, await response.read())
+        spent = self._clock.now() - begun
+        _log.debug("%s %s -> %d in %.3f s", method, url.path, reply.status, spent)
+        return reply
+
+    @asynccontextmanager
+    async def stream(self, url: URL, timeout: float) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open a picture, without credentials: links may lead anywhere.
+
+        Raises:
+            ConnectionFailed: No connection came about.
+            Interrupted: It broke off before the end.
+        """
+        async with (
+            _telling_how_far(url),
+            self._open().get(url, timeout=self._limits(timeout)) as response,
+        ):
+            yield response
+
+    async def close(self) -> None:
+        """Close the session, if it is ours."""
+        self.closed = True
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self.closed:
+            message = "This Client is closed."
+            raise ClientClosed(message)
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
+        return self._session
+
+    def _headers(self, *, has_body: bool) -> Mapping[str, str]:
+        kind = {"Content-Type": "application/json"} if has_body else {}
+        return {"Accept": "application/json", **kind, **self._credentials}
+
+    def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=None, sock_connect=self._connect_timeout, sock_read=timeout
+        )
+
+
+@asynccontextmanager
+async def _telling_how_far(url: URL) -> AsyncIterator[None]:
+    """Turn aiohttp's errors into ours: before the connection stood, or after.
+
+    The causes are kept without their tracebacks: aiohttp's frames hold the request's headers.
+    """
+    try:
+        yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        message = f"No connection to {url.origin()}: {_reason(error)}."
+        raise ConnectionFailed(message) from error.with_traceback(None)
+    except aiohttp.ClientHttpProxyError as error:
+        message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
+        raise ConnectionFailed(message) from None
+    except (TimeoutError, aiohttp.SocketTimeoutError) as error:
+        raise Interrupted(_reason(error), timed_out=True) from error.with_traceback(None)
+    except aiohttp.ClientResponseError as error:
+        raise Interrupted(f"unreadable HTTP ({error.status})", timed_out=False) from None
+    except aiohttp.ClientError as error:
+        raise Interrupted(_reason(error), timed_out=False) from error.with_traceback(None)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": .")

@@ -1,0 +1,364 @@
+"""Everything mjasync raises, in one tree under `MJError`.
+
+Each message has three parts: what happened, the server's own words, and what to do next. Each class
+has `retryable`: True when the very same call may be made again later without the risk of paying
+twice. All of them pickle (a pickled error keeps `task_id` and `info`, not the live `task`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._models import TaskInfo
+    from ._task import Task
+
+__all__ = [
+    "AuthenticationError",
+    "BannedPrompt",
+    "ButtonNotFound",
+    "ClientClosed",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "InvalidRequest",
+    "LinkExpired",
+    "MJError",
+    "MalformedReply",
+    "ModalNotOpened",
+    "ModalRequired",
+    "NoAccount",
+    "QueueFull",
+    "QuotaExhausted",
+    "RateLimited",
+    "RequestTimeout",
+    "ServerError",
+    "SubmitUncertain",
+    "TaskBanned",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskNotFound",
+    "TaskNotReady",
+    "TaskStalled",
+    "TaskTimeout",
+    "UnsupportedEndpoint",
+]
+
+
+E = TypeVar("E", bound="MJError")
+
+
+class MJError(Exception):
+    """Base of every error of this package.
+
+    Attributes:
+        message: What happened, in one sentence.
+        description: The server's own words, untouched, or "".
+        code: The protocol code of the reply (PROTOCOL §2), or None.
+        http_status: The HTTP status of the reply, or None when there was none.
+        retry_after: Seconds the server asked to wait, or None.
+        task: The Task concerned, or None. It can be awaited again where the class says so.
+        task_id: Its id, or "" (survives pickling, unlike `task`).
+        info: Its last snapshot, or None.
+    """
+
+    retryable: ClassVar[bool] = False
+    """Whether the very same call may be made again later without the risk of paying twice."""
+    hint: ClassVar[str] = ""
+    """What to do next."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        description: str = "",
+        code: int | None = None,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+        task: Task | None = None,
+        task_id: str = "",
+        info: TaskInfo | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.description = description
+        self.code = code
+        self.http_status = http_status
+        self.retry_after = retry_after
+        self.info = info
+        self.task_id = task_id
+        self.task: Task | None = None
+        if task is not None:
+            self._attach(task)
+
+    def _attach(self, task: Task) -> Self:
+        """Say which Task this is about."""
+        self.task = task
+        self.info = task.info
+        self.task_id = task.id
+        return self
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.task_id and self.task_id not in self.message:
+            parts.append(f"(task {self.task_id})")
+        said = self._said()
+        if said:
+            parts.append(said)
+        if self.hint:
+            parts.append(self.hint)
+        return " ".join(parts)
+
+    def _said(self) -> str:
+        facts = [f"code {self.code}"] if self.code is not None else []
+        if self.http_status is not None:
+            facts.append(f"HTTP {self.http_status}")
+        origin = f" ({', '.join(facts)})" if facts else ""
+        if self.description:
+            return f"The server said: {self.description!r}{origin}."
+        return f"The server gave no reason{origin}." if facts else ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = {name: value for name, value in self.__dict__.items() if name != "task"}
+        return _rebuild, (type(self), self.message, kept)
+
+    def _again(self) -> Self:
+        """Return a twin without a traceback, so that every waiter raises one of its own."""
+        twin = _rebuild(type(self), self.message, self.__dict__)
+        twin.__cause__ = self.__cause__
+        return twin
+
+
+def _rebuild(cls: type[E], message: str, kept: Mapping[str, Any]) -> E:
+    error = cls.__new__(cls, message)
+    error.args = (message,)
+    error.__dict__.update({"task": None, **kept})
+    return error
+
+
+class ConfigurationError(MJError, ValueError):
+    """The client was set up in a way that cannot work (no base URL, unknown speed…)."""
+
+
+class ClientClosed(MJError, RuntimeError):
+    """The client was used after it was closed, or closed while this was waiting."""
+
+    hint = "Open a new Client; tasks the server accepted go on: resume them with mj.task(id)."
+
+
+# --- the way to the server ---------------------------------------------------------------------
+
+
+class ConnectionFailed(MJError, ConnectionError):
+    """No connection came about, or a read was cut off: the server took nothing new."""
+
+    retryable = True
+    hint = "Check the base URL, the network and that the server is up, then try again."
+
+
+class RequestTimeout(MJError, TimeoutError):
+    """A read (never a submission) got no answer in time."""
+
+    retryable = True
+    hint = "Reads are safe to repeat: try again, or raise read_timeout."
+
+
+class SubmitUncertain(MJError):
+    """A submission went out, but whether the server took it is unknown. It may have been paid.
+
+    Attributes:
+        endpoint: What was asked ("imagine", "action"…).
+        payload: The JSON body as sent.
+        state: The unique mark sent along; the server keeps it on the task it may have made.
+    """
+
+    hint = (
+        "Do not send it again blindly: look for its `state` in the server's task list first "
+        "(Client(reconcile=True) does so for you)."
+    )
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        endpoint: str = "",
+        payload: Mapping[str, Any] | None = None,
+        state: str = "",
+        **facts: Any,  # noqa: ANN401 - the base's keywords
+    ) -> None:
+        super().__init__(message, **facts)
+        self.endpoint = endpoint
+        self.payload: Mapping[str, Any] = payload or {}
+        self.state = state
+
+
+# --- what the server refuses -------------------------------------------------------------------
+
+
+class AuthenticationError(MJError):
+    """The server does not accept the token (or this address)."""
+
+    hint = 'Check the token; some gateways want auth="bearer".'
+
+
+class InvalidRequest(MJError, ValueError):
+    """The request is wrong as it stands; the same request will be refused again."""
+
+    hint = "Change the request: sending it again unchanged will be refused again."
+
+
+class BannedPrompt(InvalidRequest):
+    """The prompt holds a word the server refuses.
+
+    Attributes:
+        word: The word the server named, or "".
+        prompt_en: The English prompt it was found in, or "".
+    """
+
+    hint = "Reword the prompt: the same words will be refused again."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        word: str = "",
+        prompt_en: str = "",
+        **facts: Any,  # noqa: ANN401 - the base's keywords
+    ) -> None:
+        super().__init__(message, **facts)
+        self.word = word
+        self.prompt_en = prompt_en
+
+
+class QueueFull(MJError):
+    """The server's queue is full; it did not take the job."""
+
+    retryable = True
+    hint = "Try again later, or run fewer at once (gather(limit=…))."
+
+
+class RateLimited(MJError):
+    """Too many requests; `retry_after` says how long to wait where the server did."""
+
+    retryable = True
+    hint = "Wait (see retry_after), then try again more slowly."
+
+
+class NoAccount(MJError):
+    """No usable Midjourney account or channel behind the server; the job was not taken."""
+
+    retryable = True
+    hint = "Try again later, or ask whoever runs the server."
+
+
+class QuotaExhausted(MJError):
+    """The balance or daily allowance behind the token is used up."""
+
+    hint = "Top up the balance or wait for the next day."
+
+
+class TaskNotFound(MJError, LookupError):
+    """The server does not know this task (any more)."""
+
+    hint = (
+        "Check the id and that it belongs to this token; "
+        "servers with an in-memory store lose their tasks when restarted."
+    )
+
+
+class TaskNotReady(MJError):
+    """The server does not yet see the task as finished, so it takes no follow-up of it."""
+
+    retryable = True
+    hint = "Gateways lag up to 15 s behind: try again shortly."
+
+
+class UnsupportedEndpoint(MJError):
+    """This server does not offer that operation (or the base URL points elsewhere)."""
+
+    hint = "Check the base URL; if that is right, this server cannot do it."
+
+
+class ServerError(MJError):
+    """The server failed; where it was a submission, the server said that it took nothing."""
+
+    retryable = True
+    hint = "Try again later; if it stays, ask whoever runs the server."
+
+
+class MalformedReply(MJError):
+    """A read was answered with something that is not what the protocol promises."""
+
+    retryable = True
+    hint = "Try again; if it stays, check that the base URL is that of a Midjourney-Proxy server."
+
+
+class LinkExpired(MJError):
+    """The picture's link no longer answers, and the server gave no fresh one that does."""
+
+    hint = "Refresh the task for a fresh link; save pictures soon after they are finished."
+
+
+# --- what becomes of a task --------------------------------------------------------------------
+
+
+class ButtonNotFound(MJError, LookupError):
+    """The task has no such button; the message names those it has and the nearest match."""
+
+
+class ModalRequired(MJError):
+    """The server waits for the answer to a modal: `await error.task.modal(…)` goes on."""
+
+    hint = "Answer it: await error.task.modal(prompt); without a prompt its own text is kept."
+
+
+class ModalNotOpened(MJError):
+    """`modal()` was asked for, but the server went ahead without one: `task` is that job."""
+
+    hint = "The job runs and is paid: await error.task for its result."
+
+
+class TaskFailed(MJError):
+    """The task ended in FAILURE; `reason` is the server's own.
+
+    Attributes:
+        reason: The server's failReason, or "".
+    """
+
+    hint = "The job is over; a new one may be submitted."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        **facts: Any,  # noqa: ANN401 - the base's keywords
+    ) -> None:
+        super().__init__(message, **facts)
+        self.reason = reason
+        self.description = self.description or reason
+
+
+class TaskBanned(BannedPrompt, TaskFailed):
+    """The task ended in FAILURE because of a banned word the server found late."""
+
+    hint = "Reword the prompt: the same words will fail again."
+
+
+class TaskCancelled(TaskFailed):
+    """The task was cancelled on the server."""
+
+
+class TaskTimeout(MJError, TimeoutError):
+    """Waiting took longer than `timeout`; the remote job goes on and can be awaited again."""
+
+    retryable = True
+    hint = "The job goes on: await error.task again, or mj.task(id) in another process."
+
+
+class TaskStalled(TaskTimeout):
+    """Nothing changed for as long as `stall_timeout`; the job may be stuck on the server."""
