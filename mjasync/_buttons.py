@@ -16,7 +16,7 @@ import attrs
 from ._models import Button
 from .errors import ButtonNotFound
 
-__all__ = ["Buttons", "Meaning", "meaning_of"]
+__all__ = ["Buttons", "Meaning", "as_change", "meaning_of"]
 
 
 @attrs.frozen
@@ -234,3 +234,11 @@ def _name(button: Button) -> str:
     meaning = meaning_of(button)
     words = [button.emoji.strip(), f"({meaning})" if meaning else ""]
     return " ".join(filter(None, words)) or button.custom_id
+
+
+def as_change(button: Button) -> dict[str, str | int]:
+    """What `/submit/change` calls a button; `index` always, gateways refuse without (§1.6)."""
+    meaning = meaning_of(button)
+    verb = meaning.verb if meaning else ""
+    action = {"upscale": "UPSCALE", "vary": "VARIATION", "reroll": "REROLL"}[verb]
+    return {"action": action, "index": int(meaning.detail) if meaning and meaning.detail else 1}

@@ -19,11 +19,12 @@ import aiohttp
 
 from . import _images
 from ._clock import Clock
+from ._launch import Runtime
 from ._models import Auth, Bot, Dimensions, ImageHost, Speed, SpeedVia, TaskInfo
-from ._task import Runtime, Task, common_fields
+from ._task import Task
 from ._watcher import NextLook, Schedule, Watcher
 from ._wire import codec
-from ._wire.calls import LIST_AT_MOST, Calls, Submission, make_submission
+from ._wire.calls import LIST_AT_MOST, Calls, Submission, common_fields, make_submission
 from ._wire.replies import Operation
 from ._wire.retry import Retries
 from ._wire.route import Route

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
-import attrs
-
 from . import _images, _results
-from ._buttons import Buttons, meaning_of
-from ._clock import Clock
-from ._models import Bot, Button, SubmitReceipt, TaskInfo, TaskStatus
-from ._watcher import Watcher
+from ._buttons import Buttons, as_change
+from ._launch import Launch, Prepare, Runtime
+from ._models import Button, SubmitReceipt, TaskInfo, TaskStatus
+from ._snapshot import Snapshot
 from ._wire import codec
-from ._wire.calls import Calls, Submission, make_submission
+from ._wire.calls import Submission, common_fields, make_submission
 from ._wire.replies import Operation
 from .errors import (
-    ClientClosed,
     InvalidRequest,
     LinkExpired,
     MJError,
@@ -34,17 +29,13 @@ from .prompt import with_flag
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Runtime", "Task", "common_fields"]
+__all__ = ["Task"]
 
 T = TypeVar("T")
-Prepare = Callable[[], Awaitable["Submission | TaskInfo"]]
-"""Waits for what must come first and makes the request; or finds the job running already."""
 Choose = Callable[[Buttons], Button]
 
 _NEW: Final = TaskInfo(id="")
 _FOREVER: Final = float("inf")
-_STATE_AT_MOST: Final = 255
-_BOTS: Final[Mapping[Bot, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}
 _ZOOM: Final = (1.0, 2.0)
 """What Midjourney's custom zoom takes (PROTOCOL §4.2)."""
 _SAME_UPSCALE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -54,48 +45,7 @@ _SAME_UPSCALE: Final[Mapping[str, tuple[str, ...]]] = {
 """What one model version calls subtle, another calls 2x."""
 
 
-@attrs.define(kw_only=True)
-class Runtime:
-    """What a Task needs of its client."""
-
-    calls: Calls
-    watcher: Watcher
-    clock: Clock
-    timeout: float
-    stall_timeout: float
-    jobs: set[asyncio.Task[None]] = attrs.field(factory=set)
-    """Submissions under way, each waiting for its parent, to be sent, or on the wire."""
-    on_wire: set[asyncio.Task[None]] = attrs.field(factory=set)
-
-    def spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a submission on its own, so that no waiter's cancellation tears it off the wire."""
-        task = asyncio.get_running_loop().create_task(job)
-        self.jobs.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def mark(self, job: asyncio.Task[None] | None, on_wire: bool) -> None:  # noqa: FBT001
-        """Note whether a submission is on the wire: there it must be let finish."""
-        if job is not None:
-            (self.on_wire.add if on_wire else self.on_wire.discard)(job)
-
-    async def close(self) -> None:
-        """Let what is on the wire finish; drop every submission that is not."""
-        for job in self.jobs - self.on_wire:
-            job.cancel()
-        await asyncio.gather(*self.jobs, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self.jobs.discard(task)
-        if not task.cancelled():
-            task.exception()  # waiters raise their own copy; nobody may be left to do so
-
-    def deadline(self, timeout: float | None) -> float:
-        """When a wait that begins now must end, on the client's clock."""
-        return self.clock.now() + (self.timeout if timeout is None else timeout)
-
-
-class Task:
+class Task(Snapshot):
     """One job: nothing is sent until it is awaited, and then exactly once.
 
     `await task` submits it if need be, waits until it is finished and returns the same Task, or
@@ -112,18 +62,13 @@ class Task:
         "_adopted",
         "_answered",
         "_error",
-        "_info",
+        "_launch",
         "_listeners",
-        "_on_wire",
         "_parent",
-        "_prepare",
-        "_receipt",
-        "_refusal",
         "_runtime",
         "_seed",
         "_siblings",
-        "_submitting",
-        "_waiting",
+        "_was_known",
         "_what",
     )
 
@@ -136,20 +81,17 @@ class Task:
         parent: Task | None = None,
         info: TaskInfo = _NEW,
         answered: bool = False,
+        was_known: bool = False,
     ) -> None:
         """Made by a Client or by another Task, not by hand."""
+        super().__init__(info)
         self._runtime = runtime
         self._what = what
-        self._prepare = prepare
         self._parent = parent
-        self._info = info
         self._answered = answered
+        self._was_known = was_known
         self._adopted = prepare is None
-        self._receipt: SubmitReceipt | None = None
-        self._submitting: asyncio.Task[None] | None = None
-        self._on_wire = False
-        self._waiting = 0
-        self._refusal: MJError | None = None
+        self._launch = prepare and Launch(runtime, prepare, take=self._take, adopt=self._store)
         self._error: BaseException | None = None
         self._listeners: list[Callable[[TaskInfo], None]] = []
         self._siblings: tuple[Task, ...] = ()
@@ -157,105 +99,7 @@ class Task:
         if parent is not None:
             parent.adopt()
 
-    # --- what is known ---
-
-    @property
-    def info(self) -> TaskInfo:
-        """The last snapshot; blank (id "") until the server accepted the job."""
-        return self._info
-
-    @property
-    def id(self) -> str:
-        """The server's id; "" until it accepted the job."""
-        return self._info.id
-
-    @property
-    def status(self) -> TaskStatus:
-        """Where it stands."""
-        return self._info.status
-
-    @property
-    def progress(self) -> int | None:
-        """Percent, 0-100, or None when the server gave none. Never tells the outcome."""
-        return self._info.progress
-
-    @property
-    def prompt(self) -> str | None:
-        """The prompt, as the server repeats it."""
-        return self._info.prompt
-
-    @property
-    def final_prompt(self) -> str | None:
-        """What Midjourney was asked in the end; for describe and shorten, the result text."""
-        return self._info.final_prompt
-
-    @property
-    def text(self) -> str:
-        """The result of describe and shorten, as text; "" for pictures."""
-        return _results.text_of(self._info)
-
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """The prompts that describe or shorten came up with, one by one."""
-        return _results.prompts_of(self._info)
-
-    @property
-    def image_url(self) -> str | None:
-        """Link to the picture; while in progress perhaps to a preview. It may expire."""
-        return self._info.image_url
-
-    @property
-    def image_urls(self) -> tuple[str, ...]:
-        """Links to the single pictures of a grid, on servers that list them."""
-        return self._info.image_urls
-
-    @property
-    def video_urls(self) -> tuple[str, ...]:
-        """Links to videos."""
-        return self._info.video_urls
-
-    @property
-    def buttons(self) -> Buttons:
-        """What can be pressed, looked up by label, emoji, custom id or position.
-
-        On a server without buttons a grid still has U1-U4, V1-V4 and 🔄, with no custom id.
-        """
-        return _results.buttons_of(self._info)
-
-    @property
-    def fail_reason(self) -> str | None:
-        """The server's reason, when it failed."""
-        return self._info.fail_reason
-
-    @property
-    def state(self) -> str | None:
-        """The mark sent with the submission, echoed by the server."""
-        return self._info.state
-
-    @property
-    def submitted_at(self) -> datetime | None:
-        """When the server took it (aware)."""
-        return self._info.submitted_at
-
-    @property
-    def started_at(self) -> datetime | None:
-        """When it began to run (aware)."""
-        return self._info.started_at
-
-    @property
-    def finished_at(self) -> datetime | None:
-        """When it ended (aware)."""
-        return self._info.finished_at
-
-    @property
-    def properties(self) -> Mapping[str, Any]:
-        """The server's own bag of further facts."""
-        return self._info.properties
-
-    @property
-    def raw(self) -> Mapping[str, Any]:
-        """The last reply as it came."""
-        return self._info.raw
+    # --- what is known beside the snapshot ---
 
     @property
     def parent(self) -> Task | None:
@@ -266,11 +110,6 @@ class Task:
     def siblings(self) -> tuple[Task, ...]:
         """The other Tasks the same press made, where it made several."""
         return self._siblings
-
-    @property
-    def done(self) -> bool:
-        """Whether it ended: SUCCESS, FAILURE or CANCEL."""
-        return self._info.status.is_final
 
     @property
     def error(self) -> BaseException | None:
@@ -567,53 +406,13 @@ class Task:
 
     async def _accepted(self, deadline: float) -> None:
         """Return once the server has accepted the job; raise what became of it otherwise."""
-        while not self._info.id:
-            if self._refusal is not None:
-                raise self._refusal._again()  # noqa: SLF001 - a twin for each waiter
-            if self._submitting is None:
-                self._submitting = self._runtime.spawn(self._submit())
-            await self._follow(self._submitting, deadline)
-
-    async def _follow(self, job: asyncio.Task[None], deadline: float) -> None:
-        self._waiting += 1
-        try:
-            await self._runtime.watcher.within(deadline, job)
-        finally:
-            self._waiting -= 1
-            if job.done() or not (self._waiting or self._on_wire):
-                job.cancel()  # nobody waits, nothing is on the wire: nothing is lost
-                self._submitting = None if self._submitting is job else self._submitting
-        if job.cancelled():
-            message = "The Client was closed before this was sent."
-            raise ClientClosed(message)
-        error = job.exception()
-        if isinstance(error, MJError):
-            raise error._again() from error.__cause__  # noqa: SLF001
-        if error is not None:
-            raise error
-
-    async def _submit(self) -> None:
-        """Prepare and send the request; whatever comes of sending it is remembered."""
-        if self._prepare is None:
-            return
-        prepared = await self._prepare()
-        if isinstance(prepared, TaskInfo):
-            self._store(prepared)
-            return
-        try:
-            receipt = await self._runtime.calls.submit(prepared, self._switch_wire)
-        except MJError as error:
-            self._refusal = error
-            raise
-        self._take(receipt, prepared)
-
-    def _switch_wire(self, on_wire: bool) -> None:  # noqa: FBT001 - a plain switch
-        self._on_wire = on_wire
-        self._runtime.mark(asyncio.current_task(), on_wire)
+        if self._launch is not None:
+            await self._launch.accepted(deadline)
+            self._launch = None
 
     def _take(self, receipt: SubmitReceipt, submission: Submission) -> None:
         """Keep the id at once: from here on the job is paid."""
-        self._receipt = receipt
+        self._was_known = True
         if self._answered and self._parent is not None:
             self._parent._answered = True  # noqa: SLF001 - it asked, this answers
         sent = submission.payload
@@ -630,13 +429,11 @@ class Task:
             )
             for task_id in receipt.ids
         )
-        self._siblings = tuple(map(self._sibling, others))
+        self._siblings = tuple(
+            Task(self._runtime, self._what, parent=self._parent, info=info, was_known=True)
+            for info in others
+        )
         self._store(first)
-
-    def _sibling(self, info: TaskInfo) -> Task:
-        task = Task(self._runtime, self._what, parent=self._parent, info=info)
-        task._receipt = self._receipt
-        return task
 
     async def _settled(self, deadline: float, stall: float) -> None:
         """Wait until the job ended or wants an answer, and judge."""
@@ -654,7 +451,7 @@ class Task:
             self._info,
             reached,
             seen=self._store,
-            known=self._receipt is not None or bool(self._info.raw),
+            known=self._was_known or bool(self._info.raw),
             deadline=deadline,
             stall=stall,
         )
@@ -701,7 +498,7 @@ class Task:
             if button.custom_id:
                 payload = {"taskId": self.id, "customId": button.custom_id, **common}
                 return make_submission("action", payload, Operation.FOLLOW_UP)
-            payload = {"taskId": self.id, **_as_change(button), **common}
+            payload = {"taskId": self.id, **as_change(button), **common}
             return make_submission("change", payload, Operation.FOLLOW_UP)
 
         return Task(self._runtime, what, prepare, parent=self)
@@ -763,33 +560,6 @@ class Task:
             )
 
 
-def common_fields(
-    *,
-    state: str | None = None,
-    notify_hook: str | None = None,
-    bot: Bot | None = None,
-    account_filter: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """What every submission may carry (PROTOCOL §1.1); a `state` is made up where none is given.
-
-    Raises:
-        InvalidRequest: One of them cannot be sent.
-    """
-    if state is not None and len(state) > _STATE_AT_MOST:
-        message = f"state has {len(state)} characters; servers take {_STATE_AT_MOST} at most."
-        raise InvalidRequest(message)
-    if bot is not None and bot not in _BOTS:
-        message = f"bot must be one of {', '.join(_BOTS)}, not {bot!r}."
-        raise InvalidRequest(message)
-    fields = {
-        "state": state or f"mjasync-{uuid.uuid4().hex}",
-        "notifyHook": notify_hook,
-        "botType": _BOTS[bot] if bot else None,
-        "accountFilter": dict(account_filter) if account_filter else None,
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
 def _has_begun(info: TaskInfo) -> bool:
     return info.status is not TaskStatus.NOT_START
 
@@ -799,11 +569,3 @@ def _number(which: int) -> str:
         message = f"A grid has pictures 1 to 4, not {which}."
         raise InvalidRequest(message)
     return str(which)
-
-
-def _as_change(button: Button) -> dict[str, Any]:
-    """What `/submit/change` calls a button; `index` always, gateways refuse without (§1.6)."""
-    meaning = meaning_of(button)
-    verb = meaning.verb if meaning else ""
-    action = {"upscale": "UPSCALE", "vary": "VARIATION", "reroll": "REROLL"}[verb]
-    return {"action": action, "index": int(meaning.detail) if meaning and meaning.detail else 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -10,7 +11,7 @@ import attrs
 from yarl import URL
 
 from .._clock import Clock
-from .._models import SubmitReceipt, TaskInfo
+from .._models import Bot, SubmitReceipt, TaskInfo
 from ..errors import (
     ConnectionFailed,
     InvalidRequest,
@@ -29,11 +30,13 @@ from .retry import Retries, RetryPolicy, persist
 from .route import Route
 from .transport import Interrupted, Reply, Transport
 
-__all__ = ["LIST_AT_MOST", "Calls", "Submission", "make_submission"]
+__all__ = ["LIST_AT_MOST", "Calls", "Submission", "common_fields", "make_submission"]
 
 T = TypeVar("T")
 LIST_AT_MOST: Final = 100
 """Ids in one list request; more stalls the loop for no gain."""
+_STATE_AT_MOST: Final = 255
+_BOTS: Final[Mapping[Bot, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}
 _CHUNK: Final = 1 << 18
 """Bytes of a picture taken from the socket at a time, at most."""
 _SEED_TIMEOUT: Final = 75.0
@@ -60,6 +63,33 @@ class Submission:
         return str(self.payload.get("state", ""))
 
 
+def common_fields(
+    *,
+    state: str | None = None,
+    notify_hook: str | None = None,
+    bot: Bot | None = None,
+    account_filter: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What every submission may carry (PROTOCOL §1.1); a `state` is made up where none is given.
+
+    Raises:
+        InvalidRequest: One of them cannot be sent.
+    """
+    if state is not None and len(state) > _STATE_AT_MOST:
+        message = f"state has {len(state)} characters; servers take {_STATE_AT_MOST} at most."
+        raise InvalidRequest(message)
+    if bot is not None and bot not in _BOTS:
+        message = f"bot must be one of {', '.join(_BOTS)}, not {bot!r}."
+        raise InvalidRequest(message)
+    fields = {
+        "state": state or f"mjasync-{uuid.uuid4().hex}",
+        "notifyHook": notify_hook,
+        "botType": _BOTS[bot] if bot else None,
+        "accountFilter": dict(account_filter) if account_filter else None,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
 def make_submission(endpoint: str, payload: Mapping[str, Any], operation: Operation) -> Submission:
     """Put a request together; in a thread where pictures make it large."""
     return Submission(
@@ -78,6 +108,11 @@ class Calls:
     read_timeout: float
     submit_timeout: float
     reconcile: bool
+    _stopping: bool = attrs.field(default=False, init=False)
+
+    def stop_retrying(self) -> None:
+        """Let submissions on the wire end, and try none again: the client is closing."""
+        self._stopping = True
 
     # --- paid ---
 
@@ -148,6 +183,8 @@ class Calls:
         return None
 
     def _policy_for_submit(self, error: MJError) -> RetryPolicy | None:
+        if self._stopping:
+            return None
         if isinstance(error, ConnectionFailed):
             return self.retries.connect
         if isinstance(error, QueueFull | RateLimited):

@@ -150,22 +150,31 @@ class Transport:
 async def _telling_how_far(url: URL) -> AsyncIterator[None]:
     """Turn aiohttp's errors into ours: before the connection stood, or after.
 
-    The causes are kept without their tracebacks: aiohttp's frames hold the request's headers.
+    The causes are kept without their tracebacks: aiohttp's frames hold the request as sent.
     """
     try:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         message = f"No connection to {url.origin()}: {_reason(error)}."
-        raise ConnectionFailed(message) from error.with_traceback(None)
+        raise ConnectionFailed(message) from _bare(error)
     except aiohttp.ClientHttpProxyError as error:
         message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
         raise ConnectionFailed(message) from None
     except (TimeoutError, aiohttp.SocketTimeoutError) as error:
-        raise Interrupted(_reason(error), timed_out=True) from error.with_traceback(None)
+        raise Interrupted(_reason(error), timed_out=True) from _bare(error)
     except aiohttp.ClientResponseError as error:
         raise Interrupted(f"unreadable HTTP ({error.status})", timed_out=False) from None
     except aiohttp.ClientError as error:
-        raise Interrupted(_reason(error), timed_out=False) from error.with_traceback(None)
+        raise Interrupted(_reason(error), timed_out=False) from _bare(error)
+
+
+def _bare(error: BaseException) -> BaseException:
+    """An error and all behind it without their frames."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _reason(error: BaseException) -> str:
