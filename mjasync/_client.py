@@ -29,7 +29,13 @@ from ._wire.replies import Operation
 from ._wire.retry import Retries
 from ._wire.route import Route
 from ._wire.transport import Secret, Transport, auth_headers
-from .errors import ConfigurationError, InvalidRequest, TaskNotFound, UnsupportedEndpoint
+from .errors import (
+    ConfigurationError,
+    InvalidRequest,
+    MJError,
+    TaskNotFound,
+    UnsupportedEndpoint,
+)
 from .prompt import with_speed
 
 __all__ = ["Client"]
@@ -143,7 +149,7 @@ class Client:
         self,
         prompt: str,
         *,
-        images: Iterable[_images.ImageInput] = (),
+        images: _images.ImageInput | Iterable[_images.ImageInput] = (),
         bot: Bot | None = None,
         state: str | None = None,
         notify_hook: str | None = None,
@@ -153,7 +159,8 @@ class Client:
 
         Args:
             prompt: What to draw, flags included.
-            images: Reference pictures: paths, bytes, binary files, URLs or Pillow images.
+            images: Reference pictures, one or more: paths, bytes, binary files, URLs or Pillow
+                images.
             bot: "midjourney" or "niji".
             state: A mark of your own, 255 characters at most; unique ones let a lost
                 submission be found again. Made up where none is given.
@@ -170,7 +177,9 @@ class Client:
             state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
         )
         fields = {"prompt": text, **common}
-        return self._new("imagine", fields, {"base64Array": tuple(images)}, repr(prompt[:40]))
+        return self._new(
+            "imagine", fields, {"base64Array": _images.several(images)}, repr(text[:40])
+        )
 
     def blend(
         self,
@@ -195,7 +204,7 @@ class Client:
         Raises:
             InvalidRequest: Too few or too many pictures, or unknown dimensions.
         """
-        pictures = tuple(images)
+        pictures = _images.several(images)
         if len(pictures) not in _BLEND:
             message = f"A blend takes 2 to 5 pictures, not {len(pictures)}."
             raise InvalidRequest(message)
@@ -356,7 +365,8 @@ class Client:
         async for task in self.as_completed(tasks, limit=limit):
             first = first or task.error
         if first is not None and not return_exceptions:
-            first.gathered = tasks  # type: ignore[attr-defined]
+            if isinstance(first, MJError):
+                first.gathered = tasks
             failed = sum(task.error is not None for task in tasks)
             first.add_note(f"{failed} of {len(tasks)} tasks failed; all are on error.gathered.")
             raise first
@@ -473,8 +483,8 @@ def _or(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _not_blank(prompt: str) -> str:
-    if not prompt.strip():
-        message = "The prompt is empty."
-        raise InvalidRequest(message)
-    return prompt
+def _not_blank(prompt: object) -> str:
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    message = f"The prompt must be text that is not blank, not {prompt!r}."
+    raise InvalidRequest(message)

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ __all__ = [
     "as_data_url",
     "as_mask",
     "collect",
+    "several",
     "split_grid",
     "write_stream",
 ]
@@ -41,6 +42,7 @@ class PillowImage(Protocol):
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage
 """A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
 
+_ONE: Final = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, PillowImage)
 _SNIFF: Final = 64
 """Bytes that tell a format."""
 _PIECE: Final = 1 << 20
@@ -69,6 +71,13 @@ def sniff(data: bytes) -> tuple[str, str] | None:
 
 
 # --- in ----------------------------------------------------------------------------------------
+
+
+def several(images: ImageInput | Iterable[ImageInput]) -> tuple[ImageInput, ...]:
+    """Pictures, however given: a single one (a path is a string, too) counts as one."""
+    if isinstance(images, _ONE) or hasattr(images, "read"):
+        return (images,)  # type: ignore[return-value]  # one of ImageInput, by the line above
+    return tuple(images)
 
 
 async def as_data_url(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> str:

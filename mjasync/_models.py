@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Final, Literal, Self
 
 import attrs
@@ -36,7 +35,8 @@ Bot = Literal["midjourney", "niji"]
 Dimensions = Literal["PORTRAIT", "SQUARE", "LANDSCAPE"]
 """Shape of a blend: 2:3, 1:1 or 3:2."""
 
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+NOTHING: Final[Mapping[str, Any]] = {}
+"""The empty object everybody shares (a mapping proxy would not pickle)."""
 
 
 class TaskStatus(StrEnum):

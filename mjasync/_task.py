@@ -511,17 +511,18 @@ class Task(Snapshot):
         optional: bool = False,
     ) -> Task:
         async def prepare() -> Submission | TaskInfo:
+            masked = {}
+            if mask is not None:  # first: a bad mask must not leave a modal open
+                masked["maskBase64"] = await _images.as_mask(mask, self._download)
             if not await self._modal_opened():
                 if optional:
                     return self._info
                 message = "The server went ahead without asking for a modal."
                 raise ModalNotOpened(message, task=self)
-            payload: dict[str, Any] = {"taskId": self.id}
+            payload: dict[str, Any] = {"taskId": self.id, **masked}
             text = compose(self.final_prompt or "")
             if text:
                 payload["prompt"] = text
-            if mask is not None:
-                payload["maskBase64"] = await _images.as_mask(mask, self._download)
             return await asyncio.to_thread(make_submission, "modal", payload, Operation.FOLLOW_UP)
 
         return Task(self._runtime, "modal", prepare, parent=self, answered=True)

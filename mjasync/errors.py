@@ -7,7 +7,7 @@ twice. All of them pickle (a pickled error keeps `task_id` and `info`, not the l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +61,7 @@ class MJError(Exception):
         task: The Task concerned, or None. It can be awaited again where the class says so.
         task_id: Its id, or "" (survives pickling, unlike `task`).
         info: Its last snapshot, or None.
+        gathered: All the Tasks of the `gather` that raised this, each with its own `error`.
     """
 
     retryable: ClassVar[bool] = False
@@ -89,6 +90,7 @@ class MJError(Exception):
         self.info = info
         self.task_id = task_id
         self.task: Task | None = None
+        self.gathered: tuple[Task, ...] = ()
         if task is not None:
             self._attach(task)
 
@@ -123,7 +125,7 @@ class MJError(Exception):
         return f"<{type(self).__name__}: {self}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        kept = {name: value for name, value in self.__dict__.items() if name != "task"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in _LIVE}
         return _rebuild, (type(self), self.message, kept)
 
     def _again(self) -> Self:
@@ -133,10 +135,14 @@ class MJError(Exception):
         return twin
 
 
+_LIVE: Final = frozenset({"task", "gathered"})
+"""What belongs to a running client and does not pickle."""
+
+
 def _rebuild(cls: type[E], message: str, kept: Mapping[str, Any]) -> E:
     error = cls.__new__(cls, message)
     error.args = (message,)
-    error.__dict__.update({"task": None, **kept})
+    error.__dict__.update({"task": None, "gathered": (), **kept})
     return error
 
 

@@ -99,6 +99,7 @@ class Transport:
                 headers=self._headers(has_body=body is not None),
                 timeout=self._limits(timeout),
                 allow_redirects=False,
+                raise_for_status=False,
             ) as response,
         ):
             reply = Reply(response.status, response.headers, await response.read())
@@ -116,7 +117,9 @@ class Transport:
         """
         async with (
             _telling_how_far(url),
-            self._open().get(url, timeout=self._limits(timeout)) as response,
+            self._open().get(
+                url, timeout=self._limits(timeout), raise_for_status=False
+            ) as response,
         ):
             yield response
 
