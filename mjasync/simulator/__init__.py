@@ -1,0 +1,14 @@
+"""A Midjourney proxy to test against: the whole protocol on loopback, without Midjourney.
+
+It is an independent witness: it imports nothing of the client, so that a misreading of the
+protocol cannot cancel itself out.
+"""
+
+from __future__ import annotations
+
+from .dialects import DIALECTS
+from .faults import Fault
+from .server import Simulator
+from .tasks import Request, Submission
+
+__all__ = ["DIALECTS", "Fault", "Request", "Simulator", "Submission"]

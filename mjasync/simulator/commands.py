@@ -1,0 +1,112 @@
+"""What each command asks for: imagine, blend, describe, shorten, swap, and plain uploads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .intake import Image, Intake
+from .replies import Reply, refuse, submit_result
+from .wording import analysis, descriptions, with_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .desk import Desk
+    from .tasks import Order
+
+__all__ = ["COMMANDS"]
+
+_ASPECTS: Final = {"PORTRAIT": "2:3", "SQUARE": "1:1", "LANDSCAPE": "3:2"}
+_BLENDED: Final = range(2, 6)
+_FACES: Final = ("source", "target")
+
+
+def _imagine(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.2."""
+    read = desk.intake(order)
+    prompt = desk.prompt(read)
+    images = read.images("base64Array") or [*filter(None, [read.image("base64")])]
+    task = desk.draft(order, "imagine", prompt, images=images)
+    task.prompt_en = " ".join([*desk.links(images), prompt])
+    task.final_prompt = with_model(task.prompt_en, task.model)
+    task.description = f"/imagine {prompt}"
+    return desk.accept(task, order)
+
+
+def _blend(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.3."""
+    read = desk.intake(order)
+    images = read.images("base64Array")
+    if len(images) not in _BLENDED:
+        raise refuse(4, "base64List参数错误")
+    dimensions = read.choice("dimensions", tuple(_ASPECTS), "SQUARE")
+    if dimensions is None:
+        raise refuse(4, "dimensions参数错误")
+    task = desk.draft(order, "blend", images=images)
+    final = " ".join([*desk.links(images), f"--ar {_ASPECTS[dimensions]}"])
+    task.final_prompt, task.dimensions = with_model(final, task.model), dimensions
+    task.description = f"/blend {len(images)} {dimensions}"
+    return desk.accept(task, order)
+
+
+def _describe(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.4."""
+    read = desk.intake(order)
+    image = read.image("base64") or _link(desk, read)
+    if image is None:
+        raise refuse(4, "base64不能为空")
+    task = desk.draft(order, "describe", images=[image])
+    task.source, task.source_link = image.data or (image.link or "").encode(), image.link
+    task.upload = None if image.link else desk.gallery.keep(image.data)
+    task.description = f"/describe {task.upload or image.link}"
+    task.words = descriptions(task.source)
+    return desk.accept(task, order)
+
+
+def _link(desk: Desk, read: Intake) -> Image | None:
+    if desk.dialect.data_urls_only or not (link := read.text("link")):
+        return None
+    if not link.startswith(("http://", "https://")):
+        raise refuse(4, "link格式错误")
+    return Image(b"", link)
+
+
+def _shorten(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.5."""
+    prompt = desk.prompt(desk.intake(order))
+    task = desk.draft(order, "shorten", prompt)
+    task.description = f"/shorten {prompt}"
+    task.words = analysis(prompt)
+    return desk.accept(task, order)
+
+
+def _swap(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.13."""
+    read = desk.intake(order)
+    pair = [read.image(f"{face}Base64") or read.image(f"{face}Url") for face in _FACES]
+    images = [image for image in pair if image]
+    if len(images) != len(_FACES) or images[0] == images[1]:
+        raise refuse(4, "参数错误")
+    task = desk.draft(order, "swap", images=images)
+    task.final_prompt, task.bot = " ".join(desk.links(images)), "INSIGHT_FACE"
+    task.description = "/swap"
+    return desk.accept(task, order)
+
+
+def _upload(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.12."""
+    images = desk.intake(order).images("base64Array")
+    if not images:
+        raise refuse(4, "base64Array不能为空")
+    return submit_result(1, "提交成功", desk.links(images))
+
+
+COMMANDS: Final[Mapping[str, Callable[[Desk, Order], Reply]]] = {
+    "imagine": _imagine,
+    "blend": _blend,
+    "describe": _describe,
+    "shorten": _shorten,
+    "swap": _swap,
+    "upload-discord-images": _upload,
+}
+"""What each commanding endpoint does."""

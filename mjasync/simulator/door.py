@@ -1,0 +1,83 @@
+"""The door: is there such an endpoint here, may this client come in, and who serves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from .commands import COMMANDS
+from .presses import PRESSES
+from .reads import ASKS, LOOKS
+from .replies import Refusal, Reply
+from .tasks import Order
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from .desk import Desk
+    from .dialects import Dialect
+    from .reads import Reads
+    from .routes import Route
+    from .tasks import Request
+
+__all__ = ["Door"]
+
+_LISTS: Final = frozenset({"list", "list-by-condition", "list-by-ids"})
+_SUBMITS: Final = {**COMMANDS, **PRESSES}
+
+
+@attrs.frozen(kw_only=True)
+class Door:
+    """Lets requests in, in one dialect."""
+
+    dialect: Dialect
+    token: str | None
+    list_endpoint: bool
+    desk: Desk
+    reads: Reads
+
+    def enter(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
+        """Answer a request.
+
+        Raises:
+            Refusal: It is refused; the answer is in the exception.
+        """
+        endpoint = route.endpoint
+        if endpoint is None or not self._leads_somewhere(route):
+            return self.dialect.unrouted(404, request.path)
+        if not self._knows(request):
+            return self.dialect.unauthorised
+        if look := LOOKS.get(endpoint):
+            return look(self.reads, route.task_id, record.at)
+        order = self._order(request, route, record)
+        if ask := ASKS.get(endpoint):
+            return ask(self.reads, order)
+        return _SUBMITS[endpoint](self.desk, order)
+
+    def _leads_somewhere(self, route: Route) -> bool:
+        if route.mode and not self.dialect.path_modes:
+            return False
+        listed = self.list_endpoint or route.endpoint not in _LISTS
+        return listed and route.endpoint in self.dialect.endpoints
+
+    def _knows(self, request: web.BaseRequest) -> bool:
+        """Whether the token is right; the first header that is there decides (PROTOCOL §6.2)."""
+        if self.token is None:
+            return True
+        present = (request.headers.get(name) for name in self.dialect.auth_headers)
+        return next(filter(None, present), None) == self.token
+
+    def _order(self, request: web.BaseRequest, route: Route, record: Request) -> Order:
+        if request.content_type != "application/json":
+            raise Refusal(self.dialect.malformed(415, request.path))
+        if not isinstance(record.body, dict):
+            raise Refusal(self.dialect.malformed(400, request.path))
+        return Order(
+            endpoint=route.endpoint or "",
+            path=request.path,
+            body=record.body,
+            speed=route.speed,
+            image_host=route.image_host,
+            at=record.at,
+        )

@@ -1,0 +1,173 @@
+"""What follows a finished task: buttons pressed, changes asked for, modals answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .buttons import Button
+from .replies import Refusal, Reply, refuse, submit_result
+from .tasks import Fate, Order, SimTask
+from .wording import Words, analysis, descriptions, model_of, with_model, zoom_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .desk import Desk
+
+__all__ = ["PRESSES"]
+
+_CHANGEABLE: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
+_CHANGES: Final = {"UPSCALE": "upsample", "VARIATION": "variation", "REROLL": "reroll"}
+_OPERATIONS: Final = {"U": "UPSCALE", "V": "VARIATION", "R": "REROLL"}
+_INDEXES: Final = range(1, 5)
+_WIDEST: Final = 2.0
+_ASTRAY: Final = Fate(ending="refuse", reason="[50035]: Invalid Form Body")
+
+
+def _action(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.8, §4.1."""
+    read = desk.intake(order)
+    task_id, custom_id = read.text("taskId"), read.text("customId")
+    if not (task_id and custom_id):
+        raise refuse(4, "参数错误")
+    parent = desk.finished(task_id)
+    button = parent.offers.get(custom_id)
+    if button is None:
+        raise refuse(4, "未知的 Action 类型")
+    if button.verb in desk.dialect.refused_verbs:
+        raise refuse(4, "不支持的操作")
+    task = _press(desk, order, parent, button)
+    if _opens_modal(desk, order, button):
+        return _open_modal(desk, task, parent, button)
+    return desk.accept(task, order)
+
+
+def _opens_modal(desk: Desk, order: Order, button: Button) -> bool:
+    if button.verb in desk.dialect.modal_always:
+        return True
+    asked = desk.remix or order.body.get("enableRemix") is True
+    return asked and button.verb in desk.dialect.modal_on_remix
+
+
+def _open_modal(desk: Desk, task: SimTask, parent: SimTask, button: Button) -> Reply:
+    """A task that waits: not queued, and it uses no concurrency (PROTOCOL §4.2)."""
+    task.status, task.account, task.channel = "MODAL", parent.account, parent.channel
+    task.modal_prompt = _offered(task, parent, button)
+    desk.engine.keep(task)
+    properties = {"finalPrompt": task.modal_prompt, "remix": True}
+    return submit_result(21, desk.dialect.modal_description, task.id, properties)
+
+
+def _offered(task: SimTask, parent: SimTask, button: Button) -> str:
+    """The ``finalPrompt`` a modal offers to edit (PROTOCOL §4.2)."""
+    if button.verb == "inpaint":
+        return ""
+    if parent.words:
+        return task.prompt or ""
+    return parent.final_prompt + (" --zoom 2" if button.verb == "custom_zoom" else "")
+
+
+def _modal(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.9, §4.2."""
+    read = desk.intake(order)
+    task = desk.known(read.text("taskId"))
+    if task.status != "MODAL" or task.accepted:
+        raise refuse(4, "关联任务状态错误")
+    prompt = read.text("prompt") or task.modal_prompt or task.final_prompt
+    desk.check_words(prompt)
+    mask = read.mask()
+    if task.verb.name == "custom_zoom":
+        task.zoom, prompt = _zoomed(prompt)
+    task.mask, task.prompt, task.prompt_en = mask, prompt, prompt
+    task.model = model_of(prompt, task.model)
+    task.final_prompt = with_model(prompt, task.model)
+    return desk.accept(task, order)
+
+
+def _zoomed(prompt: str) -> tuple[float, str]:
+    """The zoom of a custom zoom's prompt, and the prompt without it."""
+    factor, rest = zoom_of(prompt)
+    if factor is None or not 1 <= factor <= _WIDEST:
+        raise refuse(4, "prompt参数错误: --zoom 1~2")
+    return factor, rest
+
+
+def _change(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.6."""
+    read = desk.intake(order)
+    task_id, action = read.text("taskId"), read.choice("action", tuple(_CHANGES))
+    if not task_id:
+        raise refuse(4, "taskId不能为空")
+    if action is None:
+        raise refuse(4, "action不能为空")
+    return _apply(desk, order, task_id, (action, read.whole("index")))
+
+
+def _simple_change(desk: Desk, order: Order) -> Reply:
+    """PROTOCOL §1.7. Only the first digit is read."""
+    task_id, _, operation = desk.intake(order).text("content").partition(" ")
+    letter, digit = operation[:1].upper(), operation[1:2]
+    action = _OPERATIONS.get(letter)
+    if action is None or " " in operation or not (operation.upper() == "R" or digit.isdecimal()):
+        raise refuse(4, "content参数错误")
+    return _apply(desk, order, task_id, (action, int(digit or 0)))
+
+
+def _apply(desk: Desk, order: Order, task_id: str, change: tuple[str, int | None]) -> Reply:
+    action, index = change
+    if action == "REROLL":
+        index = 0
+    elif index is None:
+        raise _missing_index(desk, order)
+    astray = action != "REROLL" and index not in _INDEXES
+    if astray and desk.dialect.checks_index:
+        raise refuse(4, "index错误")
+    parent = desk.finished(task_id)
+    if parent.action not in _CHANGEABLE:
+        raise refuse(4, "关联任务不允许执行变化")
+    label = f"{action[0]}{index or ''}"
+    button = Button("", "", label, _CHANGES[action], 1 if astray else index)
+    task = _press(desk, order, parent, button)
+    return desk.accept(task, order, _ASTRAY if astray else None)
+
+
+def _missing_index(desk: Desk, order: Order) -> Refusal:
+    status = desk.dialect.missing_index_status
+    if status == 200:
+        return refuse(4, "index错误")
+    return Refusal(desk.dialect.malformed(status, order.path))
+
+
+def _press(desk: Desk, order: Order, parent: SimTask, button: Button) -> SimTask:
+    prompt, words = _starts_with(parent, button)
+    task = desk.draft(order, button.verb, prompt, parent=parent)
+    task.button, task.words = button, words
+    task.zoom = float(button.detail) if button.verb == "zoom" else None
+    if task.verb.makes == "description":
+        task.source, task.source_link, task.upload = (
+            parent.source,
+            parent.source_link,
+            parent.upload,
+        )
+    task.description = f"/up {parent.id} {button.label or button.verb}"
+    return task
+
+
+def _starts_with(parent: SimTask, button: Button) -> tuple[str | None, Words | None]:
+    """The prompt a press starts with, and the words it is going to answer."""
+    if parent.words is None:
+        return parent.prompt or parent.final_prompt, None
+    if button.verb == "describe_again":
+        return None, descriptions(parent.source + parent.id.encode())
+    if button.verb == "details":
+        return parent.prompt, analysis(parent.prompt or "", details=True)
+    return parent.words.prompts[button.index - 1], None
+
+
+PRESSES: Final[Mapping[str, Callable[[Desk, Order], Reply]]] = {
+    "action": _action,
+    "modal": _modal,
+    "change": _change,
+    "simple-change": _simple_change,
+}
+"""What each endpoint that follows a finished task does."""

@@ -1,0 +1,134 @@
+"""What the tests of the simulator talk to it with: aiohttp and nothing of the client."""
+
+# ruff: noqa: ANN401  JSON holds anything
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import attrs
+import orjson
+
+from mjasync.simulator import Simulator
+
+FROZEN = 1e9  # a time scale at which nothing happens by itself while a test runs
+PATIENCE = 20
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def data_url(data: bytes = PNG, mime: str = "image/png") -> str:
+    """A data URL."""
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+@attrs.frozen
+class Answer:
+    """One HTTP answer, read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return orjson.loads(self.body)
+
+    @property
+    def code(self) -> int:
+        """The ``code`` of a SubmitResult."""
+        return self.json["code"]
+
+    @property
+    def result(self) -> Any:
+        """The ``result`` of a SubmitResult."""
+        return self.json["result"]
+
+
+@attrs.frozen
+class Raw:
+    """A few words of HTTP to one simulator."""
+
+    sim: Simulator
+    session: aiohttp.ClientSession
+
+    async def call(self, method: str, path: str, **options: Any) -> Answer:
+        """Any request, to a path or a whole URL."""
+        url = path if path.startswith("http") else self.sim.url + path
+        async with self.session.request(method, url, **options) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        """A GET."""
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, **body: Any) -> Answer:
+        """A POST of a JSON object."""
+        return await self.call("POST", path, json=body)
+
+    async def submit(self, endpoint: str, **body: Any) -> Answer:
+        """A submission."""
+        return await self.post(f"/mj/submit/{endpoint}", **body)
+
+    async def task(self, task_id: str) -> dict[str, Any]:
+        """A task as it is now."""
+        return (await self.get(f"/mj/task/{task_id}/fetch")).json
+
+    async def done(self, answer: Answer) -> dict[str, Any]:
+        """The task of an accepted submission, once nothing changes any more."""
+        assert answer.code in {1, 22}, answer.body
+        async with asyncio.timeout(PATIENCE):
+            await self.sim.settled()
+        return await self.task(answer.result)
+
+    async def grid(self, prompt: str = "a fox") -> dict[str, Any]:
+        """A finished imagine."""
+        return await self.done(await self.submit("imagine", prompt=prompt))
+
+    async def press(self, task: dict[str, Any], name: str, **more: Any) -> Answer:
+        """Press a button by its label or its emoji."""
+        return await self.submit(
+            "action", taskId=task["id"], customId=named(task)[name]["customId"], **more
+        )
+
+    async def pressed(self, task: dict[str, Any], *names: str) -> dict[str, Any]:
+        """Press one button after the other, each on the result of the last."""
+        for name in names:
+            task = await self.done(await self.press(task, name))
+        return task
+
+    async def until(self, task_id: str, good: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Poll until a task is as wanted."""
+        async with asyncio.timeout(PATIENCE):
+            while not good(task := await self.task(task_id)):
+                pass
+        return task
+
+
+def named(task: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The buttons of a task by label, or by emoji where there is no label."""
+    return {button["label"] or button["emoji"]: button for button in task["buttons"]}
+
+
+@asynccontextmanager
+async def simulated(dialect: str = "plus", **options: Any) -> AsyncIterator[tuple[Simulator, Raw]]:
+    """A simulator, finishing everything at once unless told otherwise, and a way to talk to it."""
+    settings = {"time_scale": 0, "draw": False, **options}
+    async with Simulator(dialect, **settings) as sim, talking(sim) as raw:
+        yield sim, raw
+
+
+@asynccontextmanager
+async def talking(sim: Simulator) -> AsyncIterator[Raw]:
+    """A way to talk to a simulator, with its token."""
+    headers = {"mj-api-secret": sim.token} if sim.token else {}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        yield Raw(sim, session)
