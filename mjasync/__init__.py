@@ -8,7 +8,8 @@ from ._buttons import Buttons, Meaning
 from ._client import Client
 from ._clock import Clock
 from ._images import ImageInput, Picture
-from ._models import Button, SubmitReceipt, TaskInfo, TaskStatus
+from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskStatus
+from ._options import AccountFilter, FollowUpOptions, SubmitOptions
 from ._task import Task
 from ._watcher import Look, NextLook, Schedule
 from ._wire.retry import Retries, RetryPolicy
@@ -43,6 +44,8 @@ from .errors import (
 )
 
 __all__ = [
+    "Account",
+    "AccountFilter",
     "AuthenticationError",
     "BannedPrompt",
     "Button",
@@ -53,6 +56,7 @@ __all__ = [
     "Clock",
     "ConfigurationError",
     "ConnectionFailed",
+    "FollowUpOptions",
     "ImageInput",
     "InvalidRequest",
     "LinkExpired",
@@ -73,6 +77,7 @@ __all__ = [
     "RetryPolicy",
     "Schedule",
     "ServerError",
+    "SubmitOptions",
     "SubmitReceipt",
     "SubmitUncertain",
     "Task",

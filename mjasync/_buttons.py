@@ -16,7 +16,7 @@ import attrs
 from ._models import Button
 from .errors import ButtonNotFound
 
-__all__ = ["Buttons", "Meaning", "as_change", "meaning_of"]
+__all__ = ["Buttons", "Meaning", "as_change", "is_pick", "meaning_of"]
 
 
 @attrs.frozen
@@ -183,11 +183,12 @@ class Buttons(Sequence[Button]):
         found = self._named(key)
         if not found:
             raise self._missing(key)
-        if len(found) > 1:
+        first, *others = found
+        if others:
             shared = ", ".join(map(_name, found))
             message = f"{key!r} stands on several buttons: {shared}. Use a label instead."
             raise ButtonNotFound(message)
-        return found[0]
+        return first
 
     def _named(self, key: str) -> tuple[Button, ...]:
         """Every button that goes by `key`, the strongest kind of name first."""
@@ -234,6 +235,12 @@ def _name(button: Button) -> str:
     meaning = meaning_of(button)
     words = [button.emoji.strip(), f"({meaning})" if meaning else ""]
     return " ".join(filter(None, words)) or button.custom_id
+
+
+def is_pick(button: Button) -> bool:
+    """Whether it takes one picture out of a grid: U1-U4."""
+    meaning = meaning_of(button)
+    return meaning is not None and meaning.verb == "upscale" and meaning.detail.isdecimal()
 
 
 def as_change(button: Button) -> dict[str, str | int]:

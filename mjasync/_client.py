@@ -8,7 +8,6 @@ import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
     Iterable,
     Mapping,
 )
@@ -16,16 +15,18 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Self, get_args
 
 import aiohttp
+import attrs
 
 from . import _images
 from ._clock import Clock
+from ._crowd import Crowd
 from ._launch import Runtime
-from ._models import Auth, Bot, Dimensions, ImageHost, Speed, SpeedVia, TaskInfo
+from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
+from ._submits import Submits
 from ._task import Task
 from ._watcher import NextLook, Schedule, Watcher
 from ._wire import codec
-from ._wire.calls import LIST_AT_MOST, Calls, Submission, common_fields, make_submission
-from ._wire.replies import Operation
+from ._wire.calls import LIST_AT_MOST, Calls, at_once
 from ._wire.retry import Retries
 from ._wire.route import Route
 from ._wire.transport import Secret, Transport, auth_headers
@@ -36,11 +37,9 @@ from .errors import (
     TaskNotFound,
     UnsupportedEndpoint,
 )
-from .prompt import with_speed
 
 __all__ = ["Client"]
 
-_BLEND: Final = range(2, 6)
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "speed": get_args(Speed),
     "image_host": get_args(ImageHost),
@@ -51,7 +50,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 _log: Final = logging.getLogger("mjasync")
 
 
-class Client:
+class Client(Submits):
     """A Midjourney-Proxy server, ready to be asked.
 
     `async with Client(base_url, token) as mj:` closes it at the end; without `async with`, call
@@ -111,7 +110,7 @@ class Client:
         route = Route.parse(_base_url(base_url), speed, image_host)
         self._speed: Speed | None = route.speed
         if self._speed_via == "prompt":
-            route = Route(base=route.base, image_host=route.image_host)
+            route = attrs.evolve(route, speed=None)
         clock = clock or Clock()
         self._transport = Transport(
             auth_headers(token, header),
@@ -142,156 +141,8 @@ class Client:
             timeout=timeout,
             stall_timeout=stall_timeout,
         )
-
-    # --- submissions ---
-
-    def imagine(
-        self,
-        prompt: str,
-        *,
-        images: _images.ImageInput | Iterable[_images.ImageInput] = (),
-        bot: Bot | None = None,
-        state: str | None = None,
-        notify_hook: str | None = None,
-        account_filter: Mapping[str, Any] | None = None,
-    ) -> Task:
-        """Draw a grid of four pictures.
-
-        Args:
-            prompt: What to draw, flags included.
-            images: Reference pictures, one or more: paths, bytes, binary files, URLs or Pillow
-                images.
-            bot: "midjourney" or "niji".
-            state: A mark of your own, 255 characters at most; unique ones let a lost
-                submission be found again. Made up where none is given.
-            notify_hook: Where the server is to post updates.
-            account_filter: Which of the server's accounts may draw it (PROTOCOL §1.1).
-
-        Raises:
-            InvalidRequest: The prompt is empty.
-        """
-        text = _not_blank(prompt)
-        if self._speed and self._speed_via != "path":
-            text = with_speed(text, self._speed)
-        common = common_fields(
-            state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
-        )
-        fields = {"prompt": text, **common}
-        return self._new(
-            "imagine", fields, {"base64Array": _images.several(images)}, repr(text[:40])
-        )
-
-    def blend(
-        self,
-        images: Iterable[_images.ImageInput],
-        *,
-        dimensions: Dimensions = "SQUARE",
-        bot: Bot | None = None,
-        state: str | None = None,
-        notify_hook: str | None = None,
-        account_filter: Mapping[str, Any] | None = None,
-    ) -> Task:
-        """Blend two to five pictures into a grid of four.
-
-        Args:
-            images: The pictures, as for `imagine`.
-            dimensions: PORTRAIT (2:3), SQUARE or LANDSCAPE (3:2).
-            bot: As for `imagine`, and so are the others.
-            state: See `imagine`.
-            notify_hook: See `imagine`.
-            account_filter: See `imagine`.
-
-        Raises:
-            InvalidRequest: Too few or too many pictures, or unknown dimensions.
-        """
-        pictures = _images.several(images)
-        if len(pictures) not in _BLEND:
-            message = f"A blend takes 2 to 5 pictures, not {len(pictures)}."
-            raise InvalidRequest(message)
-        if dimensions not in get_args(Dimensions):
-            message = f"dimensions must be one of {_or(get_args(Dimensions))}, not {dimensions!r}."
-            raise InvalidRequest(message)
-        common = common_fields(
-            state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
-        )
-        return self._new("blend", {"dimensions": dimensions, **common}, {"base64Array": pictures})
-
-    def describe(
-        self,
-        image: _images.ImageInput,
-        *,
-        bot: Bot | None = None,
-        state: str | None = None,
-        notify_hook: str | None = None,
-        account_filter: Mapping[str, Any] | None = None,
-    ) -> Task:
-        """Put a picture into words: `task.prompts` has the four prompts, `task.text` all of it.
-
-        Args:
-            image: The picture, as for `imagine`.
-            bot: See `imagine`.
-            state: See `imagine`.
-            notify_hook: See `imagine`.
-            account_filter: See `imagine`.
-        """
-        common = common_fields(
-            state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
-        )
-        return self._new("describe", common, {"base64": image})
-
-    def shorten(
-        self,
-        prompt: str,
-        *,
-        bot: Bot | None = None,
-        state: str | None = None,
-        notify_hook: str | None = None,
-        account_filter: Mapping[str, Any] | None = None,
-    ) -> Task:
-        """Find out which words of a prompt matter: `task.prompts` has the shorter ones.
-
-        Args:
-            prompt: The prompt to shorten.
-            bot: See `imagine`.
-            state: See `imagine`.
-            notify_hook: See `imagine`.
-            account_filter: See `imagine`.
-
-        Raises:
-            InvalidRequest: The prompt is empty.
-        """
-        text = _not_blank(prompt)
-        common = common_fields(
-            state=state, notify_hook=notify_hook, bot=bot, account_filter=account_filter
-        )
-        return self._new("shorten", {"prompt": text, **common}, {}, repr(prompt[:40]))
-
-    def _new(
-        self,
-        endpoint: str,
-        fields: Mapping[str, Any],
-        pictures: Mapping[str, _images.ImageInput | tuple[_images.ImageInput, ...]],
-        detail: str = "",
-    ) -> Task:
-        async def prepare() -> Submission:
-            encoded = {name: await self._encode(given) for name, given in pictures.items() if given}
-            if not encoded:
-                return make_submission(endpoint, fields, Operation.SUBMIT)
-            payload = {**fields, **encoded}
-            return await asyncio.to_thread(make_submission, endpoint, payload, Operation.SUBMIT)
-
-        return Task(self._runtime, f"{endpoint} {detail}".strip(), prepare)
-
-    async def _encode(
-        self, given: _images.ImageInput | tuple[_images.ImageInput, ...]
-    ) -> str | list[str]:
-        if isinstance(given, tuple):
-            encoding = (_images.as_data_url(image, self._download) for image in given)
-            return list(await asyncio.gather(*encoding))
-        return await _images.as_data_url(given, self._download)
-
-    async def _download(self, url: str) -> bytes:
-        return await self._calls.download(url, _images.collect)
+        self._uploaded: dict[str, str] = {}
+        self._uploading = asyncio.Lock()
 
     # --- known tasks ---
 
@@ -328,10 +179,9 @@ class Client:
         try:
             tasks = await self._calls.fetch_many(task_ids)
         except UnsupportedEndpoint:
-            infos = await asyncio.gather(*map(self._fetch_or_none, task_ids))
+            infos = await at_once(map(self._fetch_or_none, task_ids))
             return {info.id: info for info in infos if info is not None}
-        infos = [codec.structure_task(task) for task in tasks if codec.text(task.get("id"))]
-        return {info.id: info for info in infos if info is not None}
+        return {info.id: info for info in _structured(tasks)}
 
     async def _fetch_or_none(self, task_id: str) -> TaskInfo | None:
         try:
@@ -340,6 +190,46 @@ class Client:
             return None
 
     # --- many at once ---
+
+    async def tasks(self) -> list[TaskInfo]:
+        """The tasks the server lists: all of them, or its newest hundred (PROTOCOL §1.15).
+
+        Raises:
+            UnsupportedEndpoint: It keeps no list.
+            MJError: The read failed.
+        """
+        return _structured(await self._calls.list_all("task/list"))
+
+    async def queue(self) -> list[TaskInfo]:
+        """The tasks that wait or run on the server.
+
+        Raises:
+            UnsupportedEndpoint: It does not tell.
+            MJError: The read failed.
+        """
+        return _structured(await self._calls.list_all("task/queue"))
+
+    async def accounts(self) -> list[Account]:
+        """The Midjourney accounts behind the server, without their tokens (PROTOCOL §1.16).
+
+        Raises:
+            UnsupportedEndpoint: It does not tell.
+            MJError: The read failed.
+        """
+        try:
+            found = await self._calls.list_all("account/list")
+        except UnsupportedEndpoint:
+            found = await self._calls.list_all("account/query", "POST")
+        return [codec.structure_account(raw) for raw in found]
+
+    async def image(self, task_id: str) -> bytes:
+        """The picture of a task by its id, where a gateway serves it so (PROTOCOL §1.18).
+
+        Raises:
+            UnsupportedEndpoint: The server does not.
+            MJError: It does not know the task, or the read failed.
+        """
+        return await self._calls.download_by_id(task_id, _images.collect)
 
     async def gather(
         self, *tasks: Task, limit: int | None = None, return_exceptions: bool = False
@@ -390,27 +280,12 @@ class Client:
         if limit is not None and limit < 1:
             message = f"limit must be at least 1, not {limit}."
             raise ConfigurationError(message)
-        source = _iterate(tasks)
-        running: set[asyncio.Task[Task]] = set()
-        more = True
+        crowd = Crowd(tasks, limit)
         try:
-            while more or running:
-                while more and (limit is None or len(running) < limit):
-                    task = await anext(source, None)
-                    if task is None:
-                        more = False
-                    else:
-                        running.add(asyncio.ensure_future(_ended(task)))
-                if running:
-                    ready, running = await asyncio.wait(
-                        running, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    for one in ready:
-                        yield one.result()
+            while (task := await crowd.next_ended()) is not None:
+                yield task
         finally:
-            for one in running:
-                one.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await crowd.disperse()
 
     # --- manners ---
 
@@ -439,25 +314,12 @@ class Client:
         """Never reached; there so that `with` calls `__enter__`."""
 
     def __repr__(self) -> str:
-        return f"<Client {self._calls.route.root}>"
+        calls = getattr(self, "_calls", None)
+        return f"<Client {calls.route.root if calls else 'not set up'}>"
 
 
-async def _ended(task: Task) -> Task:
-    """Wait for a Task; what it raised stays on it."""
-    try:
-        await task.wait()
-    except Exception:  # noqa: BLE001 - on task.error
-        _log.debug("%r ended with an error", task)
-    return task
-
-
-async def _iterate(tasks: Iterable[Task] | AsyncIterable[Task]) -> AsyncIterator[Task]:
-    if isinstance(tasks, AsyncIterable):
-        async for task in tasks:
-            yield task
-    else:
-        for task in tasks:
-            yield task
+def _structured(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:
+    return [codec.structure_task(task) for task in tasks if codec.text(task.get("id"))]
 
 
 def _base_url(given: str | None) -> str:
@@ -481,10 +343,3 @@ def _choice(name: str, given: Any, variable: str) -> Any:  # noqa: ANN401 - one 
 
 def _or(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-def _not_blank(prompt: object) -> str:
-    if isinstance(prompt, str) and prompt.strip():
-        return prompt
-    message = f"The prompt must be text that is not blank, not {prompt!r}."
-    raise InvalidRequest(message)

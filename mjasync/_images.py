@@ -19,6 +19,7 @@ from .errors import ConfigurationError, InvalidRequest, MalformedReply
 __all__ = [
     "ImageInput",
     "Picture",
+    "as_bytes",
     "as_data_url",
     "as_mask",
     "collect",
@@ -37,6 +38,7 @@ class PillowImage(Protocol):
 
     def getbands(self) -> tuple[str, ...]:
         """The names of its channels."""
+        ...
 
 
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage
@@ -45,6 +47,12 @@ ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO 
 _ONE: Final = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, PillowImage)
 _SNIFF: Final = 64
 """Bytes that tell a format."""
+_NAME: Final = 200
+"""Characters of a name that a message repeats: somebody will pass the picture itself."""
+_FIELD: Final = 150
+"""Bytes of a field in a file name: file systems take 255 for the whole of it."""
+_FIELDS: Final = re.compile(r"\{[^{}]*\}")
+_PNG_END: Final = b"IEND\xaeB`\x82"
 _PIECE: Final = 1 << 20
 """Bytes written at a time."""
 _SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], str, str], ...]] = tuple(
@@ -54,7 +62,7 @@ _SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], str, str], ...]] = tuple(
         (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
         (rb"RIFF....WEBP", "webp", "image/webp"),
         (rb"GIF8[79]a", "gif", "image/gif"),
-        (rb"BM", "bmp", "image/bmp"),
+        (rb"BM.{4}\0{4}", "bmp", "image/bmp"),
         (rb"....ftypavi[fs]", "avif", "image/avif"),
         (rb"....ftyp", "mp4", "video/mp4"),
         (rb"\x1aE\xdf\xa3", "webm", "video/webm"),
@@ -109,25 +117,26 @@ async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]
     return url
 
 
+async def as_bytes(file: ImageInput) -> bytes:
+    """The bytes of any file, picture or not, read in a thread.
+
+    Raises:
+        InvalidRequest: It cannot be read.
+    """
+    return await asyncio.to_thread(_read, file)
+
+
 def _read_and_encode(image: ImageInput) -> str:
     return _encode(_read(image), _name_of(image))
 
 
 def _read(image: ImageInput) -> bytes:
-    if isinstance(image, bytes | bytearray | memoryview):
-        return bytes(image)
-    if isinstance(image, PillowImage):
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG")
-        return buffer.getvalue()
-    if isinstance(image, str | os.PathLike):
-        try:
-            return Path(image).read_bytes()
-        except OSError as error:
-            message = f"The picture {os.fspath(image)!r} cannot be read: {error.strerror or error}."
-            raise InvalidRequest(message) from error
-    read = getattr(image, "read", None)
-    data = read() if callable(read) else None
+    try:
+        data = _bytes_of(image)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        message = f"The picture {_name_of(image)} cannot be read: {reason}."
+        raise InvalidRequest(message) from error
     if not isinstance(data, bytes):
         message = (
             f"{type(image).__name__} is not a picture: pass a path, an http(s) URL, bytes, "
@@ -135,6 +144,18 @@ def _read(image: ImageInput) -> bytes:
         )
         raise InvalidRequest(message)
     return data
+
+
+def _bytes_of(image: ImageInput) -> object:
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | os.PathLike):
+        return Path(image).read_bytes()
+    if isinstance(image, PillowImage):
+        return _as_png(image)
+    is_text = isinstance(image, io.TextIOBase)
+    read = None if is_text else getattr(image, "read", None)
+    return read() if callable(read) else None
 
 
 def _encode(data: bytes, name: str) -> str:
@@ -148,7 +169,8 @@ def _encode(data: bytes, name: str) -> str:
 
 def _name_of(image: ImageInput) -> str:
     if isinstance(image, str | os.PathLike):
-        return repr(os.fspath(image))
+        name = str(os.fspath(image))
+        return repr(name if len(name) <= _NAME else f"{name[:_NAME]}…")
     return f"given as {type(image).__name__}"
 
 
@@ -161,6 +183,8 @@ class Picture:
 
     data: bytes = attrs.field(repr=False)
     """The file's bytes."""
+    name: str = "picture"
+    """What it is called in a directory, without the ending."""
 
     @property
     def extension(self) -> str:
@@ -181,7 +205,7 @@ class Picture:
         async def whole() -> AsyncIterator[bytes]:
             yield self.data
 
-        return await write_stream(whole(), path, {"id": "picture", **fields})
+        return await write_stream(whole(), path, {"id": self.name, **fields})
 
 
 async def collect(chunks: AsyncIterator[bytes]) -> bytes:
@@ -233,10 +257,17 @@ async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> tuple[bytes, 
             size += len(chunk)
             piece += chunk
             if len(piece) >= _PIECE:
-                await asyncio.to_thread(file.write, piece)
+                await asyncio.to_thread(_write_all, file, piece)
                 piece = bytearray()
-        await asyncio.to_thread(file.write, piece)
+        await asyncio.to_thread(_write_all, file, piece)
     return start, end, size
+
+
+def _write_all(file: io.FileIO, piece: bytearray) -> None:
+    """Write a piece whole: a disk that fills up takes a part first and complains the next time."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _move(part: Path, target: Path) -> None:
@@ -264,7 +295,7 @@ def check_whole(start: bytes, end: bytes, size: int) -> str:
 
 def _is_whole(extension: str, start: bytes, end: bytes, size: int) -> bool:
     if extension == "png":
-        return b"IEND" in end
+        return _PNG_END in end
     if extension == "webp":
         return size >= int.from_bytes(start[4:8], "little") + 8
     if extension == "jpg":
@@ -288,54 +319,66 @@ def _is_folder(path: str | os.PathLike[str]) -> bool:
 def target_for(path: str | os.PathLike[str], extension: str, fields: Mapping[str, object]) -> Path:
     """Where a picture goes: into a folder as `<id>.<ext>`, by template, or to a file name.
 
-    A name without an ending gets the one of its bytes; a name with one is taken as it is.
+    A name without an ending gets the one of its bytes; a name with one is taken as it is. What a
+    field holds is no ending.
 
     Raises:
         ConfigurationError: The template names an unknown field.
     """
     text = os.fspath(path)
     values = {key: _safe(value) for key, value in fields.items()} | {"ext": extension}
+    target = Path(text if Path(text).is_dir() else _filled(text, values))
     if _is_folder(path):
-        return Path(text) / f"{values['id']}.{extension}"
-    if "{" in text:
-        try:
-            text = text.format_map(values)
-        except (KeyError, ValueError, IndexError, AttributeError) as error:
-            known = ", ".join(f"{{{key}}}" for key in values)
-            message = f"The template {text!r} does not work ({error}); it may use {known}."
-            raise ConfigurationError(message) from None
-    target = Path(text)
-    return target if target.suffix else target.with_name(f"{target.name}.{extension}")
+        return target / f"{values['id']}.{extension}"
+    has_ending = Path(_FIELDS.sub("_", text)).suffix
+    return target if has_ending else target.with_name(f"{target.name}.{extension}")
+
+
+def _filled(template: str, values: Mapping[str, object]) -> str:
+    if "{" not in template:
+        return template
+    try:
+        return template.format_map(values)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        known = ", ".join(f"{{{key}}}" for key in values)
+        message = f"The template {template!r} does not work ({error}); it may use {known}."
+        raise ConfigurationError(message) from None
 
 
 def _safe(value: object) -> object:
     """A field for a file name: no separators, no control characters, not too long."""
     if not isinstance(value, str):
         return value
-    return re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", value).strip(". ")[:80] or "_"
+    name = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]+", "-", value).strip(". ")[:80]
+    return name.encode("utf-8", "ignore")[:_FIELD].decode("utf-8", "ignore").strip(". ") or "_"
 
 
-async def split_grid(data: bytes) -> tuple[Picture, ...]:
+async def split_grid(data: bytes) -> list[bytes]:
     """Cut a grid into its four pictures, row by row, in a thread.
 
     Raises:
         ConfigurationError: Pillow is not installed.
+        MalformedReply: It is no picture that Pillow can read.
     """
     return await asyncio.to_thread(_split, data)
 
 
-def _split(data: bytes) -> tuple[Picture, ...]:
+def _split(data: bytes) -> list[bytes]:
     try:
         from PIL import Image
     except ImportError:
         message = 'Splitting a grid needs Pillow: python -m pip install "mjasync[images]".'
         raise ConfigurationError(message) from None
-    with Image.open(io.BytesIO(data)) as grid:
-        grid.load()
-        width, height = grid.width // 2, grid.height // 2
-        corners = [(x, y) for y in (0, grid.height - height) for x in (0, grid.width - width)]
-        parts = [grid.crop((x, y, x + width, y + height)) for x, y in corners]
-    return tuple(Picture(_as_png(part)) for part in parts)
+    try:
+        with Image.open(io.BytesIO(data)) as grid:
+            grid.load()
+            width, height = max(1, grid.width // 2), max(1, grid.height // 2)
+            corners = [(x, y) for y in (0, grid.height - height) for x in (0, grid.width - width)]
+            parts = [grid.crop((x, y, x + width, y + height)) for x, y in corners]
+        return list(map(_as_png, parts))
+    except (OSError, SyntaxError, ValueError) as error:
+        message = f"The grid cannot be cut in four: {error}."
+        raise MalformedReply(message) from error
 
 
 def _as_png(image: PillowImage) -> bytes:

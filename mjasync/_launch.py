@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import attrs
@@ -14,11 +15,13 @@ from ._watcher import Watcher
 from ._wire.calls import Calls, Submission
 from .errors import ClientClosed, MJError
 
-__all__ = ["Launch", "Prepare", "Runtime"]
+__all__ = ["Launch", "Prepare", "Runtime", "Turn"]
 
 Prepare = Callable[[], Awaitable[Submission | TaskInfo]]
 """Waits for what must come first and makes the request; or finds the job running already."""
 Take = Callable[[SubmitReceipt, Submission], None]
+Adopt = Callable[[TaskInfo], None]
+Turn = AbstractAsyncContextManager[None]
 
 
 @attrs.define(kw_only=True)
@@ -33,6 +36,16 @@ class Runtime:
     jobs: set[asyncio.Task[None]] = attrs.field(factory=set)
     """Submissions under way, each waiting for its parent, to be sent, or on the wire."""
     on_wire: set[asyncio.Task[None]] = attrs.field(factory=set)
+    closed: bool = False
+
+    def check_open(self) -> None:
+        """Let no submission begin once the client is closing.
+
+        Raises:
+            ClientClosed: It is.
+        """
+        if self.closed:
+            raise ClientClosed("This Client is closed.")
 
     def spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a submission on its own, so that no waiter's cancellation tears it off the wire."""
@@ -48,6 +61,7 @@ class Runtime:
 
     async def close(self) -> None:
         """Let what is on the wire finish; drop every submission that is not."""
+        self.closed = True
         self.calls.stop_retrying()
         for job in self.jobs - self.on_wire:
             job.cancel()
@@ -66,36 +80,35 @@ class Runtime:
 class Launch:
     """One submission: sent by a job of its own, exactly once, its outcome remembered.
 
-    A waiter that leaves never takes a request off the wire. When the last one leaves before
-    anything went out, nothing goes out, and whoever comes next starts over.
+    A waiter that leaves never takes a request off the wire. When the last one has left, nothing
+    more goes out: neither a first attempt nor another one. Whoever comes next starts over.
     """
 
     __slots__ = (
-        "_adopt",
         "_job",
         "_on_wire",
         "_prepare",
         "_refusal",
         "_runtime",
-        "_take",
+        "_turn",
         "_waiting",
     )
 
-    def __init__(
-        self, runtime: Runtime, prepare: Prepare, *, take: Take, adopt: Callable[[TaskInfo], None]
-    ) -> None:
-        """`take` is told what the server accepted, `adopt` of a job that runs already."""
+    def __init__(self, runtime: Runtime, prepare: Prepare, turn: Turn | None = None) -> None:
+        """Launches that share a `turn` are prepared and sent one after the other."""
         self._runtime = runtime
         self._prepare = prepare
-        self._take = take
-        self._adopt = adopt
+        self._turn: Turn = turn or nullcontext()
         self._job: asyncio.Task[None] | None = None
         self._waiting = 0
         self._on_wire = False
         self._refusal: MJError | None = None
 
-    async def accepted(self, deadline: float) -> None:
+    async def accepted(self, deadline: float, take: Take, adopt: Adopt) -> None:
         """Return once the server has accepted it.
+
+        `take` is told what the server accepted, `adopt` of a job that runs already. They are not
+        kept, so that a Task dropped before it was sent is gone, and warns, at once.
 
         Raises:
             TaskTimeout: Not by the deadline.
@@ -104,7 +117,8 @@ class Launch:
         if self._refusal is not None:
             raise self._refusal._again()  # noqa: SLF001 - a twin for each waiter
         if self._job is None:
-            self._job = self._runtime.spawn(self._send())
+            self._runtime.check_open()
+            self._job = self._runtime.spawn(self._send(take, adopt))
         job = self._job
         await self._follow(job, deadline)
         if job.cancelled():
@@ -121,28 +135,36 @@ class Launch:
             await self._runtime.watcher.within(deadline, job)
         finally:
             self._waiting -= 1
-            abandoned = not (job.done() or self._waiting or self._on_wire)
-            if abandoned:
-                job.cancel()
-            if self._job is job and (abandoned or _failed(job)):
-                self._job = None
+            self._let_go(job)
 
-    async def _send(self) -> None:
+    def _let_go(self, job: asyncio.Task[None]) -> None:
+        """Stop a job that nobody waits for and that is not on the wire; forget one that failed."""
+        abandoned = not (job.done() or self._waiting or self._on_wire)
+        if abandoned:
+            job.cancel()
+        if self._job is job and (abandoned or _failed(job)):
+            self._job = None
+
+    async def _send(self, take: Take, adopt: Adopt) -> None:
         """Prepare and send; whatever comes of sending is remembered."""
-        prepared = await self._prepare()
-        if isinstance(prepared, TaskInfo):
-            self._adopt(prepared)
-            return
-        try:
-            receipt = await self._runtime.calls.submit(prepared, self._switch_wire)
-        except MJError as error:
-            self._refusal = error
-            raise
-        self._take(receipt, prepared)
+        async with self._turn:
+            prepared = await self._prepare()
+            if isinstance(prepared, TaskInfo):
+                adopt(prepared)
+                return
+            try:
+                receipt = await self._runtime.calls.submit(prepared, self._switch_wire)
+            except MJError as error:
+                self._refusal = error
+                raise
+            take(receipt, prepared)
 
     def _switch_wire(self, on_wire: bool) -> None:  # noqa: FBT001 - a plain switch
         self._on_wire = on_wire
-        self._runtime.mark(asyncio.current_task(), on_wire)
+        job = asyncio.current_task()
+        self._runtime.mark(job, on_wire)
+        if job is not None and not on_wire:  # soon: first it ends, or sets out to try again
+            asyncio.get_running_loop().call_soon(self._let_go, job)
 
 
 def _failed(job: asyncio.Task[None]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self
 import attrs
 
 __all__ = [
+    "Account",
     "Auth",
     "Bot",
     "Button",
@@ -20,6 +21,7 @@ __all__ = [
     "SubmitReceipt",
     "TaskInfo",
     "TaskStatus",
+    "VideoType",
 ]
 
 Speed = Literal["relax", "fast", "turbo"]
@@ -32,6 +34,8 @@ Auth = Literal["secret", "bearer"]
 """`mj-api-secret` alone, or `Authorization: Bearer` alone; never both (PROTOCOL §6.2)."""
 Bot = Literal["midjourney", "niji"]
 """Which of Midjourney's two bots draws."""
+VideoType = Literal["vid_1.1_i2v_480", "vid_1.1_i2v_720"]
+"""Resolution of a video."""
 Dimensions = Literal["PORTRAIT", "SQUARE", "LANDSCAPE"]
 """Shape of a blend: 2:3, 1:1 or 3:2."""
 
@@ -91,7 +95,7 @@ class TaskInfo:
     id: str
     status: TaskStatus = TaskStatus.NOT_START
     action: str = ""
-    """The server's word for what this is (IMAGINE, UPSCALE…); open, dialects differ."""
+    """The server's word for what this is (IMAGINE, UPSCALE…), the expected one until it tells."""
     progress: int | None = None
     """Percent, 0-100; None when the server gave none. Never tells the outcome."""
     prompt: str | None = None
@@ -116,6 +120,22 @@ class TaskInfo:
     properties: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
     raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False, eq=False)
     """The reply as it came, for whatever has no field of its own here."""
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """A Midjourney account behind a server (PROTOCOL §1.16), without its secrets."""
+
+    id: str
+    """The channel's id."""
+    enabled: bool | None = None
+    concurrency: int | None = None
+    """Tasks it runs at once."""
+    queue_size: int | None = None
+    """Tasks it keeps waiting."""
+    timeout_minutes: int | None = None
+    raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False, eq=False)
+    """What else the server told, but for whatever looks like a secret."""
 
 
 @attrs.frozen(kw_only=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
-from ._buttons import Buttons, meaning_of
+from ._buttons import Buttons, is_pick
 from ._models import Button, TaskInfo, TaskStatus
 from ._wire.replies import is_ban
 from .errors import InvalidRequest, TaskBanned, TaskCancelled, TaskFailed
@@ -15,7 +14,6 @@ __all__ = [
     "buttons_of",
     "is_grid",
     "judge",
-    "link_number",
     "link_of",
     "prompts_of",
     "text_of",
@@ -23,8 +21,10 @@ __all__ = [
 
 _GRID_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
 _TEXT_ACTIONS: Final = frozenset({"DESCRIBE", "SHORTEN"})
-_NUMBERED: Final = re.compile(r"^\s*(?:\d\ufe0f?\u20e3|\d[.)、])\s*(.+?)\s*$", re.MULTILINE)
+_NUMBERED: Final = re.compile(r"^\s*(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(.+?)\s*$", re.MULTILINE)
 """A line that begins with a keycap or a number (PROTOCOL §1.4)."""
+_AFTER_COLON: Final = re.compile(r"[:：]\s*(\S.*?)\s*$")
+"""Where a reason names the word it is about."""
 _LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
 _WITHOUT_IDS: Final = Buttons(
     Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _LABELS
@@ -48,7 +48,10 @@ def judge(info: TaskInfo) -> None:
         raise TaskCancelled(message, reason=reason, task_id=info.id, info=info)
     if is_ban(reason):
         message = "The task failed: the prompt holds a banned word."
-        raise TaskBanned(message, reason=reason, task_id=info.id, info=info)
+        word = _AFTER_COLON.search(reason)
+        raise TaskBanned(
+            message, word=word[1] if word else "", reason=reason, task_id=info.id, info=info
+        )
     message = "The task failed on the server."
     raise TaskFailed(message, reason=reason, task_id=info.id, info=info)
 
@@ -65,8 +68,7 @@ def is_grid(info: TaskInfo) -> bool:
     """Whether the picture is four in one: it has U1-U4, and is no video."""
     if info.video_urls or "VIDEO" in info.action:
         return False
-    meanings = map(meaning_of, buttons_of(info))
-    return any(m and m.verb == "upscale" and m.detail.isdecimal() for m in meanings)
+    return any(map(is_pick, buttons_of(info)))
 
 
 def text_of(info: TaskInfo) -> str:
@@ -96,15 +98,6 @@ def link_of(info: TaskInfo) -> str:
             f"This {info.action.lower() or 'task'} has no picture; its result may be in .text."
         )
         raise InvalidRequest(message, task_id=info.id, info=info)
-    return link
-
-
-def link_number(index: int) -> Callable[[TaskInfo], str]:
-    """A `link_of` for the picture at `index` of those the server lists."""
-
-    def link(info: TaskInfo) -> str:
-        return info.image_urls[index] if index < len(info.image_urls) else link_of(info)
-
     return link
 
 

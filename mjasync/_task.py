@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack
 
 from . import _images, _results
-from ._buttons import Buttons, as_change
-from ._launch import Launch, Prepare, Runtime
+from ._buttons import Buttons, as_change, is_pick
+from ._launch import Launch, Prepare, Runtime, Turn
 from ._models import Button, SubmitReceipt, TaskInfo, TaskStatus
+from ._options import FollowUpOptions, common_fields, route_for
 from ._snapshot import Snapshot
 from ._wire import codec
-from ._wire.calls import Submission, common_fields, make_submission
+from ._wire.calls import Submission, at_once, make_submission
 from ._wire.replies import Operation
+from ._wire.route import Route
 from .errors import (
     InvalidRequest,
     LinkExpired,
@@ -23,6 +26,7 @@ from .errors import (
     ModalNotOpened,
     ModalRequired,
     TaskTimeout,
+    UnsupportedEndpoint,
 )
 from .prompt import with_flag
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Task"]
 
 T = TypeVar("T")
+L = TypeVar("L")
 Choose = Callable[[Buttons], Button]
 
 _NEW: Final = TaskInfo(id="")
@@ -65,9 +70,12 @@ class Task(Snapshot):
         "_launch",
         "_listeners",
         "_parent",
+        "_relinked",
+        "_route",
         "_runtime",
         "_seed",
         "_siblings",
+        "_turn",
         "_was_known",
         "_what",
     )
@@ -82,6 +90,8 @@ class Task(Snapshot):
         info: TaskInfo = _NEW,
         answered: bool = False,
         was_known: bool = False,
+        turn: Turn | None = None,
+        route: Route | None = None,
     ) -> None:
         """Made by a Client or by another Task, not by hand."""
         super().__init__(info)
@@ -90,8 +100,11 @@ class Task(Snapshot):
         self._parent = parent
         self._answered = answered
         self._was_known = was_known
+        self._route: Route = route or runtime.calls.route
+        self._relinked = self._route.image_host == runtime.calls.route.image_host
         self._adopted = prepare is None
-        self._launch = prepare and Launch(runtime, prepare, take=self._take, adopt=self._store)
+        self._launch = prepare and Launch(runtime, prepare, turn)
+        self._turn: Turn | None = None
         self._error: BaseException | None = None
         self._listeners: list[Callable[[TaskInfo], None]] = []
         self._siblings: tuple[Task, ...] = ()
@@ -160,7 +173,7 @@ class Task(Snapshot):
             MJError: As `wait` does, after the last snapshot.
         """
         news: asyncio.Queue[TaskInfo | None] = asyncio.Queue()
-        if self._info.id:
+        if self._is_known:
             news.put_nowait(self._info)
         self._listeners.append(news.put_nowait)
         waiting = asyncio.ensure_future(self.wait())
@@ -197,8 +210,8 @@ class Task(Snapshot):
             TaskNotFound: The server does not know it (any more).
             MJError: The read failed.
         """
-        info = await self._runtime.calls.fetch(self._known_id())
-        self._store(info)
+        with self._about_me():
+            self._store(await self._runtime.calls.fetch(self._known_id(), self._route))
         return self
 
     async def cancel(self) -> Self:
@@ -208,7 +221,8 @@ class Task(Snapshot):
             UnsupportedEndpoint: The server has no way to.
             MJError: It refused.
         """
-        await self._runtime.calls.cancel(self._known_id())
+        with self._about_me():
+            await self._runtime.calls.cancel(self._known_id())
         return await self.refresh()
 
     async def seed(self) -> int:
@@ -220,29 +234,26 @@ class Task(Snapshot):
             MJError: The read failed.
         """
         if self._seed is None:
-            known = self._info.seed
-            self._seed = (
-                await self._runtime.calls.seed(self._known_id()) if known is None else known
-            )
+            self._seed = self._info.seed
+        if self._seed is None:
+            with self._about_me():
+                self._seed = await self._runtime.calls.seed(self._known_id())
         return self._seed
 
     # --- what may follow ---
 
-    def action(
-        self, button: str | int, *, state: str | None = None, notify_hook: str | None = None
-    ) -> Task:
+    def action(self, button: str | int, **options: Unpack[FollowUpOptions]) -> Task:
         """Press one of its buttons, once it is finished.
 
         Args:
             button: Label ("U2"), emoji ("🔄"), custom id or position.
-            state: A mark of your own for the new task, 255 characters at most.
-            notify_hook: Where the server is to post updates of the new task.
+            options: See `FollowUpOptions`; every verb below takes them, too.
 
         Raises (when awaited):
             ButtonNotFound: There is no such button.
             ModalRequired: It opens a modal: chain `.modal(…)`.
         """
-        return self._press(lambda buttons: buttons[button], repr(button), state, notify_hook)
+        return self._press(lambda buttons: buttons[button], repr(button), options)
 
     def modal(
         self,
@@ -261,26 +272,36 @@ class Task(Snapshot):
         """
         return self._answer(lambda proposed: proposed if prompt is None else prompt, mask)
 
-    def upscale(self, which: int | Literal["subtle", "creative", "2x", "4x"]) -> Task:
+    def upscale(
+        self,
+        which: int | Literal["subtle", "creative", "2x", "4x"],
+        **options: Unpack[FollowUpOptions],
+    ) -> Task:
         """Take picture 1-4 out of a grid, or enlarge a single picture."""
         if isinstance(which, int):
-            return self._mean("upscale", _number(which))
-        return self._mean("upscale", *_SAME_UPSCALE.get(which, (which,)))
+            return self._mean(options, "upscale", _number(which))
+        return self._mean(options, "upscale", *_SAME_UPSCALE.get(which, (which,)))
 
-    def vary(self, which: int | Literal["subtle", "strong"], prompt: str | None = None) -> Task:
+    def vary(
+        self,
+        which: int | Literal["subtle", "strong"],
+        prompt: str | None = None,
+        **options: Unpack[FollowUpOptions],
+    ) -> Task:
         """Four variations of picture 1-4 of a grid, or of a single picture.
 
-        With a `prompt` (remix) the modal that opens is answered with it.
+        With a `prompt` (remix) the modal is asked for, and answered with it.
         """
-        pressed = self._mean("vary", _number(which) if isinstance(which, int) else which)
-        return pressed if prompt is None else pressed.modal(prompt)
+        detail = _number(which) if isinstance(which, int) else which
+        return self._remix(prompt, options, "vary", detail)
 
-    def reroll(self, prompt: str | None = None) -> Task:
-        """The same once more; with a `prompt` (remix) the modal is answered with it."""
-        pressed = self._mean("reroll")
-        return pressed if prompt is None else pressed.modal(prompt)
+    def reroll(self, prompt: str | None = None, **options: Unpack[FollowUpOptions]) -> Task:
+        """The same once more (a describe, too); a `prompt` changes it, as in `vary`."""
+        return self._remix(prompt, options, "reroll")
 
-    def zoom(self, factor: float = 2.0, prompt: str | None = None) -> Task:
+    def zoom(
+        self, factor: float = 2.0, prompt: str | None = None, **options: Unpack[FollowUpOptions]
+    ) -> Task:
         """Zoom out, 1-2 times. 2 and 1.5 without a prompt have buttons of their own.
 
         Raises:
@@ -290,46 +311,72 @@ class Task(Snapshot):
             message = f"Midjourney zooms out {_ZOOM[0]:g} to {_ZOOM[1]:g} times, not {factor:g}."
             raise InvalidRequest(message)
         if prompt is None and factor in {1.5, 2.0}:
-            return self._mean("zoom", f"{factor:g}")
-        return self._mean("zoom", "custom")._answer(  # noqa: SLF001 - a Task of ours
+            return self._mean(options, "zoom", f"{factor:g}")
+        pressed = self._mean(options, "zoom", "custom")
+        return pressed._answer(  # noqa: SLF001 - a Task of ours
             lambda proposed: with_flag(prompt or proposed, "zoom", f"{factor:g}")
         )
 
     def pan(
-        self, direction: Literal["left", "right", "up", "down"], prompt: str | None = None
+        self,
+        direction: Literal["left", "right", "up", "down"],
+        prompt: str | None = None,
+        **options: Unpack[FollowUpOptions],
     ) -> Task:
-        """Extend the picture to one side."""
-        pressed = self._mean("pan", direction)
-        return pressed if prompt is None else pressed.modal(prompt)
+        """Extend the picture to one side; a `prompt` changes it, as in `vary`."""
+        return self._remix(prompt, options, "pan", direction)
 
-    def inpaint(self, mask: _images.ImageInput, prompt: str | None = None) -> Task:
+    def inpaint(
+        self,
+        mask: _images.ImageInput,
+        prompt: str | None = None,
+        **options: Unpack[FollowUpOptions],
+    ) -> Task:
         """Vary (Region): repaint what is white in the mask, a PNG on black."""
-        return self._mean("inpaint").modal(prompt, mask=mask)
+        return self._mean(options, "inpaint").modal(prompt, mask=mask)
 
-    def animate(self, motion: Literal["low", "high"] = "low", prompt: str | None = None) -> Task:
-        """Make a video of a single picture."""
-        pressed = self._mean("animate", motion)
-        return pressed if prompt is None else pressed.modal(prompt)
+    def animate(
+        self,
+        motion: Literal["low", "high"] = "low",
+        prompt: str | None = None,
+        **options: Unpack[FollowUpOptions],
+    ) -> Task:
+        """Make videos of a single picture; a `prompt` changes it, as in `vary`."""
+        return self._remix(prompt, options, "animate", motion)
 
-    def extend(self, motion: Literal["low", "high"] = "low", prompt: str | None = None) -> Task:
-        """Make a picked video longer."""
-        pressed = self._mean("extend", motion)
-        return pressed if prompt is None else pressed.modal(prompt)
+    def extend(
+        self,
+        motion: Literal["low", "high"] = "low",
+        prompt: str | None = None,
+        **options: Unpack[FollowUpOptions],
+    ) -> Task:
+        """Make a picked video longer; a `prompt` changes it, as in `vary`."""
+        return self._remix(prompt, options, "extend", motion)
 
-    def imagine(self, which: int, prompt: str | None = None) -> Task:
-        """Imagine one of the prompts that describe or shorten came up with."""
-        pressed = self._mean("imagine", str(which))
+    def imagine(
+        self,
+        which: int | Literal["all"],
+        prompt: str | None = None,
+        **options: Unpack[FollowUpOptions],
+    ) -> Task:
+        """Imagine one of the prompts that describe or shorten came up with, or all of them.
+
+        Where "all" makes several jobs, the others are `siblings` of the one returned.
+        """
+        pressed = self._mean(options, "imagine", str(which))
+        if which == "all":
+            return pressed
         return pressed._answer(  # noqa: SLF001 - a Task of ours
             lambda proposed: prompt or proposed, optional=prompt is None
         )
 
-    def details(self) -> Task:
+    def details(self, **options: Unpack[FollowUpOptions]) -> Task:
         """Show the details of a shorten."""
-        return self._mean("details")
+        return self._mean(options, "details")
 
-    def bookmark(self) -> Task:
+    def bookmark(self, **options: Unpack[FollowUpOptions]) -> Task:
         """Bookmark a single picture, on servers that can."""
-        return self._mean("bookmark")
+        return self._mean(options, "bookmark")
 
     # --- pictures ---
 
@@ -377,37 +424,35 @@ class Task(Snapshot):
             MJError: As `read` does.
         """
         if len(self._info.image_urls) > 1:
-            count = len(self._info.image_urls)
-            links = (_results.link_number(n) for n in range(count))
-            parts = (self._with_fresh_link(link, self._download) for link in links)
-            return tuple(map(_images.Picture, await asyncio.gather(*parts)))
-        data = await self.read()
-        if _results.is_grid(self._info):
-            return await _images.split_grid(data)
-        return (_images.Picture(data),)
+            parts = await self._with_fresh_link(
+                lambda info: info.image_urls, lambda urls: at_once(map(self._download, urls))
+            )
+        elif _results.is_grid(self._info):
+            parts = await _images.split_grid(await self.read())
+        else:
+            return (_images.Picture(await self.read(), self.id),)
+        return tuple(_images.Picture(part, f"{self.id}-{n}") for n, part in enumerate(parts, 1))
 
     async def _download(self, url: str) -> bytes:
         return await self._runtime.calls.download(url, _images.collect)
 
     async def _with_fresh_link(
-        self, link_of: Callable[[TaskInfo], str], use: Callable[[str], Awaitable[T]]
+        self, link_of: Callable[[TaskInfo], L], use: Callable[[L], Awaitable[T]]
     ) -> T:
-        """Use a link; when it has expired, refetch the task once for a fresh one."""
-        try:
+        """Use a link, or some; when one has expired, refetch the task once for fresh ones."""
+        with self._about_me():
+            try:
+                return await use(link_of(self._info))
+            except LinkExpired:
+                await self.refresh()
             return await use(link_of(self._info))
-        except LinkExpired:
-            await self.refresh()
-        try:
-            return await use(link_of(self._info))
-        except MJError as error:
-            raise self._concerning_me(error) from None
 
     # --- submitting ---
 
     async def _accepted(self, deadline: float) -> None:
         """Return once the server has accepted the job; raise what became of it otherwise."""
         if self._launch is not None:
-            await self._launch.accepted(deadline)
+            await self._launch.accepted(deadline, self._take, self._store)
             self._launch = None
 
     def _take(self, receipt: SubmitReceipt, submission: Submission) -> None:
@@ -422,6 +467,7 @@ class Task(Snapshot):
             TaskInfo(
                 id=task_id,
                 status=TaskStatus.MODAL if is_modal else TaskStatus.NOT_START,
+                action=submission.expects,
                 prompt=sent.get("prompt"),
                 final_prompt=proposed,
                 state=sent.get("state"),
@@ -430,18 +476,28 @@ class Task(Snapshot):
             for task_id in receipt.ids
         )
         self._siblings = tuple(
-            Task(self._runtime, self._what, parent=self._parent, info=info, was_known=True)
+            Task(
+                self._runtime,
+                self._what,
+                parent=self._parent,
+                info=info,
+                was_known=True,
+                route=self._route,
+            )
             for info in others
         )
         self._store(first)
 
     async def _settled(self, deadline: float, stall: float) -> None:
         """Wait until the job ended or wants an answer, and judge."""
-        if not self._is_settled(self._info):
+        while not self._is_settled(self._info):
             await self._watch(self._is_settled, deadline, stall)
         if self._info.status is TaskStatus.MODAL:
             message = "The server waits for the answer to a modal."
             raise ModalRequired(message, task=self)
+        if not self._relinked:  # watched by the client's route, whose image host is another
+            await self.refresh()
+            self._relinked = True
         _results.judge(self._info)
 
     async def _watch(
@@ -451,10 +507,15 @@ class Task(Snapshot):
             self._info,
             reached,
             seen=self._store,
-            known=self._was_known or bool(self._info.raw),
+            known=self._is_known,
             deadline=deadline,
             stall=stall,
         )
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the server has ever spoken of this job."""
+        return self._was_known or bool(self._info.raw)
 
     def _is_settled(self, info: TaskInfo) -> bool:
         return info.status.is_final or (info.status is TaskStatus.MODAL and not self._answered)
@@ -481,27 +542,51 @@ class Task(Snapshot):
             error.task_id = error.task_id or waited_for
         return error
 
+    @contextmanager
+    def _about_me(self) -> Iterator[None]:
+        """Say on whatever is raised meanwhile that it is about this Task."""
+        try:
+            yield
+        except MJError as error:
+            self._concerning_me(error)
+            raise
+
     # --- following up ---
 
-    def _mean(self, verb: str, *details: str) -> Task:
+    def _mean(self, options: FollowUpOptions, verb: str, *details: str) -> Task:
         what = f"{verb} {details[0]}" if details else verb
-        return self._press(lambda buttons: buttons.meaning(verb, *details), what, None, None)
+        return self._press(lambda buttons: buttons.meaning(verb, *details), what, options)
 
-    def _press(self, choose: Choose, what: str, state: str | None, notify_hook: str | None) -> Task:
+    def _remix(
+        self, prompt: str | None, options: FollowUpOptions, verb: str, *details: str
+    ) -> Task:
+        """Press; with a prompt, ask for the modal and answer it."""
+        if prompt is None:
+            return self._mean(options, verb, *details)
+        asking: FollowUpOptions = {"enable_remix": True, **options}
+        return self._mean(asking, verb, *details).modal(prompt)
+
+    def _press(self, choose: Choose, what: str, options: FollowUpOptions) -> Task:
+        common = common_fields(options)
+        route = route_for(self._route, options)
+
         async def prepare() -> Submission:
             await self.wait(timeout=_FOREVER)
-            try:
+            with self._about_me():
                 button = choose(self.buttons)
-            except MJError as error:
-                raise self._concerning_me(error) from None
-            common = common_fields(state=state, notify_hook=notify_hook)
-            if button.custom_id:
-                payload = {"taskId": self.id, "customId": button.custom_id, **common}
-                return make_submission("action", payload, Operation.FOLLOW_UP)
-            payload = {"taskId": self.id, **as_change(button), **common}
-            return make_submission("change", payload, Operation.FOLLOW_UP)
+                if options.get("enable_remix") and not button.custom_id:
+                    message = "This server's variations keep their prompt."
+                    raise UnsupportedEndpoint(message)
+            by_id = {"customId": button.custom_id} if button.custom_id else as_change(button)
+            return make_submission(
+                "action" if button.custom_id else "change",
+                {"taskId": self.id, **by_id, **common},
+                Operation.FOLLOW_UP,
+                expects="UPSCALE" if is_pick(button) else "",
+                route=route,
+            )
 
-        return Task(self._runtime, what, prepare, parent=self)
+        return Task(self._runtime, what, prepare, parent=self, route=route)
 
     def _answer(
         self,
@@ -514,7 +599,9 @@ class Task(Snapshot):
             masked = {}
             if mask is not None:  # first: a bad mask must not leave a modal open
                 masked["maskBase64"] = await _images.as_mask(mask, self._download)
-            if not await self._modal_opened():
+            with self._about_me():
+                has_opened = await self._modal_opened()
+            if not has_opened:
                 if optional:
                     return self._info
                 message = "The server went ahead without asking for a modal."
@@ -523,9 +610,20 @@ class Task(Snapshot):
             text = compose(self.final_prompt or "")
             if text:
                 payload["prompt"] = text
-            return await asyncio.to_thread(make_submission, "modal", payload, Operation.FOLLOW_UP)
+            return await asyncio.to_thread(
+                make_submission, "modal", payload, Operation.FOLLOW_UP, route=self._route
+            )
 
-        return Task(self._runtime, "modal", prepare, parent=self, answered=True)
+        self._turn = self._turn or asyncio.Lock()  # of several answers one is taken: the first
+        return Task(
+            self._runtime,
+            "modal",
+            prepare,
+            parent=self,
+            answered=True,
+            turn=self._turn,
+            route=self._route,
+        )
 
     async def _modal_opened(self) -> bool:
         """Whether the server asks for a modal; found out by watching where it did not say so."""

@@ -93,18 +93,20 @@ class Schedule:
     """
 
     shortest: float = 1.0
-    """Seconds: no task is looked at more often."""
+    """Seconds: no task is looked at more often, but for the first looks."""
     longest: float = 5.0
     """Seconds: no task is looked at less often."""
+    first: float = 0.5
+    """Seconds until the first look; each of the next ones at most doubles the time watched."""
     fraction: float = 0.2
     """Of the estimated rest until the next look."""
     together: float = 0.5
     """Looks due within so many seconds of one another share a request."""
 
     def next_look(self, look: Look) -> float:
-        """Seconds until the next look, between `shortest` and `longest`."""
-        wait = self.fraction * self._rest(look)
-        return min(max(wait, self.shortest), self.longest)
+        """Seconds until the next look, `longest` at most."""
+        wait = max(self.fraction * self._rest(look), self.shortest)
+        return min(wait, self.longest, max(self.first, look.watched))
 
     def _rest(self, look: Look) -> float:
         info = look.info
@@ -275,8 +277,9 @@ class Watcher:
     def _begin(self, info: TaskInfo, *, known: bool) -> _Watch:
         now = self._clock.now()
         watch = _Watch(info.id, info, begun=now, changed=now, was_seen=known)
+        first_look = now + (self._delay(watch) if known else 0.0)
         self._watches[info.id] = watch
-        self._plan(now + (self._delay(watch) if known else 0.0), watch)
+        self._plan(first_look, watch)
         return watch
 
     def _rest_if_idle(self) -> None:
@@ -373,15 +376,23 @@ class Watcher:
         if not watches:
             return
         if len(watches) == 1 or not self._can_list:
-            self._spawn(self._look_in_lanes(watches))
+            self._spawn(self._look_in_lanes(watches), watches)
             return
         for first in range(0, len(watches), LIST_AT_MOST):
-            self._spawn(self._look_together(watches[first : first + LIST_AT_MOST]))
+            chunk = watches[first : first + LIST_AT_MOST]
+            self._spawn(self._look_together(chunk), chunk)
 
-    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, job: Coroutine[Any, Any, None], watches: list[_Watch]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._jobs.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None:  # a schedule that fails, or a flaw here: nobody may wait in vain
+                for watch in watches:
+                    self._give_up(watch, error)
+
         task = asyncio.get_running_loop().create_task(job)
         self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
+        task.add_done_callback(ended)
 
     async def _look_singly(self, watches: list[_Watch]) -> None:
         for watch in watches:
@@ -415,6 +426,7 @@ class Watcher:
         found = {codec.text(task.get("id")): task for task in tasks}
         for watch in watches:
             if watch.id in found:
+                watch.body = None  # what a fetch brought before this look is of no use any more
                 self._saw(watch, found[watch.id])
         await self._look_in_lanes([watch for watch in watches if watch.id not in found])
 
@@ -461,11 +473,11 @@ class Watcher:
         else:
             self._give_up(watch, error)
 
-    def _give_up(self, watch: _Watch, error: MJError) -> None:
+    def _give_up(self, watch: _Watch, error: BaseException) -> None:
         if self._watches.get(watch.id) is watch:
             del self._watches[watch.id]
-        for waiter in watch.waiters:
-            _fail(waiter, error._again())  # noqa: SLF001 - a twin for each waiter
+        for waiter in watch.waiters:  # with a twin for each
+            _fail(waiter, error._again() if isinstance(error, MJError) else error)  # noqa: SLF001
 
 
 _NOTHING: Final = TaskInfo(id="")
@@ -477,6 +489,6 @@ def _tell(waiter: _Waiter, info: TaskInfo) -> None:
         waiter.future.set_result(info)
 
 
-def _fail(waiter: _Waiter, error: MJError) -> None:
+def _fail(waiter: _Waiter, error: BaseException) -> None:
     if not waiter.future.done():
         waiter.future.set_exception(error)

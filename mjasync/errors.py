@@ -88,7 +88,7 @@ class MJError(Exception):
         self.http_status = http_status
         self.retry_after = retry_after
         self.info = info
-        self.task_id = task_id
+        self.task_id: str = task_id
         self.task: Task | None = None
         self.gathered: tuple[Task, ...] = ()
         if task is not None:
@@ -108,8 +108,8 @@ class MJError(Exception):
         said = self._said()
         if said:
             parts.append(said)
-        if self.hint:
-            parts.append(self.hint)
+        if self.next_step:
+            parts.append(self.next_step)
         return " ".join(parts)
 
     def _said(self) -> str:
@@ -120,6 +120,11 @@ class MJError(Exception):
         if self.description:
             return f"The server said: {self.description!r}{origin}."
         return f"The server gave no reason{origin}." if facts else ""
+
+    @property
+    def next_step(self) -> str:
+        """What to do next, as the message ends."""
+        return self.hint
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
@@ -346,7 +351,7 @@ class TaskFailed(MJError):
     ) -> None:
         super().__init__(message, **facts)
         self.reason = reason
-        self.description = self.description or reason
+        self.description: str = self.description or reason
 
 
 class TaskBanned(BannedPrompt, TaskFailed):
@@ -364,6 +369,12 @@ class TaskTimeout(MJError, TimeoutError):
 
     retryable = True
     hint = "The job goes on: await error.task again, or mj.task(id) in another process."
+
+    @property
+    def next_step(self) -> str:
+        """What to do next: it depends on whether the server has the job."""
+        unsent = "The server has not accepted it: await error.task again to go on trying."
+        return self.hint if self.task_id else unsent
 
 
 class TaskStalled(TaskTimeout):

@@ -1,16 +1,20 @@
-"""What every test shares: a simulator, a look for leaks, and the hypothesis profiles."""
+"""What every test shares: a simulator, quick clients, a look for leaks, hypothesis profiles."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import heapq
+import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mjasync import Client, Clock, Look, Retries, RetryPolicy, Schedule
 from mjasync.simulator import Simulator
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,13 +22,139 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 LAST_TURNS = 20  # of the loop, in which callbacks of what a test has closed may still run
+PATIENCE = 20  # seconds after which a test that waits for what never comes is given up
+
+
+@attrs.frozen
+class Every:
+    """A schedule that looks at everything at the same intervals."""
+
+    seconds: float
+    together: float = 0.5
+
+    def next_look(self, _: Look) -> float:
+        """Seconds until the next look."""
+        return self.seconds
+
+
+QUICK = Schedule(shortest=0.002, longest=0.02, together=0.002)
+AT_ONCE = RetryPolicy(tries=8, first=0.001, longest=0.004)
+EAGER = Retries(
+    read=AT_ONCE,
+    watch=AT_ONCE,
+    connect=AT_ONCE,
+    busy=RetryPolicy(tries=1000, first=0.002, longest=0.01),
+    absent=AT_ONCE,
+    lagging=AT_ONCE,
+)
+
+
+def connect(sim: Simulator, **changes: Any) -> Client:  # noqa: ANN401 - what Client takes
+    """Make a client of a simulator that neither looks nor tries again at a human pace.
+
+    With a clock of its own it looks every five seconds of that.
+    """
+    pace = QUICK if sim._engine.time_scale else Every(0.001, together=0.0005)
+    quick = {"schedule": pace, "timeout": PATIENCE}
+    usual = {"schedule": Every(5)} if "clock" in changes else quick
+    options = {"retries": EAGER, **usual, **changes}
+    return Client(options.pop("base_url", sim.url), options.pop("token", sim.token), **options)
+
+
+async def turns(count: int) -> None:
+    """Let the event loop turn some times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Let the event loop turn until something holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
+class FakeClock(Clock):
+    """A clock that stands still until a test moves it on."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def now(self) -> float:
+        """Seconds since whenever."""
+        return self._now
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return 1_700_000_000 + self._now
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the test has let `seconds` pass."""
+        awake = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + max(0.0, seconds), next(self._order), awake))
+        await awake
+
+    async def advance(self, seconds: float, mj: Client) -> None:
+        """Let time pass, from one due moment to the next; each look ends before the next begins."""
+        end = self._now + seconds
+        await self._looked(mj)
+        while self._sleepers and self._sleepers[0][0] <= end:
+            when, _, awake = heapq.heappop(self._sleepers)
+            if not awake.done():
+                self._now = max(self._now, when)
+                awake.set_result(None)
+                await self._looked(mj)
+        self._now = end
+
+    async def until_done(self, waiting: asyncio.Future[Any], mj: Client) -> None:
+        """Let as much time pass as something takes, whatever that is."""
+        async with asyncio.timeout(PATIENCE):
+            while not waiting.done():
+                await self.advance(1, mj)
+                await turns(10)
+
+    @staticmethod
+    async def _looked(mj: Client) -> None:
+        """Let the watcher begin what is due, and finish it."""
+        await turns(5)
+        await eventually(lambda: not mj._watcher._jobs)
+        await turns(5)
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
     """A Plus server on loopback whose jobs take milliseconds."""
-    async with Simulator(dialect="plus", time_scale=0.001) as simulator:
+    async with Simulator(dialect="plus", time_scale=0.001, token="sim-token") as simulator:
         yield simulator
+
+
+@pytest.fixture
+async def mj(sim: Simulator) -> AsyncIterator[Client]:
+    """A quick client of `sim`."""
+    async with connect(sim) as client:
+        yield client
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[Simulator]:
+    """A Plus server whose jobs end at once and whose pictures are all the same."""
+    async with Simulator(dialect="plus", time_scale=0, draw=False, token="sim-token") as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def original() -> AsyncIterator[Simulator]:
+    """The original server: six actions, no buttons."""
+    async with Simulator(dialect="original", time_scale=0.001, token="sim-token") as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that the test moves on."""
+    return FakeClock()
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +175,7 @@ async def no_leaks() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(describe(context)))
     yield
-    for _ in range(LAST_TURNS):
-        await asyncio.sleep(0)
+    await turns(LAST_TURNS)
     pending = asyncio.all_tasks() - {asyncio.current_task()}
     gc.collect()
     assert not pending, f"tasks still pending after the test: {pending}"

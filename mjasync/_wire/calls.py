@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import attrs
 from yarl import URL
 
 from .._clock import Clock
-from .._models import Bot, SubmitReceipt, TaskInfo
+from .._models import SubmitReceipt, TaskInfo
 from ..errors import (
     ConnectionFailed,
     InvalidRequest,
+    MalformedReply,
     MJError,
     NoAccount,
     QueueFull,
@@ -30,13 +40,11 @@ from .retry import Retries, RetryPolicy, persist
 from .route import Route
 from .transport import Interrupted, Reply, Transport
 
-__all__ = ["LIST_AT_MOST", "Calls", "Submission", "common_fields", "make_submission"]
+__all__ = ["LIST_AT_MOST", "Calls", "Submission", "at_once", "make_submission"]
 
 T = TypeVar("T")
 LIST_AT_MOST: Final = 100
 """Ids in one list request; more stalls the loop for no gain."""
-_STATE_AT_MOST: Final = 255
-_BOTS: Final[Mapping[Bot, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}
 _CHUNK: Final = 1 << 18
 """Bytes of a picture taken from the socket at a time, at most."""
 _SEED_TIMEOUT: Final = 75.0
@@ -56,6 +64,13 @@ class Submission:
     payload: Mapping[str, Any] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
     operation: Operation
+    expects: str = ""
+    """What the server will probably call the job: how long it takes depends on that."""
+    path: str | None = None
+    """Where it goes, where that is not `submit/<endpoint>`."""
+    content_type: str = "application/json"
+    route: Route | None = None
+    """Another speed or image host than the client's."""
 
     @property
     def state(self) -> str:
@@ -63,37 +78,35 @@ class Submission:
         return str(self.payload.get("state", ""))
 
 
-def common_fields(
+async def at_once(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do some things side by side; the first that fails stops the others and is raised."""
+    running = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def make_submission(
+    endpoint: str,
+    payload: Mapping[str, Any],
+    operation: Operation,
     *,
-    state: str | None = None,
-    notify_hook: str | None = None,
-    bot: Bot | None = None,
-    account_filter: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """What every submission may carry (PROTOCOL §1.1); a `state` is made up where none is given.
-
-    Raises:
-        InvalidRequest: One of them cannot be sent.
-    """
-    if state is not None and len(state) > _STATE_AT_MOST:
-        message = f"state has {len(state)} characters; servers take {_STATE_AT_MOST} at most."
-        raise InvalidRequest(message)
-    if bot is not None and bot not in _BOTS:
-        message = f"bot must be one of {', '.join(_BOTS)}, not {bot!r}."
-        raise InvalidRequest(message)
-    fields = {
-        "state": state or f"mjasync-{uuid.uuid4().hex}",
-        "notifyHook": notify_hook,
-        "botType": _BOTS[bot] if bot else None,
-        "accountFilter": dict(account_filter) if account_filter else None,
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
-def make_submission(endpoint: str, payload: Mapping[str, Any], operation: Operation) -> Submission:
+    expects: str = "",
+    path: str | None = None,
+    route: Route | None = None,
+) -> Submission:
     """Put a request together; in a thread where pictures make it large."""
     return Submission(
-        endpoint=endpoint, payload=payload, body=codec.dump(payload), operation=operation
+        endpoint=endpoint,
+        payload=payload,
+        body=codec.dump(payload),
+        operation=operation,
+        expects=expects,
+        path=path,
+        route=route,
     )
 
 
@@ -153,10 +166,15 @@ class Calls:
             return found
 
     async def _post_submission(self, submission: Submission) -> SubmitReceipt:
-        url = self.route.url(f"submit/{submission.endpoint}")
+        route = submission.route or self.route
+        url = route.url(submission.path or f"submit/{submission.endpoint}")
         try:
             reply = await self.transport.exchange(
-                "POST", url, body=submission.body, timeout=self.submit_timeout
+                "POST",
+                url,
+                body=submission.body,
+                content_type=submission.content_type,
+                timeout=self.submit_timeout,
             )
         except Interrupted as error:
             message = (
@@ -183,32 +201,39 @@ class Calls:
         return None
 
     def _policy_for_submit(self, error: MJError) -> RetryPolicy | None:
+        """Only where the server provably took nothing; never once the client is closing."""
         if self._stopping:
             return None
-        if isinstance(error, ConnectionFailed):
-            return self.retries.connect
-        if isinstance(error, QueueFull | RateLimited):
-            return self.retries.busy
-        if isinstance(error, NoAccount | TaskNotReady):
-            return self.retries.absent
         if isinstance(error, ServerError) and error.http_status == 503:
             return self.retries.busy
-        return None
+        policies = {
+            ConnectionFailed: self.retries.connect,
+            QueueFull: self.retries.busy,
+            RateLimited: self.retries.busy,
+            TaskNotReady: self.retries.lagging,
+            NoAccount: self.retries.absent,
+        }
+        return policies.get(type(error))
 
     # --- free ---
 
-    async def fetch(self, task_id: str) -> TaskInfo:
-        """One task now.
+    async def fetch(self, task_id: str, route: Route | None = None) -> TaskInfo:
+        """One task now; by another route where its links are to lead to another image host.
 
         Raises:
             TaskNotFound: The server does not know it.
             MJError: The read failed.
         """
-        _, raw = await self.look(task_id, self.retries.read)
+        _, raw = await self.look(task_id, self.retries.read, route=route)
         return codec.structure_task(raw or {})
 
     async def look(
-        self, task_id: str, policy: RetryPolicy | None = None, *, known: bytes | None = None
+        self,
+        task_id: str,
+        policy: RetryPolicy | None = None,
+        *,
+        known: bytes | None = None,
+        route: Route | None = None,
     ) -> tuple[bytes, dict[str, Any] | None]:
         """One task's body with its JSON; no JSON when the body is the `known` one, byte for byte.
 
@@ -216,7 +241,7 @@ class Calls:
             TaskNotFound: The server does not know it.
             MJError: The read failed.
         """
-        url = self.route.task(task_id, "fetch")
+        url = (route or self.route).task(task_id, "fetch")
 
         async def once() -> tuple[bytes, dict[str, Any] | None]:
             reply = await self._exchange("GET", url)
@@ -241,12 +266,38 @@ class Calls:
 
         return await self._persist_read(once, self.retries.read)
 
-    async def list_all(self) -> list[dict[str, Any]]:
-        """The server's own list of (its newest) tasks, as they came."""
-        url = self.route.url("task/list")
+    async def list_all(self, which: str = "task/list", method: str = "GET") -> list[dict[str, Any]]:
+        """A list the server keeps, as it came: its (newest) tasks, its queue, its accounts.
+
+        Raises:
+            UnsupportedEndpoint: It keeps no such list.
+            MJError: The read failed.
+        """
+        url = self.route.url(which)
+        body = None if method == "GET" else b"{}"
 
         async def once() -> list[dict[str, Any]]:
-            return replies.parse_list(self._read(await self._exchange("GET", url)))
+            return replies.parse_list(self._read(await self._exchange(method, url, body=body)))
+
+        return await self._persist_read(once, self.retries.read)
+
+    async def upload(self, data_urls: Sequence[str]) -> list[str]:
+        """Hand pictures to the server; it answers with their links, in the same order.
+
+        Raises:
+            MJError: It cannot, refused, or the exchange failed.
+        """
+        url = self.route.url("submit/upload-discord-images")
+        body = await asyncio.to_thread(codec.dump, {"base64Array": list(data_urls)})
+
+        async def once() -> list[str]:
+            reply = await self._exchange("POST", url, body=body, timeout=self.submit_timeout)
+            answer = replies.parse_object(Operation.OTHER, self._read(reply))
+            links = codec.links(answer.get("result"))
+            if len(links) != len(data_urls):
+                message = f"The server answered {len(links)} links to {len(data_urls)} pictures."
+                raise MalformedReply(message)
+            return list(links)
 
         return await self._persist_read(once, self.retries.read)
 
@@ -283,7 +334,10 @@ class Calls:
             replies.parse_object(Operation.OTHER, words)
 
     async def download(
-        self, url: str, consume: Callable[[AsyncIterator[bytes]], Awaitable[T]]
+        self,
+        url: str,
+        consume: Callable[[AsyncIterator[bytes]], Awaitable[T]],
+        operation: Operation = Operation.IMAGE,
     ) -> T:
         """Stream a picture into `consume`, which is called afresh for every attempt.
 
@@ -298,12 +352,21 @@ class Calls:
                     chunks = response.content.iter_chunked(_CHUNK)
                     first = await anext(chunks, b"")
                     wall = self.clock.wall()
-                    replies.check_image(response.status, response.headers, first, wall=wall)
+                    replies.check_image(
+                        response.status, response.headers, first, wall=wall, operation=operation
+                    )
                     return await consume(_with_first(first, chunks))
             except Interrupted as error:
                 raise error.as_read() from error.__cause__
 
         return await self._persist_read(once, self.retries.read)
+
+    async def download_by_id(
+        self, task_id: str, consume: Callable[[AsyncIterator[bytes]], Awaitable[T]]
+    ) -> T:
+        """Stream the picture a gateway serves by task id (PROTOCOL §1.18)."""
+        url = self.route.url(f"image/{quote(task_id, safe='')}")
+        return await self.download(str(url), consume, Operation.OTHER)
 
     # --- shared ---
 

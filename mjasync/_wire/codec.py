@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,9 +11,11 @@ import orjson
 from cattrs.gen import make_dict_structure_fn, override
 from cattrs.preconf.orjson import make_converter
 
-from .._models import NOTHING, Button, TaskInfo, TaskStatus
+from .._models import NOTHING, Account, Button, TaskInfo, TaskStatus
 
-__all__ = ["dump", "load", "structure_task"]
+__all__ = ["dump", "load", "structure_account", "structure_task"]
+
+_SECRET = re.compile(r"token|secret|password|cookie|agent", re.IGNORECASE)
 
 load = orjson.loads
 dump = orjson.dumps
@@ -27,6 +30,20 @@ def structure_task(raw: Mapping[str, Any]) -> TaskInfo:
         ValueError: It has no id.
     """
     return _converter.structure(raw, TaskInfo)
+
+
+def structure_account(raw: Mapping[str, Any]) -> Account:
+    """Make the public account of one as the servers send it; its secrets stay behind."""
+    safe = {key: value for key, value in raw.items() if not _SECRET.search(key)}
+    enabled = raw.get("enable")
+    return Account(
+        id=text(raw.get("id")) or text(raw.get("channelId")) or "",
+        enabled=enabled if isinstance(enabled, bool) else None,
+        concurrency=whole(raw.get("coreSize")),
+        queue_size=whole(raw.get("queueSize")),
+        timeout_minutes=whole(raw.get("timeoutMinutes")),
+        raw=safe,
+    )
 
 
 def text(value: Any, _: Any = None) -> str | None:
@@ -68,7 +85,7 @@ def whole(value: Any, _: Any = None) -> int | None:
     if isinstance(value, int):
         return value
     if isinstance(value, str) and value.isascii() and value.strip().isdecimal():
-        return int(value[:20])
+        return int(value.strip()[:20])
     return None
 
 
@@ -150,8 +167,13 @@ _structure_fields = make_dict_structure_fn(
 
 
 def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
-    final_prompt = mapping(raw.get("properties")).get("finalPrompt")
-    return _structure_fields({**raw, "finalPrompt": final_prompt, "raw": raw}, TaskInfo)
+    videos = links(raw.get("videoUrls")) or links([raw.get("videoUrl")])
+    made = {
+        "finalPrompt": mapping(raw.get("properties")).get("finalPrompt"),
+        "videoUrls": list(videos),
+        "raw": raw,
+    }
+    return _structure_fields({"id": None, **raw, **made}, TaskInfo)
 
 
 _converter.register_structure_hook(TaskInfo, _structure)

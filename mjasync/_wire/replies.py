@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.utils
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -87,11 +88,15 @@ _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[MJError]], ...]] = tuple(
     for pattern, error in (
         (r"队列已满|队列数已达上限|并发数已达上限|queue (is )?full", QueueFull),
         (r"敏感词|banned.?(prompt|word)", BannedPrompt),
-        (r"quota|额度|余额|insufficient.?balance|(每日|今日|当日|天).*(上限|限制)", QuotaExhausted),
+        (r"quota|额度|余额|insufficient.?balance|次数已达上限", QuotaExhausted),
+        (r"(每日|今日|当日|天).*(上限|限制)", QuotaExhausted),
         (r"账号不可用|无可用的?(账号|渠道)|no available (account|channel)", NoAccount),
+        (r"账号已被?(临时)?(封锁|禁用)", AuthenticationError),
         (r"task_status_not_success|关联任务状态错误", TaskNotReady),
-        (r"unknown_(relay_)?action|未知的 ?action|Invalid URL", UnsupportedEndpoint),
+        (r"unknown_(relay_)?action|未知的 ?action|Invalid URL \(", UnsupportedEndpoint),
+        (r"功能未启用|不支持|未开启 ?remix|未找到 ?seed", UnsupportedEndpoint),
         (r"task_no(t)?_found|任务不存在|(任务).*(失效|未找到)|task not found", TaskNotFound),
+        (r"暂不可用", ServerError),
     )
 )
 """The server's own words, where its code does not tell enough (PROTOCOL §2, §7.1)."""
@@ -104,15 +109,19 @@ _HEARD_AT: Final[Mapping[int, frozenset[type[MJError]]]] = {
 }
 """At these statuses only these words overrule the status; 500 stands for all above it too."""
 
-_BY_CODE: Final[Mapping[int, type[MJError]]] = {
+_PLAIN_CODES: Final[Mapping[int | None, type[MJError]]] = {23: QueueFull, 24: BannedPrompt}
+"""Codes that need no words to be understood."""
+
+_BY_CODE: Final[Mapping[int | None, type[MJError]]] = {
     3: TaskNotFound,
     4: InvalidRequest,
     5: ServerError,
     9: ServerError,
-    23: QueueFull,
-    24: BannedPrompt,
     30: RateLimited,
+    **_PLAIN_CODES,
 }
+_LOGIC_ERROR: Final = -1
+"""The code of PROTOCOL §7.1-C: the request is at fault, or only its words tell what is."""
 
 _BY_STATUS: Final[Mapping[int, type[MJError]]] = {
     400: InvalidRequest,
@@ -159,6 +168,7 @@ _PARENT: Final = re.compile(r"任务|task", re.IGNORECASE)
 def read(status: int, headers: Mapping[str, str], body: bytes, *, wall: float = 0.0) -> Words:
     """Read any of the eleven shapes. By content: gateways send JSON as text/plain."""
     after = retry_after(headers.get("Retry-After"), wall)
+    body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         return Words(status=status, is_empty=True, retry_after=after)
     try:
@@ -191,7 +201,9 @@ def _read_object(status: int, value: dict[str, Any], after: float | None) -> Wor
     return Words(
         status=status,
         code=codec.whole(value.get("code")),
-        description=": ".join(dict.fromkeys(s.strip() for s in said if isinstance(s, str) and s)),
+        description=": ".join(
+            dict.fromkeys(s.strip() for s in said if isinstance(s, str) and s.strip())
+        ),
         result=value.get("result"),
         properties=codec.mapping(value.get("properties")),
         retry_after=after,
@@ -251,26 +263,26 @@ def _refusal(operation: Operation, words: Words, ids: tuple[str, ...]) -> MJErro
 
 
 def _is_uncertain(words: Words, ids: tuple[str, ...]) -> bool:
+    """Whether the job may have been taken although this is no receipt: a refusal must be plain."""
+    if words.code in _ACCEPTED or (ids and words.code not in _BY_CODE):
+        return True
     if words.code == 5 or _GATEWAY_LOST_IT.search(words.description):
         return True
     if words.status == 408:
         return True
-    if not 200 <= words.status < 300:
+    if not 200 <= words.status < 300 or words.is_html:
         return False
-    if words.is_html:
-        return False
-    said_no = words.is_json and _says_no(words)
-    unknown_code_with_task = words.code not in _BY_CODE and bool(ids)
-    return not said_no or unknown_code_with_task
+    return not _says_no(words)
 
 
 def _says_no(words: Words) -> bool:
+    """Whether this is a refusal, rather than something unheard of."""
     value = words.json
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or words.code in _ACCEPTED:
         return False
-    if words.code in _ACCEPTED:
-        return False
-    return words.code is not None or "error" in value or value.get("success") is False
+    if words.code in _BY_CODE or value.get("error") or value.get("success") is False:
+        return True
+    return words.code is not None and _by_words(words) is not None
 
 
 def _ids(result: object) -> tuple[str, ...]:
@@ -324,9 +336,16 @@ def parse_list(words: Words) -> list[dict[str, Any]]:
 
 
 def check_image(
-    status: int, headers: Mapping[str, str], start: bytes, *, wall: float = 0.0
+    status: int,
+    headers: Mapping[str, str],
+    start: bytes,
+    *,
+    wall: float = 0.0,
+    operation: Operation = Operation.IMAGE,
 ) -> None:
     """Let a picture pass; `start` is the beginning of the body, or all of an error.
+
+    `operation` is OTHER where the endpoint itself may be missing.
 
     Raises:
         LinkExpired: 403, 404 or 410.
@@ -335,16 +354,17 @@ def check_image(
     looks_like_text = start.lstrip()[:1] in (b"", b"{", b"[", b"<")
     if 200 <= status < 300 and not looks_like_text:
         return
-    raise error_for(Operation.IMAGE, read(status, headers, start, wall=wall))
+    raise error_for(operation, read(status, headers, start, wall=wall))
 
 
 # --- from words to an error --------------------------------------------------------------------
 
 
 def error_for(operation: Operation, words: Words) -> MJError:
-    """The error a reply stands for: its place, then its words, its code, its status decide."""
+    """The error a reply stands for: its place decides, then a plain code, words, code, status."""
     cls = (
         _by_place(operation, words)
+        or _PLAIN_CODES.get(words.code)
         or _by_words(words)
         or _by_code(operation, words)
         or _by_status(operation, words)
@@ -372,7 +392,9 @@ def _by_words(words: Words) -> type[MJError] | None:
 
 
 def _by_code(operation: Operation, words: Words) -> type[MJError] | None:
-    if words.code is None or words.status in _HEARD_AT or words.status > 500:
+    if words.code is None or words.code in _ACCEPTED:
+        return None
+    if words.status in _HEARD_AT or words.status > 500:
         return None
     if words.code == 3 and not _is_about_a_task(operation, words):
         return NoAccount
@@ -388,7 +410,7 @@ def _is_about_a_task(operation: Operation, words: Words) -> bool:
 
 
 def _unknown_code(operation: Operation, words: Words) -> type[MJError]:
-    is_logic_error = words.code == -1 and operation.is_paid
+    is_logic_error = words.code == _LOGIC_ERROR and operation.is_paid
     return InvalidRequest if is_logic_error else ServerError
 
 

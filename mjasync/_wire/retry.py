@@ -50,13 +50,15 @@ class Retries:
     busy: RetryPolicy = RetryPolicy(tries=1000, first=1.0, longest=20.0, budget=600.0)
     """A submission the server did not take for now: queue full, rate limit, 503."""
     absent: RetryPolicy = RetryPolicy(tries=5, first=1.0, longest=8.0, budget=30.0)
-    """A submission refused for want of an account, or because its parent is not ready yet."""
+    """A submission refused for want of an account."""
+    lagging: RetryPolicy = RetryPolicy(tries=20, first=1.0, longest=4.0, budget=45.0)
+    """A follow-up whose parent the server does not see as finished yet: gateways lag 15 s."""
 
     @classmethod
     def none(cls) -> Retries:
         """No second attempt at anything."""
         once = RetryPolicy(tries=1)
-        return cls(read=once, watch=once, connect=once, busy=once, absent=once)
+        return cls(read=once, watch=once, connect=once, busy=once, absent=once, lagging=once)
 
 
 async def persist(

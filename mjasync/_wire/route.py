@@ -14,8 +14,6 @@ from ..errors import ConfigurationError
 
 __all__ = ["Route"]
 
-_LOGIN: Final = re.compile(r"//[^/]*@")
-
 _MODE: Final = re.compile(
     rf"mj(?:-(?P<speed>{'|'.join(get_args(Speed))}))?(?:-(?P<host>{'|'.join(get_args(ImageHost))}))?"
 )
@@ -68,6 +66,7 @@ class Route:
 
 
 def _checked(pasted: str) -> URL:
+    url = URL()
     try:
         url = URL(pasted.strip())
         usable = url.scheme in {"http", "https"} and bool(url.host)
@@ -78,13 +77,18 @@ def _checked(pasted: str) -> URL:
         message = "The base URL must not carry a user name or password; pass token= instead."
         raise ConfigurationError(message)
     if not usable:
-        shown = _LOGIN.sub("//", pasted)
         message = (
-            f"{shown!r} is not a base URL: it should look like 'https://api.example.com', "
+            f"{_shown(pasted)} is not a base URL: it should look like 'https://api.example.com', "
             "with http:// or https:// in front."
         )
         raise ConfigurationError(message)
     return url
+
+
+def _shown(pasted: str) -> str:
+    """What was pasted, but for a login before an `@`, or what may be a token in the wrong place."""
+    host = pasted.rpartition("@")[2]
+    return repr(host) if re.search(r"[.:/]", host) else "This"
 
 
 def _split(segments: list[str]) -> tuple[list[str], re.Match[str] | None]:

@@ -13,9 +13,12 @@ from yarl import URL
 
 from .._clock import Clock
 from .._models import Auth
-from ..errors import ClientClosed, ConnectionFailed, MJError, RequestTimeout
+from ..errors import ClientClosed, ConfigurationError, ConnectionFailed, MJError, RequestTimeout
 
 __all__ = ["Interrupted", "Reply", "Secret", "Transport", "auth_headers"]
+
+_TELLING: Final = 6
+"""Characters from which on a token is a secret, and no word that a reply may hold by chance."""
 
 _log: Final = logging.getLogger("mjasync")
 
@@ -54,9 +57,17 @@ class Secret(str):
 
 
 def auth_headers(token: str | None, auth: Auth) -> Mapping[str, str]:
-    """The one header that carries the token; none without a token (PROTOCOL §6.2)."""
-    if not token:
+    """The one header that carries the token; none without a token (PROTOCOL §6.2).
+
+    Raises:
+        ConfigurationError: It cannot be sent.
+    """
+    if not token or not token.strip():
         return {}
+    token = Secret(token.strip())  # read from a file, it often ends in a newline
+    if not token.isprintable():
+        message = "The token holds characters that no HTTP header can carry."
+        raise ConfigurationError(message)
     if auth == "bearer":
         return {"Authorization": Secret(f"Bearer {token}")}
     return {"mj-api-secret": Secret(token)}
@@ -78,10 +89,16 @@ class Transport:
         self._owns_session = session is None
         self._clock = clock
         self._connect_timeout = connect_timeout
-        self.closed = False
+        self.closed: bool = False
 
     async def exchange(
-        self, method: str, url: URL, *, body: bytes | None = None, timeout: float
+        self,
+        method: str,
+        url: URL,
+        *,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        timeout: float,
     ) -> Reply:
         """Send one API request, credentials included; redirects are never followed.
 
@@ -96,13 +113,14 @@ class Transport:
                 method,
                 url,
                 data=body,
-                headers=self._headers(has_body=body is not None),
+                headers=self._headers(content_type if body is not None else None),
                 timeout=self._limits(timeout),
                 allow_redirects=False,
                 raise_for_status=False,
             ) as response,
         ):
-            reply = Reply(response.status, response.headers, await response.read())
+            answer = self._without_token(response.status, await response.read())
+            reply = Reply(response.status, response.headers, answer)
         spent = self._clock.now() - begun
         _log.debug("%s %s -> %d in %.3f s", method, url.path, reply.status, spent)
         return reply
@@ -139,9 +157,19 @@ class Transport:
             )
         return self._session
 
-    def _headers(self, *, has_body: bool) -> Mapping[str, str]:
-        kind = {"Content-Type": "application/json"} if has_body else {}
+    def _headers(self, content_type: str | None) -> Mapping[str, str]:
+        kind = {"Content-Type": content_type} if content_type else {}
         return {"Accept": "application/json", **kind, **self._credentials}
+
+    def _without_token(self, status: int, body: bytes) -> bytes:
+        """A refusal as it came, but for the token: some servers repeat it in their message."""
+        if status < 400:
+            return body
+        for value in self._credentials.values():
+            token = value.removeprefix("Bearer ").encode()
+            if len(token) >= _TELLING:
+                body = body.replace(token, b"***")
+        return body
 
     def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(

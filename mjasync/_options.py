@@ -1,0 +1,153 @@
+"""What may be said along with every submission: one table from our words to the wire's."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypedDict, get_args
+
+import attrs
+
+from ._models import Bot, ImageHost, Speed
+from ._wire.route import Route
+from .errors import InvalidRequest
+
+__all__ = ["AccountFilter", "FollowUpOptions", "SubmitOptions", "common_fields", "route_for"]
+
+
+def _modes(value: Iterable[Speed]) -> tuple[Speed, ...]:
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class AccountFilter:
+    """Which of the server's accounts may do a job (PROTOCOL §1.1); gateways drop or replace it."""
+
+    instance_id: str | None = None
+    """The account's id (a channel id)."""
+    modes: tuple[Speed, ...] = attrs.field(default=(), converter=_modes)
+    """The speeds it must allow."""
+    remix: bool | None = None
+    niji_remix: bool | None = None
+    remix_auto_considered: bool | None = None
+    remark: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """As the servers spell it."""
+        fields = {
+            "instanceId": self.instance_id,
+            "modes": [mode.upper() for mode in self.modes] or None,
+            "remix": self.remix,
+            "nijiRemix": self.niji_remix,
+            "remixAutoConsidered": self.remix_auto_considered,
+            "remark": self.remark,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class _Options(TypedDict, total=False):
+    state: str | None
+    """A mark of your own, 255 characters at most. A unique one lets a lost submission be found
+    again; made up where none is given."""
+    notify_hook: str | None
+    """Where the server is to post updates."""
+    account_filter: AccountFilter | Mapping[str, Any] | None
+    """Which of the server's accounts may do it."""
+    speed: Speed | None
+    """For this job, instead of the client's."""
+    image_host: ImageHost | None
+    """For this job, instead of the client's."""
+
+
+class SubmitOptions(_Options, total=False):
+    """Keywords that every submission takes."""
+
+    bot: Bot | None
+    """Which of Midjourney's bots: "midjourney" or "niji"."""
+
+
+class FollowUpOptions(_Options, total=False):
+    """Keywords that every button takes."""
+
+    enable_remix: bool | None
+    """Ask for the modal, so that the prompt can be changed, where the account allows remix."""
+    strong: bool | None
+    """Whether a variation is to differ strongly, on servers that choose."""
+
+
+_BOTS: Final[Mapping[str, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}
+_STATE_AT_MOST: Final = 255
+_ELSEWHERE: Final = frozenset({"speed", "image_host"})
+"""Options that go into the path."""
+
+
+def _state(value: str) -> str:
+    if len(value) > _STATE_AT_MOST:
+        message = f"state has {len(value)} characters; servers take {_STATE_AT_MOST} at most."
+        raise InvalidRequest(message)
+    return value
+
+
+def _bot(value: str) -> str:
+    if value not in _BOTS:
+        message = f"bot must be one of {', '.join(_BOTS)}, not {value!r}."
+        raise InvalidRequest(message)
+    return _BOTS[value]
+
+
+def _filter(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
+    return value.to_wire() if isinstance(value, AccountFilter) else dict(value)
+
+
+_WIRE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "state": ("state", _state),
+    "notify_hook": ("notifyHook", str),
+    "account_filter": ("accountFilter", _filter),
+    "bot": ("botType", _bot),
+    "enable_remix": ("enableRemix", bool),
+    "strong": ("strong", bool),
+}
+
+
+def common_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as the wire spells them; a `state` is made up where none is given.
+
+    Raises:
+        InvalidRequest: One of them cannot be sent.
+        TypeError: There is no such option.
+    """
+    unknown = set(options) - set(_WIRE) - _ELSEWHERE
+    if unknown:
+        known = ", ".join(sorted(set(_WIRE) | _ELSEWHERE))
+        message = f"There is no option {', '.join(sorted(unknown))}; there are {known}."
+        raise TypeError(message)
+    fields = {"state": f"mjasync-{uuid.uuid4().hex}"}
+    for name, (wire_name, spell) in _WIRE.items():
+        value = options.get(name)
+        if value is not None and value != "":
+            fields[wire_name] = spell(value)
+    return fields
+
+
+def route_for(route: Route, options: Mapping[str, Any]) -> Route:
+    """Where a job goes whose options ask for another speed or image host.
+
+    Raises:
+        InvalidRequest: There is no such speed or image host.
+    """
+    wanted = {name: options[name] for name in _ELSEWHERE if options.get(name)}
+    for name, choices in (("speed", Speed), ("image_host", ImageHost)):
+        one_of(name, wanted.get(name), choices)
+    return attrs.evolve(route, **wanted) if wanted else route
+
+
+def one_of(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 - a Literal
+    """Check a value against a Literal.
+
+    Raises:
+        InvalidRequest: It is none of them.
+    """
+    words = get_args(choices)
+    if value is not None and value not in words:
+        message = f"{name} must be {', '.join(map(str, words[:-1]))} or {words[-1]}, not {value!r}."
+        raise InvalidRequest(message)

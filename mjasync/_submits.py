@@ -1,0 +1,360 @@
+"""What a server can be asked for: one method for each submission. PROTOCOL §1."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, Unpack
+
+import aiohttp
+import attrs
+
+from . import _images
+from ._launch import Runtime
+from ._models import Dimensions, Speed, SpeedVia, VideoType
+from ._options import SubmitOptions, common_fields, one_of, route_for
+from ._task import Task
+from ._wire import codec
+from ._wire.calls import Submission, at_once, make_submission
+from ._wire.replies import Operation
+from ._wire.route import Route
+from .errors import InvalidRequest
+from .prompt import with_speed
+
+__all__ = ["Submits"]
+
+Pictures = _images.ImageInput | tuple[_images.ImageInput, ...] | None
+_BLEND: Final = range(2, 6)
+_BATCHES: Final = (1, 2, 4)
+
+
+class Submits:
+    """The submissions; each returns a lazy `Task`, and takes the keywords of `SubmitOptions`."""
+
+    _runtime: Runtime
+    _speed: Speed | None
+    _speed_via: SpeedVia
+    _uploaded: dict[str, str]
+    _uploading: asyncio.Lock
+
+    def imagine(
+        self,
+        prompt: str,
+        *,
+        images: _images.ImageInput | Iterable[_images.ImageInput] = (),
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Draw a grid of four pictures.
+
+        Args:
+            prompt: What to draw, flags included.
+            images: Reference pictures, one or more: paths, bytes, binary files, URLs or Pillow
+                images.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty.
+        """
+        text = _not_blank(prompt)
+        speed = options.get("speed") or self._speed
+        if speed and self._speed_via != "path":
+            text = with_speed(text, speed)
+        pictures = {"base64Array": _images.several(images)}
+        return self._new("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
+
+    def blend(
+        self,
+        images: Iterable[_images.ImageInput],
+        *,
+        dimensions: Dimensions = "SQUARE",
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Blend two to five pictures into a grid of four.
+
+        Args:
+            images: The pictures, as for `imagine`.
+            dimensions: PORTRAIT (2:3), SQUARE or LANDSCAPE (3:2).
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: Too few or too many pictures, or unknown dimensions.
+        """
+        pictures = _images.several(images)
+        if len(pictures) not in _BLEND:
+            message = f"A blend takes 2 to 5 pictures, not {len(pictures)}."
+            raise InvalidRequest(message)
+        one_of("dimensions", dimensions, Dimensions)
+        return self._new("blend", {"dimensions": dimensions}, {"base64Array": pictures}, options)
+
+    def describe(self, image: _images.ImageInput, **options: Unpack[SubmitOptions]) -> Task:
+        """Put a picture into words: `task.prompts` has the four prompts, `task.text` all of it.
+
+        Args:
+            image: The picture, as for `imagine`.
+            options: See `SubmitOptions`.
+        """
+        return self._new("describe", {}, {"base64": image}, options)
+
+    def shorten(self, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
+        """Find out which words of a prompt matter: `task.prompts` has the shorter ones.
+
+        Args:
+            prompt: The prompt to shorten.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty.
+        """
+        text = _not_blank(prompt)
+        return self._new("shorten", {"prompt": text}, {}, options, repr(text[:40]))
+
+    def edit(
+        self, image: _images.ImageInput, prompt: str, **options: Unpack[SubmitOptions]
+    ) -> Task:
+        """Redraw a picture of your own as a prompt says (PROTOCOL §1.10).
+
+        Args:
+            image: The picture, as for `imagine`.
+            prompt: What it is to become.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty.
+        """
+        return self._new("edits", {"prompt": _not_blank(prompt)}, {"image": image}, options)
+
+    def retexture(
+        self, image: _images.ImageInput, prompt: str, **options: Unpack[SubmitOptions]
+    ) -> Task:
+        """Keep a picture's shapes and redraw its surfaces (PROTOCOL §1.10).
+
+        Args:
+            image: The picture, as for `imagine`.
+            prompt: What it is to look like.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty.
+        """
+        return self._new("retexture", {"prompt": _not_blank(prompt)}, {"image": image}, options)
+
+    def video(
+        self,
+        prompt: str,
+        *,
+        image: _images.ImageInput | None = None,
+        end_image: _images.ImageInput | None = None,
+        motion: Literal["low", "high"] = "low",
+        loop: bool = False,
+        video_type: VideoType | None = None,
+        batch_size: Literal[1, 2, 4] | None = None,
+        extend: str | None = None,
+        index: Literal[1, 2, 3, 4] = 1,
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Make videos (PROTOCOL §1.11).
+
+        Args:
+            prompt: What happens.
+            image: The first frame, as for `imagine`.
+            end_image: The last frame.
+            motion: How much moves.
+            loop: Whether the end leads back to the start.
+            video_type: Resolution; the server's default is `vid_1.1_i2v_480`.
+            batch_size: How many; the server's default is 4.
+            extend: The id of a video task to make longer.
+            index: Which of its videos, 1 to 4.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty, or a choice does not exist.
+        """
+        one_of("motion", motion, Literal["low", "high"])
+        one_of("video_type", video_type, VideoType)
+        if batch_size is not None and batch_size not in _BATCHES:
+            message = f"batch_size must be 1, 2 or 4, not {batch_size}."
+            raise InvalidRequest(message)
+        if index not in range(1, 5):
+            message = f"A task has videos 1 to 4, not {index}."
+            raise InvalidRequest(message)
+        fields = {
+            "prompt": _not_blank(prompt),
+            "motion": motion,
+            "loop": loop or None,
+            "videoType": video_type,
+            "batchSize": batch_size,
+            "action": "extend" if extend else None,
+            "taskId": extend,
+            "index": index - 1 if extend else None,  # 0-based here, unlike in custom ids
+        }
+        return self._new("video", fields, {"image": image, "endImage": end_image}, options)
+
+    def swap_face(
+        self,
+        source: _images.ImageInput,
+        target: _images.ImageInput,
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Put the face of one picture into another (PROTOCOL §1.13).
+
+        Args:
+            source: The face.
+            target: The picture it goes into.
+            options: See `SubmitOptions`.
+        """
+        pictures: Mapping[str, Pictures] = {"sourceBase64": source, "targetBase64": target}
+        return self._new("swap", {}, pictures, options, path="insight-face/swap")
+
+    def swap_video_face(
+        self,
+        source: _images.ImageInput,
+        target: _images.ImageInput,
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Put a face into a video (PROTOCOL §1.13).
+
+        Args:
+            source: The face.
+            target: The video: a path, bytes, or a binary file; or its URL.
+            options: See `SubmitOptions`.
+        """
+        is_link = isinstance(target, str) and target.startswith(("http://", "https://"))
+        common = common_fields(options)
+        route = self._route(options)
+
+        async def prepare() -> Submission:
+            fields = {**common, "SourceBase64": await self._encode(source)}
+            file = None
+            if is_link:
+                fields["TargetUrl"] = target
+            else:
+                file = await _images.as_bytes(target)
+            form = _form(fields, file)
+            return Submission(
+                endpoint="video-swap",
+                path="insight-face/video-swap",
+                payload=fields,
+                body=await form.as_bytes(),
+                content_type=form.content_type,
+                operation=Operation.SUBMIT,
+                expects="SWAP_VIDEO_FACE",
+                route=route,
+            )
+
+        return Task(self._runtime, "swap video face", prepare, route=route)
+
+    def show(self, job: str, *, instance_id: str, **options: Unpack[SubmitOptions]) -> Task:
+        """Rebuild a task from a Midjourney job (PROTOCOL §1.14).
+
+        Args:
+            job: A Midjourney job id, or the link of its picture.
+            instance_id: The server's account that made it.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The job is empty.
+        """
+        wanted: SubmitOptions = {**options, "account_filter": {"instanceId": instance_id}}
+        return self._new("show", {"jobId": _not_blank(job)}, {}, wanted)
+
+    async def upload(self, images: _images.ImageInput | Iterable[_images.ImageInput]) -> list[str]:
+        """Hand pictures to the server and get their links, to be used in prompts.
+
+        A picture is sent once for each client: the same content gives the same link.
+
+        Args:
+            images: One or more pictures, as for `imagine`.
+
+        Returns:
+            The links, in the order given.
+
+        Raises:
+            UnsupportedEndpoint: The server cannot.
+            MJError: It refused, or the exchange failed; sending them again costs nothing.
+        """
+        given = _images.several(images)
+        urls = await at_once(_images.as_data_url(image, self._download) for image in given)
+        keys = await asyncio.to_thread(lambda: [_content_key(url) for url in urls])
+        async with self._uploading:
+            missing = {
+                key: url for key, url in zip(keys, urls, strict=True) if key not in self._uploaded
+            }
+            if missing:
+                links = await self._runtime.calls.upload(list(missing.values()))
+                self._uploaded.update(zip(missing, links, strict=True))
+        return [self._uploaded[key] for key in keys]
+
+    # --- shared ---
+
+    def _new(
+        self,
+        endpoint: str,
+        fields: Mapping[str, Any],
+        pictures: Mapping[str, Pictures],
+        options: SubmitOptions,
+        detail: str = "",
+        *,
+        path: str | None = None,
+    ) -> Task:
+        given = {name: value for name, value in fields.items() if value is not None}
+        payload = {**given, **common_fields(options)}
+        route = self._route(options)
+
+        async def prepare() -> Submission:
+            encoded = {
+                name: await self._encode(one)
+                for name, one in pictures.items()
+                if one is not None and one != ()
+            }
+
+            def make() -> Submission:
+                return make_submission(
+                    endpoint,
+                    {**payload, **encoded},
+                    Operation.SUBMIT,
+                    expects=endpoint.upper(),
+                    path=path,
+                    route=route,
+                )
+
+            return await asyncio.to_thread(make) if encoded else make()
+
+        return Task(self._runtime, f"{endpoint} {detail}".strip(), prepare, route=route)
+
+    def _route(self, options: SubmitOptions) -> Route:
+        route = route_for(self._runtime.calls.route, options)
+        return attrs.evolve(route, speed=None) if self._speed_via == "prompt" else route
+
+    async def _encode(
+        self, given: _images.ImageInput | tuple[_images.ImageInput, ...]
+    ) -> str | list[str]:
+        if isinstance(given, tuple):
+            return await at_once(_images.as_data_url(image, self._download) for image in given)
+        return await _images.as_data_url(given, self._download)
+
+    async def _download(self, url: str) -> bytes:
+        return await self._runtime.calls.download(url, _images.collect)
+
+
+def _form(fields: Mapping[str, Any], file: bytes | None) -> aiohttp.MultipartWriter:
+    """A form, with the video as a file of its own where it is no link."""
+    form = aiohttp.MultipartWriter("form-data")
+    for name, value in fields.items():
+        text = value if isinstance(value, str) else codec.dump(value).decode()
+        form.append(text).set_content_disposition("form-data", name=name)
+    if file is not None:
+        part = form.append(file, {"Content-Type": "video/mp4"})
+        part.set_content_disposition("form-data", name="TargetFile", filename="target.mp4")
+    return form
+
+
+def _content_key(data_url: str) -> str:
+    return hashlib.sha256(data_url.encode()).hexdigest()
+
+
+def _not_blank(prompt: object) -> str:
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    message = f"The prompt must be text that is not blank, not {prompt!r}."
+    raise InvalidRequest(message)

@@ -1,0 +1,376 @@
+"""The commands. Nothing of the SDK is imported before one of them runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
+from cyclopts.validators import Number
+
+from .server import Server
+
+__all__ = ["app", "run"]
+
+_HELP: Final = """Submit, watch and follow up Midjourney tasks on a Midjourney-Proxy server.
+
+Name the server in MJASYNC_BASE_URL and its token in MJASYNC_TOKEN, or try any command without a \
+server: --simulate.
+
+Exit codes: 0 done, 1 some failed, 2 usage, 130 after Ctrl-C."""
+_SERVER: Final = Server()
+_SLIP: Final = 0.8
+"""How alike two options are when one is meant for the other."""
+
+ServerOptions = Annotated[Server, Parameter(name="*")]
+Json = Annotated[bool, Parameter(name="--json")]
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("mjasync")
+
+
+app: Final = App(
+    name="mjasync",
+    help=_HELP,
+    help_format="plaintext",
+    version=_version,
+    default_parameter=Parameter(negative=(), show_default=False),
+)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _refuse(error, words)
+    try:
+        return command(*bound.args, **bound.kwargs) or 0
+    except ValueError as error:
+        from ..errors import ConfigurationError
+
+        if not isinstance(error, ConfigurationError):
+            raise
+        sys.stderr.write(f"mjasync: {error.message}\n")
+        return 2
+
+
+def _refuse(error: CycloptsError, words: Sequence[str]) -> int:
+    """Say what is wrong with a command line; a value given to an option is not repeated."""
+    error.verbose = False
+    said = re.sub(r"(--?[\w-]+)=\S+", r"\1=…", str(error))
+    command = next((word for word in words if word in _names()), "")
+    sys.stderr.write(f"mjasync: {said.strip()}\n")
+    if command in {"imagine", "shorten"} and _is_unquoted(error, said):
+        sys.stderr.write("A prompt of several words, or with --flags, needs quotes around it.\n")
+    sys.stderr.write(f"Try: {' '.join(filter(None, ('mjasync', command, '--help')))}\n")
+    return 2
+
+
+def _is_unquoted(error: CycloptsError, said: str) -> bool:
+    """Whether what is wrong looks like the rest of a prompt, not like a slip of the fingers."""
+    if not isinstance(error, UnknownOptionError):
+        return isinstance(error, UnusedCliTokensError)
+    options = re.findall(r"--[\w-]+", said)
+    return len(options) < 2 or SequenceMatcher(None, *options[:2]).ratio() < _SLIP
+
+
+def _names() -> set[str]:
+    return {name for name in app if not name.startswith("-")}
+
+
+@app.command
+def imagine(
+    prompt: str,
+    /,
+    *,
+    image: Annotated[tuple[str, ...], Parameter(name="--image")] = (),
+    save: str | None = None,
+    json: Json = False,
+    server: ServerOptions = _SERVER,
+) -> int:
+    """Draw a grid of four pictures.
+
+    Args:
+        prompt: What to draw, flags included, in quotes.
+        image: A reference picture: a path or a link. May be repeated.
+        save: Where to put the picture: a folder, a name, or a template like out/{id}.{ext}.
+        json: Print one JSON object on stdout when the task has ended.
+        server: Where.
+    """
+    from .jobs import Job
+    from .prompts import check_picture, check_target
+    from .work import Work
+
+    server.check()
+    check_target(save)
+    for picture in image:
+        check_picture(picture)
+    job = Job(make=lambda mj: mj.imagine(prompt, images=image), prompt=prompt, save=save)
+    return Work(server=server, jobs=[job], as_json=json).run()
+
+
+@app.command
+def blend(
+    *images: str,
+    dimensions: Literal["PORTRAIT", "SQUARE", "LANDSCAPE"] = "SQUARE",
+    save: str | None = None,
+    json: Json = False,
+    server: ServerOptions = _SERVER,
+) -> int:
+    """Blend two to five pictures into a grid of four.
+
+    Args:
+        images: The pictures: paths or links.
+        dimensions: The shape of the result: PORTRAIT (2:3), SQUARE or LANDSCAPE (3:2).
+        save: Where to put the picture: a folder, a name, or a template like out/{id}.{ext}.
+        json: Print one JSON object on stdout when the task has ended.
+        server: Where.
+    """
+    from .jobs import Job
+    from .prompts import check_picture, check_target
+    from .work import Work
+
+    server.check()
+    check_target(save)
+    for picture in images:
+        check_picture(picture)
+    job = Job(
+        make=lambda mj: mj.blend(images, dimensions=dimensions),
+        prompt=f"blend of {', '.join(Path(image).name for image in images)}",
+        save=save,
+    )
+    return Work(server=server, jobs=[job], as_json=json).run()
+
+
+@app.command
+def describe(image: str, /, *, json: Json = False, server: ServerOptions = _SERVER) -> int:
+    """Put a picture into words: four prompts.
+
+    Args:
+        image: The picture: a path or a link.
+        json: Print one JSON object on stdout when the task has ended.
+        server: Where.
+    """
+    from .jobs import Job
+    from .prompts import check_picture
+    from .work import Work
+
+    server.check()
+    check_picture(image)
+    job = Job(make=lambda mj: mj.describe(image), prompt=f"describe {Path(image).name}")
+    return Work(server=server, jobs=[job], as_json=json).run()
+
+
+@app.command
+def shorten(prompt: str, /, *, json: Json = False, server: ServerOptions = _SERVER) -> int:
+    """Find out which words of a prompt matter.
+
+    Args:
+        prompt: The prompt, in quotes.
+        json: Print one JSON object on stdout when the task has ended.
+        server: Where.
+    """
+    from .jobs import Job
+    from .work import Work
+
+    server.check()
+    job = Job(make=lambda mj: mj.shorten(prompt), prompt=prompt)
+    return Work(server=server, jobs=[job], as_json=json).run()
+
+
+@app.command
+def action(
+    task_id: Annotated[str, Parameter(name="ID")],
+    button: str,
+    /,
+    *,
+    save: str | None = None,
+    json: Json = False,
+    server: ServerOptions = _SERVER,
+) -> int:
+    """Press a button of a finished task.
+
+    Args:
+        task_id: The id of the task.
+        button: Its label (U2), emoji, meaning (pan left) or custom id.
+        save: Where to put the picture: a folder, a name, or a template like out/{id}.{ext}.
+        json: Print one JSON object on stdout when the new task has ended.
+        server: Where.
+    """
+    from .jobs import Job
+    from .prompts import check_target
+    from .work import Work
+
+    server.check()
+    check_target(save)
+    job = Job(
+        make=lambda mj: mj.task(task_id).action(button), prompt=f"{button} of {task_id}", save=save
+    )
+    return Work(server=server, jobs=[job], as_json=json).run()
+
+
+@app.command
+def modal(
+    task_id: Annotated[str, Parameter(name="ID")],
+    /,
+    *,
+    prompt: str | None = None,
+    mask: str | None = None,
+    save: str | None = None,
+    json: Json = False,
+    server: ServerOptions = _SERVER,
+) -> int:
+    """Answer the modal that a button opened.
+
+    Args:
+        task_id: The id that `mjasync action` gave.
+        prompt: The text; by default the one the server proposes.
+        mask: For Vary (Region): a PNG, white where to repaint, on black.
+        save: Where to put the picture: a folder, a name, or a template like out/{id}.{ext}.
+        json: Print one JSON object on stdout when the task has ended.
+        server: Where.
+    """
+    from .jobs import Job
+    from .prompts import check_picture, check_target
+    from .work import Work
+
+    server.check()
+    check_target(save)
+    check_picture(mask)
+    job = Job(
+        make=lambda mj: mj.task(task_id).modal(prompt, mask=mask),
+        prompt=prompt or f"modal of {task_id}",
+        save=save,
+    )
+    work = Work(server=server, jobs=[job], as_json=json, resume=("watch", "--answered"))
+    return work.run()
+
+
+@app.command
+def watch(
+    *task_ids: Annotated[str, Parameter(name="ID")],
+    answered: bool = False,
+    save: str | None = None,
+    json: Json = False,
+    server: ServerOptions = _SERVER,
+) -> int:
+    """Wait for tasks the server has; nothing is submitted.
+
+    Args:
+        task_ids: Their ids.
+        answered: Their modals have been answered already, so MODAL means pending.
+        save: Where to put the pictures: a folder/, or a template like out/{id}.{ext}.
+        json: Print one JSON object on stdout for each task that has ended.
+        server: Where.
+    """
+    from ..errors import ConfigurationError
+    from .jobs import Job
+    from .prompts import check_target
+    from .work import Work
+
+    server.check()
+    ids = list(dict.fromkeys(task_ids))
+    if not ids:
+        message = "Name at least one task id."
+        raise ConfigurationError(message)
+    check_target(save, several=len(ids) > 1)
+
+    def job(task_id: str) -> Job:
+        return Job(make=lambda mj: mj.task(task_id, answered=answered), save=save)
+
+    resume = ("watch", "--answered") if answered else ("watch",)
+    work = Work(server=server, jobs=[*map(job, ids)], as_json=json, resume=resume)
+    return work.run()
+
+
+@app.command
+def batch(
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    out: Path,
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 8,
+    json: Json = False,
+    server: ServerOptions = _SERVER,
+) -> int:
+    """Draw every prompt of a file, many at once.
+
+    Args:
+        file: One prompt a line; blank lines and # comments are skipped; - reads stdin.
+        out: The folder for the pictures. Nothing in it is overwritten.
+        limit: How many tasks may be unfinished at once; 8 by default.
+        json: Print one JSON object on stdout for each task that has ended.
+        server: Where.
+    """
+    from .jobs import Job
+    from .prompts import make_folder, read_prompts, targets
+    from .work import Work
+
+    server.check()
+    prompts = read_prompts(file)
+    make_folder(out)
+
+    def job(number: int, prompt: str, save: str) -> Job:
+        return Job(make=lambda mj: mj.imagine(prompt), prompt=prompt, number=number, save=save)
+
+    places = targets(out, prompts)
+    jobs = [job(number, *pair) for number, pair in enumerate(zip(prompts, places, strict=True), 1)]
+    return Work(server=server, jobs=jobs, as_json=json, limit=limit, folder=out).run()
+
+
+@app.command
+def simulate(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    dialect: str = "plus",
+    time_scale: Annotated[float, Parameter(validator=Number(gte=0))] = 0.2,
+    token: str | None = None,
+    version: str = "7",
+    accounts: Annotated[int, Parameter(validator=Number(gte=0))] = 1,
+    concurrency: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
+    queue_size: Annotated[int, Parameter(validator=Number(gte=0))] = 10,
+    remix: bool = False,
+    seed: int = 0,
+) -> int:
+    """Run a simulated server to try the other commands on.
+
+    It listens until Ctrl-C.
+
+    Args:
+        host: The address to listen on.
+        port: The port to listen on; 0 picks a free one.
+        dialect: Which server of the family it plays: plus or original.
+        time_scale: Real seconds per simulated second; a grid takes about 50 simulated ones.
+        token: What clients must send; none by default.
+        version: The model of prompts that ask for none: 7, 6.1, niji 6…
+        accounts: How many Midjourney accounts it has.
+        concurrency: How many tasks each account runs at once.
+        queue_size: How many more each account keeps waiting.
+        remix: Its accounts have remix on, so that more buttons open a modal.
+        seed: Makes ids, durations and pictures repeatable.
+    """
+    from .serve import serve
+
+    return serve(
+        host=host,
+        port=port,
+        dialect=dialect,
+        time_scale=time_scale,
+        token=token,
+        version=version,
+        accounts=accounts,
+        concurrency=concurrency,
+        queue_size=queue_size,
+        remix=remix,
+        seed=seed,
+    )

@@ -1,0 +1,138 @@
+"""Tasks carried to their end: submitted, watched, saved, and none of them lost from sight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import attrs
+
+from ..errors import AuthenticationError, MJError, QuotaExhausted, SubmitUncertain, TaskTimeout
+
+if TYPE_CHECKING:
+    from .._client import Client
+    from .._models import TaskInfo
+    from .._task import Task
+
+__all__ = ["Job", "Onlooker", "carry_out", "look_back"]
+
+_HOPELESS: Final = (AuthenticationError, QuotaExhausted)
+"""What one submission is refused for, all others would be."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Job:
+    """One task of a command, from before it is sent until it is delivered."""
+
+    make: Callable[[Client], Task]
+    prompt: str = ""
+    number: int | None = None
+    """Its place in a batch, from 1."""
+    save: str | None = None
+    """Where its picture goes: anything `Task.save` takes."""
+    task: Task | None = None
+    file: Path | None = None
+    error: Exception | None = None
+    uncertain: SubmitUncertain | None = None
+    """It was being submitted when its wait ended, and perhaps the server took it."""
+    delivered: bool = False
+    """Whether it ended and, if wanted, was saved."""
+
+    @property
+    def info(self) -> TaskInfo | None:
+        """What is known of its task; None before it was begun."""
+        return self.task.info if self.task else None
+
+    @property
+    def id(self) -> str:
+        """The server's id; "" until it was accepted."""
+        return self.task.id if self.task else ""
+
+    @property
+    def title(self) -> str:
+        """What it is about: its prompt, or its id."""
+        return self.prompt or (self.info and self.info.prompt) or self.id or "task"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something on the server that was not delivered."""
+        ended_badly = self.task is not None and self.task.done and self.task.status != "SUCCESS"
+        return bool(self.id) and not self.delivered and not ended_badly
+
+    @property
+    def is_on_wire(self) -> bool:
+        """Whether it was begun, and it is not known yet whether the server took it."""
+        undecided = self.error is None or isinstance(self.error, TaskTimeout)
+        return self.task is not None and not self.id and undecided
+
+
+class Onlooker(Protocol):
+    """Somebody who is told how the jobs go."""
+
+    def begin(self, job: Job) -> None:
+        """A job is about to be sent."""
+
+    def change(self, job: Job) -> None:
+        """Something about it changed."""
+
+    def end(self, job: Job) -> None:
+        """It was delivered, or failed with `job.error`."""
+
+
+async def carry_out(jobs: Sequence[Job], mj: Client, onlooker: Onlooker, limit: int | None) -> None:
+    """Carry every job to its end, `limit` unfinished ones at once; what fails stays on its job.
+
+    When the server refuses the token or the balance is used up, no further job is begun.
+    """
+    waiting = iter(jobs)
+
+    async def lane(group: asyncio.TaskGroup) -> None:
+        for job in waiting:
+            if await _finish(job, mj, onlooker):
+                group.create_task(_deliver(job, onlooker))
+            elif isinstance(job.error, _HOPELESS):
+                for _ in waiting:
+                    pass
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(limit or len(jobs), len(jobs))):
+            group.create_task(lane(group))
+
+
+async def _finish(job: Job, mj: Client, onlooker: Onlooker) -> bool:
+    """Send a job and wait until it is finished; whether it went well."""
+    onlooker.begin(job)
+    try:
+        job.task = job.make(mj)
+        async for _ in job.task:
+            onlooker.change(job)
+    except Exception as error:  # noqa: BLE001 - shown, and the others go on
+        job.error = error
+        onlooker.end(job)
+        return False
+    return True
+
+
+async def _deliver(job: Job, onlooker: Onlooker) -> None:
+    """Save what a finished job has to show."""
+    try:
+        if job.task is not None and job.save and not job.task.text:
+            job.file = await job.task.save(job.save)
+        job.delivered = True
+    except Exception as error:  # noqa: BLE001 - as above
+        job.error = error
+    onlooker.end(job)
+
+
+async def look_back(jobs: Sequence[Job]) -> None:
+    """Find out, once the client is closed, what became of what was left on the wire."""
+    for job in jobs:
+        if job.task is not None and job.is_on_wire:
+            try:
+                await job.task.wait()
+            except SubmitUncertain as error:
+                job.uncertain = error
+            except MJError:
+                continue  # refused, or never sent: nothing was paid

@@ -1,0 +1,150 @@
+"""Which server the commands talk to: the shared options, and the client they make."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import attrs
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from .._client import Client
+
+__all__ = ["Server", "check_can_draw"]
+
+_GROUP: Final = Group("Server", sort_key=10)
+_TIME_SCALE: Final = 0.01
+"""Of the simulator inside the process: a grid takes half a second."""
+_RUNNING_AT_LEAST: Final = 3
+"""Jobs that simulator runs at once, as a real account does."""
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """The options that say where the server is, or that a simulated one will do."""
+
+    base_url: Annotated[
+        str | None,
+        Parameter(
+            group=_GROUP, help="The server, in any form people paste it. [env: MJASYNC_BASE_URL]"
+        ),
+    ] = None
+    token: Annotated[
+        str | None,
+        Parameter(
+            group=_GROUP,
+            help=(
+                "Its token. Prefer the environment: everybody on this machine can read a "
+                "command line. [env: MJASYNC_TOKEN]"
+            ),
+        ),
+    ] = attrs.field(default=None, repr=False)
+    speed: Annotated[
+        str | None, Parameter(group=_GROUP, help="relax, fast or turbo. [env: MJASYNC_SPEED]")
+    ] = None
+    image_host: Annotated[
+        str | None,
+        Parameter(group=_GROUP, help="relay, origin or proxy. [env: MJASYNC_IMAGE_HOST]"),
+    ] = None
+    auth: Annotated[
+        str | None,
+        Parameter(
+            group=_GROUP, help="How the token is sent: secret or bearer. [env: MJASYNC_AUTH]"
+        ),
+    ] = None
+    timeout: Annotated[
+        float | None,
+        Parameter(
+            group=_GROUP,
+            validator=Number(gt=0),
+            help="Seconds to wait for each task; an hour by default.",
+        ),
+    ] = None
+    simulate: Annotated[
+        bool,
+        Parameter(
+            group=_GROUP, help="Use a simulated server inside this process: nothing is paid."
+        ),
+    ] = False
+
+    def check(self) -> None:
+        """Raise when there is nothing to talk to, or two things.
+
+        Raises:
+            ConfigurationError: Neither a server nor the simulator was asked for, or both were.
+        """
+        from ..errors import ConfigurationError
+
+        if self.simulate and self.base_url:
+            message = "Choose one: --base-url, or --simulate."
+            raise ConfigurationError(message)
+        if self.simulate:
+            check_can_draw()
+        elif not (self.base_url or os.environ.get("MJASYNC_BASE_URL")):
+            message = (
+                "No server. Either name one with --base-url URL (or MJASYNC_BASE_URL), "
+                "or try it without one: --simulate."
+            )
+            raise ConfigurationError(message)
+
+    @asynccontextmanager
+    async def open(self, at_once: int) -> AsyncIterator[Client]:
+        """Open a client to the server; or start a simulator that runs `at_once` jobs, and use that.
+
+        Raises:
+            ConfigurationError: The options make no sense.
+        """
+        from .._client import Client
+
+        options: dict[str, Any] = {
+            "speed": self.speed,
+            "image_host": self.image_host,
+            "auth": self.auth,
+            "reconcile": True,
+        }
+        if self.timeout is not None:
+            options["timeout"] = self.timeout
+        if not self.simulate:
+            async with Client(self.base_url, self.token, **options) as mj:
+                yield mj
+            return
+        async with _simulated(at_once, options) as mj:
+            yield mj
+
+    def flags(self) -> list[str]:
+        """The options a follow-up command needs to reach the same server; never the token."""
+        given = {"--base-url": self.base_url, "--auth": self.auth, "--image-host": self.image_host}
+        return [word for flag, value in given.items() if value for word in (flag, value)]
+
+
+@asynccontextmanager
+async def _simulated(at_once: int, options: dict[str, Any]) -> AsyncIterator[Client]:
+    from .._client import Client
+    from .._watcher import Schedule
+    from ..simulator import Simulator
+
+    schedule = Schedule(shortest=0.02, longest=0.1, together=0.02)
+    running = max(at_once, _RUNNING_AT_LEAST)
+    async with (
+        Simulator(token=None, time_scale=_TIME_SCALE, concurrency=running) as sim,
+        Client(sim.url, "simulated", schedule=schedule, **options) as mj,
+    ):
+        yield mj
+
+
+def check_can_draw() -> None:
+    """Raise when the simulator cannot draw.
+
+    Raises:
+        ConfigurationError: Pillow is not installed.
+    """
+    from ..errors import ConfigurationError
+
+    if importlib.util.find_spec("PIL") is None:
+        message = 'The simulator draws with Pillow: python -m pip install "mjasync[sim]".'
+        raise ConfigurationError(message)

@@ -1,0 +1,194 @@
+"""What the command line says about a task or an error: to people, and to machines. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from .._buttons import meaning_of
+from ..errors import ConfigurationError, InvalidRequest, MJError, SubmitUncertain, TaskFailed
+
+if TYPE_CHECKING:
+    from .._models import Button, TaskInfo
+    from .jobs import Job
+
+__all__ = [
+    "command",
+    "explain",
+    "facts",
+    "file_name",
+    "is_usage",
+    "names_of",
+    "one_line",
+    "record",
+    "stands",
+]
+
+_STATES: Final[Mapping[str, str]] = {
+    "NOT_START": "waiting",
+    "SUBMITTED": "submitted",
+    "MODAL": "modal",
+    "IN_PROGRESS": "drawing",
+    "SUCCESS": "done",
+    "FAILURE": "failed",
+    "CANCEL": "cancelled",
+}
+_NEXT: Final[Mapping[str, str]] = {
+    "AuthenticationError": "Check MJASYNC_TOKEN (or --token); some gateways want --auth bearer.",
+    "ModalNotOpened": "The job runs and is paid: mjasync watch {flags}{id}",
+    "ModalRequired": "Answer it: mjasync modal {flags}{id} --prompt TEXT",
+    "QueueFull": "Try again later, or with a smaller --limit.",
+    "SubmitUncertain": (
+        "Do not send it again blindly: look for its state {state} in the server's task list first."
+    ),
+    "LinkExpired": "Ask for a fresh link: mjasync watch {flags}{id} --save PATH",
+    "RequestTimeout": "Reads are safe to repeat: mjasync watch {flags}{id}",
+    "TaskTimeout": "The job goes on: mjasync watch {flags}{id}",
+}
+"""What to do next, where the library's own hint speaks of Python. By class, subclasses too."""
+_FACTS: Final = (
+    *("id", "status", "action", "progress", "prompt", "final_prompt", "state"),
+    *("image_url", "image_urls", "video_urls", "submitted_at", "finished_at"),
+)
+"""What a server says of a task, as keys of the JSON."""
+_LONGEST_NAME: Final = 48
+_SHOWN: Final = frozenset({"L", "M", "N"})
+"""Unicode categories that file names keep: letters of any script, their marks, digits."""
+
+
+def one_line(text: str, most: int | None = None) -> str:
+    """Text from elsewhere as one line that cannot steer a terminal, `most` characters long."""
+    printable = "".join(" " if unicodedata.category(char) == "Cc" else char for char in text)
+    line = " ".join(printable.split())
+    return line if most is None or len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+def command(*words: str) -> str:
+    """A command to copy, quoted for a shell."""
+    return shlex.join(("mjasync", *words))
+
+
+def stands(info: TaskInfo | None) -> str:
+    """Where a task stands, in a word and perhaps a percentage."""
+    if info is None or not info.id:
+        return "sending"
+    word = _STATES.get(info.status, info.status.lower())
+    running = info.status == "IN_PROGRESS" and info.progress is not None
+    return f"{word} {info.progress}%" if running else word
+
+
+def names_of(buttons: Collection[Button]) -> list[str]:
+    """What to type for each button: its label, else what it means, else its emoji."""
+    return [
+        one_line(button.label or str(meaning_of(button) or "") or button.emoji or button.custom_id)
+        for button in buttons
+    ]
+
+
+# --- errors ------------------------------------------------------------------------------------
+
+
+def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
+    """An error in one line: what happened, the server's own words, and the command that helps.
+
+    `flags` are the options which that command needs to reach the same server.
+    """
+    if not isinstance(error, MJError):
+        words = str(error) or type(error).__name__
+        known = isinstance(error, OSError)
+        return one_line(words if known else f"{type(error).__name__}: {words}")
+    classes = (cls.__name__ for cls in type(error).__mro__)
+    hint = next((_NEXT[name] for name in classes if name in _NEXT), None)
+    if hint is None:
+        return one_line(str(error))
+    happened = str(error).removesuffix(error.next_step).strip()
+    if "{id}" in hint and not error.task_id:
+        return one_line(happened)
+    given = "".join(f"{shlex.quote(flag)} " for flag in flags)
+    step = hint.format(id=error.task_id, state=_state_of(error), flags=given)
+    return one_line(f"{happened} {step}")
+
+
+def is_usage(error: BaseException | None) -> bool:
+    """Whether an error is about how the command was called, not about what a server said."""
+    if isinstance(error, ConfigurationError):
+        return True
+    return (
+        isinstance(error, InvalidRequest)
+        and not isinstance(error, TaskFailed)
+        and error.code is None
+        and error.http_status is None
+        and not error.task_id
+    )
+
+
+def _state_of(error: BaseException) -> str | None:
+    return error.state if isinstance(error, SubmitUncertain) else None
+
+
+# --- for machines ------------------------------------------------------------------------------
+
+
+def record(job: Job) -> dict[str, Any]:
+    """The JSON of one finished job. Every key is always there."""
+    info = job.info
+    known = facts(info) if info is not None and info.id else dict.fromkeys(_FACTS)
+    task = job.task
+    return {
+        "ok": job.error is None,
+        "number": job.number,
+        **known,
+        "prompt": (known["prompt"] or job.prompt) or None,
+        "buttons": [_button_record(button) for button in (task.buttons if task else ())],
+        "text": (task.text if task else "") or None,
+        "prompts": list(task.prompts) if task else [],
+        "file": str(job.file) if job.file else None,
+        "error": None if job.error is None else _error_record(job.error),
+    }
+
+
+def facts(info: TaskInfo) -> dict[str, Any]:
+    """What a server said of a task, ready for JSON."""
+    found = {name: getattr(info, name) for name in _FACTS}
+    found["status"] = str(info.status)
+    found["action"] = info.action or None
+    for name in ("submitted_at", "finished_at"):
+        found[name] = found[name].isoformat() if found[name] else None
+    return found
+
+
+def _button_record(button: Button) -> dict[str, str]:
+    return {"label": button.label, "emoji": button.emoji, "custom_id": button.custom_id}
+
+
+def _error_record(error: BaseException) -> dict[str, Any]:
+    return {
+        "type": type(error).__name__,
+        "message": explain(error),
+        "reason": getattr(error, "reason", None) or getattr(error, "description", None) or None,
+        "code": getattr(error, "code", None),
+        "http_status": getattr(error, "http_status", None),
+        "retryable": getattr(error, "retryable", False),
+        "state": _state_of(error),
+    }
+
+
+# --- file names --------------------------------------------------------------------------------
+
+
+def file_name(number: int, prompt: str) -> str:
+    """A name for the picture of a prompt, without ending, that every file system takes.
+
+    Letters of every script are kept; flags, links and punctuation are not.
+    """
+    words = re.sub(r"https?://\S+", " ", re.split(r"(?:^|\s)(?:--|—|–)\w", prompt, maxsplit=1)[0])
+    normal = unicodedata.normalize("NFC", words)
+    kept = (char if unicodedata.category(char)[0] in _SHOWN else " " for char in normal)
+    slug = "-".join("".join(kept).split())
+    if len(slug) > _LONGEST_NAME:
+        whole_words = slug[: _LONGEST_NAME + 1].rpartition("-")[0]
+        slug = whole_words or slug[:_LONGEST_NAME]
+    return f"{number:04}-{slug}".rstrip("-")

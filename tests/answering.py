@@ -1,0 +1,118 @@
+"""A server that gives one answer to everything, byte for byte, and a client that asks it once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import attrs
+import orjson
+
+from mjasync import Client, Retries
+from mjasync._images import collect
+
+TOKEN = "sk-a-token-that-nobody-may-see"
+
+
+@attrs.define
+class Answering:
+    """Where it listens, and what it was asked."""
+
+    url: str = ""
+    asked: list[bytes] = attrs.field(factory=list, repr=False)
+    """Every request, head and body."""
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths asked for."""
+        return [request.split(b" ", 2)[1].decode() for request in self.asked]
+
+
+def http(status: int, body: object = b"", headers: Mapping[str, str] | None = None) -> bytes:
+    """An answer as it goes over the wire: bytes and text as they are, the rest as JSON."""
+    payload = as_bytes(body)
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(payload)}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join((*lines, "", "")).encode() + payload
+
+
+def as_bytes(body: object) -> bytes:
+    """A body: bytes and text as they are, the rest as JSON."""
+    if isinstance(body, str):
+        return body.encode()
+    return body if isinstance(body, bytes) else orjson.dumps(body)
+
+
+@asynccontextmanager
+async def answering(*answers: bytes | None, hang: bool = False) -> AsyncIterator[Answering]:
+    """Give the answers in turn, the last one for ever; None cuts the connection instead."""
+    server = Answering()
+    over = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            server.asked.append(head + await reader.readexactly(length_of(head)))
+            answer = answers[min(len(server.asked), len(answers)) - 1]
+            if hang:
+                await over.wait()
+            if answer is None:
+                writer.transport.abort()
+                return
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        over.set()
+        listening.close()
+        await listening.wait_closed()
+
+
+def length_of(head: bytes) -> int:
+    """The Content-Length of a request, 0 without one."""
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return 0
+
+
+def asking(url: str, **options: object) -> Client:
+    """A client with a token that asks once and never again."""
+    return Client(url, TOKEN, **{"retries": Retries.none(), **options})
+
+
+async def submit(mj: Client, url: str) -> object:
+    """A paid request."""
+    return await mj.imagine("a fox").submit()
+
+
+async def fetch(mj: Client, url: str) -> object:
+    """One task."""
+    return await mj.task("1700000000000001").refresh()
+
+
+async def list_tasks(mj: Client, url: str) -> object:
+    """Many tasks."""
+    return await mj._calls.fetch_many(["1700000000000001"])
+
+
+async def image(mj: Client, url: str) -> object:
+    """A picture."""
+    return await mj._calls.download(f"{url}/picture.png", collect)
+
+
+CALLS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
+    "submit": submit,
+    "fetch": fetch,
+    "list": list_tasks,
+    "image": image,
+}

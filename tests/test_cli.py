@@ -1,0 +1,914 @@
+"""The command line: as people type it, as scripts read it, and as it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import io
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import struct
+import sys
+import termios
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Iterator
+from fcntl import ioctl
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from conftest import EAGER, QUICK, connect, eventually
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from mjasync import Client, MJError, SubmitUncertain, TaskFailed, TaskInfo, TaskStalled, TaskStatus
+from mjasync.cli import main, words
+from mjasync.cli.app import app
+from mjasync.cli.jobs import Job, look_back
+from mjasync.simulator import Simulator
+
+SECRET = "sk-nobody-may-read-this"
+PATIENCE = 30  # seconds after which a process that does not end is given up
+PROMPTS = Path(__file__).parent.parent / "examples" / "prompts.txt"
+COMMANDS = (
+    *("imagine", "blend", "describe", "shorten", "action", "modal", "watch", "batch"),
+    "simulate",
+)
+
+
+@attrs.frozen
+class Outcome:
+    """What a command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Its JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its only JSON line."""
+        (found,) = self.records
+        return found
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Work in an empty folder, with no server in the environment and nothing to colour."""
+    for name in [name for name in os.environ if name.startswith("MJASYNC_")]:
+        monkeypatch.delenv(name)
+    for name in ("FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process; no secret may be in what it says."""
+
+    def run(*argv: object) -> Outcome:
+        code = main([str(word) for word in argv])
+        said = capsys.readouterr()
+        assert SECRET not in said.out + said.err
+        return Outcome(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Simulator]:
+    """A server that wants a token; the environment names both. Clients look at it often."""
+    quick = partial(Client, schedule=QUICK, retries=EAGER)
+    monkeypatch.setattr("mjasync._client.Client", quick)
+    async with Simulator(time_scale=0.001, token=SECRET, concurrency=50) as sim:
+        monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
+        monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
+        yield sim
+
+
+@pytest.fixture
+def cli(run: Run) -> Callable[..., Any]:
+    """Run a command line in a thread, so that a server of this loop can answer it."""
+    return partial(asyncio.to_thread, run)
+
+
+def picture(name: str = "cat.png", size: tuple[int, int] = (64, 48)) -> Path:
+    """Draw a small picture."""
+    path = Path(name)
+    Image.new("RGB", size, "orange").save(path)
+    return path
+
+
+def mask(name: str = "mask.png") -> Path:
+    """Draw a mask: black, white where to repaint."""
+    path = Path(name)
+    drawn = Image.new("L", (64, 64))
+    ImageDraw.Draw(drawn).rectangle((16, 16, 48, 48), fill=255)
+    drawn.save(path)
+    return path
+
+
+def size_of(path: str | Path) -> tuple[int, int]:
+    """Decode a picture wholly; return its size."""
+    with Image.open(path) as image:
+        image.load()
+        return image.size
+
+
+# --- where the server is -----------------------------------------------------------------------
+
+
+def test_no_server_names_both_ways_out(run: Run) -> None:
+    """Without a server, the error names the option, the variable and the simulator."""
+    outcome = run("imagine", "a fox")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert all(way in outcome.err for way in ("--base-url", "MJASYNC_BASE_URL", "--simulate"))
+
+
+def test_server_and_simulator_exclude_each_other(run: Run) -> None:
+    """Naming a server and asking for the simulator is a mistake to point out."""
+    outcome = run("imagine", "a fox", "--simulate", "--base-url", "http://127.0.0.1:9")
+    assert outcome.code == 2
+    assert "--base-url, or --simulate" in outcome.err
+
+
+def test_simulator_wins_over_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--simulate uses the simulator, whatever server and token the environment names."""
+    monkeypatch.setenv("MJASYNC_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
+    assert run("shorten", "a very red fox", "--simulate").code == 0
+
+
+def test_simulator_needs_pillow(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Pillow, the simulator says what to install instead of drawing nothing."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    outcome = run("imagine", "a fox", "--simulate")
+    assert outcome.code == 2
+    assert "mjasync[sim]" in outcome.err
+
+
+@pytest.mark.parametrize("missing", ["cyclopts", "rich.console"])
+def test_missing_extra_says_what_to_install(
+    run: Run, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Without cyclopts or rich, the command says how to install them."""
+    for name in ("mjasync.cli.app", "mjasync.cli.show", "mjasync.cli.work"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)  # type: ignore[arg-type]
+    outcome = run("imagine", "a fox", "--simulate")
+    assert outcome.code == 2
+    assert 'python -m pip install "mjasync[cli]"' in outcome.err
+
+
+def test_other_missing_modules_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that is missing for another reason is not blamed on the extra."""
+    monkeypatch.delitem(sys.modules, "mjasync.cli.app", raising=False)
+    monkeypatch.setitem(sys.modules, "mjasync.cli.server", None)  # type: ignore[arg-type]
+    with pytest.raises(ModuleNotFoundError):
+        main(["--help"])
+
+
+async def test_options_reach_the_server(server: Simulator, cli: Run) -> None:
+    """Speed, image host and auth given as options are those of the requests."""
+    options = ("--speed", "turbo", "--image-host", "proxy", "--auth", "bearer", "--timeout", "20")
+    await cli("shorten", "a very red fox", *options)
+    submitted = server.requests[0]
+    assert submitted.path.startswith("/mj-turbo-proxy/mj/")
+    assert submitted.headers["Authorization"] == f"Bearer {SECRET}"
+
+
+# --- how it is called --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(run: Run, command: str) -> None:
+    """Every command explains itself on stdout, and help is no failure."""
+    outcome = run(*filter(None, [command]), "--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    expected = (
+        COMMANDS if not command else ("--base-url", "--token") if command != "simulate" else ()
+    )
+    assert all(word in outcome.out for word in expected)
+
+
+def test_help_prefers_the_environment_for_tokens(run: Run) -> None:
+    """The help of --token says that a command line can be read by others."""
+    text = " ".join(run("imagine", "--help").out.replace("│", " ").split())
+    assert "Prefer the environment" in text
+    assert "MJASYNC_TOKEN" in text
+
+
+def test_version(run: Run) -> None:
+    """--version prints the version and nothing else."""
+    from importlib.metadata import version
+
+    assert run("--version") == Outcome(0, f"{version('mjasync')}\n", "")
+
+
+@pytest.mark.parametrize(
+    "line,said",
+    [
+        ("nope", "nope"),
+        ("imagine", "PROMPT"),
+        ("imagine a red fox --simulate", "quotes"),
+        ("imagine fox --ar 16:9", "quotes"),
+        ("imagine fox --simulatee", "--simulate"),
+        ("imagine fox --simulate --timeout 0", "--timeout"),
+        ("imagine fox --simulate --speed warp", "speed must be"),
+        ("imagine fox --simulate --image nowhere.png", "nowhere.png"),
+        ("imagine fox --simulate --save {nope}.png", "{nope}.png"),
+        ("imagine fox --base-url nonsense:// --token t", "nonsense"),
+        ("blend one.png --simulate", "one.png"),
+        ("describe nowhere.png --simulate", "nowhere.png"),
+        ("modal 1 --mask nowhere.png --simulate", "nowhere.png"),
+        ("watch --simulate", "id"),
+        ("watch 1 2 --simulate --save one.png", "folder"),
+        ("batch nowhere.txt --simulate --out renders", "nowhere.txt"),
+        ("batch - --simulate --out renders --limit 0", "--limit"),
+        ("batch - --simulate", "--out"),
+        ("simulate --dialect klingon", "klingon"),
+    ],
+)
+def test_usage_errors(run: Run, line: str, said: str) -> None:
+    """A command line that cannot work ends with 2, says why on stderr, and leaves stdout alone."""
+    outcome = run(*line.split())
+    assert (outcome.code, outcome.out) == (2, "")
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("output", [(), ("--json",)])
+def test_mistakes_the_client_finds_are_usage_too(run: Run, output: tuple[str, ...]) -> None:
+    """A blank prompt, or a blend of one picture, is refused before anything is sent."""
+    cat = picture()
+    for line in (("imagine", " "), ("blend", cat)):
+        outcome = run(*line, "--simulate", *output)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err.startswith("mjasync: ")
+
+
+def test_values_of_unknown_options_are_not_repeated(run: Run) -> None:
+    """A token given to a misspelt option does not show up in the error."""
+    outcome = run("imagine", "a fox", f"--tokne={SECRET}")
+    assert outcome.code == 2
+    assert "--tokne" in outcome.err
+
+
+# --- one task ----------------------------------------------------------------------------------
+
+
+def test_imagine_on_the_simulator_saves_a_real_picture(run: Run) -> None:
+    """The command waits, shows id, link, buttons and file; the file is a picture of that shape."""
+    outcome = run("imagine", "a [red] fox :smile: --ar 16:9", "--simulate", "--save", "out/fox")
+    assert outcome.code == 0
+    width, height = size_of("out/fox.png")
+    assert width > height
+    assert "a [red] fox :smile: --ar 16:9" in outcome.out
+    assert re.search(r"done +\d{16} +IMAGINE", outcome.out)
+    for row in ("link     http://127.0.0.1:", "buttons  U1 · U2", "saved    out/fox.png"):
+        assert row in outcome.out
+
+
+def test_imagine_on_the_simulator_says_that_links_die(run: Run) -> None:
+    """Without --save, the picture of a simulator ends with the process, and that is said."""
+    outcome = run("imagine", "a fox", "--simulate")
+    assert outcome.code == 0
+    assert "--save PATH" in outcome.out
+
+
+async def test_imagine_names_the_next_command(server: Simulator, cli: Run) -> None:
+    """With a server, the result ends with a command that presses its first button."""
+    outcome = await cli("imagine", "a fox")
+    assert outcome.code == 0
+    assert f"next     mjasync action {server.submissions[0].task_id} U1" in outcome.out
+
+
+async def test_progress_is_told_in_plain_lines(server: Simulator, cli: Run) -> None:
+    """Into a pipe, each state is one plain line on stderr, without escape sequences."""
+    outcome = await cli("imagine", "a fox")
+    steps = outcome.err.splitlines()
+    assert steps[-1] == f"{server.submissions[0].task_id}  done"
+    assert len(set(steps)) == len(steps)
+    assert "\x1b" not in outcome.out + outcome.err
+
+
+async def test_imagine_sends_reference_pictures(server: Simulator, cli: Run) -> None:
+    """--image may be repeated; the pictures are sent in order."""
+    cat, dog = picture("cat.png"), picture("dog.png", (10, 10))
+    assert (await cli("imagine", "a fox", "--image", cat, "--image", dog)).code == 0
+    first, second = server.submissions[0].body["base64Array"]
+    assert first != second
+    assert first.startswith("data:image/png;base64,")
+
+
+async def test_blend_describe_and_shorten(server: Simulator, cli: Run) -> None:
+    """The other three submissions work; words are shown one a line, with their buttons."""
+    cat, dog = picture("cat.png"), picture("dog.png")
+    blended = await cli("blend", cat, dog, "--dimensions", "LANDSCAPE", "--save", "both.png")
+    assert blended.code == 0
+    width, height = size_of("both.png")
+    assert width > height
+    described = await cli("describe", cat)
+    assert re.search(r"^  4 +\S", described.out, re.MULTILINE)
+    assert "imagine 1" in described.out
+    shortened = await cli("shorten", "a very long and winding prompt about a fox", "--json")
+    assert shortened.record["prompts"]
+    assert shortened.record["text"]
+    assert [s.endpoint for s in server.submissions] == ["blend", "describe", "shorten"]
+
+
+async def test_action_and_modal(server: Simulator, cli: Run) -> None:
+    """A button is pressed; one that opens a modal names the command that answers it."""
+    grid = (await cli("imagine", "a fox", "--json")).record["id"]
+    big = (await cli("action", grid, "U2", "--json", "--save", "big.png")).record
+    assert big["action"] == "UPSCALE"
+    assert size_of(big["file"]) == size_of("big.png")
+
+    asked = await cli("action", big["id"], "Custom Zoom")
+    assert asked.code == 1
+    (modal_id,) = set(re.findall(r"mjasync modal (\d+) --prompt", asked.err))
+    assert asked.err.splitlines()[-1].startswith("  proposed ")
+    answered = await cli("modal", modal_id, "--prompt", "a fox --zoom 1.8", "--save", "zoom")
+    assert answered.code == 0
+    assert size_of("zoom.png")
+    assert server.submissions[-1].body["prompt"] == "a fox --zoom 1.8"
+
+    region = (await cli("action", big["id"], "Vary (Region)", "--json")).record
+    assert (region["ok"], region["status"]) == (False, "MODAL")
+    assert region["error"]["type"] == "ModalRequired"
+    repainted = await cli("modal", region["id"], "--prompt", "a door", "--mask", mask(), "--json")
+    assert repainted.record["ok"]
+    again = await cli("watch", "--answered", region["id"], "--json")
+    assert again.record["image_url"]
+
+
+async def test_server_without_buttons(
+    original: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the original server the buttons of a grid are shown, and can be pressed, all the same."""
+    monkeypatch.setattr("mjasync._client.Client", partial(Client, schedule=QUICK))
+    flags = ("--base-url", original.url, "--token", original.token)
+    grid = (await cli("imagine", "a fox", "--json", *flags)).record
+    assert [button["label"] for button in grid["buttons"][:4]] == ["U1", "U2", "U3", "U4"]
+    assert (await cli("action", grid["id"], "U2", "--save", "big.png", *flags)).code == 0
+    assert size_of("big.png")
+
+
+async def test_watch_waits_for_many(server: Simulator, cli: Run) -> None:
+    """It sends nothing, waits for each id once, and saves every picture under its own name."""
+    async with connect(server) as client:
+        tasks = [await client.imagine(f"fox {n}").submit() for n in range(3)]
+    ids = [task.id for task in tasks]
+    outcome = await cli("watch", *ids, ids[0], "--save", "out/")
+    assert outcome.code == 0
+    assert sorted(Path("out").iterdir()) == sorted(Path(f"out/{name}.png") for name in ids)
+    assert len(server.submissions) == 3
+
+
+async def test_watch_leaves_words_unsaved(server: Simulator, cli: Run) -> None:
+    """A task whose result is words is shown, and --save does not make it fail."""
+    async with connect(server) as client:
+        task = await client.shorten("a very red fox").submit()
+    record = (await cli("watch", task.id, "--save", "{id}.{ext}", "--json")).record
+    assert (record["ok"], record["file"]) == (True, None)
+
+
+async def test_unknown_ids_and_buttons_fail(server: Simulator, cli: Run) -> None:
+    """What the server does not have is a failure that says so; the id stays visible."""
+    assert (await cli("watch", "12345")).code == 1
+    grid = (await cli("imagine", "a fox", "--json")).record["id"]
+    outcome = await cli("action", grid, "U9")
+    assert outcome.code == 1
+    assert "no button 'U9'" in outcome.err
+    assert grid in outcome.err
+
+
+async def test_server_that_is_down(cli: Run, server: Simulator) -> None:
+    """A server that cannot be reached is a failure, explained in one line."""
+    await server.stop()
+    outcome = await cli("imagine", "a fox")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("failed  a fox\n")
+
+
+async def test_wait_that_takes_too_long(server: Simulator, cli: Run) -> None:
+    """After --timeout the job goes on, and the command that goes on with it is named."""
+    server.fault("stall", at=31)
+    outcome = await cli("imagine", "a fox", "--timeout", "0.2", "--base-url", server.url)
+    assert outcome.code == 1
+    resume = f"mjasync watch --base-url {server.url} {server.submissions[0].task_id}"
+    assert resume in outcome.err
+
+
+async def test_answer_that_comes_after_the_wait(server: Simulator, cli: Run) -> None:
+    """An id that comes after --timeout is up is not lost: it is said before the command ends."""
+    server.fault("slow_body", gap=0.005)
+    outcome = await cli("imagine", "a fox", "--timeout", "0.05")
+    assert outcome.code == 1
+    assert f"  mjasync watch {server.submissions[0].task_id}" in outcome.err
+
+
+async def test_uncertain_submission_names_its_mark(server: Simulator, cli: Run) -> None:
+    """A submission that nobody can vouch for shows the state to look for."""
+    server.fault("reset_after")
+    server.fault("reply", on="list", times=None, status=404)
+    outcome = await cli("imagine", "a fox", "--json")
+    assert outcome.code == 1
+    error = outcome.record["error"]
+    assert error["type"] == "SubmitUncertain"
+    assert error["state"] == server.submissions[0].state
+    assert error["state"] in outcome.err
+    assert len(server.submissions) == 1
+
+
+async def test_lost_answer_is_found_again(server: Simulator, cli: Run) -> None:
+    """A submission whose answer was lost is found in the list of the server, and waited for."""
+    server.fault("reset_after")
+    outcome = await cli("imagine", "a fox", "--json")
+    assert outcome.record["id"] == server.submissions[0].task_id
+    assert len(server.submissions) == 1
+
+
+# --- for machines ------------------------------------------------------------------------------
+
+
+async def test_json_has_every_key_every_time(server: Simulator, cli: Run) -> None:
+    """Whatever becomes of a task, its JSON is one line with the same keys."""
+    good = (await cli("imagine", "a fox", "--json", "--save", "fox.png")).record
+    server.fault("fail", reason="Internal Server Error")
+    failed = (await cli("imagine", "a fox", "--json")).record
+    refused = (await cli("imagine", "gore", "--json")).record
+    assert good.keys() == failed.keys() == refused.keys()
+    assert (good["ok"], good["status"], good["file"]) == (True, "SUCCESS", "fox.png")
+    assert good["buttons"][0]["label"] == "U1"
+    assert (failed["ok"], failed["status"], bool(failed["id"])) == (False, "FAILURE", True)
+    assert failed["error"]["reason"] == "Internal Server Error"
+    assert (refused["id"], refused["prompt"]) == (None, "gore")
+    assert refused["error"]["type"] == "BannedPrompt"
+
+
+def test_output_outlives_a_poor_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters that stdout cannot encode are replaced; the picture is saved all the same."""
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    assert main(["imagine", "一只橘猫", "--simulate", "--save", "cat.png"]) == 0
+    assert size_of("cat.png")
+    assert b"saved    cat.png" in raw.getvalue()
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full."""
+
+    def write(self, _: str) -> int:
+        """Fail."""
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_output_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nothing more can be printed, the work is still done."""
+    monkeypatch.setattr("sys.stdout", Full())
+    assert main(["imagine", "a fox", "--simulate", "--save", "fox.png"]) == 0
+    assert size_of("fox.png")
+
+
+def test_interrupt_before_anything_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the command starts ends it with 130 and no traceback."""
+
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mjasync.cli.app.run", interrupted)
+    assert main(["--help"]) == 130
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+
+def test_batch_on_the_simulator(run: Run) -> None:
+    """Every prompt becomes a picture that can be decoded, all differ, and Chinese is kept."""
+    outcome = run("batch", PROMPTS, "--simulate", "--out", "renders", "--limit", 12)
+    assert outcome.code == 0
+    files = sorted(Path("renders").iterdir())
+    assert len({file.read_bytes() for file in files}) == len(files) == 20
+    assert all(size_of(file) for file in files)
+    assert files[2].name == "0003-一只橘猫坐在苏州园林的窗台上-水墨画风格.png"
+    assert "20 done" in outcome.err
+    assert all(str(file) in outcome.out for file in files)
+
+
+async def test_batch_reads_prompts(
+    server: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comments and blank lines are skipped; - is stdin; BOM, CRLF and UTF-16 are no matter."""
+    text = "\r\n# a comment\r\na fox\r\n\r\n  一只猫  \r\n"
+    Path("utf16.txt").write_text(text, encoding="utf-16")
+    Path("bom.txt").write_text(text, encoding="utf-8-sig")
+    stdin = io.TextIOWrapper(io.BytesIO(text.encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    for source in ("utf16.txt", "bom.txt", "-"):
+        assert (await cli("batch", source, "--out", "out")).code == 0
+    assert sorted(s.prompt or "" for s in server.submissions) == [*["a fox"] * 3, *["一只猫"] * 3]
+
+
+def test_batch_overwrites_nothing(run: Run) -> None:
+    """A second run into the same folder finds new names, even where the folder has braces."""
+    Path("prompts.txt").write_text("a fox\na fox\n", encoding="utf-8")
+    for _ in range(2):
+        assert run("batch", "prompts.txt", "--simulate", "--out", "a{b}c").code == 0
+    names = sorted(path.name for path in Path("a{b}c").iterdir())
+    assert names == ["0001-a-fox-2.png", "0001-a-fox.png", "0002-a-fox-2.png", "0002-a-fox.png"]
+
+
+@pytest.mark.parametrize(
+    "content,said",
+    [(b"", "no prompt"), (b"# nothing\n\n", "no prompt"), (b"a fox\n\xff\xfa\n", "line 2")],
+)
+def test_batch_of_a_file_without_prompts(run: Run, content: bytes, said: str) -> None:
+    """An empty file, and one that is no text, are refused by name."""
+    Path("prompts.txt").write_bytes(content)
+    outcome = run("batch", "prompts.txt", "--simulate", "--out", "renders")
+    assert outcome.code == 2
+    assert "prompts.txt" in outcome.err
+    assert said in outcome.err
+
+
+def test_places_that_cannot_be_written_to(run: Run) -> None:
+    """Where pictures cannot be saved, nothing is submitted in the first place."""
+    Path("file").write_text("a fox\n", encoding="utf-8")
+    for line in (
+        ("batch", "file", "--out", "file"),
+        ("imagine", "a fox", "--save", "file/fox.png"),
+        ("imagine", "a fox", "--save", "file/{id}/{action}.png"),
+    ):
+        outcome = run(*line, "--simulate")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "cannot be written" in outcome.err
+
+
+async def test_batch_goes_on_after_failures(server: Simulator, cli: Run) -> None:
+    """Failures are reported with id and reason, listed at the end, and the others are drawn."""
+    Path("prompts.txt").write_text("a fox\ngore\na cat\n", encoding="utf-8")
+    server.fault("fail", reason="the moon is full")
+    outcome = await cli("batch", "prompts.txt", "--out", "out", "--limit", "1")
+    assert outcome.code == 1
+    assert [path.name for path in Path("out").iterdir()] == ["0003-a-cat.png"]
+    lost = server.submissions[0].task_id
+    report, _, listed = outcome.err.partition("Failed:")
+    assert f"failed    1  {lost}  a fox" in report
+    assert "1 done, 2 failed" in report
+    assert f"   1  {lost}  a fox: the moon is full" in listed
+    assert "   2  -  gore: " in listed
+
+
+async def test_batch_json_has_every_id(server: Simulator, cli: Run) -> None:
+    """Each prompt is one JSON line with its number, and its id once it was accepted."""
+    Path("prompts.txt").write_text("a fox\ngore\na cat\n", encoding="utf-8")
+    server.fault("fail")
+    outcome = await cli("batch", "prompts.txt", "--out", "out", "--limit", "1", "--json")
+    by_number = {record["number"]: record for record in outcome.records}
+    accepted = [submission.task_id for submission in server.submissions]
+    assert [by_number[number]["id"] for number in (1, 2, 3)] == [accepted[0], None, accepted[1]]
+    assert [by_number[number]["ok"] for number in (1, 2, 3)] == [False, False, True]
+
+
+async def test_batch_says_every_id_at_once(server: Simulator, cli: Run) -> None:
+    """A log has each id from the moment it is accepted, whatever happens to the process later."""
+    Path("prompts.txt").write_text("a fox\na cat\n", encoding="utf-8")
+    outcome = await cli("batch", "prompts.txt", "--out", "out")
+    sent = re.findall(r"^sent +\d+  (\d+)", outcome.err, re.MULTILINE)
+    assert sorted(sent) == sorted(submission.task_id for submission in server.submissions)
+
+
+async def test_batch_keeps_within_its_limit(server: Simulator, cli: Run) -> None:
+    """No more than --limit tasks are unfinished at once."""
+    assert (await cli("batch", PROMPTS, "--out", "out", "--limit", "3")).code == 0
+    assert server.max_in_flight <= 3
+    assert len(server.submissions) == 20
+
+
+async def test_batch_stops_where_no_prompt_can_succeed(server: Simulator, cli: Run) -> None:
+    """A refused token is tried once by those under way; the rest is not begun."""
+    outcome = await cli("batch", PROMPTS, "--out", "out", "--limit", "2", "--token", "wrong")
+    assert outcome.code == 1
+    assert "0 done, 2 failed, 18 not begun" in outcome.err
+    assert "MJASYNC_TOKEN" in outcome.err
+    assert len(server.requests) == 2
+
+
+async def test_picture_that_cannot_be_had_can_be_had_later(server: Simulator, cli: Run) -> None:
+    """A finished task whose picture does not come is a failure; how to go on with it is said."""
+    Path("prompts.txt").write_text("a fox\n", encoding="utf-8")
+    server.fault("reply", on="image", times=None, status=404)
+    outcome = await cli("batch", "prompts.txt", "--out", "out")
+    assert outcome.code == 1
+    assert f"mjasync watch --save out/ {server.submissions[0].task_id}" in outcome.err
+    assert list(Path("out").iterdir()) == []
+
+
+# --- pure parts --------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 99_999), st.text(max_size=400))
+def test_file_names_are_safe_everywhere(number: int, prompt: str) -> None:
+    """Names are short, never empty or reserved, and hold nothing a file system refuses."""
+    name = words.file_name(number, prompt)
+    assert name.startswith(f"{number:04}")
+    assert len(name.encode("utf-8", "surrogatepass")) <= 220
+    assert not set(name) & set('/\\:*?"<>|.{} ')
+    assert not any(unicodedata.category(char) in {"Cc", "Cf", "Cs"} for char in name)
+    assert not name.endswith("-")
+
+
+@pytest.mark.parametrize(
+    "prompt,name",
+    [
+        ("a fox --ar 16:9", "0007-a-fox"),
+        ("--tile", "0007"),
+        ("https://cdn.example.com/cat.png 水墨画，一只猫 —niji 6", "0007-水墨画-一只猫"),
+        ("../../etc/passwd", "0007-etc-passwd"),
+        ("one-off " * 20, "0007-one-off-one-off-one-off-one-off-one-off-one-off"),
+    ],
+)
+def test_file_names_read_well(prompt: str, name: str) -> None:
+    """A name is the words of the prompt: no flags, no links, cut between words."""
+    assert words.file_name(7, prompt) == name
+
+
+@given(st.text(max_size=200), st.integers(1, 50))
+def test_lines_cannot_steer_a_terminal(text: str, most: int) -> None:
+    """Text from elsewhere stays on its line, holds no control character, and is cut to length."""
+    line = words.one_line(f"\x1b[2J{text}\r\n\a", most)
+    assert len(line) <= most
+    assert not any(unicodedata.category(char) == "Cc" for char in line)
+
+
+@pytest.mark.parametrize(
+    "error,said",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+        (KeyError("surprise"), "KeyError: 'surprise'"),
+        (TaskFailed("It failed.", reason="moon"), "The server said: 'moon'"),
+        (TaskStalled("Nothing changed.", task_id="7"), "mjasync watch 7"),
+        (TaskStalled("Nothing changed."), "Nothing changed."),
+    ],
+)
+def test_errors_are_explained_in_one_line(error: Exception, said: str) -> None:
+    """Every error is one line with what happened and, where a command helps, that command."""
+    line = words.explain(error)
+    assert said in line
+    assert "\n" not in line
+    assert "await" not in line
+
+
+@pytest.mark.parametrize(
+    "info,said",
+    [
+        (None, "sending"),
+        (TaskInfo(id="1"), "waiting"),
+        (TaskInfo(id="1", status=TaskStatus.IN_PROGRESS, progress=46), "drawing 46%"),
+        (TaskInfo(id="1", status=TaskStatus("BREWING")), "brewing"),
+    ],
+)
+def test_states_in_a_word(info: TaskInfo | None, said: str) -> None:
+    """Each status has a word, also one nobody has heard of."""
+    assert words.stands(info) == said
+
+
+async def test_what_was_on_the_wire_is_looked_back_at(sim: Simulator) -> None:
+    """A submission that turned out uncertain after its wait was cancelled is not forgotten."""
+    jobs = [Job(make=partial(Client.imagine, prompt=f"fox {n}")) for n in range(2)]
+    sim.fault("slow_body", gap=0.001)
+    sim.fault("truncated")
+    async with connect(sim) as client:
+        waits = []
+        for job in jobs:
+            job.task = job.make(client)
+            waits.append(asyncio.create_task(job.task.wait()))
+            await eventually(lambda: len(sim.submissions) == len(waits))
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    await look_back(jobs)
+    assert jobs[0].id == sim.submissions[0].task_id
+    assert isinstance(jobs[1].uncertain, SubmitUncertain)
+    assert jobs[1].uncertain.state == sim.submissions[1].state
+
+
+def test_everything_public_is_a_command() -> None:
+    """The commands are those that are documented."""
+    assert {name for name in app if not name.startswith("-")} == set(COMMANDS)
+    assert issubclass(SubmitUncertain, MJError)
+
+
+# --- real processes ----------------------------------------------------------------------------
+
+
+Process = asyncio.subprocess.Process
+
+
+@contextlib.asynccontextmanager
+async def command(*argv: object, **options: Any) -> AsyncIterator[Process]:  # noqa: ANN401 - what a subprocess takes
+    """Start the real command; it must not outlive the test."""
+    pipes = dict.fromkeys(("stdout", "stderr"), asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mjasync", *map(str, argv), **{**pipes, **options}
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        process._transport.close()  # type: ignore[attr-defined] - closed before it is collected
+
+
+async def ended(process: Process) -> Outcome:
+    """Wait for a process and read what it said."""
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    outcome = Outcome(process.returncode, (out or b"").decode(), (err or b"").decode())
+    assert SECRET not in outcome.out + outcome.err
+    return outcome
+
+
+@pytest.fixture
+async def slow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Simulator]:
+    """A server whose tasks never end; the environment names it."""
+    async with Simulator(token=SECRET, concurrency=50, time_scale=0.001) as sim:
+        monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
+        monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
+        sim.fault("stall", times=None, at=31)
+        yield sim
+
+
+async def test_interrupt_of_a_batch(slow: Simulator, cli: Run) -> None:
+    """Ctrl-C ends with 130 and a command that names every accepted id; nothing is lost."""
+    async with command("batch", PROMPTS, "--out", "out", "--limit", "3") as process:
+        await eventually(lambda: len(slow.submissions) == 3)
+        process.send_signal(signal.SIGINT)
+        outcome = await ended(process)
+    assert outcome.code == 130
+    assert "Traceback" not in outcome.err
+    assert "17 not begun" in outcome.err
+    resume = re.search(r"^  mjasync watch --save out/ (.*)$", outcome.err, re.MULTILINE)
+    assert resume is not None
+    assert sorted(resume[1].split()) == sorted(s.task_id for s in slow.submissions)
+    assert len(slow.submissions) == 3
+
+
+async def test_interrupt_while_submitting(slow: Simulator) -> None:
+    """An id that the server gives while the command stops is named too; nothing is sent after."""
+    slow.fault("slow_body", on="submit", gap=0.005)
+    base_url = os.environ["MJASYNC_BASE_URL"]
+    async with command("imagine", "a fox", "--base-url", base_url) as process:
+        await eventually(lambda: len(slow.submissions) == 1)
+        process.send_signal(signal.SIGTERM)
+        outcome = await ended(process)
+    assert outcome.code == 143
+    assert f"mjasync watch --base-url {base_url} {slow.submissions[0].task_id}" in outcome.err
+    assert len(slow.submissions) == 1
+
+
+async def test_second_interrupt_stops_at_once(slow: Simulator) -> None:
+    """A second Ctrl-C does not wait for the wire, and says what is unknown because of that."""
+    slow.fault("slow_body", on="submit", gap=0.2)
+    async with command("imagine", "a fox") as process:
+        await eventually(lambda: len(slow.submissions) == 1)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert b"again to stop at once" in await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        outcome = await ended(process)
+    assert outcome.code == 130
+    assert "whether the server took" in outcome.err
+    await eventually(lambda: slow.requests[0].status is not None)
+
+
+async def test_interrupt_on_the_simulator(tmp_path: Path) -> None:
+    """With --simulate there is nothing to go on with, and no command pretends there is."""
+    async with command("batch", PROMPTS, "--simulate", "--out", "out", "--limit", "1") as process:
+        assert process.stderr is not None
+        assert (await process.stderr.readline()).startswith(b"sent")
+        process.send_signal(signal.SIGINT)
+        outcome = await ended(process)
+    assert outcome.code == 130
+    assert "mjasync watch" not in outcome.err
+
+
+async def test_reader_that_leaves() -> None:
+    """When the reader of the pipe leaves, every picture is saved all the same."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    async with command("batch", PROMPTS, "--simulate", "--out", "out", stdout=writer) as process:
+        os.close(writer)
+        outcome = await ended(process)
+    assert outcome.code == 0
+    assert len(list(Path("out").iterdir())) == 20
+    assert "BrokenPipe" not in outcome.err
+
+
+async def test_simulate_is_a_server_for_other_commands(
+    cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It prints its address, serves other commands, and Ctrl-C is its ordinary end."""
+    options = ("--port", "0", "--time-scale", "0", "--token", SECRET)
+    async with command("simulate", *options) as process:
+        assert process.stdout is not None
+        monkeypatch.setenv("MJASYNC_BASE_URL", (await process.stdout.readline()).decode().strip())
+        monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
+        assert (await cli("imagine", "a fox", "--save", "fox.png")).code == 0
+        process.send_signal(signal.SIGINT)
+        outcome = await ended(process)
+    assert outcome.code == 0
+    assert "MJASYNC_TOKEN" in outcome.err
+    assert "accepted: 1" in outcome.err
+    assert size_of("fox.png")
+
+
+def test_simulate_on_a_port_that_is_taken(run: Run) -> None:
+    """An address that is in use is a failure that names it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = run("simulate", "--port", port)
+    assert outcome.code == 1
+    assert f"127.0.0.1:{port}" in outcome.err
+
+
+# --- a terminal --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def terminal(columns: int) -> Iterator[tuple[int, int]]:
+    """A pseudo-terminal of some width: our end, and that of a process."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(ours, "rb", buffering=0) as end:
+        try:
+            yield end.fileno(), theirs
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(theirs)
+
+
+def shown_on(end: int) -> str:
+    """Everything a process writes to a terminal until it ends."""
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while piece := os.read(end, 65536):
+            shown += piece
+    return shown.decode()
+
+
+async def on_terminal(*argv: object, columns: int = 90) -> tuple[int, str]:
+    """Run a command on a terminal of its own."""
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    with terminal(columns) as (ours, theirs):
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        async with command(*argv, env=environment, **streams) as process:
+            os.close(theirs)
+            shown = await asyncio.to_thread(shown_on, ours)
+            return await process.wait(), shown
+
+
+async def test_bars_on_a_terminal() -> None:
+    """On a terminal every task has a bar with its state; afterwards only the results are left."""
+    Path("prompts.txt").write_text("a fox\n一只猫\ngore\n", encoding="utf-8")
+    code, shown = await on_terminal("batch", "prompts.txt", "--simulate", "--out", "out")
+    assert code == 1
+    assert "━━━━" in shown
+    assert re.search("drawing [0-9]+%", shown)
+    assert "3 of 3, 1 failed" in shown or "2 of 3, 1 failed" in shown
+    assert "\x1b[?25l" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is back"
+    assert "done" in shown
+    assert "out/0002-一只猫.png" in shown
+
+
+async def test_bars_leave_stdout_to_machines() -> None:
+    """With stdout in a pipe, the bars are on the terminal and the JSON is in the pipe."""
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    with terminal(80) as (ours, theirs):
+        options = {"env": environment, "stdin": theirs, "stderr": theirs}
+        async with command("imagine", "a fox", "--simulate", "--json", **options) as process:
+            os.close(theirs)
+            shown = await asyncio.to_thread(shown_on, ours)
+            out, _ = await process.communicate()
+            assert process.returncode == 0
+    assert json.loads(out)["ok"]
+    assert "a fox" in shown
+    assert "\x1b" not in out.decode()

@@ -1,0 +1,615 @@
+"""Bytes of pictures: what is taken, what is written and under which name, how grids are cut."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import io
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answering import answering, asking, http
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mjasync import (
+    ConfigurationError,
+    InvalidRequest,
+    LinkExpired,
+    MalformedReply,
+    Picture,
+)
+from mjasync._images import (
+    as_data_url,
+    as_mask,
+    check_whole,
+    collect,
+    several,
+    sniff,
+    split_grid,
+    target_for,
+    write_stream,
+)
+
+
+def encoded(form: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
+    """A small picture with something to see on it."""
+    image = Image.effect_noise(size, 90).convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, format=form)
+    return buffer.getvalue()
+
+
+PNG = encoded("PNG")
+JPEG = encoded("JPEG")
+WEBP = encoded("WEBP")
+WHOLE = {"png": PNG, "jpg": JPEG, "webp": WEBP}
+MP4 = b"\x00\x00\x00\x20ftypisom" + b"\x00" * 40
+MASK = Image.new("L", (2, 2))
+FIELDS = {"id": "17", "prompt": "a red fox", "state": "mine", "action": "imagine"}
+
+
+async def nowhere(url: str) -> bytes:
+    """A download that must not be asked for."""
+    raise AssertionError(url)
+
+
+async def data_url(image: Any) -> tuple[str, bytes]:  # noqa: ANN401 - wrong kinds too
+    """The MIME type and the bytes that would be sent."""
+    head, _, body = (await as_data_url(image, nowhere)).partition(";base64,")
+    return head.removeprefix("data:"), base64.b64decode(body, validate=True)
+
+
+async def chunks(data: bytes, size: int = 16) -> AsyncIterator[bytes]:
+    """A picture as it comes in from the network."""
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
+async def write(data: bytes, path: str | Path, **fields: object) -> Path:
+    """Write a picture that comes in bit by bit."""
+    return await write_stream(chunks(data), path, {**FIELDS, **fields})
+
+
+def left_in(folder: Path) -> list[str]:
+    """The files anywhere below a folder, hidden ones too."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# --- what it is --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data, kind",
+    [
+        (PNG, ("png", "image/png")),
+        (JPEG, ("jpg", "image/jpeg")),
+        (WEBP, ("webp", "image/webp")),
+        (encoded("GIF"), ("gif", "image/gif")),
+        (encoded("BMP"), ("bmp", "image/bmp")),
+        (b"\x00\x00\x00\x20ftypavif", ("avif", "image/avif")),
+        (b"\x00\x00\x00\x20ftypavis", ("avif", "image/avif")),
+        (MP4, ("mp4", "video/mp4")),
+        (b"\x00\x00\x00\x0aftypqt  ", ("mp4", "video/mp4")),
+        (b"\x1aE\xdf\xa3webm", ("webm", "video/webm")),
+        (b"", None),
+        (b"\x89PNG", None),
+        (b"BMW is a car", None),
+        (b"RIFF....WAVE", None),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", None),
+        (b"%PDF-1.7", None),
+    ],
+)
+def test_sniff(data: bytes, kind: tuple[str, str] | None) -> None:
+    """A format is told by its first bytes, whatever a name or a link says."""
+    assert sniff(data) == kind
+
+
+@given(st.binary(max_size=80))
+def test_anything_is_sniffed(data: bytes) -> None:
+    """Any bytes are a known format or none, and have an ending."""
+    kind = sniff(data)
+    assert Picture(data).extension == (kind[0] if kind else "bin")
+
+
+# --- in ----------------------------------------------------------------------------------------
+
+
+class Readable:
+    """A file object of a kind that is no io class."""
+
+    @staticmethod
+    def read() -> bytes:
+        """All of it."""
+        return PNG
+
+
+GIVEN: dict[str, Callable[[Path], object]] = {
+    "path as text": str,
+    "path": lambda path: path,
+    "bytes": lambda _: PNG,
+    "bytearray": lambda _: bytearray(PNG),
+    "memoryview": lambda _: memoryview(PNG),
+    "bytesio": lambda _: io.BytesIO(PNG),
+}
+
+
+@pytest.mark.parametrize("given_as", GIVEN.values(), ids=GIVEN)
+async def test_kinds_of_input(given_as: Callable[[Path], object], tmp_path: Path) -> None:
+    """A picture may be a path, bytes of any kind, or a file object."""
+    path = tmp_path / "fox.dat"
+    path.write_bytes(PNG)
+    assert await data_url(given_as(path)) == ("image/png", PNG)
+
+
+async def test_open_files(tmp_path: Path) -> None:
+    """An open binary file is read, whatever its class."""
+    (tmp_path / "fox.jpg").write_bytes(JPEG)
+    with (tmp_path / "fox.jpg").open("rb") as file:
+        assert await data_url(file) == ("image/jpeg", JPEG)
+    assert await data_url(Readable()) == ("image/png", PNG)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "I;16"])
+async def test_pillow_images(mode: str) -> None:
+    """A Pillow image goes as the PNG that shows the same."""
+    image = Image.new(mode, (5, 3))
+    mime, data = await data_url(image)
+    assert mime == "image/png"
+    assert Image.open(io.BytesIO(data)).size == (5, 3)
+
+
+@pytest.mark.parametrize("form, mime", [("JPEG", "jpeg"), ("WEBP", "webp"), ("GIF", "gif")])
+async def test_mime_by_content(form: str, mime: str, tmp_path: Path) -> None:
+    """The MIME type is that of the bytes, not that of the name."""
+    path = tmp_path / "fox.png"
+    path.write_bytes(encoded(form))
+    assert (await data_url(path))[0] == f"image/{mime}"
+
+
+async def test_data_urls_pass() -> None:
+    """A data URL is what is sent anyway."""
+    assert await as_data_url("data:image/png;base64,AAAA", nowhere) == "data:image/png;base64,AAAA"
+
+
+async def test_urls_are_downloaded() -> None:
+    """An http address is fetched, without the token, and sent as bytes: not every server would."""
+    async with answering(http(200, WEBP)) as elsewhere, asking("http://127.0.0.1:9") as mj:
+        sent = await as_data_url(f"{elsewhere.url}/fox", mj._download)
+    assert sent == f"data:image/webp;base64,{base64.b64encode(WEBP).decode()}"
+    assert b"secret" not in elsewhere.asked[0].lower()
+
+
+@pytest.mark.parametrize(
+    "answer, error",
+    [
+        (http(404, b"gone"), LinkExpired),
+        (http(200, b"<html>"), MalformedReply),
+        (http(200, b"just text"), MalformedReply),
+        (http(200, PNG[:-20]), MalformedReply),
+        (http(200, MP4), InvalidRequest),
+    ],
+    ids=["404", "page", "text", "cut", "video"],
+)
+async def test_urls_that_lead_to_no_picture(answer: bytes, error: type[Exception]) -> None:
+    """An address that leads to no whole picture is no input."""
+    async with answering(answer) as elsewhere, asking("http://127.0.0.1:9") as mj:
+        with pytest.raises(error):
+            await as_data_url(elsewhere.url, mj._download)
+
+
+def text_file(folder: Path) -> object:
+    """A picture, opened as text by mistake."""
+    path = folder / "fox.png"
+    path.write_bytes(PNG)
+    return path.open(encoding="utf-8")
+
+
+def closed_file(folder: Path) -> object:
+    """A file that was closed already."""
+    file = io.BytesIO(PNG)
+    file.close()
+    return file
+
+
+def file_with(data: bytes) -> Callable[[Path], object]:
+    """A path to a file that holds this."""
+
+    def make(folder: Path) -> object:
+        (folder / "file").write_bytes(data)
+        return folder / "file"
+
+    return make
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda folder: folder / "no.png", r"no\.png' cannot be read: No such file"),
+    "folder": (lambda folder: folder, "cannot be read: Is a directory"),
+    "null byte": (lambda _: "fox\0.png", "cannot be read: embedded null"),
+    "empty": (file_with(b""), "is empty"),
+    "text": (file_with(b"a red fox"), "not in a picture format"),
+    "video": (file_with(MP4), "not in a picture format"),
+    "empty bytes": (lambda _: b"", "given as bytes is empty"),
+    "opened as text": (text_file, "TextIOWrapper is not a picture: .* in binary mode"),
+    "closed": (closed_file, "cannot be read: I/O operation on closed file"),
+    "number": (lambda _: 5, "int is not a picture"),
+    "none": (lambda _: None, "NoneType is not a picture"),
+    "cmyk": (lambda _: Image.new("CMYK", (2, 2)), "cannot write mode CMYK"),
+    "ftp": (lambda _: "ftp://example.com/fox.png", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("make, words", BAD.values(), ids=BAD)
+async def test_what_is_no_picture(
+    make: Callable[[Path], object], words: str, tmp_path: Path
+) -> None:
+    """What is no picture, or cannot be read, is refused before anything is sent."""
+    image = make(tmp_path)
+    try:
+        with pytest.raises(InvalidRequest, match=words):
+            await data_url(image)
+    finally:
+        getattr(image, "close", lambda: None)()
+
+
+async def test_bare_base64_is_not_repeated() -> None:
+    """Somebody who passes base64 for a path gets a message that can be read."""
+    with pytest.raises(InvalidRequest) as caught:
+        await data_url(base64.b64encode(PNG * 9).decode())
+    assert len(str(caught.value)) < 500
+
+
+async def test_masks() -> None:
+    """A mask is a PNG, however given; anything else is refused by what it is."""
+    assert (await as_mask(PNG, nowhere)).startswith("data:image/png;base64,")
+    assert (await as_mask(MASK, nowhere)).startswith("data:image/png;base64,")
+    with pytest.raises(InvalidRequest, match=r"must be a PNG .* not image/jpeg"):
+        await as_mask(JPEG, nowhere)
+    with pytest.raises(InvalidRequest, match=r"must be a PNG .* not image/webp"):
+        await as_mask("data:image/webp;base64,AAAA", nowhere)
+
+
+def test_one_picture_is_one() -> None:
+    """One picture, however given, counts as one; several are several."""
+    ones: Iterable[Any] = ("fox.png", Path("fox.png"), b"x", io.BytesIO(), Readable(), MASK)
+    for one in ones:
+        assert several(one) == (one,)
+    assert several(["a", "b"]) == ("a", "b")
+    assert several(name for name in "ab") == ("a", "b")
+    assert several([]) == ()
+
+
+# --- whole or not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extension", WHOLE)
+@given(data=st.data())
+def test_cut_anywhere(extension: str, data: st.DataObject) -> None:
+    """A picture that breaks off anywhere is found out; the whole one is not."""
+    whole = WHOLE[extension]
+    assert check_whole(whole[:64], whole[-64:], len(whole)) == extension
+    cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    with pytest.raises(MalformedReply):
+        check_whole(cut[:64], cut[-64:], len(cut))
+
+
+@pytest.mark.parametrize("extension", WHOLE)
+def test_something_behind_it(extension: str) -> None:
+    """A few bytes behind the end of a picture do not matter."""
+    data = WHOLE[extension] + b"\0" * 16
+    assert check_whole(data[:64], data[-64:], len(data)) == extension
+
+
+def test_formats_without_an_end() -> None:
+    """A video is believed: it has no end to look for."""
+    assert check_whole(MP4, MP4, len(MP4)) == "mp4"
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1 << 20])
+async def test_collect(size: int) -> None:
+    """Bytes come together as they were, in chunks of any size."""
+    for data in WHOLE.values():
+        assert await collect(chunks(data, size)) == data
+    with pytest.raises(MalformedReply, match=f"broke off after {len(PNG) - 1} bytes"):
+        await collect(chunks(PNG[:-1], size))
+    with pytest.raises(MalformedReply, match="4 bytes that are no picture"):
+        await collect(chunks(b"text", size))
+    with pytest.raises(MalformedReply, match="0 bytes"):
+        await collect(chunks(b""))
+
+
+# --- out: where to -----------------------------------------------------------------------------
+
+
+async def test_into_a_folder(tmp_path: Path) -> None:
+    """In a folder the name is the id with the ending of the bytes; the folder may be new."""
+    for extension, data in WHOLE.items():
+        assert await write(data, tmp_path) == tmp_path / f"17.{extension}"
+        new = await write(data, f"{tmp_path}/a/b/")
+        assert new == tmp_path / "a" / "b" / f"17.{extension}"
+        assert new.read_bytes() == data
+    assert len(left_in(tmp_path)) == 6
+
+
+@pytest.mark.parametrize(
+    "name, written",
+    [
+        ("fox.png", "fox.png"),
+        ("fox.jpg", "fox.jpg"),
+        ("fox", "fox.webp"),
+        ("a/b/fox", "a/b/fox.webp"),
+        (".fox", ".fox.webp"),
+        ("红狐狸", "红狐狸.webp"),
+        ("{id}", "17.webp"),
+        ("{id}.{ext}", "17.webp"),
+        ("{id}.png", "17.png"),
+        ("{action}/{id}-{state}.{ext}", "imagine/17-mine.webp"),
+        ("{prompt}", "a red fox.webp"),
+        ("{action}/{prompt}/", "imagine/a red fox/17.webp"),
+        ("v6.1/{id}", "v6.1/17.webp"),
+        ("{{{id}}}", "{17}.webp"),
+        ("{id:>5}", "   17.webp"),
+    ],
+)
+async def test_names_and_templates(name: str, written: str, tmp_path: Path) -> None:
+    """A name is taken as it is, a template is filled; without an ending it gets the right one."""
+    target = await write(WEBP, tmp_path / name if not name.endswith("/") else f"{tmp_path}/{name}")
+    assert str(target.relative_to(tmp_path)) == written
+    assert left_in(tmp_path) == [written]
+    assert target.read_bytes() == WEBP
+
+
+async def test_a_dot_in_a_field_is_no_ending(tmp_path: Path) -> None:
+    """What a prompt holds is not taken for the ending of the file."""
+    target = await write(PNG, tmp_path / "{prompt}", prompt="a fox --v 6.1")
+    assert target.name == "a fox --v 6.1.png"
+
+
+async def test_relative_to_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare name goes to the working directory, where the bytes are written too."""
+    monkeypatch.chdir(tmp_path)
+    assert await write(PNG, "fox") == Path("fox.png")
+    assert await write(PNG, "{id}") == Path("17.png")
+    assert await write(PNG, "") == Path("17.png")
+    assert left_in(tmp_path) == ["17.png", "fox.png"]
+
+
+async def test_a_folder_that_looks_like_a_template(tmp_path: Path) -> None:
+    """A folder that is there is a folder, whatever its name."""
+    odd = tmp_path / "{odd}"
+    odd.mkdir()
+    assert await write(PNG, odd) == odd / "17.png"
+    assert left_in(tmp_path) == ["{odd}/17.png"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{size}", "{}", "{0}", "{id", "id}{", "{id.nothing}", "{id[a]}", "{state:d}", "{none:05d}"],
+)
+async def test_templates_that_do_not_work(template: str, tmp_path: Path) -> None:
+    """A template that cannot be filled says which fields there are, and leaves nothing behind."""
+    with pytest.raises(ConfigurationError, match=r"may use \{id\}, \{prompt\}") as caught:
+        await write(PNG, tmp_path / template, none=None)
+    assert "{ext}" in str(caught.value)
+    assert left_in(tmp_path) == []
+
+
+HOSTILE = {
+    "../../etc/passwd": "-..-etc-passwd",
+    "/etc/passwd": "-etc-passwd",
+    "..": "_",
+    "": "_",
+    " . ": "_",
+    "a\0b\nc\x7fd": "a-b-c-d",
+    "C:\\fox*?": "C-fox-",
+    "{id}": "{id}",
+    "trailing. . ": "trailing",
+    "\ud800fox": "fox",
+}
+
+
+@pytest.mark.parametrize("prompt, name", HOSTILE.items(), ids=map(ascii, HOSTILE))
+async def test_hostile_fields(prompt: str, name: str, tmp_path: Path) -> None:
+    """A field cannot leave its folder, nor make a name that cannot be written."""
+    target = await write(PNG, tmp_path / "{prompt}.{ext}", prompt=prompt)
+    assert target == tmp_path / f"{name}.png"
+    assert left_in(tmp_path) == [f"{name}.png"]
+
+
+@pytest.mark.parametrize("letter", ["a", "狐", "🦊", "é", "👩‍🚀"])
+async def test_long_fields_are_cut(letter: str, tmp_path: Path) -> None:
+    """A long prompt makes a name that a file system takes, in any script."""
+    target = await write(PNG, tmp_path / "{prompt}-{id}.{ext}", prompt=letter * 500)
+    assert len(target.name.encode()) < 255
+    assert target.name.startswith(letter)
+    assert target.exists()
+
+
+@given(prompt=st.text(max_size=300), state=st.none() | st.text(max_size=300))
+def test_any_field_makes_one_name(prompt: str, state: str | None) -> None:
+    """Whatever a field holds, a template stays where it points, within what a name may be."""
+    fields = {**FIELDS, "prompt": prompt, "state": state}
+    target = target_for("out/{prompt}-{id}", "png", fields)
+    assert target.parent == Path("out")
+    assert target.name not in {"", ".", ".."}
+    assert len(target.name.encode()) <= 255
+    assert target.suffix == ".png"
+
+
+# --- out: whole or not at all ------------------------------------------------------------------
+
+
+async def broken(data: bytes, error: BaseException) -> AsyncIterator[bytes]:
+    """A picture that breaks off with an error."""
+    yield data
+    raise error
+
+
+@pytest.mark.parametrize("extension", WHOLE)
+async def test_cut_short_leaves_nothing(extension: str, tmp_path: Path) -> None:
+    """A picture cut short is not written, and the one that was there stays."""
+    old = tmp_path / "fox.png"
+    old.write_bytes(b"the old one")
+    for path in (tmp_path, old, tmp_path / "{id}", f"{tmp_path}/new/"):
+        with pytest.raises(MalformedReply):
+            await write(WHOLE[extension][:-9], path)
+    assert left_in(tmp_path) == ["fox.png"]
+    assert old.read_bytes() == b"the old one"
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"<html></html>"])
+async def test_no_picture_leaves_nothing(data: bytes, tmp_path: Path) -> None:
+    """What is no picture is not written."""
+    with pytest.raises(MalformedReply):
+        await write(data, tmp_path)
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), KeyError("bug")])
+async def test_a_stream_that_fails_leaves_nothing(error: Exception, tmp_path: Path) -> None:
+    """Whatever ends a download, nothing of it is left."""
+    with pytest.raises(type(error)):
+        await write_stream(broken(PNG, error), tmp_path, FIELDS)
+    assert left_in(tmp_path) == []
+
+
+async def test_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    """A cancelled download leaves nothing either."""
+    arrived, never = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield PNG
+        arrived.set()
+        await never.wait()
+
+    writing = asyncio.create_task(write_stream(slow(), tmp_path, FIELDS))
+    await arrived.wait()
+    assert len(left_in(tmp_path)) == 1
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert left_in(tmp_path) == []
+
+
+async def test_large_pictures(tmp_path: Path) -> None:
+    """A picture of many pieces is written byte for byte, and replaces what was there."""
+    large = encoded("PNG", size=(1500, 1500))
+    assert len(large) > 2 << 20
+    (tmp_path / "fox.png").write_bytes(b"old")
+    target = await write_stream(chunks(large, 70_000), tmp_path / "fox.png", FIELDS)
+    assert target.read_bytes() == large
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size: it takes a part, as a full disk does, before it fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("room", [0, 100, len(PNG) - 1])
+async def test_a_full_disk_leaves_nothing(room: int, tmp_path: Path) -> None:
+    """A disk that takes a part of a picture and then is full leaves no part of it."""
+    with room_for(room), pytest.raises(OSError) as caught:  # noqa: PT011 - the number tells
+        await write(PNG, tmp_path / "fox.png")
+    assert caught.value.errno in {errno.EFBIG, errno.ENOSPC}
+    assert left_in(tmp_path) == []
+
+
+async def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
+    """A place that is none is an OSError, and nothing is left beside it."""
+    (tmp_path / "file").write_bytes(b"in the way")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "folder.png" / "x").write_bytes(b"")
+    for path in ("file/fox.png", "file/a/fox.png", "/dev/null/fox.png"):
+        with pytest.raises(OSError, match=r"fox|file|null"):
+            await write(PNG, tmp_path / path)
+    with pytest.raises(OSError, match=r"folder\.png"):
+        await write(PNG, tmp_path / "{state}.{ext}", state="folder")
+    assert left_in(tmp_path) == ["file", "folder.png/x"]
+
+
+# --- pictures in memory ------------------------------------------------------------------------
+
+
+async def test_picture(tmp_path: Path) -> None:
+    """A picture in memory shows no bytes, and is saved as a Task is."""
+    picture = Picture(JPEG)
+    assert bytes(picture) == JPEG
+    assert "JFIF" not in repr(picture)
+    assert picture.extension == "jpg"
+    assert await picture.save(tmp_path) == tmp_path / "picture.jpg"
+    assert await Picture(PNG, "17-1").save(tmp_path) == tmp_path / "17-1.png"
+    assert await picture.save(tmp_path / "{id}-{n}", id="fox", n=3) == tmp_path / "fox-3.jpg"
+    with pytest.raises(MalformedReply):
+        await Picture(b"text").save(tmp_path)
+    assert left_in(tmp_path) == ["17-1.png", "fox-3.jpg", "picture.jpg"]
+
+
+COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
+
+
+def grid(width: int, height: int, mode: str = "RGB", form: str = "PNG") -> bytes:
+    """Four quadrants, a colour each."""
+    image = Image.new("RGB", (width, height))
+    for number, colour in enumerate(COLOURS):
+        corner = (number % 2 * (width - width // 2), number // 2 * (height - height // 2))
+        image.paste(Image.new("RGB", (width // 2, height // 2), colour), corner)
+    buffer = io.BytesIO()
+    image.convert(mode).save(buffer, form, **({"lossless": True} if form == "WEBP" else {}))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("width, height", [(2, 2), (64, 64), (65, 64), (64, 33), (101, 57), (3, 9)])
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+async def test_split_grid(width: int, height: int, form: str) -> None:
+    """A grid of any size comes apart row by row; an odd line in the middle belongs to none."""
+    parts = await split_grid(grid(width, height, form=form))
+    for part, colour in zip(parts, COLOURS, strict=True):
+        image = Image.open(io.BytesIO(part))
+        assert image.size == (width // 2, height // 2)
+        assert image.convert("RGB").getcolors() == [((width // 2) * (height // 2), colour)]
+        assert sniff(part) == ("png", "image/png")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L"])
+async def test_split_grid_modes(mode: str) -> None:
+    """Grids with a palette, transparency or no colour come apart too."""
+    parts = await split_grid(grid(10, 10, mode))
+    assert [Image.open(io.BytesIO(part)).mode for part in parts] == [mode] * 4
+
+
+@pytest.mark.parametrize("width, height", [(1, 1), (1, 8), (8, 1)])
+async def test_split_a_line(width: int, height: int) -> None:
+    """Even the smallest picture has four parts, each of at least a pixel."""
+    parts = await split_grid(encoded("PNG", size=(width, height)))
+    assert len(parts) == 4
+    assert all(check_whole(part, part, len(part)) == "png" for part in parts)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", PNG[:-30], PNG[:20], MP4, b"\x89PNG\r\n\x1a\nIEND"])
+async def test_split_what_is_no_grid(data: bytes) -> None:
+    """What Pillow cannot read is a malformed reply."""
+    with pytest.raises(MalformedReply, match="cannot be cut in four"):
+        await split_grid(data)
+
+
+async def test_split_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Pillow the message says what to install."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ConfigurationError, match=r"mjasync\[images\]"):
+        await split_grid(PNG)

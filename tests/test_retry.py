@@ -1,0 +1,331 @@
+"""When the same is tried again: the pace, the budget, and who gets a second attempt at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from answering import CALLS, answering, asking, http
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mjasync import (
+    ConnectionFailed,
+    InvalidRequest,
+    MalformedReply,
+    MJError,
+    NoAccount,
+    QueueFull,
+    RateLimited,
+    Retries,
+    RetryPolicy,
+    ServerError,
+    SubmitUncertain,
+    TaskNotReady,
+)
+from mjasync._wire.retry import _Pace, persist
+
+AT_ONCE = RetryPolicy(tries=4, first=0.0, longest=0.0)
+EAGER = Retries(
+    read=AT_ONCE,
+    watch=AT_ONCE,
+    connect=AT_ONCE,
+    busy=AT_ONCE,
+    absent=AT_ONCE,
+    lagging=AT_ONCE,
+)
+ID = "1700000000000001"
+ACCEPTED = http(200, {"code": 1, "description": "提交成功", "result": ID, "properties": {}})
+PICTURE = b"\x89PNG\r\n\x1a\n................IEND\xaeB`\x82"
+GOOD = {
+    "submit": ACCEPTED,
+    "fetch": http(200, {"id": ID, "status": "SUBMITTED"}),
+    "list": http(200, []),
+    "image": http(200, PICTURE),
+}
+
+
+class Caller:
+    """Fails with some errors in turn, then succeeds; counts the calls."""
+
+    def __init__(self, *errors: MJError) -> None:
+        self._errors = iter(errors)
+        self.calls = 0
+
+    async def __call__(self) -> str:
+        """Fail, or succeed at last."""
+        self.calls += 1
+        error = next(self._errors, None)
+        if error is not None:
+            raise error
+        return "done"
+
+
+def always(policy: RetryPolicy | None) -> Callable[[MJError], RetryPolicy | None]:
+    """Give the same policy to every error."""
+    return lambda _: policy
+
+
+def stopped() -> float:
+    """Tell the time on a clock that stands still."""
+    return 0.0
+
+
+def ticking(*times: float) -> Callable[[], float]:
+    """Make a clock that shows these times in turn, then the last one for ever."""
+    left: Iterator[float] = iter(times)
+    return lambda: next(left, times[-1])
+
+
+def waits(policy: RetryPolicy, error: MJError, count: int) -> list[float]:
+    """The first waits that a policy chooses after the same failure."""
+    pace = _Pace(always(policy), stopped)
+    return [pace.next_wait(error) for _ in range(count)]
+
+
+# --- persist -----------------------------------------------------------------------------------
+
+
+async def test_success_is_called_once() -> None:
+    """What works is not called again."""
+    call = Caller()
+    assert await persist(call, always(AT_ONCE), stopped) == "done"
+    assert call.calls == 1
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+async def test_tries_count_the_first(failures: int) -> None:
+    """A policy of four tries forgives three failures, each attempt made exactly once."""
+    call = Caller(*(QueueFull("full") for _ in range(failures)))
+    assert await persist(call, always(AT_ONCE), stopped) == "done"
+    assert call.calls == failures + 1
+
+
+@pytest.mark.parametrize("tries", [0, 1, 2, 4])
+async def test_the_last_failure_is_raised(tries: int) -> None:
+    """When the tries are used up, the last failure is what is raised."""
+    errors = [QueueFull(str(number)) for number in range(9)]
+    call = Caller(*errors)
+    policy = RetryPolicy(tries=tries, first=0.0)
+    with pytest.raises(QueueFull) as caught:
+        await persist(call, always(policy), stopped)
+    assert call.calls == max(1, tries)
+    assert caught.value is errors[call.calls - 1]
+
+
+async def test_no_policy_no_second_attempt() -> None:
+    """An error that no policy covers is raised at once, first or later."""
+    only_queue: Callable[[MJError], RetryPolicy | None] = lambda error: (  # noqa: E731
+        AT_ONCE if isinstance(error, QueueFull) else None
+    )
+    first = Caller(InvalidRequest("wrong"))
+    with pytest.raises(InvalidRequest):
+        await persist(first, only_queue, stopped)
+    assert first.calls == 1
+    later = Caller(QueueFull("full"), InvalidRequest("wrong"))
+    with pytest.raises(InvalidRequest):
+        await persist(later, only_queue, stopped)
+    assert later.calls == 2
+
+
+async def test_other_errors_pass() -> None:
+    """What is no MJError is a bug, and not tried again."""
+
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await persist(broken, always(AT_ONCE), stopped)
+
+
+async def test_the_budget_ends_it() -> None:
+    """No attempt is made once the time for waiting is over."""
+    call = Caller(*(QueueFull("full") for _ in range(9)))
+    policy = RetryPolicy(tries=1000, first=0.0, budget=10.0)
+    with pytest.raises(QueueFull):
+        await persist(call, always(policy), ticking(0, 1, 1, 2, 11))
+    assert call.calls == 3
+
+
+async def test_a_wait_beyond_the_budget_is_not_begun() -> None:
+    """A Retry-After that would outlast the budget is not waited for."""
+    call = Caller(RateLimited("slow down", retry_after=11.0))
+    policy = RetryPolicy(tries=5, budget=10.0)
+    with pytest.raises(RateLimited):
+        await persist(call, always(policy), stopped)
+    assert call.calls == 1
+
+
+async def test_retry_after_of_nothing_is_at_once() -> None:
+    """A server that asks for no wait gets none, whatever the policy."""
+    call = Caller(RateLimited("slow down", retry_after=0.0))
+    policy = RetryPolicy(tries=2, first=1e6, longest=1e6)
+    assert await persist(call, always(policy), stopped) == "done"
+
+
+# --- the pace ----------------------------------------------------------------------------------
+
+
+@given(st.floats(0.0, 3600.0))
+def test_retry_after_is_exact(seconds: float) -> None:
+    """What the server asks for is waited for exactly, without jitter."""
+    error = RateLimited("slow down", retry_after=seconds)
+    assert waits(RetryPolicy(), error, 3) == [seconds] * 3
+
+
+@given(
+    first=st.floats(0.0, 10.0),
+    longest=st.floats(0.0, 60.0),
+    count=st.integers(1, 12),
+)
+def test_full_jitter_stays_within_its_bounds(first: float, longest: float, count: int) -> None:
+    """The n-th wait lies between nothing and min(longest, first * 2**n)."""
+    policy = RetryPolicy(first=first, longest=longest)
+    for number, seconds in enumerate(waits(policy, ServerError("failed"), count)):
+        assert 0.0 <= seconds <= min(longest, first * 2**number)
+
+
+def test_jitter_is_full() -> None:
+    """Waits fill the whole range: many clients do not come back together."""
+    policy = RetryPolicy(first=8.0, longest=8.0)
+    seconds = waits(policy, ServerError("failed"), 400)
+    assert min(seconds) < 1.0
+    assert max(seconds) > 7.0
+
+
+def test_each_kind_of_trouble_has_its_own_series() -> None:
+    """A full queue does not wait longer because the connection failed before."""
+    busy = RetryPolicy(first=1.0, longest=100.0)
+    connect = RetryPolicy(first=64.0, longest=100.0)
+    pace = _Pace(lambda error: busy if isinstance(error, QueueFull) else connect, stopped)
+    for _ in range(5):
+        pace.next_wait(ConnectionFailed("refused"))
+    assert pace.next_wait(QueueFull("full")) <= 1.0
+    assert pace.waits == 6
+
+
+def test_pace_gives_up_on_strangers() -> None:
+    """An error of another kind is never worth another attempt."""
+    assert _Pace(always(AT_ONCE), stopped).gives_up(ValueError())
+
+
+def test_none_means_none() -> None:
+    """Retries.none() tries everything once."""
+    none = Retries.none()
+    policies = (none.read, none.watch, none.connect, none.busy, none.absent)
+    assert [policy.tries for policy in policies] == [1] * 5
+
+
+# --- who is asked again, over HTTP -------------------------------------------------------------
+
+BUSY = {
+    "queue full": http(200, {"code": 23, "description": "队列已满"}),
+    "queue full, code 9": http(200, {"code": 9, "description": "提交失败，队列已满"}),
+    "429": http(429),
+    "429 with Retry-After": http(429, headers={"Retry-After": "0"}),
+    "429 with a past date": http(429, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    "403 without a word": http(403),
+    "503": http(503),
+    "503 with words": http(503, {"error": "unavailable", "retryAfter": 0}),
+    "no account": http(200, {"code": 3, "description": "无可用的账号实例"}),
+    "parent not ready": http(400, {"code": 4, "description": "task_status_not_success "}),
+}
+
+
+@pytest.mark.parametrize("answer", BUSY.values(), ids=BUSY)
+async def test_refused_for_now_is_sent_again(answer: bytes) -> None:
+    """A submission that the server provably did not take is sent until it does."""
+    async with (
+        answering(answer, answer, ACCEPTED) as server,
+        asking(server.url, retries=EAGER) as mj,
+    ):
+        task = await mj.imagine("a fox").submit()
+    assert task.id == ID
+    assert len(server.asked) == 3
+    bodies = {request.rpartition(b"\r\n\r\n")[2] for request in server.asked}
+    assert len(bodies) == 1
+
+
+@pytest.mark.parametrize("answer", BUSY.values(), ids=BUSY)
+async def test_refused_for_good_at_last(answer: bytes) -> None:
+    """A server that never has room is asked as often as the policy says, and not more."""
+    async with answering(answer) as server, asking(server.url, retries=EAGER) as mj:
+        with pytest.raises((QueueFull, RateLimited, ServerError, NoAccount, TaskNotReady)):
+            await mj.imagine("a fox").submit()
+    assert len(server.asked) == AT_ONCE.tries
+
+
+AMBIGUOUS = {
+    "reset": None,
+    "closed": b"",
+    "cut": ACCEPTED[:-1],
+    "500": http(500, {"code": 23, "description": "队列已满"}),
+    "502": http(502, "<html>Bad Gateway"),
+    "504": http(504),
+    "empty 200": http(200),
+    "204": http(204),
+    "unreadable": http(200, b'{"code":1'),
+    "do_request_failed": http(400, {"code": 5, "description": "do_request_failed "}),
+    "503 that accepts without an id": http(503, {"code": 1, "description": "提交成功"}),
+    "429 that accepts without an id": http(429, {"code": 22, "result": ""}),
+}
+
+
+@pytest.mark.parametrize("answer", AMBIGUOUS.values(), ids=AMBIGUOUS)
+async def test_ambiguous_is_never_sent_again(answer: bytes | None) -> None:
+    """A submission that may have been taken is sent once, however eager the policies are."""
+    async with (
+        answering(answer, ACCEPTED) as server,
+        asking(server.url, retries=EAGER) as mj,
+    ):
+        with pytest.raises(SubmitUncertain):
+            await mj.imagine("a fox").submit()
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("question", ["fetch", "list", "image"])
+@pytest.mark.parametrize(
+    "answer",
+    [None, b"", http(500), http(502, "<html>"), http(503), http(429), http(200, b"?")],
+    ids=["reset", "closed", "500", "502", "503", "429", "garbage"],
+)
+async def test_reads_are_repeated(question: str, answer: bytes | None) -> None:
+    """A read that fails in a way that may pass is repeated until it works."""
+    async with (
+        answering(answer, answer, GOOD[question]) as server,
+        asking(server.url, retries=EAGER) as mj,
+    ):
+        await CALLS[question](mj, server.url)
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("question", ["fetch", "list", "image"])
+@pytest.mark.parametrize(
+    "answer",
+    [http(400), http(401), http(404), http(200, {"code": 4, "description": "参数错误"})],
+    ids=["400", "401", "404", "code 4"],
+)
+async def test_refused_reads_are_not_repeated(question: str, answer: bytes) -> None:
+    """A read that will be refused again is not repeated."""
+    async with answering(answer) as server, asking(server.url, retries=EAGER) as mj:
+        with pytest.raises(MJError) as caught:
+            await CALLS[question](mj, server.url)
+    assert not caught.value.retryable
+    assert len(server.asked) == 1
+
+
+async def test_retries_are_not_nested() -> None:
+    """A read that always fails is asked as often as its one policy says: nothing multiplies it."""
+    async with answering(http(200, b"?")) as server, asking(server.url, retries=EAGER) as mj:
+        with pytest.raises(MalformedReply):
+            await mj.fetch([ID])
+    assert len(server.asked) == AT_ONCE.tries
+
+
+async def test_connection_that_never_was() -> None:
+    """Without a connection nothing was sent: the policy for that case gives up in the end."""
+    async with answering(b"") as server:
+        pass
+    async with asking(server.url, retries=EAGER) as mj:
+        with pytest.raises(ConnectionFailed):
+            await mj.imagine("a fox").submit()

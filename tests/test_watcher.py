@@ -1,0 +1,580 @@
+"""The watcher: when it looks at which task, with how many requests, and when it gives up."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from typing import Any
+
+import pytest
+from conftest import EAGER, Every, FakeClock, connect, eventually
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mjasync
+from mjasync import Client, Clock, Look, Schedule, Task, TaskInfo, TaskStatus
+from mjasync.simulator import Simulator
+
+# --- the schedule: a pure function -------------------------------------------------------------
+
+SECONDS = st.floats(min_value=0, max_value=1e6)
+
+
+@st.composite
+def looks(draw: st.DrawFn) -> Look:
+    """Anything that can be known of a task when its next look is planned."""
+    info = TaskInfo(
+        id="1",
+        status=TaskStatus(draw(st.sampled_from([*TaskStatus, "POLISHING"]))),
+        action=draw(st.sampled_from(["", "IMAGINE", "UPSCALE", "DESCRIBE", "VIDEO", "what?"])),
+        progress=draw(st.none() | st.integers(0, 100)),
+        mode=draw(st.sampled_from([None, "RELAX", "FAST", "TURBO", "?"])),
+    )
+    watched = draw(SECONDS)
+    unchanged = draw(st.floats(min_value=0, max_value=watched))
+    speed = draw(st.sampled_from([None, "relax", "fast", "turbo"]))
+    return Look(info=info, watched=watched, unchanged=unchanged, speed=speed)
+
+
+@given(looks(), st.floats(0.01, 10), st.floats(0.01, 10), st.floats(0.01, 1))
+def test_the_schedule_keeps_to_its_bounds(
+    look: Look, one: float, other: float, fraction: float
+) -> None:
+    """Whatever is known of a task: never later than `longest`, and nothing but a wait."""
+    shortest, longest = sorted([one, other])
+    schedule = Schedule(shortest=shortest, longest=longest, fraction=fraction)
+    wait = schedule.next_look(look)
+    assert 0 < wait <= longest
+    assert wait == schedule.next_look(look)
+    assert wait >= min(shortest, max(schedule.first, look.watched))
+
+
+@given(looks())
+def test_a_task_that_goes_nowhere_is_looked_at_as_rarely_as_can_be(look: Look) -> None:
+    """A job that outlives every estimate is looked at every `longest` seconds in the end."""
+    schedule = Schedule()
+    long_since = Look(info=look.info, watched=1e6, unchanged=1e6)
+    assert schedule.next_look(long_since) == schedule.longest
+
+
+def waits(**facts: Any) -> float:  # noqa: ANN401 - what TaskInfo takes
+    """Return the default schedule's wait for a job that has been watched for 20 seconds."""
+    speed = facts.pop("speed", None)
+    watched = facts.pop("watched", 20.0)
+    info = TaskInfo(id="1", **facts)
+    return Schedule().next_look(Look(info=info, watched=watched, unchanged=0.0, speed=speed))
+
+
+def test_the_schedule_looks_more_often_the_nearer_the_end() -> None:
+    """The further along a job is, the sooner the next look."""
+    progress = [waits(status=TaskStatus.IN_PROGRESS, progress=done) for done in range(1, 101)]
+    assert progress == sorted(progress, reverse=True)
+    assert (progress[0], progress[-1]) == (Schedule().longest, Schedule().shortest)
+
+
+def test_the_schedule_knows_what_jobs_take() -> None:
+    """Quick kinds of job, and quick modes, are looked at sooner; the task's own mode decides."""
+    assert waits(action="UPSCALE") < waits(action="IMAGINE")
+    assert waits(mode="TURBO") < waits(mode="FAST")
+    assert waits(speed="turbo") < waits()
+    assert waits(speed="turbo", mode="FAST") == waits(mode="FAST")
+    assert waits(mode="?") == waits()
+    assert waits(watched=0.0) < waits()
+
+
+# --- requests ----------------------------------------------------------------------------------
+
+
+async def accepted(mj: Client, count: int) -> list[Task]:
+    """Submit some tasks."""
+    return list(await asyncio.gather(*(mj.imagine(f"fox {n}").submit() for n in range(count))))
+
+
+def wait_for(tasks: list[Task], **options: float) -> asyncio.Future[list[Any]]:
+    """Begin to wait for tasks."""
+    return asyncio.gather(*(task.wait(**options) for task in tasks), return_exceptions=True)
+
+
+async def leave(waiting: asyncio.Future[Any]) -> None:
+    """Wait no longer."""
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+def asked(sim: Simulator) -> list[int]:
+    """Return the numbers of ids in the list requests so far."""
+    return [len(request.body["ids"]) for request in sim.requests if request.kind == "list"]
+
+
+def fetched(sim: Simulator) -> list[str]:
+    """Return the ids that were fetched singly so far."""
+    return [request.path.split("/")[-2] for request in sim.requests if request.kind == "fetch"]
+
+
+async def test_many_tasks_share_list_requests(plain: Simulator, clock: FakeClock) -> None:
+    """200 tasks due together take two list requests of a hundred string ids, and no fetch."""
+    async with connect(plain, clock=clock) as mj:
+        tasks = await accepted(mj, 200)
+        waiting = wait_for(tasks)
+        await clock.advance(10, mj)
+        assert set(await waiting) == set(tasks)
+        assert (asked(plain), fetched(plain)) == ([100, 100], [])
+        lists = [request.body["ids"] for request in plain.requests if request.kind == "list"]
+        assert sorted(itertools.chain(*lists)) == sorted(task.id for task in tasks)
+
+
+async def test_a_task_alone_is_fetched(plain: Simulator, clock: FakeClock) -> None:
+    """One that falls due alone takes a fetch."""
+    async with connect(plain, clock=clock) as mj:
+        (task,) = await accepted(mj, 1)
+        waiting = wait_for([task])
+        await clock.advance(10, mj)
+        await waiting
+        assert (asked(plain), fetched(plain)) == ([], [task.id])
+
+
+async def test_tasks_due_soon_after_one_another_share_a_request(clock: FakeClock) -> None:
+    """Looks within `together` of the first come along; later ones do not."""
+    async with (
+        Simulator(time_scale=1e9) as sim,
+        connect(sim, clock=clock, schedule=Every(5, together=1)) as mj,
+    ):
+        tasks = await accepted(mj, 3)
+        waiting = []
+        for task, pause in zip(tasks, (0.9, 2, 0), strict=True):
+            waiting.append(wait_for([task]))
+            await clock.advance(pause, mj)
+        await clock.advance(2.2, mj)
+        assert (asked(sim), fetched(sim)) == ([2], [])
+        await clock.advance(3, mj)
+        assert (asked(sim), fetched(sim)) == ([2], [tasks[2].id])
+        for one in waiting:
+            await leave(one)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"status": 404},
+        {"status": 200, "body": "<!doctype html><html></html>", "content_type": "text/html"},
+        {"status": 400, "body": {"code": 4, "description": "unknown_relay_action "}},
+        {"status": 400, "body": {"code": 4, "description": "ids参数错误"}},
+        {"status": 200, "body": {"what": "is this"}},
+    ],
+)
+async def test_a_missing_list_endpoint_is_noticed_once(
+    clock: FakeClock, reply: dict[str, Any]
+) -> None:
+    """Without a usable list endpoint every task is fetched singly, and that is not tried again."""
+    async with Simulator(time_scale=0, draw=False) as sim, connect(sim, clock=clock) as mj:
+        sim.fault("reply", on="list", times=None, **reply)
+        for count in (3, 5):
+            sim.requests.clear()
+            tasks = await accepted(mj, count)
+            waiting = wait_for(tasks)
+            await clock.advance(10, mj)
+            assert set(await waiting) == set(tasks)
+            assert sorted(fetched(sim)) == sorted(task.id for task in tasks)
+            assert bool(asked(sim)) == (count == 3)
+
+
+async def test_a_server_without_lists(clock: FakeClock) -> None:
+    """The simulator's own way of having no list endpoint is understood, too."""
+    async with (
+        Simulator(time_scale=0, draw=False, list_endpoint=False) as sim,
+        connect(sim, clock=clock) as mj,
+    ):
+        for count in (3, 40):
+            tasks = await accepted(mj, count)
+            waiting = wait_for(tasks)
+            await clock.advance(10, mj)
+            assert set(await waiting) == set(tasks)
+            assert asked(sim) == [3]
+        assert len(fetched(sim)) == 43
+
+
+async def test_a_list_that_fails_for_a_while_is_not_given_up(clock: FakeClock) -> None:
+    """A list request that fails in passing costs single fetches that once, and no more."""
+    async with (
+        Simulator(time_scale=0, draw=False) as sim,
+        connect(sim, clock=clock, retries=mjasync.Retries.none()) as mj,
+    ):
+        sim.fault("reply", on="list", status=500)
+        for expected in ([3], [3, 3]):
+            tasks = await accepted(mj, 3)
+            waiting = wait_for(tasks)
+            await clock.advance(10, mj)
+            assert set(await waiting) == set(tasks)
+            assert asked(sim) == expected
+        assert len(fetched(sim)) == 3
+
+
+async def test_a_refused_token_ends_every_wait(plain: Simulator, clock: FakeClock) -> None:
+    """What asking singly would not mend is not asked singly; each waiter has its own error."""
+    async with connect(plain, clock=clock) as mj:
+        tasks = await accepted(mj, 3)
+        plain.fault("reply", on="list", status=401)
+        waiting = wait_for(tasks)
+        await clock.advance(10, mj)
+        errors = await waiting
+        assert {type(error) for error in errors} == {mjasync.AuthenticationError}
+        assert [error.task for error in errors] == tasks
+        assert fetched(plain) == []
+        again = wait_for(tasks)
+        await clock.advance(10, mj)
+        assert await again == tasks
+
+
+async def test_an_id_missing_from_a_list_is_fetched(plain: Simulator, clock: FakeClock) -> None:
+    """A list that leaves a task out proves nothing: it is asked for singly at once."""
+    async with connect(plain, clock=clock) as mj:
+        tasks = await accepted(mj, 3)
+        some = [{"id": task.id, "status": "SUCCESS"} for task in tasks[1:]]
+        plain.fault("reply", on="list", status=200, body=some)
+        waiting = wait_for(tasks)
+        await clock.advance(5, mj)
+        assert await waiting == tasks
+        assert fetched(plain) == [tasks[0].id]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_vanished_task_has_a_period_of_grace(clock: FakeClock, count: int) -> None:
+    """A task the server confirmed and then does not know is believed lost only after a while."""
+    async with (
+        Simulator(time_scale=1e9) as sim,
+        connect(sim, clock=clock, not_found_grace=30) as mj,
+    ):
+        tasks = await accepted(mj, count)
+        sim.forget()
+        waiting = wait_for(tasks)
+        await clock.advance(34, mj)
+        assert not waiting.done()
+        await clock.advance(6, mj)
+        errors = await waiting
+        assert {type(error) for error in errors} == {mjasync.TaskNotFound}
+        assert [error.task for error in errors] == tasks
+
+
+async def test_a_task_that_comes_back_starts_its_grace_anew(clock: FakeClock) -> None:
+    """The grace is for one absence: a task seen in between is not nearly lost."""
+    async with (
+        Simulator(time_scale=1e9) as sim,
+        connect(sim, clock=clock, not_found_grace=12) as mj,
+    ):
+        (task,) = await accepted(mj, 1)
+        waiting = wait_for([task])
+        for _ in range(3):
+            fault = sim.fault("reply", on="fetch", times=None, status=204)
+            await clock.advance(10, mj)
+            fault.remove()
+            await clock.advance(5, mj)
+        assert not waiting.done()
+        sim.forget(task.id)
+        await clock.advance(30, mj)
+        assert isinstance((await waiting)[0], mjasync.TaskNotFound)
+
+
+async def test_an_unknown_attached_id_is_reported_at_once(clock: FakeClock) -> None:
+    """An attached id is looked at at once, and its first "unknown" is final; in a list, too."""
+    async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
+        alone = wait_for([mj.task("1")])
+        await clock.advance(0, mj)
+        assert isinstance((await alone)[0], mjasync.TaskNotFound)
+        waiting = wait_for([mj.task("2"), mj.task("3"), *await accepted(mj, 1)])
+        await clock.advance(0, mj)
+        assert sorted(fetched(sim)) == ["1", "2", "3"]
+        await leave(waiting)
+
+
+async def test_an_unchanged_reply_is_not_decoded(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch that brings the same bytes again is recognised before it is parsed."""
+    parsed = []
+    parse = mjasync._wire.replies.parse_object
+    monkeypatch.setattr(
+        "mjasync._wire.replies.parse_object",
+        lambda operation, words: parsed.append(words) or parse(operation, words),
+    )
+    async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
+        sim.fault("stall", at=46)
+        (task,) = await accepted(mj, 1)
+        updates: list[TaskInfo] = []
+        task._listeners.append(updates.append)
+        waiting = wait_for([task])
+        await clock.advance(50, mj)
+        assert (len(fetched(sim)), len(parsed), len(updates)) == (10, 1, 1)
+        await leave(waiting)
+
+
+async def test_an_unchanged_list_brings_no_news(clock: FakeClock) -> None:
+    """Tasks that a list shows as they were are not told again."""
+    async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
+        sim.fault("stall", at=46, times=None)
+        tasks = await accepted(mj, 2)
+        updates: list[TaskInfo] = []
+        tasks[0]._listeners.append(updates.append)
+        waiting = wait_for(tasks)
+        await clock.advance(50, mj)
+        assert (len(asked(sim)), [update.progress for update in updates]) == (10, [46])
+        await leave(waiting)
+
+
+async def test_bytes_of_an_older_fetch_do_not_hide_a_change(clock: FakeClock) -> None:
+    """After a list brought news, a fetch of the bytes before that is a change again."""
+    async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
+        task, other = await accepted(mj, 2)
+        early = {"id": task.id, "status": "IN_PROGRESS", "progress": "0%"}
+        later = [{**early, "progress": "60%"}, {**early, "id": other.id}]
+        sim.fault("reply", on="fetch", times=2, status=200, body=early)
+        sim.fault("reply", on="list", status=200, body=later)
+        progress: list[int | None] = []
+        task._listeners.append(lambda info: progress.append(info.progress))
+        waiting = wait_for([task])
+        await clock.advance(5, mj)
+        passing = wait_for([other])
+        await clock.advance(5, mj)
+        await leave(passing)
+        await clock.advance(5, mj)
+        assert (fetched(sim), asked(sim)) == ([task.id] * 2, [2])
+        assert progress == [0, 60, 0]
+        await leave(waiting)
+
+
+async def test_reads_are_tried_again_while_tasks_are_watched(clock: FakeClock) -> None:
+    """A look that fails in passing is repeated, and nobody who waits hears of it."""
+    async with Simulator(time_scale=0, draw=False) as sim, connect(sim, clock=clock) as mj:
+        faults = [
+            sim.fault("reset_before", on="fetch"),
+            sim.fault("reply", on="fetch", status=502, body="<html>bad gateway</html>"),
+            sim.fault("truncated", on="fetch"),
+            sim.fault("reply", on="fetch", status=200, body="{"),
+        ]
+        (task,) = await accepted(mj, 1)
+        waiting = wait_for([task])
+        await clock.advance(5, mj)
+        assert await waiting == [task]
+        assert [fault.hits for fault in faults] == [1, 1, 1, 1]
+
+
+# --- giving up ---------------------------------------------------------------------------------
+
+
+async def stalled(sim: Simulator, mj: Client, at: int = 46) -> Task:
+    """Submit a task that gets to some percentage and stays there."""
+    sim.fault("stall", at=at)
+    return await mj.imagine("a fox").submit()
+
+
+async def test_the_deadline_is_exact(clock: FakeClock) -> None:
+    """`timeout` ends a wait to the second, looks or no looks; the Task can be awaited again."""
+    async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
+        task = await stalled(sim, mj)
+        for seconds in (12.5, 3.0):
+            waiting = asyncio.ensure_future(task.wait(timeout=seconds))
+            await clock.advance(seconds - 0.01, mj)
+            assert not waiting.done()
+            await clock.advance(0.01, mj)
+            with pytest.raises(mjasync.TaskTimeout) as caught:
+                await waiting
+            assert type(caught.value) is mjasync.TaskTimeout
+            assert caught.value.task is task
+            assert caught.value.retryable
+        assert task.progress == 46
+
+
+async def test_the_stall_clock_restarts_with_progress(clock: FakeClock) -> None:
+    """`stall_timeout` counts from the last change of status or progress, and from nothing else."""
+    async with (
+        Simulator(time_scale=0) as sim,
+        connect(sim, clock=clock, schedule=Every(1), timeout=math.inf, stall_timeout=30) as mj,
+    ):
+        (task,) = await accepted(mj, 1)
+        waiting = asyncio.ensure_future(task.wait())
+        for percent in (10, 20, 30):
+            body = {"id": task.id, "status": "IN_PROGRESS", "progress": f"{percent}%"}
+            sim.fault("reply", on="fetch", times=13, status=200, body=body)
+            moved = {**body, "imageUrl": "http://127.0.0.1/preview.webp"}
+            sim.fault("reply", on="fetch", times=12, status=200, body=moved)
+            await clock.advance(25, mj)
+            assert (waiting.done(), task.progress) == (False, percent)
+        sim.fault("reply", on="fetch", times=None, status=200, body=moved)
+        await clock.advance(5.9, mj)
+        assert not waiting.done()
+        await clock.advance(0.1, mj)
+        with pytest.raises(mjasync.TaskStalled, match="30 s") as caught:
+            await waiting
+        assert caught.value.task is task
+        assert caught.value.info.progress == 30
+
+
+async def test_two_waiters_with_different_patience(clock: FakeClock) -> None:
+    """Each waiter has its own clocks; one that gives up takes nothing from the other."""
+    async with (
+        Simulator(time_scale=0) as sim,
+        connect(sim, clock=clock, timeout=math.inf, stall_timeout=math.inf) as mj,
+    ):
+        task = await stalled(sim, mj)
+        hasty = asyncio.ensure_future(task.wait(timeout=7))
+        bored = asyncio.ensure_future(task.wait(stall_timeout=20))
+        patient = asyncio.ensure_future(task.wait())
+        await clock.advance(7, mj)
+        assert (hasty.done(), bored.done()) == (True, False)
+        await clock.advance(20, mj)
+        assert (bored.done(), patient.done()) == (True, False)
+        assert isinstance(hasty.exception(), mjasync.TaskTimeout)
+        assert isinstance(bored.exception(), mjasync.TaskStalled)
+        looks = len(fetched(sim))
+        await clock.advance(100, mj)
+        assert (len(fetched(sim)), patient.done()) == (looks + 20, False)
+        await task.cancel()
+        await clock.advance(5, mj)
+        assert isinstance(patient.exception(), mjasync.TaskCancelled)
+
+
+async def test_a_late_waiter_hears_what_is_known_already(clock: FakeClock) -> None:
+    """Somebody else's handle on a watched id shares its watch, and what that has seen."""
+    async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
+        task = await stalled(sim, mj)
+        first = wait_for([task])
+        await clock.advance(6, mj)
+        other = mj.task(task.id)
+        second = wait_for([other])
+        await clock.advance(0, mj)
+        assert (other.progress, len(fetched(sim))) == (46, 1)
+        for waiting in (first, second):
+            await leave(waiting)
+
+
+async def test_a_deadline_in_the_past_gives_up_at_once(clock: FakeClock) -> None:
+    """`timeout=0` submits what it can't wait for: nothing goes out, and it can be awaited again."""
+    async with Simulator(time_scale=0, draw=False) as sim, connect(sim, clock=clock) as mj:
+        task = mj.imagine("a fox")
+        waiting = asyncio.ensure_future(task.wait(timeout=0))
+        await clock.advance(0, mj)
+        with pytest.raises(mjasync.TaskTimeout):
+            await waiting
+        again = asyncio.ensure_future(task.wait())
+        await eventually(lambda: bool(task.id))
+        await clock.advance(5, mj)
+        assert (await again).done
+        assert len(sim.submissions) == 1
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_close_lets_waiters_go(plain: Simulator, clock: FakeClock, count: int) -> None:
+    """Closing the client ends every wait with `ClientClosed`; the jobs go on."""
+    mj = connect(plain, clock=clock)
+    tasks = await accepted(mj, count)
+    waiting = wait_for(tasks)
+    await clock.advance(1, mj)
+    await mj.close()
+    errors = await waiting
+    assert {type(error) for error in errors} == {mjasync.ClientClosed}
+    assert [error.task for error in errors] == tasks
+    with pytest.raises(mjasync.ClientClosed):
+        await tasks[0]
+    await mj.close()
+
+
+async def test_close_lets_a_look_go(clock: FakeClock) -> None:
+    """A look under way does not hold up `close()`."""
+    async with Simulator(time_scale=1e9) as sim:
+        mj = connect(sim, clock=clock)
+        tasks = await accepted(mj, 3)
+        sim.fault("slow_body", on="list", gap=0.01)
+        waiting = wait_for(tasks)
+        moving = asyncio.ensure_future(clock.advance(5, mj))
+        await eventually(lambda: bool(asked(sim)))
+        await leave(moving)
+        await mj.close()
+        assert {type(error) for error in await waiting} == {mjasync.ClientClosed}
+
+
+async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
+    """When the last waiter has left, the schedule is empty and no timer runs."""
+    async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
+        tasks = await accepted(mj, 3)
+        waiting = wait_for(tasks)
+        await clock.advance(6, mj)
+        await leave(waiting)
+        looks = len(sim.requests)
+        await clock.advance(1000, mj)
+        assert len(sim.requests) == looks
+        assert (mj._watcher._watches, mj._watcher._due, mj._watcher._timer) == ({}, [], None)
+
+
+async def test_alarms_of_waiters_that_left_are_tidied_away(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting again and again for one task does not fill the schedule with dead alarms."""
+    monkeypatch.setattr("mjasync._watcher._ROOM", 20)
+    async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
+        (task,) = await accepted(mj, 1)
+        lasting = wait_for([task])
+        for _ in range(20):
+            crowd = wait_for([task] * 20, timeout=50_000)
+            await clock.advance(0, mj)
+            await leave(crowd)
+        assert len(mj._watcher._due) <= 100
+        await clock.advance(5, mj)
+        assert len(fetched(sim)) == 1
+        await leave(lasting)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_schedule_that_fails_leaves_nobody_waiting(
+    plain: Simulator, clock: FakeClock, count: int
+) -> None:
+    """An error of one's own schedule comes out where the Task is awaited, at whichever look."""
+
+    class Broken(Every):
+        def next_look(self, look: Look) -> float:
+            return 1 / (2 - look.watched) if look.watched else 1.0
+
+    async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
+        mj._watcher._schedule = Broken(1)
+        tasks = await accepted(mj, count)
+        waiting = wait_for(tasks)
+        await clock.advance(10, mj)
+        assert {type(error) for error in await waiting} == {ZeroDivisionError}
+        mj._watcher._schedule = Every(0)
+        assert mj._watcher._watches == {}
+        assert not fetched(sim) or tasks
+
+
+# --- many --------------------------------------------------------------------------------------
+
+
+class Hurried(Clock):
+    """A clock that runs a hundred times as fast as others."""
+
+    def now(self) -> float:
+        """Seconds, a hundred of them in each second."""
+        return time.monotonic() * 100
+
+    async def sleep(self, seconds: float) -> None:
+        """Let so many of those seconds pass."""
+        await asyncio.sleep(max(0.0, seconds) / 100)
+
+
+async def test_two_thousand_tasks_at_once() -> None:
+    """With default settings 2,000 tasks are waited for at once, and all finish."""
+    asyncio.get_running_loop().set_debug(False)  # it makes each of them four times as dear
+    async with (
+        Simulator(time_scale=0.001, draw=False, concurrency=2000) as sim,
+        Client(sim.url, sim.token, clock=Hurried()) as mj,
+    ):
+        submitted = await asyncio.gather(*(mj.imagine(f"fox {n}").submit() for n in range(2000)))
+        done = await mj.gather(*submitted)
+    assert {task.status for task in done} == {TaskStatus.SUCCESS}
+    assert len({task.id for task in done}) == len(sim.submissions) == 2000
+    assert max(asked(sim)) <= 100
+
+
+def test_the_default_retries_outlive_a_restart() -> None:
+    """The policy for watching gives a server ten minutes; tests give it milliseconds."""
+    assert mjasync.Retries().watch.budget == 600.0
+    assert EAGER.watch.longest < 0.01
