@@ -168,7 +168,8 @@ class Client(Submits):
         Raises:
             MJError: The read failed.
         """
-        wanted = list(dict.fromkeys(map(str, task_ids)))
+        ids = [task_ids] if isinstance(task_ids, str) else task_ids
+        wanted = list(dict.fromkeys(map(str, ids)))
         chunks = [wanted[at : at + LIST_AT_MOST] for at in range(0, len(wanted), LIST_AT_MOST)]
         found: dict[str, TaskInfo] = {}
         for chunk in chunks:

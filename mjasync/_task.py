@@ -20,6 +20,7 @@ from ._wire.calls import Submission, at_once, make_submission
 from ._wire.replies import Operation
 from ._wire.route import Route
 from .errors import (
+    ButtonNotFound,
     InvalidRequest,
     LinkExpired,
     MJError,
@@ -253,7 +254,7 @@ class Task(Snapshot):
             ButtonNotFound: There is no such button.
             ModalRequired: It opens a modal: chain `.modal(…)`.
         """
-        return self._press(lambda buttons: buttons[button], repr(button), options)
+        return self._press(lambda buttons: _pick(buttons, button), repr(button), options)
 
     def modal(
         self,
@@ -657,6 +658,15 @@ class Task(Snapshot):
                 stacklevel=2,
                 source=self,
             )
+
+
+def _pick(buttons: Buttons, key: str | int) -> Button:
+    try:
+        return buttons[key]
+    except IndexError:
+        offered = ", ".join(buttons.names) or "no buttons"
+        message = f"There is no button at position {key!r}. This task has: {offered}."
+        raise ButtonNotFound(message) from None
 
 
 def _has_begun(info: TaskInfo) -> bool:

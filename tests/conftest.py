@@ -54,7 +54,7 @@ def connect(sim: Simulator, **changes: Any) -> Client:  # noqa: ANN401 - what Cl
 
     With a clock of its own it looks every five seconds of that.
     """
-    pace = QUICK if sim._engine.time_scale else Every(0.001, together=0.0005)
+    pace = QUICK if sim.time_scale else Every(0.001, together=0.0005)
     quick = {"schedule": pace, "timeout": PATIENCE}
     usual = {"schedule": Every(5)} if "clock" in changes else quick
     options = {"retries": EAGER, **usual, **changes}

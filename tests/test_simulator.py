@@ -617,7 +617,7 @@ async def test_speed_goes_by_path_then_filter_then_flag_then_parent() -> None:
         ("GET", "/"),
         ("GET", "/mj/nonsense"),
         ("GET", "/mj/submit/imagine"),
-        ("POST", "/mj/submit/video"),
+        ("POST", "/mj/submit/nonsense"),
         ("POST", "/mj/task/1/fetch"),
         ("GET", "/mj-slow/mj/task/1/fetch"),
         ("GET", "/attachments/nothing.png"),

@@ -660,7 +660,7 @@ async def press_all(sim: Simulator, task: Task, *, by_name: bool = True) -> None
                 assert (await pressed).status is TaskStatus.SUCCESS
             except mjasync.ModalRequired:
                 assert pressed is not ways[0]
-            except mjasync.InvalidRequest:
+            except mjasync.UnsupportedEndpoint:
                 assert meaning in UNSUPPORTED
             assert sent(sim, "action")[-1]["customId"] == button.custom_id
 
@@ -711,9 +711,16 @@ async def test_a_button_by_position_emoji_and_custom_id(plain: Simulator) -> Non
 
 
 @pytest.mark.parametrize(
-    "key, hint", [("U9", "U1"), ("Vary (Regoin)", "Vary"), ("nonsense", "has: U1")]
+    "key, hint",
+    [
+        ("U9", "U1"),
+        ("Vary (Regoin)", "Vary"),
+        ("nonsense", "has: U1"),
+        (40, "position 40"),
+        (-20, "position"),
+    ],
 )
-async def test_an_unknown_button_costs_nothing(plain: Simulator, key: str, hint: str) -> None:
+async def test_an_unknown_button_costs_nothing(plain: Simulator, key: str | int, hint: str) -> None:
     """It raises `ButtonNotFound`, naming what there is; the Task is the one without it."""
     async with connect(plain) as mj:
         grid = await mj.imagine("a lighthouse")

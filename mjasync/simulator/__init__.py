@@ -6,9 +6,8 @@ protocol cannot cancel itself out.
 
 from __future__ import annotations
 
-from .dialects import DIALECTS
 from .faults import Fault
-from .server import Simulator
+from .server import DIALECTS, Simulator
 from .tasks import Request, Submission
 
 __all__ = ["DIALECTS", "Fault", "Request", "Simulator", "Submission"]

@@ -49,6 +49,7 @@ KINDS = (
     "describe",
     "video",
     "swap",
+    "photo",
     "preview",
 )
 """Every kind of picture the artist can draw."""
@@ -83,7 +84,7 @@ class Picture:
     detail: str = ""
     """How: `left` for a pan, `2x` or `1.8` for a zoom, `subtle`, `low`, `46%` for a preview."""
     mask: bytes | None = attrs.field(default=None, repr=False)
-    """For an inpaint: an image file, the selection non-black on black."""
+    """For an inpaint: an image file, the selection non-black on black; for a photo: the file."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -861,18 +862,26 @@ def _selection(mask: bytes | None, size: _Size) -> _Image:
     """Give the selected pixels: all that is not black; none if the mask is not an image."""
     from PIL import Image, ImageChops
 
-    nothing = Image.new("L", size)
-    try:
-        with Image.open(io.BytesIO(mask or b""), formats=_MASK_FORMATS) as file:
-            if file.width * file.height > _MASK_PIXELS:
-                return nothing
-            drawn = file.convert("RGBA").resize(size, Image.Resampling.NEAREST)
-    except Exception:  # noqa: BLE001 - decoders raise anything on broken bytes
-        return nothing
+    drawn = _opened(mask, size)
+    if drawn is None:
+        return Image.new("L", size)
     black = Image.new("RGBA", size, (0, 0, 0, 255))
     red, green, blue, _ = Image.alpha_composite(black, drawn).split()
     brightest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     return brightest.point([0] + [255] * 255)
+
+
+def _opened(data: bytes | None, size: _Size) -> _Image | None:
+    """Give an image file in a size of ours; None if it is not an image, or one too large."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data or b""), formats=_MASK_FORMATS) as file:
+            if file.width * file.height > _MASK_PIXELS:
+                return None
+            return file.convert("RGBA").resize(size, Image.Resampling.NEAREST)
+    except Exception:  # noqa: BLE001 - decoders raise anything on broken bytes
+        return None
 
 
 def _softened(selected: _Image) -> _Image:
@@ -928,6 +937,12 @@ def _describe(step: Picture) -> _Image:
     edge = min(step.size) // 24
     inside = step.width - 2 * edge, step.height - 2 * edge
     return ImageOps.expand(_scene(step.prompt, step.seed, 0, inside), edge, (250, 248, 244))
+
+
+def _photo(step: Picture) -> _Image:
+    """Show what somebody sent; what cannot be read is taken for a picture in a white border."""
+    sent = _opened(step.mask, step.size)
+    return _describe(step) if sent is None else sent.convert("RGB")
 
 
 def _swap(step: Picture) -> _Image:
@@ -1015,6 +1030,7 @@ _ORIGINS: Mapping[str, Callable[[Picture], _Image]] = {
     "blend": _blend,
     "describe": _describe,
     "swap": _swap,
+    "photo": _photo,
 }
 _STEPS: Mapping[str, Callable[[Picture, _Image], _Image]] = {
     "upscale": _upscale,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .wording import Model
 
-__all__ = ["OFFERS", "VERBS", "Button", "Verb"]
+__all__ = ["OFFERS", "OFFERS_SYNTHETIC", "VERBS", "Button", "Offer", "Verb"]
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +41,11 @@ _ALL_VERBS: Final = (
     _verb("describe", "DESCRIBE", "description", 6, direct=True),
     _verb("shorten", "SHORTEN", "analysis", 4, direct=True),
     _verb("swap", "SWAP_FACE", "face", 10, direct=True),
+    _verb("swap_video", "SWAP_VIDEO_FACE", "face", 60, direct=True),
+    _verb("edit", "EDIT", "grid", 40),
+    _verb("retexture", "RETEXTURE", "grid", 40),
+    _verb("video", "VIDEO", "video", 80),
+    _verb("show", "SHOW", "grid", 4, direct=True),
     _verb("upsample", "UPSCALE", "single", 3, direct=True),
     _verb("variation", "VARIATION", "grid", 40),
     _verb("reroll", "REROLL", "grid", 40),
@@ -187,7 +192,10 @@ def _nothing(model: Model, job: str) -> Iterator[Button]:  # noqa: ARG001 - as e
     yield from ()
 
 
-OFFERS: Final[Mapping[str, Callable[[Model, str], Iterator[Button]]]] = {
+Offer: TypeAlias = "Callable[[Model, str], Iterator[Button]]"
+"""Buttons, given the model and Midjourney's own job id."""
+
+OFFERS: Final[Mapping[str, Offer]] = {
     "grid": _grid,
     "single": _single,
     "enlarged": _enlarged,
@@ -199,4 +207,37 @@ OFFERS: Final[Mapping[str, Callable[[Model, str], Iterator[Button]]]] = {
     "face": _nothing,
     "nothing": _nothing,
 }
-"""From what a task makes to its buttons, given the model and Midjourney's own job id."""
+"""From what a task makes to its buttons, as Midjourney sends them."""
+
+
+def _numbered_zoom(button: Button, job: str) -> Button:
+    if button.verb != "custom_zoom":
+        return button
+    return attrs.evolve(button, custom_id=f"MJ::CustomZoom::1::{job}")
+
+
+def _with_reroll(offer: Offer) -> Offer:
+    """Zoom ids with a number in them, and a reroll where Midjourney shows none."""
+
+    def offered(model: Model, job: str) -> Iterator[Button]:
+        yield from (_numbered_zoom(button, job) for button in offer(model, job))
+        yield Button(f"MJ::JOB::reroll::0::{job}::SOLO", "🔄", "", "reroll")
+
+    return offered
+
+
+def _description_synthetic(model: Model, job: str) -> Iterator[Button]:
+    """The retry has garbage for an emoji (PROTOCOL §3.5)."""
+    for button in _description(model, job):
+        again = button.verb == "describe_again"
+        yield attrs.evolve(button, emoji="\u1f504") if again else button
+
+
+OFFERS_SYNTHETIC: Final[Mapping[str, Offer]] = {
+    **OFFERS,
+    "single": _with_reroll(_single),
+    "enlarged": _with_reroll(_enlarged),
+    "video": _with_reroll(_video),
+    "description": _description_synthetic,
+}
+"""The same as a server writes them that makes its buttons up (PROTOCOL §5, §5.1)."""

@@ -1,12 +1,16 @@
-"""What each command asks for: imagine, blend, describe, shorten, swap, and plain uploads."""
+"""What each command asks for: imagine, blend, describe, shorten, and plain uploads."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
+from .faces import FACES
 from .intake import Image, Intake
-from .replies import Reply, refuse, submit_result
-from .wording import analysis, descriptions, with_model
+from .replies import Refusal, Reply, bare, refuse, submit_result
+from .studio import STUDIO, begin_with
+from .wording import analysis, descriptions, wants_video, with_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +22,7 @@ __all__ = ["COMMANDS"]
 
 _ASPECTS: Final = {"PORTRAIT": "2:3", "SQUARE": "1:1", "LANDSCAPE": "3:2"}
 _BLENDED: Final = range(2, 6)
-_FACES: Final = ("source", "target")
+_CHINESE: Final = frozenset({"zh", "zh_cn"})
 
 
 def _imagine(desk: Desk, order: Order) -> Reply:
@@ -26,7 +30,10 @@ def _imagine(desk: Desk, order: Order) -> Reply:
     read = desk.intake(order)
     prompt = desk.prompt(read)
     images = read.images("base64Array") or [*filter(None, [read.image("base64")])]
-    task = desk.draft(order, "imagine", prompt, images=images)
+    filmed = "video" in desk.dialect.endpoints and wants_video(prompt)
+    task = desk.draft(order, "video" if filmed else "imagine", prompt, images=images)
+    if filmed:
+        begin_with(desk, task, next(iter(images), None))
     task.prompt_en = " ".join([*desk.links(images), prompt])
     task.final_prompt = with_model(task.prompt_en, task.model)
     task.description = f"/imagine {prompt}"
@@ -45,6 +52,7 @@ def _blend(desk: Desk, order: Order) -> Reply:
     task = desk.draft(order, "blend", images=images)
     final = " ".join([*desk.links(images), f"--ar {_ASPECTS[dimensions]}"])
     task.final_prompt, task.dimensions = with_model(final, task.model), dimensions
+    task.prompt = task.prompt_en = final if desk.dialect.blend_has_prompt else None
     task.description = f"/blend {len(images)} {dimensions}"
     return desk.accept(task, order)
 
@@ -59,7 +67,9 @@ def _describe(desk: Desk, order: Order) -> Reply:
     task.source, task.source_link = image.data or (image.link or "").encode(), image.link
     task.upload = None if image.link else desk.gallery.keep(image.data)
     task.description = f"/describe {task.upload or image.link}"
-    task.words = descriptions(task.source)
+    task.words, task.language = descriptions(task.source), read.text("language") or None
+    if desk.dialect.translates and task.language in _CHINESE:
+        task.words = attrs.evolve(task.words, text=task.words.text_zh or "")
     return desk.accept(task, order)
 
 
@@ -80,22 +90,14 @@ def _shorten(desk: Desk, order: Order) -> Reply:
     return desk.accept(task, order)
 
 
-def _swap(desk: Desk, order: Order) -> Reply:
-    """PROTOCOL §1.13."""
-    read = desk.intake(order)
-    pair = [read.image(f"{face}Base64") or read.image(f"{face}Url") for face in _FACES]
-    images = [image for image in pair if image]
-    if len(images) != len(_FACES) or images[0] == images[1]:
-        raise refuse(4, "参数错误")
-    task = desk.draft(order, "swap", images=images)
-    task.final_prompt, task.bot = " ".join(desk.links(images)), "INSIGHT_FACE"
-    task.description = "/swap"
-    return desk.accept(task, order)
-
-
 def _upload(desk: Desk, order: Order) -> Reply:
     """PROTOCOL §1.12."""
-    images = desk.intake(order).images("base64Array")
+    read = desk.intake(order)
+    values = read.texts("base64Array")
+    try:
+        images = [read.decode(value) for value in values]
+    except Refusal as refusal:
+        raise (bare(refusal) if desk.dialect.bare_upload_failure else refusal) from None
     if not images:
         raise refuse(4, "base64Array不能为空")
     return submit_result(1, "提交成功", desk.links(images))
@@ -106,7 +108,8 @@ COMMANDS: Final[Mapping[str, Callable[[Desk, Order], Reply]]] = {
     "blend": _blend,
     "describe": _describe,
     "shorten": _shorten,
-    "swap": _swap,
+    **STUDIO,
+    **FACES,
     "upload-discord-images": _upload,
 }
 """What each commanding endpoint does."""

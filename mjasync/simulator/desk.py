@@ -45,13 +45,15 @@ class Desk:
     def prompt(self, read: Intake) -> str:
         """The prompt of an order, which must not be blank nor banned."""
         prompt = read.text("prompt")
-        if not prompt:
+        if not prompt and read.order.endpoint not in self.dialect.blank_prompts:
             raise refuse(4, "prompt不能为空")
         self.check_words(prompt)
         return prompt
 
     def check_words(self, prompt: str) -> None:
-        """Refuse a prompt with a banned word (PROTOCOL §2: 24)."""
+        """Refuse a prompt with a banned word (PROTOCOL §2: 24), unless its task is to fail."""
+        if self.dialect.bans_late:
+            return
         if word := banned_word(prompt, self.banned):
             raise refuse(24, "可能包含敏感词", {"promptEn": prompt, "bannedWord": word})
 
@@ -89,6 +91,7 @@ class Desk:
         bot = parent.bot if parent else read.bot()
         default = parent.model if parent else self.model
         model = model_of(prompt or "", default, niji=not parent and bot == "NIJI_JOURNEY")
+        wish, limits = _wish(read, prompt), self.dialect.text_limits
         return SimTask(
             id=self.engine.new_id(order.at),
             order=order,
@@ -97,41 +100,69 @@ class Desk:
             model=model,
             seed=self.engine.new_seed(),
             job=self.engine.new_job(),
-            mode=_mode(read, prompt, parent),
+            mode=wish or (parent.mode if parent else "FAST"),
+            wish=wish,
+            instance=read.instance(),
             submitted_ms=int(order.at * 1000),
             bot=bot,
-            state=read.text("state") or None,
-            notify_hook=read.text("notifyHook") or None,
+            state=read.short_text("state", limits.get("state")) or None,
+            notify_hook=read.short_text("notifyHook", limits.get("notifyHook")) or None,
             prompt=prompt,
             prompt_en=prompt,
             final_prompt=with_model(prompt or "", model),
             parent=parent,
             image_sizes=tuple(len(image.data) for image in images),
+            restarts=verb in self.dialect.restarts,
+            told_twice=self.dialect.told_twice,
+            catalogue=self.dialect.offers,
         )
 
     def accept(self, task: SimTask, order: Order, fate: Fate | None = None) -> Reply:
-        """Take a task on, or say that there is no room (PROTOCOL §2: 1, 22, 23, 3)."""
-        account = self.engine.choose(task.parent)
+        """Take a task on, or say that there is no room (PROTOCOL §2: 1, 22, 23 or 9, 3)."""
+        account = self.engine.choose(task.parent, task.instance)
         if account is None:
             raise refuse(3, "无可用的账号实例")
-        properties = self._properties(account)
-        if self.engine.is_full(account):
-            raise refuse(23, "队列已满，请稍后尝试", properties)
-        task.picture = picture_of(task, self.gallery.size)
-        fault = self.faults.take("task", endpoint=order.endpoint)
-        fate = fate or (_FATES[fault.kind](fault) if fault else Fate())
-        place = self.engine.accept(task, account, fate, order.at)
-        self._record(task, order)
-        if fault and fault.kind == "lost":
-            self.engine.forget(task, order.at)
-        self.engine.advance(order.at)
+        properties = self._properties(task, account)
+        if self.engine.is_full(account) and task.verb.name not in self.dialect.never_full:
+            raise refuse(*self.dialect.queue_full, properties)
+        place = self._take_on(task, account, order, fate)
         if not place:
             return submit_result(1, "提交成功", task.id, properties)
         description = f"排队中，前面还有{place}个任务"
         return submit_result(22, description, task.id, {**properties, "numberOfQueues": place})
 
-    def _properties(self, account: Account) -> dict[str, object]:
-        known = {"discordInstanceId": account.id, "discordChannelId": account.channel}
+    def accept_again(self, task: SimTask, order: Order) -> Reply:
+        """Take the same modal twice: it is paid twice and made once (PROTOCOL §1.9)."""
+        self._record(task, order)
+        return submit_result(1, "提交成功", task.id)
+
+    def _take_on(self, task: SimTask, account: Account, order: Order, fate: Fate | None) -> int:
+        task.picture = picture_of(task, self.gallery.size)
+        fault = self.faults.take("task", endpoint=order.endpoint)
+        fate = fate or self._fate(task, fault)
+        place = self.engine.accept(task, account, fate, order.at)
+        self._record(task, order)
+        if fault and fault.kind == "lost":
+            self.engine.forget(task, order.at)
+        self.engine.advance(order.at)
+        return place
+
+    def _fate(self, task: SimTask, fault: Fault | None) -> Fate:
+        """What a fault has in store for a task, or a banned word that was let in."""
+        if fault is None:
+            late = self.dialect.bans_late and banned_word(task.prompt or "", self.banned)
+            return _BANNED_LATE if late else Fate()
+        fate = _FATES[fault.kind](fault)
+        if fate.ending not in self.dialect.gives_up or fault.options["for_ever"]:
+            return fate
+        patience, reason = self.dialect.gives_up[fate.ending]
+        return attrs.evolve(fate, patience=patience, reason=reason)
+
+    def _properties(self, task: SimTask, account: Account) -> dict[str, object]:
+        if task.verb.name in self.dialect.without_account:
+            return {}
+        channel = account.id if self.dialect.one_id else account.channel
+        known = {"discordInstanceId": account.id, "discordChannelId": channel}
         return {key: known[key] for key in self.dialect.submit_properties}
 
     def _record(self, task: SimTask, order: Order) -> None:
@@ -149,11 +180,14 @@ class Desk:
         )
 
 
-def _mode(read: Intake, prompt: str | None, parent: SimTask | None) -> str:
+def _wish(read: Intake, prompt: str | None) -> str | None:
     """The path decides, then the account filter, then a flag (PROTOCOL §6.1)."""
     wishes = (read.order.speed, *read.speeds(), speed_of(prompt or ""))
-    inherited = parent.mode if parent else "FAST"
-    return next((wish for wish in wishes if wish), inherited)
+    return next((wish for wish in wishes if wish), None)
+
+
+_BANNED_LATE: Final = Fate(ending="refuse", reason="可能包含敏感词")
+"""PROTOCOL §2: 24."""
 
 
 def _failing(fault: Fault) -> Fate:
@@ -173,6 +207,7 @@ def _percent(value: object) -> int:
 _FATES: Final[Mapping[str, Callable[[Fault], Fate]]] = {
     "fail": _failing,
     "stall": lambda fault: Fate(ending="stall", at=_percent(fault.options["at"])),
+    "stuck": lambda _: Fate(ending="stuck"),
     "lost": lambda _: Fate(),
     "banned_late": _banned,
 }

@@ -6,23 +6,30 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from . import v11
+from .buttons import OFFERS, OFFERS_SYNTHETIC, Offer
 from .replies import Reply, spring_error, success_false
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .tasks import SimTask
+    from .view import View
+
 __all__ = ["DIALECTS", "Dialect"]
 
 _SUBMITS_ORIGINAL: Final = frozenset({"imagine", "blend", "describe", "change", "simple-change"})
-_READS_ORIGINAL: Final = frozenset({"fetch", "list", "queue", "list-by-condition"})
-_SUBMITS_PLUS: Final = _SUBMITS_ORIGINAL | {
-    "action",
-    "modal",
-    "shorten",
-    "upload-discord-images",
-    "swap",
-}
-_READS_PLUS: Final = _READS_ORIGINAL | {"list-by-ids", "image-seed", "cancel"}
+_SUBMITS_OPEN: Final = frozenset(
+    {
+        *("imagine", "blend", "describe", "shorten", "action", "modal", "upload-discord-images"),
+        *("edits", "retexture", "video", "swap", "video-swap"),
+    }
+)
+_SUBMITS_PLUS: Final = _SUBMITS_ORIGINAL | _SUBMITS_OPEN | {"show"}
+_ABOUT_TASKS: Final = frozenset({"fetch", "list", "list-by-condition"})
+_READS_ORIGINAL: Final = _ABOUT_TASKS | {"queue", "account-list", "account-fetch"}
+_READS_OPEN: Final = _ABOUT_TASKS | {"list-by-ids", "image-seed", "cancel"}
+_READS_PLUS: Final = _READS_OPEN | {"queue", "account-query"}
 
 _KEYS_ORIGINAL: Final = (
     *("id", "properties", "action", "status", "prompt", "promptEn", "description", "state"),
@@ -94,8 +101,80 @@ class Dialect:
     """Simulated seconds the status stays MODAL after the modal was accepted (§4.3)."""
     refused_verbs: frozenset[str] = frozenset()
     """Buttons it shows and yet refuses (§5.1)."""
+    refusal: str = "不支持的操作"
+    """The ``description`` of that (§1.8)."""
     actions: Mapping[str, str] = attrs.field(factory=dict)
     """Where its ``action`` for a verb is not the usual one (§3.3)."""
+    reroll_keeps_action: bool = False
+    """Whether a reroll takes the action of what it rerolls, IMAGINE for UPSCALE (§3.3)."""
+    offers: Mapping[str, Offer] = OFFERS
+    """The buttons it writes (§5.1)."""
+
+    # What it takes.
+    any_case: bool = False
+    """Whether keys may be written in any case (§1.0)."""
+    text_limits: Mapping[str, int] = attrs.field(factory=dict)
+    """The longest ``state`` and ``notifyHook`` (§1.1)."""
+    blank_prompts: frozenset[str] = frozenset()
+    """Endpoints that take a blank prompt (§1.5)."""
+    bans_late: bool = False
+    """Whether a banned prompt is let in and its task fails; otherwise code 24 (§2)."""
+    bare_upload_failure: bool = False
+    """Whether a failed upload is a code and a description alone (§1.12)."""
+    edit_refusal: str = ""
+    """The ``description`` of the code 9 for edits and retextures, if it cannot (§1.10)."""
+    extend_refusal: str = ""
+    """The same for extending a video without remix (§1.11)."""
+    remix_refusal: str = ""
+    """The ``description`` of the code 4 for ``enableRemix`` without remix, if that (§4.1)."""
+    queue_full: tuple[int, str] = (23, "队列已满，请稍后尝试")
+    """Code and ``description`` of a full queue (§2)."""
+    never_full: frozenset[str] = frozenset()
+    """Verbs there is always room for (§7.3)."""
+
+    # Modals.
+    modal_unchecked: bool = False
+    """Whether a modal may be answered for any task, and again (§1.9)."""
+    modal_from_parent: bool = False
+    """Whether a modal without a prompt takes its parent's and not the one it offers (§1.9)."""
+    keycaps_kept: bool = False
+    """Whether the prompt a described picture's modal offers begins with its keycap (§1.9)."""
+
+    # What it tells.
+    fields: Mapping[str, Callable[[View, SimTask], object]] = attrs.field(factory=dict)
+    """Keys of the Task JSON that say something else than usual (§3.3)."""
+    properties: Mapping[str, Callable[[SimTask], object]] = attrs.field(factory=dict)
+    """The same for its ``properties``."""
+    blank_on_success: tuple[str, ...] = ()
+    """Keys that are "" and not null in a success (§3.3, §7.3)."""
+    video_urls: bool = False
+    """Whether a video has ``videoUrls`` without being asked for ``image_urls`` (§3.3, §3.4)."""
+    one_id: bool = False
+    """Whether an account's channel id is its own id again (§1.16, §2)."""
+    without_account: frozenset[str] = frozenset()
+    """Verbs that tell of no account (§1.13)."""
+    blend_has_prompt: bool = False
+    """Whether a blend's ``prompt`` is its links and ``--ar`` (§1.3)."""
+    translates: bool = False
+    """Whether a describe heeds ``language`` (§1.4)."""
+    told_twice: bool = False
+    """Whether the end of a task is notified twice (§1.17)."""
+
+    # Time, in simulated seconds.
+    restarts: frozenset[str] = frozenset()
+    """Verbs whose progress goes back to 0% midway (§3.6)."""
+    seed_seconds: float = 0.0
+    """How long the first question for a seed takes (§1.15)."""
+    gives_up: Mapping[str, tuple[float, str]] = attrs.field(factory=dict)
+    """When a task that a fault ``stall`` or ``stuck`` holds fails, and its failReason (§3.6)."""
+
+    # Administration.
+    admin_only: frozenset[str] = frozenset()
+    """Endpoints that are refused to all but the administrator (§1.15)."""
+    admin_token: str | None = None
+    """The administrator's token, which is good for everything else too."""
+    not_admin: Reply = attrs.field(factory=Reply)
+    """The answer to all others."""
 
 
 _PLUS: Final = Dialect(
@@ -126,6 +205,7 @@ _PLUS: Final = Dialect(
     modal_description="窗口等待",
     modal_linger=2.0,
     refused_verbs=frozenset({"bookmark", "picture_prompt_all"}),
+    video_urls=True,
 )
 
 _ORIGINAL: Final = Dialect(
@@ -149,7 +229,55 @@ _ORIGINAL: Final = Dialect(
     expired_link_status=404,
     cancel_status="FAILURE",
     failure_progress="",
+    one_id=True,
+    gives_up={"stall": (300, "任务超时")},
 )
 
-DIALECTS: Final[Mapping[str, Dialect]] = {row.name: row for row in (_PLUS, _ORIGINAL)}
+_OPEN_PLUS: Final = attrs.evolve(
+    _PLUS,
+    name="open-plus",
+    endpoints=_SUBMITS_OPEN | _READS_OPEN,
+    task_keys=v11.KEYS,
+    property_keys=v11.PROPERTY_KEYS,
+    fields=v11.FIELDS,
+    properties=v11.PROPERTIES,
+    blank_on_success=("failReason", "state"),
+    video_urls=False,
+    one_id=True,
+    without_account=frozenset({"swap", "swap_video"}),
+    blend_has_prompt=True,
+    translates=True,
+    told_twice=True,
+    cancel_status="FAILURE",
+    admin_only=frozenset({"cancel"}),
+    admin_token="sim-admin",  # noqa: S106 - nobody's secret
+    not_admin=Reply(status=400, body="演示模式，禁止操作".encode(), content_type="text/plain"),
+    any_case=True,
+    text_limits={"state": 255, "notifyHook": 2000},
+    blank_prompts=frozenset({"shorten"}),
+    bans_late=True,
+    bare_upload_failure=True,
+    edit_refusal="当前账号不支持编辑/重绘任务",
+    extend_refusal="未开启 REMIX，无法使用视频扩展功能",
+    remix_refusal="当前账号不支持 remix 模式",
+    queue_full=(9, "提交失败，队列已满，请稍后重试"),
+    never_full=frozenset({"upsample", "pick_video"}),
+    refused_verbs=frozenset({"bookmark", "short_prompt", "details"}),
+    refusal="未知的 Action 类型",
+    actions={"hd": "UPSCALE_HD"},
+    reroll_keeps_action=True,
+    offers=OFFERS_SYNTHETIC,
+    modal_always=frozenset({"custom_zoom", "inpaint", "picture_prompt"}),
+    modal_on_remix=frozenset({"variation", "vary", "pan", "reroll", "animate", "extend"}),
+    modal_description="Waiting for window confirm",
+    modal_linger=20.0,
+    modal_unchecked=True,
+    modal_from_parent=True,
+    keycaps_kept=True,
+    restarts=frozenset({"extend"}),
+    seed_seconds=20.0,
+    gives_up={"stall": (300, "执行超时 5 分钟"), "stuck": (3600, "任务提交超时")},
+)
+
+DIALECTS: Final[Mapping[str, Dialect]] = {row.name: row for row in (_PLUS, _ORIGINAL, _OPEN_PLUS)}
 """Every dialect by name."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .commands import COMMANDS
+from .forms import FORM
 from .presses import PRESSES
 from .reads import ASKS, LOOKS
 from .replies import Refusal, Reply
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Door"]
 
 _LISTS: Final = frozenset({"list", "list-by-condition", "list-by-ids"})
+_FORMS: Final = frozenset({"video-swap"})
 _SUBMITS: Final = {**COMMANDS, **PRESSES}
 
 
@@ -48,6 +50,8 @@ class Door:
             return self.dialect.unrouted(404, request.path)
         if not self._knows(request):
             return self.dialect.unauthorised
+        if endpoint in self.dialect.admin_only and not self._is_admin(request):
+            return self.dialect.not_admin
         if look := LOOKS.get(endpoint):
             return look(self.reads, route.task_id, record.at)
         order = self._order(request, route, record)
@@ -62,14 +66,21 @@ class Door:
         return listed and route.endpoint in self.dialect.endpoints
 
     def _knows(self, request: web.BaseRequest) -> bool:
-        """Whether the token is right; the first header that is there decides (PROTOCOL §6.2)."""
-        if self.token is None:
-            return True
+        """Whether the token is right, or the administrator's."""
+        return self.token is None or self._shown(request) == self.token or self._is_admin(request)
+
+    def _is_admin(self, request: web.BaseRequest) -> bool:
+        admin = self.dialect.admin_token
+        return admin is not None and self._shown(request) == admin
+
+    def _shown(self, request: web.BaseRequest) -> str | None:
+        """The token a request shows; the first header that is there decides (PROTOCOL §6.2)."""
         present = (request.headers.get(name) for name in self.dialect.auth_headers)
-        return next(filter(None, present), None) == self.token
+        return next(filter(None, present), None)
 
     def _order(self, request: web.BaseRequest, route: Route, record: Request) -> Order:
-        if request.content_type != "application/json":
+        form = route.endpoint in _FORMS
+        if request.content_type != (FORM if form else "application/json"):
             raise Refusal(self.dialect.malformed(415, request.path))
         if not isinstance(record.body, dict):
             raise Refusal(self.dialect.malformed(400, request.path))
@@ -79,5 +90,6 @@ class Door:
             body=record.body,
             speed=route.speed,
             image_host=route.image_host,
+            any_case=form or self.dialect.any_case,
             at=record.at,
         )

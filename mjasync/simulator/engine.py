@@ -27,6 +27,7 @@ __all__ = ["Account", "Engine"]
 _PACE: Final = {"TURBO": 0.4, "FAST": 1.0, "RELAX": 3.0}
 _LEAD: Final = 1.0
 _PERCENTS: Final = (0, 15, 31, 46, 62, 78, 93)
+_MIDWAY: Final = 62
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -37,6 +38,11 @@ class Account:
     channel: str
     running: int = 0
     waiting: deque[SimTask] = attrs.field(factory=deque)
+
+    @property
+    def user_token(self) -> str:
+        """The secret it signs in with: made up, and yet nothing a client should show."""
+        return f"sim-user-token-{self.id}"
 
     @property
     def load(self) -> int:
@@ -83,14 +89,24 @@ class Engine:
         """A job id as Midjourney picks one."""
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
+    @property
+    def everyone(self) -> list[Account]:
+        """Every account."""
+        return [*self._accounts.values()]
+
     def keep(self, task: SimTask) -> None:
         """Store a task that does not run: it waits for its modal to be answered."""
         self.tasks[task.id] = task
 
-    def choose(self, parent: SimTask | None = None) -> Account | None:
-        """The account a job goes to, its parent's or the least busy; None: there is none."""
+    def choose(self, parent: SimTask | None = None, wanted: str | None = None) -> Account | None:
+        """The account a job goes to: its parent's, the one wanted or the least busy.
+
+        None: there is none, or not the one wanted.
+        """
         if parent is not None and parent.account in self._accounts:
             return self._accounts[parent.account]
+        if wanted is not None:
+            return self._accounts.get(wanted)
         return min(self._accounts.values(), key=lambda account: account.load, default=None)
 
     def is_full(self, account: Account) -> bool:
@@ -145,7 +161,8 @@ class Engine:
         wobble = self._random.uniform(0.85, 1.15)
         task.steps = _steps(task, wobble, self.modal_linger)[::-1]
         task.started_ms = None
-        self._queue_step(task, at, task.steps[-1].at)
+        if task.steps:
+            self._queue_step(task, at, task.steps[-1].at)
 
     def _queue_step(self, task: SimTask, at: float, wait: float) -> None:
         self._pushed += 1
@@ -169,6 +186,8 @@ class Engine:
         if step.status == "FAILURE" and not task.fail_reason:
             task.fail_reason = task.fate.reason
         self.changed(task)
+        if task.told_twice and task.terminal:
+            self.changed(task)
 
     def _leave(self, task: SimTask, at: float) -> None:
         """A task is no longer anybody's work: what it held is free for the next."""
@@ -194,41 +213,67 @@ def _steps(task: SimTask, wobble: float, linger: float) -> list[Step]:
     verb = task.verb
     lead = _LEAD + (linger if task.status == "MODAL" else 0)
     total = verb.seconds * _PACE[task.mode] * wobble
-    percents = () if verb.direct else _PERCENTS
     well = [
         Step(lead, "SUBMITTED"),
-        *(Step(lead + total * (n + 1) / 101, "IN_PROGRESS", n) for n in percents),
+        *(Step(lead + total * share, "IN_PROGRESS", n) for share, n in _course(task)),
         Step(lead + total, "SUCCESS", 100),
     ]
-    return _ENDINGS[task.fate.ending](well, task.fate.at)
+    return _ENDINGS[task.fate.ending](well, task.fate)
 
 
-def _ends_well(well: list[Step], at: int) -> list[Step]:  # noqa: ARG001 - as every ending
+def _course(task: SimTask) -> list[tuple[float, int]]:
+    """At which share of its time it shows how many percent."""
+    if task.verb.direct:
+        return []
+    once = [((n + 1) / 101, n) for n in _PERCENTS]
+    if not task.restarts:
+        return once
+    first = [(share / 2, n) for share, n in once if n <= _MIDWAY]
+    return [*first, *(((1 + share) / 2, n) for share, n in once)]
+
+
+def _ends_well(well: list[Step], fate: Fate) -> list[Step]:  # noqa: ARG001 - as every ending
     return well
 
 
-def _stalls(well: list[Step], at: int) -> list[Step]:
-    """It gets to exactly ``at`` percent and no further."""
+def _stalls(well: list[Step], fate: Fate) -> list[Step]:
+    """It gets to exactly so many percent and no further, unless the server loses patience."""
+    halted = _halted(well, fate.at)
+    return [*halted, *_given_up(halted[0].at, fate)]
+
+
+def _is_stuck(well: list[Step], fate: Fate) -> list[Step]:  # noqa: ARG001 - as every ending
+    """Nothing ever happens to it, unless the server loses patience."""
+    return _given_up(0, fate)
+
+
+def _given_up(start: float, fate: Fate) -> list[Step]:
+    """The server's own timeout (PROTOCOL §3.6)."""
+    return [] if fate.patience is None else [Step(start + fate.patience, "FAILURE", fate.at)]
+
+
+def _halted(well: list[Step], at: int) -> list[Step]:
     kept = [step for step in well[:-1] if step.percent < at] or well[:1]
     share = at / 100
     moment = kept[-1].at + (well[-1].at - kept[-1].at) * share
     return [*kept, Step(moment, "IN_PROGRESS", at)] if at else kept
 
 
-def _fails(well: list[Step], at: int) -> list[Step]:
-    """It gets to exactly ``at`` percent and fails there."""
-    kept = _stalls(well, at)
-    return [*kept, Step(kept[-1].at + 1, "FAILURE", at)]
+def _fails(well: list[Step], fate: Fate) -> list[Step]:
+    """It gets to exactly so many percent and fails there."""
+    kept = _halted(well, fate.at)
+    return [*kept, Step(kept[-1].at + 1, "FAILURE", fate.at)]
 
 
-def _is_refused(well: list[Step], at: int) -> list[Step]:
+def _is_refused(well: list[Step], fate: Fate) -> list[Step]:
     """It fails before it has started (PROTOCOL §3.6)."""
-    return [Step(well[0].at, "FAILURE", at)]
+    return [Step(well[0].at, "FAILURE", fate.at)]
 
 
-_ENDINGS: Final[Mapping[str, Callable[[list[Step], int], list[Step]]]] = {
+_ENDINGS: Final[Mapping[str, Callable[[list[Step], Fate], list[Step]]]] = {
     "well": _ends_well,
     "stall": _stalls,
+    "stuck": _is_stuck,
     "fail": _fails,
     "refuse": _is_refused,
 }

@@ -10,16 +10,17 @@ import time
 import zlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
 from . import artist
+from .artist import Picture
 from .lineage import child
 from .replies import Reply
 
 if TYPE_CHECKING:
-    from .artist import Picture
+    from .intake import Image
     from .tasks import SimTask
 
 __all__ = ["Gallery", "sniff"]
@@ -96,6 +97,31 @@ class Gallery:
             url = self._signed(single, task.link_serial, task.link_expires)
             pairs.append({"url": url, "thumbnail": url})
         return pairs
+
+    def videos(self, task: SimTask) -> list[dict[str, str]] | None:
+        """The links of the videos it made (PROTOCOL §3.3)."""
+        name = self._name(task)
+        if name is None or task.picture is None or task.status != "SUCCESS":
+            return None
+        numbers = range(1, task.batch + 1) if task.verb.makes == "video" else [task.picture.index]
+        pairs = []
+        for n in numbers:
+            single = name.replace(".webp", f"_video_{n}.webp")
+            self._shown[single] = (task, attrs.evolve(task.picture, index=n), 0)
+            url = self._signed(single, task.link_serial, task.link_expires)
+            pairs.append({"url": url, "thumbnail": url})
+        return pairs
+
+    def picture_of(self, image: Image) -> Picture:
+        """What was sent, as a picture to draw others from; ours are known by their links."""
+        name = urlsplit(image.link or "").path.rpartition("/")[2]
+        if name in self._shown:
+            _, picture, quadrant = self._shown[name]
+            return child("upscale", picture, index=quadrant) if quadrant else picture
+        data = self._uploads.get(name, image.data)
+        width, height = artist.size_for((1, 1), self.size)
+        prompt = hashlib.sha256(data or (image.link or "").encode()).hexdigest()
+        return Picture("photo", prompt, 0, width, height, mask=data or None)
 
     def is_alive(self, task: SimTask) -> bool:
         """Whether the link a task last handed out still works, or it has handed out none."""

@@ -65,8 +65,7 @@ class Hooks:
         """Send no more; what is left is dropped."""
         if self._worker is not None:
             self._worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._worker
+            await asyncio.wait([self._worker])
         self._queue = self._worker = None
 
     def _send(self, post: HookPost) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .replies import Refusal, refuse
+from .replies import Refusal, not_successful, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .dialects import Dialect
     from .tasks import Order
 
@@ -43,13 +45,17 @@ class Intake:
     order: Order
     dialect: Dialect
 
+    def get(self, key: str, default: object = None) -> object:
+        """Whatever stands under a key, written the way this server reads keys (PROTOCOL §1.0)."""
+        return _found(self.order.body, key, default, any_case=self.order.any_case)
+
     def malformed(self, status: int = 400) -> Refusal:
         """The refusal of a body that does not bind."""
         return Refusal(self.dialect.malformed(status, self.order.path))
 
     def text(self, key: str) -> str:
         """A string without the blanks around it; empty when absent."""
-        value = self.order.body.get(key)
+        value = self.get(key)
         if value is None:
             return ""
         if isinstance(value, str):
@@ -60,7 +66,7 @@ class Intake:
 
     def whole(self, key: str) -> int | None:
         """An integer; servers of every kind read one from a string too."""
-        value = self.order.body.get(key)
+        value = self.get(key)
         if isinstance(value, str) and value.strip().isdecimal():
             return int(value)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
@@ -69,16 +75,39 @@ class Intake:
 
     def choice(self, key: str, among: tuple[str, ...], default: str | None = None) -> str | None:
         """One of some words; None when the key is there with null in it, or missing."""
-        value = self.order.body.get(key, default)
+        value = self.get(key, default)
         if value is None:
             return None
         if value not in among:
             raise self.malformed()
         return str(value)
 
+    def short_text(self, key: str, limit: int | None) -> str:
+        """A string no longer than the server's logic takes (PROTOCOL §1.1, §7.1-C)."""
+        value = self.text(key)
+        if limit is None or len(value) <= limit:
+            return value
+        message = f"{key} 长度不能超过 {limit}"
+        # Only imagine catches what its logic objects to, and makes an ordinary code 4 of it.
+        raise refuse(4, message) if self.order.endpoint == "imagine" else _objection(message)
+
+    def option(self, key: str, among: tuple[str, ...]) -> str:
+        """One of some words, the first of which is meant when there is none."""
+        value = self.text(key) or among[0]
+        if value not in among:
+            raise refuse(4, f"{key}参数错误")
+        return value
+
+    def truth(self, key: str) -> bool:
+        """A boolean; absent is no."""
+        value = self.get(key)
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        raise self.malformed()
+
     def texts(self, key: str) -> list[str]:
         """A list of strings; empty when absent."""
-        values = self.order.body.get(key)
+        values = self.get(key)
         if values is None:
             return []
         if not isinstance(values, list):
@@ -93,6 +122,13 @@ class Intake:
         """One picture, decoded; None when absent."""
         value = self.text(key)
         return self.decode(value) if value else None
+
+    def linked(self, key: str) -> Image | None:
+        """One picture that may only be a link; None when absent."""
+        value = self.text(key)
+        if value and not _LINK.fullmatch(value):
+            raise refuse(4, f"{key}格式错误")
+        return Image(b"", value) if value else None
 
     def mask(self) -> bytes | None:
         """The mask of a region, a PNG (PROTOCOL §4.2)."""
@@ -113,19 +149,30 @@ class Intake:
 
     def speeds(self) -> list[str]:
         """The speeds of an account filter, in order of preference (PROTOCOL §1.1)."""
-        if not self.dialect.path_modes:
-            return []
-        wanted = self.order.body.get("accountFilter")
-        if wanted is None:
-            return []
-        modes = (wanted.get("modes") or []) if isinstance(wanted, dict) else None
+        modes = self._filter("modes") or []
         if not isinstance(modes, list) or any(mode not in _SPEEDS for mode in modes):
             raise self.malformed()
         return modes
 
+    def instance(self) -> str | None:
+        """The account an account filter asks for (PROTOCOL §1.1)."""
+        wanted = self._filter("instanceId")
+        if wanted is not None and not isinstance(wanted, str):
+            raise self.malformed()
+        return wanted or None
+
     def bot(self) -> str:
         """The bot; whatever is not niji is Midjourney (PROTOCOL §1.1)."""
         return _BOTS.get(self.text("botType"), "MID_JOURNEY")
+
+    def _filter(self, key: str) -> object:
+        """What the account filter says, where there is such a thing."""
+        wanted = self.get("accountFilter") if self.dialect.path_modes else None
+        if wanted is None:
+            return None
+        if not isinstance(wanted, dict):
+            raise self.malformed()
+        return _found(wanted, key, None, any_case=self.order.any_case)
 
     def _item(self, value: object) -> str:
         if isinstance(value, str):
@@ -133,6 +180,17 @@ class Intake:
         if self.dialect.strict_strings or not isinstance(value, int | float):
             raise self.malformed()
         return str(value)
+
+
+def _found(body: Mapping[str, object], key: str, default: object, *, any_case: bool) -> object:
+    if key in body or not any_case:
+        return body.get(key, default)
+    folded = key.lower()
+    return next((value for name, value in body.items() if name.lower() == folded), default)
+
+
+def _objection(message: str) -> Refusal:
+    return Refusal(not_successful(message))
 
 
 def _decoded(text: str) -> bytes:

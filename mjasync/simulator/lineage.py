@@ -21,7 +21,7 @@ __all__ = ["child", "picture_of"]
 def picture_of(task: SimTask, size: int) -> Picture | None:
     """The lineage of what a task makes; None when it makes no picture of ours."""
     name = task.verb.name
-    before = task.parent.picture if task.parent else None
+    before = task.begins or (task.parent.picture if task.parent else None)
     if before is not None and name in _DERIVED:
         return _DERIVED[name](task, before, size)
     return _new(task, _FRESH[name], size) if name in _FRESH else None
@@ -60,9 +60,13 @@ def _variation(task: SimTask, before: Picture, size: int) -> Picture:  # noqa: A
 
 def _reroll(task: SimTask, before: Picture, size: int) -> Picture:
     """The same again with another seed; a grid may get a new prompt by a remix modal."""
-    if before.kind in {"grid", "blend"}:
-        return _new(task, before.kind, size)
+    if before.kind in _REROLLED:
+        return _new(task, _REROLLED[before.kind], size)
     return attrs.evolve(before, seed=task.seed, prompt=task.final_prompt)
+
+
+def _again(task: SimTask, before: Picture, size: int) -> Picture:  # noqa: ARG001 - as all
+    return before
 
 
 def _hd(task: SimTask, before: Picture, size: int) -> Picture:  # noqa: ARG001 - as all
@@ -95,12 +99,16 @@ def _redrawn(kind: str) -> Callable[[SimTask, Picture, int], Picture]:
     return draw
 
 
+_REROLLED: Final = {"grid": "grid", "blend": "blend", "upscale": "grid", "hd": "grid"}
+"""Pictures that a reroll begins anew, and as what."""
+
 _FRESH: Final = {
     "imagine": "grid",
     "picture_prompt": "grid",
     "short_prompt": "grid",
     "blend": "blend",
     "swap": "swap",
+    "video": "video",
 }
 """Verbs that draw something new, and its kind."""
 
@@ -117,5 +125,10 @@ _DERIVED: Final[Mapping[str, Callable[[SimTask, Picture, int], Picture]]] = {
     "animate": _redrawn("video"),
     "extend": _redrawn("video"),
     "pick_video": _redrawn("video"),
+    "video": _redrawn("video"),
+    "swap_video": _redrawn("video"),
+    "edit": _redrawn("vary"),
+    "retexture": _redrawn("vary"),
+    "show": _again,
 }
 """Verbs that make something out of the picture before."""

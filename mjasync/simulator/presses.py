@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from .buttons import Button
 from .replies import Refusal, Reply, refuse, submit_result
 from .tasks import Fate, Order, SimTask
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .desk import Desk
+    from .intake import Intake
 
 __all__ = ["PRESSES"]
 
@@ -35,35 +38,62 @@ def _action(desk: Desk, order: Order) -> Reply:
     if button is None:
         raise refuse(4, "未知的 Action 类型")
     if button.verb in desk.dialect.refused_verbs:
-        raise refuse(4, "不支持的操作")
+        raise refuse(4, desk.dialect.refusal)
+    if button.verb == "picture_prompt_all":
+        return _press_all(desk, order, parent)
     task = _press(desk, order, parent, button)
-    if _opens_modal(desk, order, button):
+    task.strong = read.truth("strong")
+    if _opens_modal(desk, read, button):
         return _open_modal(desk, task, parent, button)
     return desk.accept(task, order)
 
 
-def _opens_modal(desk: Desk, order: Order, button: Button) -> bool:
+def _press_all(desk: Desk, order: Order, parent: SimTask) -> Reply:
+    """Every described prompt at once, in a task each, without a modal (PROTOCOL §2: 1).
+
+    Where there is no room for all, it makes as many as there is room for.
+    """
+    buttons = [button for button in parent.offers.values() if button.verb == "picture_prompt"]
+    ids: list[str] = []
+    for button in buttons:
+        task = _press(desk, order, parent, attrs.evolve(button, verb="picture_prompt_all"))
+        try:
+            desk.accept(task, order)
+        except Refusal:
+            if not ids:
+                raise
+            break
+        ids.append(task.id)
+    return submit_result(1, "提交成功", ",".join(ids))
+
+
+def _opens_modal(desk: Desk, read: Intake, button: Button) -> bool:
     if button.verb in desk.dialect.modal_always:
         return True
-    asked = desk.remix or order.body.get("enableRemix") is True
-    return asked and button.verb in desk.dialect.modal_on_remix
+    asked = read.truth("enableRemix")
+    if button.verb not in desk.dialect.modal_on_remix:
+        return False
+    if asked and not desk.remix and desk.dialect.remix_refusal:
+        raise refuse(4, desk.dialect.remix_refusal)
+    return desk.remix or asked
 
 
 def _open_modal(desk: Desk, task: SimTask, parent: SimTask, button: Button) -> Reply:
     """A task that waits: not queued, and it uses no concurrency (PROTOCOL §4.2)."""
     task.status, task.account, task.channel = "MODAL", parent.account, parent.channel
-    task.modal_prompt = _offered(task, parent, button)
+    task.modal_prompt = _offered(desk, task, parent, button)
     desk.engine.keep(task)
     properties = {"finalPrompt": task.modal_prompt, "remix": True}
     return submit_result(21, desk.dialect.modal_description, task.id, properties)
 
 
-def _offered(task: SimTask, parent: SimTask, button: Button) -> str:
+def _offered(desk: Desk, task: SimTask, parent: SimTask, button: Button) -> str:
     """The ``finalPrompt`` a modal offers to edit (PROTOCOL §4.2)."""
     if button.verb == "inpaint":
         return ""
     if parent.words:
-        return task.prompt or ""
+        kept = desk.dialect.keycaps_kept and button.verb == "picture_prompt"
+        return f"{button.emoji} {task.prompt}" if kept else task.prompt or ""
     return parent.final_prompt + (" --zoom 2" if button.verb == "custom_zoom" else "")
 
 
@@ -72,8 +102,12 @@ def _modal(desk: Desk, order: Order) -> Reply:
     read = desk.intake(order)
     task = desk.known(read.text("taskId"))
     if task.status != "MODAL" or task.accepted:
+        if desk.dialect.modal_unchecked:
+            return desk.accept_again(task, order)
         raise refuse(4, "关联任务状态错误")
-    prompt = read.text("prompt") or task.modal_prompt or task.final_prompt
+    prompt = read.text("prompt") or _unsaid(desk, task)
+    if not prompt:
+        raise refuse(4, "prompt不能为空")
     desk.check_words(prompt)
     mask = read.mask()
     if task.verb.name == "custom_zoom":
@@ -82,6 +116,13 @@ def _modal(desk: Desk, order: Order) -> Reply:
     task.model = model_of(prompt, task.model)
     task.final_prompt = with_model(prompt, task.model)
     return desk.accept(task, order)
+
+
+def _unsaid(desk: Desk, task: SimTask) -> str:
+    """The prompt of a modal that is answered without one (PROTOCOL §1.9)."""
+    if desk.dialect.modal_from_parent and (parent := task.parent):
+        return parent.prompt or (parent.words.text if parent.words else parent.final_prompt)
+    return task.modal_prompt or task.final_prompt
 
 
 def _zoomed(prompt: str) -> tuple[float, str]:
@@ -143,6 +184,8 @@ def _press(desk: Desk, order: Order, parent: SimTask, button: Button) -> SimTask
     task = desk.draft(order, button.verb, prompt, parent=parent)
     task.button, task.words = button, words
     task.zoom = float(button.detail) if button.verb == "zoom" else None
+    if button.verb == "reroll":
+        _reroll_of(parent, task, keeps_action=desk.dialect.reroll_keeps_action)
     if task.verb.makes == "description":
         task.source, task.source_link, task.upload = (
             parent.source,
@@ -151,6 +194,15 @@ def _press(desk: Desk, order: Order, parent: SimTask, button: Button) -> SimTask
         )
     task.description = f"/up {parent.id} {button.label or button.verb}"
     return task
+
+
+def _reroll_of(parent: SimTask, task: SimTask, *, keeps_action: bool) -> None:
+    """The same again: of a picture that was picked, the grid it was picked from."""
+    makes = "video" if parent.verb.makes == "video" else "grid"
+    task.verb, task.batch = attrs.evolve(task.verb, makes=makes), parent.batch
+    if keeps_action:
+        picked = parent.action.startswith("UPSCALE")
+        task.action = "IMAGINE" if picked else parent.action
 
 
 def _starts_with(parent: SimTask, button: Button) -> tuple[str | None, Words | None]:

@@ -1,4 +1,4 @@
-"""Everything that asks about tasks and changes none of them, cancel apart (PROTOCOL §1.15)."""
+"""All that asks about tasks and accounts and changes nothing, cancel apart (PROTOCOL §1.15-16)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .intake import Intake
-from .replies import Reply, refuse, submit_result
+from .replies import Reply, json_reply, refuse, submit_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .dialects import Dialect
-    from .engine import Engine
+    from .engine import Account, Engine
     from .tasks import Order
     from .view import View
 
@@ -39,9 +39,14 @@ class Reads:
         task = self.engine.tasks.get(task_id)
         if task is None:
             raise refuse(3, "任务不存在或已失效", status=404)
-        if task.status != "SUCCESS" or task.picture is None:
+        if task.status != "SUCCESS":
             raise refuse(4, "关联任务状态错误", status=400)
-        return submit_result(1, "成功", str(task.picture.seed))
+        if task.picture is None:
+            raise refuse(3, "未找到 seed")
+        wait = 0.0 if task.seed_known else self.dialect.seed_seconds * self.engine.time_scale
+        task.seed_known, task.cache = True, None
+        seed = str(task.picture.seed)
+        return attrs.evolve(submit_result(1, "成功", seed), delay=wait)
 
     def cancel(self, task_id: str, now: float) -> Reply:
         """200 with an empty body, whether or not there is such a task."""
@@ -60,6 +65,36 @@ class Reads:
         busy = [t for t in self.engine.tasks.values() if t.accepted and not t.terminal]
         return Reply(body=self.view.tasks(busy))
 
+    def accounts(self, asked: str, now: float) -> Reply:  # noqa: ARG002 - as every look
+        """Every account with its secret in it (PROTOCOL §1.16)."""
+        return json_reply([self._account(account) for account in self.engine.everyone])
+
+    def account(self, asked: str, now: float) -> Reply:  # noqa: ARG002 - as every look
+        """One account with its secret in it; nothing for an unknown one."""
+        found = (account for account in self.engine.everyone if account.id == asked)
+        account = next(found, None)
+        return Reply() if account is None else json_reply(self._account(account))
+
+    def query_accounts(self, order: Order) -> Reply:  # noqa: ARG002 - as every ask
+        """Every account without its secret (PROTOCOL §1.16)."""
+        known = [self._account(account) for account in self.engine.everyone]
+        kept = [{key: one[key] for key in one if key != "userToken"} for one in known]
+        return json_reply(kept)
+
+    def _account(self, account: Account) -> dict[str, object]:
+        return {
+            "id": account.id,
+            "properties": {},
+            "guildId": f"3{account.id[1:]}",
+            "channelId": account.id if self.dialect.one_id else account.channel,
+            "userToken": account.user_token,
+            "userAgent": "Mozilla/5.0",
+            "enable": True,
+            "coreSize": self.engine.concurrency,
+            "queueSize": self.engine.queue_size,
+            "timeoutMinutes": 5,
+        }
+
     def by_ids(self, order: Order) -> Reply:
         """Those that are known, each once; never in the order that was asked for."""
         ids = dict.fromkeys(task_id.strip() for task_id in Intake(order, self.dialect).texts("ids"))
@@ -73,11 +108,14 @@ LOOKS: Final[Mapping[str, Callable[[Reads, str, float], Reply]]] = {
     "cancel": Reads.cancel,
     "list": Reads.everything,
     "queue": Reads.queue,
+    "account-list": Reads.accounts,
+    "account-fetch": Reads.account,
 }
 """Endpoints that take at most an id, which stands in the path."""
 
 ASKS: Final[Mapping[str, Callable[[Reads, Order], Reply]]] = {
     "list-by-condition": Reads.by_ids,
     "list-by-ids": Reads.by_ids,
+    "account-query": Reads.query_accounts,
 }
 """Endpoints that take a body."""

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Refusal",
     "Reply",
+    "bare",
     "json_reply",
+    "not_successful",
     "refuse",
     "spring_error",
     "submit_result",
@@ -40,6 +42,8 @@ class Reply:
     body: bytes = b""
     content_type: str = "application/json"
     """Left out of the answer when the body is empty."""
+    delay: float = 0.0
+    """Real seconds the server takes over it."""
 
 
 class Refusal(Exception):
@@ -84,6 +88,13 @@ def refuse(
     return Refusal(submit_result(code, description, None, properties, status=status))
 
 
+def bare(refusal: Refusal) -> Refusal:
+    """The same with nothing but its code and its description (PROTOCOL §1.12)."""
+    body = orjson.loads(refusal.reply.body)
+    kept = {key: body[key] for key in ("code", "description")}
+    return Refusal(json_reply(kept, refusal.reply.status))
+
+
 def spring_error(status: int, path: str) -> Reply:
     """What Spring answers when a request does not bind (PROTOCOL §7.1-H)."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -98,7 +109,10 @@ def success_false(status: int, path: str) -> Reply:
     """
     if status == 415:
         return Reply(status=status)
+    return not_successful(f"The request to {path} could not be read.")
+
+
+def not_successful(message: str) -> Reply:
+    """What the .NET server answers when its logic objects (PROTOCOL §7.1-C)."""
     ticks = str(_TICKS_AT_EPOCH + time.time_ns() // 100)
-    message = f"The request to {path} could not be read."
-    body = {"success": False, "code": -1, "message": message, "timestamp": ticks}
-    return json_reply(body)
+    return json_reply({"success": False, "code": -1, "message": message, "timestamp": ticks})

@@ -22,7 +22,7 @@ class Route:
     endpoint: str | None = None
     """The name in the dialect's table; None: nothing of the API."""
     task_id: str = ""
-    """The id in the path, or the file name of a picture."""
+    """The id of a task or an account in the path, or the file name of a picture."""
     mode: bool = False
     """Whether the path has a mode segment."""
     speed: str | None = None
@@ -34,24 +34,29 @@ _API: Final = re.compile(
     r"(?P<rest>.+)"
 )
 _PICTURE: Final = re.compile(r"/attachments/([^/]+)")
-_ABOUT: Final = re.compile(r"task/([^/]+)/(fetch|image-seed|cancel)")
+_ABOUT: Final = re.compile(r"(task|account)/([^/]+)/([a-z-]+)")
 
 _SUBMITS: Final = (
     *("imagine", "blend", "describe", "shorten", "action", "modal", "change", "simple-change"),
-    "upload-discord-images",
+    *("upload-discord-images", "edits", "retexture", "video", "show"),
 )
 _FIXED: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     **{("POST", f"submit/{name}"): ("submit", name) for name in _SUBMITS},
+    ("POST", "submit/edit"): ("submit", "edits"),
     ("POST", "insight-face/swap"): ("submit", "swap"),
+    ("POST", "insight-face/video-swap"): ("submit", "video-swap"),
     ("GET", "task/list"): ("list", "list"),
     ("GET", "task/queue"): ("list", "queue"),
     ("POST", "task/list-by-condition"): ("list", "list-by-condition"),
     ("POST", "task/list-by-ids"): ("list", "list-by-ids"),
+    ("GET", "account/list"): ("other", "account-list"),
+    ("POST", "account/query"): ("other", "account-query"),
 }
-_BY_ID: Final[Mapping[tuple[str, str], str]] = {
-    ("GET", "fetch"): "fetch",
-    ("GET", "image-seed"): "other",
-    ("POST", "cancel"): "other",
+_BY_ID: Final[Mapping[tuple[str, str, str], tuple[str, str]]] = {
+    ("GET", "task", "fetch"): ("fetch", "fetch"),
+    ("GET", "task", "image-seed"): ("other", "image-seed"),
+    ("POST", "task", "cancel"): ("other", "cancel"),
+    ("GET", "account", "fetch"): ("other", "account-fetch"),
 }
 
 
@@ -76,6 +81,7 @@ def route_of(method: str, path: str) -> Route:
 def _endpoint(method: str, rest: str) -> tuple[str, str | None, str]:
     if fixed := _FIXED.get((method, rest)):
         return fixed[0], fixed[1], ""
-    if (about := _ABOUT.fullmatch(rest)) and (kind := _BY_ID.get((method, about[2]))):
-        return kind, about[2], about[1]
+    about = _ABOUT.fullmatch(rest)
+    if about and (found := _BY_ID.get((method, about[1], about[3]))):
+        return found[0], found[1], about[2]
     return "other", None, ""

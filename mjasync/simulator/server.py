@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-import orjson
+import attrs
 from aiohttp import web
 
-from .desk import Desk
-from .dialects import DIALECTS, Dialect
-from .door import Door
-from .engine import Engine
-from .faults import Fault, Faults
-from .gallery import Gallery
-from .hooks import HookPost, Hooks
-from .reads import Reads
-from .replies import Refusal, Reply
-from .routes import Route, route_of
+from .dialects import DIALECTS as SERVERS
+from .dialects import Dialect
+from .faults import KINDS, Fault, Faults
+from .forms import read_body
+from .gateway import GATEWAYS, Gateway, GatewayHouse, Terms, Upstream
+from .hooks import HookPost
+from .house import Settings, Workshop
+from .replies import Reply
 from .sabotage import answer, sabotage
-from .tasks import Request, SimTask, Submission
-from .view import View
-from .wording import DEFAULT_BANNED, flag_of
+from .tasks import Request, Submission
+from .wording import DEFAULT_BANNED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from aiohttp import StreamReader
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http import RawRequestMessage
 
-__all__ = ["Simulator"]
+__all__ = ["DIALECTS", "Simulator"]
 
 _BODY_LIMIT: Final = 64 * 2**20
-_SHORTEST_NAP: Final = 0.001
+_CHANNEL_KEY: Final = "channel-key"
+
+AnyDialect: TypeAlias = Dialect | Gateway
+
+DIALECTS: Final[Mapping[str, AnyDialect]] = {**SERVERS, **GATEWAYS}
+"""Every dialect by name: the servers, and the gateways in front of them."""
 
 
 class Simulator:
@@ -61,9 +62,15 @@ class Simulator:
         list_endpoint: Whether ``/mj/task/list`` and its relatives exist.
         image_urls: Whether finished grids carry the links of their four pictures.
         seed: Makes ids, durations and pictures repeatable.
+        upstream: Base URL of what a gateway stands in front of; None: a `plus` simulator of its
+            own, to which all of the above about Midjourney applies.
+        upstream_token: What a gateway shows there.
+        tokens: More tokens that a gateway lets in; each sees its own tasks alone.
+        token_modes: The speed and the image host that a ``seed-gateway`` binds a token to.
+        quota: How many submissions a gateway's users can still pay for; None: any number.
 
     Raises:
-        ValueError: There is no such dialect.
+        ValueError: There is no such dialect, or it takes no such token, or no upstream.
     """
 
     def __init__(
@@ -86,51 +93,91 @@ class Simulator:
         list_endpoint: bool = True,
         image_urls: bool = False,
         seed: int = 0,
+        upstream: str | None = None,
+        upstream_token: str | None = None,
+        tokens: Iterable[str] = (),
+        token_modes: Mapping[str, tuple[str | None, str | None]] | None = None,
+        quota: int | None = None,
     ) -> None:
         if dialect not in DIALECTS:
             raise ValueError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
-        self.dialect: Dialect = DIALECTS[dialect]
+        self.dialect: AnyDialect = DIALECTS[dialect]
         """The table of quirks it follows."""
+        self.token = token
+        """What clients must send; None: nothing."""
+        self.time_scale = time_scale
+        """Real seconds per simulated second."""
         self.submissions: list[Submission] = []
         """Every accepted, that is paid, submission in order."""
         self.requests: list[Request] = []
         """Every HTTP request in order."""
+        self.upstream: Simulator | None = None
+        """The simulator a gateway has started for itself, if it has."""
         self._host, self._port = host, port
         self._faults = Faults(seed)
-        self._hooks = Hooks(faults=self._faults)
-        self._gallery = Gallery(
-            draw=draw,
-            size=picture_size,
-            lifetime=link_lifetime,
-            expired_status=self.dialect.expired_link_status,
-        )
-        self._view = View(dialect=self.dialect, gallery=self._gallery, image_urls=image_urls)
-        self._engine = Engine(
+        self._runner: web.ServerRunner | None = None
+        settings = Settings(
             time_scale=time_scale,
+            version=version,
             accounts=accounts,
             concurrency=concurrency,
             queue_size=queue_size,
+            remix=remix,
+            banned_words=tuple(banned_words),
+            link_lifetime=link_lifetime,
+            draw=draw,
+            picture_size=picture_size,
+            list_endpoint=list_endpoint,
+            image_urls=image_urls,
             seed=seed,
-            modal_linger=self.dialect.modal_linger,
-            changed=self._changed,
         )
-        desk = Desk(
-            dialect=self.dialect,
-            engine=self._engine,
-            gallery=self._gallery,
+        terms = Terms(
+            token=token, tokens=tuple(tokens), token_modes=dict(token_modes or {}), quota=quota
+        )
+        self._house: Workshop | GatewayHouse
+        if isinstance(self.dialect, Dialect):
+            if upstream is not None or upstream_token is not None or terms.only_for_gateways:
+                raise ValueError(f"{dialect} is no gateway: it takes no upstream and no such terms")
+            self._house = self._workshop(self.dialect, settings)
+        else:
+            self._house = self._gateway(
+                self.dialect, settings, terms, upstream=upstream, upstream_token=upstream_token
+            )
+
+    def _workshop(self, dialect: Dialect, settings: Settings) -> Workshop:
+        house = Workshop(
+            dialect,
+            settings,
+            token=self.token,
             faults=self._faults,
             submissions=self.submissions,
-            model=flag_of(version),
-            remix=remix,
-            banned=tuple(banned_words),
         )
-        reads = Reads(dialect=self.dialect, engine=self._engine, view=self._view)
-        self._door = Door(
-            dialect=self.dialect, token=token, list_endpoint=list_endpoint, desk=desk, reads=reads
+        self._engine, self._gallery = house.engine, house.gallery
+        return house
+
+    def _gateway(
+        self,
+        dialect: Gateway,
+        settings: Settings,
+        terms: Terms,
+        *,
+        upstream: str | None,
+        upstream_token: str | None,
+    ) -> GatewayHouse:
+        if upstream is None:
+            behind = attrs.evolve(settings, list_endpoint=True)
+            options = attrs.asdict(behind, recurse=False)
+            upstream_token = upstream_token or _CHANNEL_KEY
+            self.upstream = Simulator("plus", token=upstream_token, host=self._host, **options)
+            self._engine = self.upstream._engine  # noqa: SLF001 - one of our own
+            self._gallery = self.upstream._gallery  # noqa: SLF001 - one of our own
+        return GatewayHouse(
+            dialect,
+            settings,
+            terms,
+            upstream=Upstream(url=upstream, token=upstream_token, own=self.upstream),
+            submissions=self.submissions,
         )
-        self._runner: web.ServerRunner | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._calm = asyncio.Event()
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -143,15 +190,12 @@ class Simulator:
         await runner.setup()
         await web.TCPSite(runner, self._host, self._port).start()
         self._runner, self._port = runner, runner.addresses[0][1]
-        self._gallery.base = self.url
-        self._wind()
+        await self._house.open(self.url)
 
     async def stop(self) -> None:
         """Listen no more. Tasks go on in their own time and are there after another start."""
         runner, self._runner = self._runner, None
-        self._unwind()
-        self._calm.set()
-        await self._hooks.stop()
+        await self._house.close()
         if runner is not None:
             await runner.cleanup()
 
@@ -172,43 +216,36 @@ class Simulator:
     # --- what can be read off it ----------------------------------------------------------------
 
     @property
-    def token(self) -> str | None:
-        """What clients must send; None: nothing."""
-        return self._door.token
-
-    @property
-    def tasks(self) -> Mapping[str, SimTask]:
-        """Every task it knows, by id, as of now."""
-        self._engine.advance(time.time())
-        return self._engine.tasks
+    def tasks(self) -> Mapping[str, Any]:
+        """Every task it knows, by id, as of now; a gateway knows what it has last seen of each."""
+        return self._house.tasks
 
     @property
     def in_flight(self) -> int:
         """How many tasks are accepted and not finished; an unanswered modal is not accepted."""
-        self._engine.advance(time.time())
-        return self._engine.in_flight
+        return self._house.in_flight
 
     @property
     def max_in_flight(self) -> int:
         """The most tasks that were in flight at once."""
-        return self._engine.max_in_flight
+        return self._house.max_in_flight
 
     @property
     def hooks(self) -> list[HookPost]:
-        """Every webhook it has posted, in order."""
-        return self._hooks.sent
+        """Every webhook it has posted, in order; a gateway leaves that to its own upstream."""
+        return self._house.hooks
 
     async def settled(self) -> None:
         """Wait until no task will change by itself and every webhook is sent.
 
-        A task that waits for its modal, or is stalled by a fault, does not hold this up.
+        A task that waits for its modal, or is stalled by a fault, does not hold this up, unless
+        it is one of an upstream that a gateway has not started itself.
         """
-        while self._next_due() is not None:
-            if self._runner is None:
-                raise RuntimeError("a stopped simulator settles nothing: start() it again")
-            self._calm.clear()
-            await self._calm.wait()
-        await self._hooks.drained()
+        await self._house.settled()
+
+    async def refresh(self) -> None:
+        """Make a gateway look at its upstream now, as it does every 15 s by itself."""
+        await self._house.refresh()
 
     # --- what can be done to it -----------------------------------------------------------------
 
@@ -237,12 +274,13 @@ class Simulator:
             The fault, with ``remaining``, ``hits`` and ``remove()``.
 
         Raises:
-            ValueError: The kind or the place does not exist.
+            ValueError: The kind or the place does not exist, or the fault is one of tasks, hooks
+                or links and they belong to the upstream of a gateway.
             TypeError: The kind has no such option.
         """
-        return self._faults.add(
-            kind, on=on, times=times, chance=chance, endpoint=endpoint, **options
-        )
+        at_the_door = kind not in KINDS or KINDS[kind].level == "http"
+        faults = self._faults if at_the_door else self._house.faults
+        return faults.add(kind, on=on, times=times, chance=chance, endpoint=endpoint, **options)
 
     def forget(self, task_id: str | None = None) -> None:
         """Lose one task, or all of them, as a server with its store in memory does.
@@ -250,55 +288,18 @@ class Simulator:
         Raises:
             KeyError: There is no such task.
         """
-        now = time.time()
-        known = self._engine.tasks
-        for task in [known[task_id]] if task_id else [*known.values()]:
-            self._engine.forget(task, now)
-        self._wind()
+        self._house.forget(task_id)
 
     def expire_links(self) -> None:
         """Make every image link handed out so far expire; a refetch gives a fresh one."""
-        self._gallery.expire()
-
-    # --- the clock ------------------------------------------------------------------------------
-
-    def _next_due(self) -> float | None:
-        self._engine.advance(time.time())
-        return self._engine.next_due
-
-    def _wind(self) -> None:
-        """Set the one timer there is to the next thing that happens."""
-        due = self._next_due()
-        if due is None:
-            self._calm.set()
-        if due is None or self._runner is None:
-            self._unwind()
-            return
-        loop = asyncio.get_running_loop()
-        when = loop.time() + max(due - time.time(), _SHORTEST_NAP)
-        if self._timer is None or self._timer.when() > when:
-            self._unwind()
-            self._timer = loop.call_at(when, self._ring)
-
-    def _unwind(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _ring(self) -> None:
-        self._timer = None
-        self._wind()
-
-    def _changed(self, task: SimTask) -> None:
-        if task.notify_hook and self._runner is not None:
-            payload = self._view.task(task)
-            self._hooks.post(task.notify_hook, task.id, payload, last=task.terminal)
+        self._house.expire_links()
 
     # --- one request ----------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        route = route_of(request.method, request.path)
-        body = _parsed(await request.read())
+        route = self._house.route(request.method, request.path)
+        content_type = request.headers.get("Content-Type", "")
+        body = read_body(await request.read(), content_type)
         record = Request(
             method=request.method,
             path=request.path,
@@ -311,39 +312,15 @@ class Simulator:
         self.requests.append(record)
         fault = self._faults.take("http", on=route.kind, endpoint=route.endpoint)
         if fault is None:
-            reply = await self._process(request, route, record)
+            reply = await self._house.answer(request, route, record)
             record.status = reply.status
             return answer(reply)
 
         async def process() -> Reply:
-            return await self._process(request, route, record)
+            return await self._house.answer(request, route, record)
 
         response, record.status = await sabotage(fault, request, process)
         return response
-
-    async def _process(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
-        """Do what a request asks for."""
-        if route.kind == "image":
-            return await self._picture(request, route)
-        self._engine.advance(record.at)
-        try:
-            return self._door.enter(request, route, record)
-        except Refusal as refusal:
-            return refusal.reply
-        finally:
-            self._wind()
-
-    async def _picture(self, request: web.BaseRequest, route: Route) -> Reply:
-        if self._faults.take("link", endpoint=None):
-            return self._gallery.refuse(request.query_string)
-        return await self._gallery.serve(route.task_id, request.query_string)
-
-
-def _parsed(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
-    try:
-        return orjson.loads(raw) if raw else None
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _request(

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from .artist import Picture
-from .buttons import OFFERS, Button, Verb
+from .buttons import OFFERS, Button, Offer, Verb
 from .wording import Model, Words
 
 __all__ = ["TERMINAL", "Fate", "Order", "Request", "SimTask", "Step", "Submission"]
@@ -28,6 +28,8 @@ class Order:
     """``FAST``, ``TURBO`` or ``RELAX`` when the path says so (PROTOCOL §6.1)."""
     image_host: str | None = None
     """``relay``, ``origin`` or ``proxy`` when the path says so."""
+    any_case: bool = False
+    """Whether the keys of its body may be written in any case."""
     at: float
     """Epoch seconds."""
 
@@ -47,10 +49,14 @@ class Fate:
     """How a task is going to end, when it is not simply well."""
 
     ending: str = "well"
-    """``well``, ``fail``, ``stall`` or ``refuse`` (fails before it starts)."""
+    """``well``, ``fail``, ``stall``, ``refuse`` (it fails before it starts), ``stuck`` (it never
+    starts)."""
     at: int = 0
     """The percentage it gets to."""
     reason: str = ""
+    """The ``failReason``, should it fail."""
+    patience: float | None = None
+    """Simulated seconds until the server gives a halted task up; None: it never does."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -97,6 +103,28 @@ class SimTask:
     """What its link shows; None: no picture, or not one of ours."""
     modal_prompt: str | None = None
     """The ``finalPrompt`` its modal offers; None: it never had one."""
+    wish: str | None = None
+    """The speed that was asked for, which may be another than it runs at."""
+    instance: str | None = None
+    """The account that was asked for."""
+    strong: bool = False
+    """Whether a strong variation was asked for (PROTOCOL §1.8)."""
+    language: str | None = None
+    batch: int = 4
+    """How many videos it makes."""
+    video_type: str | None = None
+    begins: Picture | None = None
+    """The picture it starts from, when that is no other task's."""
+    first_frame: str | None = None
+    """The link of the picture a video begins with."""
+    restarts: bool = False
+    """Whether its progress goes back to 0% midway (PROTOCOL §3.6)."""
+    told_twice: bool = False
+    """Whether its end is notified twice (PROTOCOL §1.17)."""
+    seed_known: bool = False
+    """Whether somebody has asked for its seed."""
+    catalogue: Mapping[str, Offer] = OFFERS
+    """What the server offers buttons by."""
 
     status: str = "NOT_START"
     percent: int | None = None
@@ -133,9 +161,12 @@ class SimTask:
         if self.status != "SUCCESS":
             return {}
         if self._offers is None:
-            buttons = OFFERS[self.verb.makes](self.model, self.job)
-            self._offers = {button.custom_id: button for button in buttons}
+            buttons = self.catalogue[self.verb.makes](self.model, self.job)
+            self._offers = {b.custom_id: b for b in buttons if self._has(b)}
         return self._offers
+
+    def _has(self, button: Button) -> bool:
+        return button.verb != "pick_video" or button.index <= self.batch
 
 
 @attrs.frozen(kw_only=True)

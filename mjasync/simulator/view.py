@@ -37,14 +37,29 @@ class View:
         return b"[" + b",".join(map(self.task, tasks)) + b"]"
 
     def _value(self, task: SimTask) -> dict[str, object]:
-        value = {key: _FIELDS[key](self, task) for key in self.dialect.task_keys}
+        own = self.dialect.fields
+        value = {key: (own.get(key) or _FIELDS[key])(self, task) for key in self.dialect.task_keys}
         if self.image_urls:
-            value["imageUrls"] = self.gallery.quadrants(task)
+            value |= self._pictures(task)
+        if (self.image_urls or self.dialect.video_urls) and is_video(task):
+            value |= self._videos(task)
+        if task.status == "SUCCESS":
+            value |= {key: "" for key in self.dialect.blank_on_success if value[key] is None}
         return value
+
+    def _pictures(self, task: SimTask) -> dict[str, object]:
+        """The links of a grid's pictures; a video's are those of its videos (PROTOCOL §3.3)."""
+        links = self.gallery.videos(task) if is_video(task) else self.gallery.quadrants(task)
+        return {"imageUrls": links}
+
+    def _videos(self, task: SimTask) -> dict[str, object]:
+        videos = self.gallery.videos(task)
+        return {"videoUrl": videos[0]["url"] if videos else None, "videoUrls": videos}
 
     def properties(self, task: SimTask) -> dict[str, object]:
         """Its ``properties``, only those there are."""
-        values = ((key, _PROPERTIES[key](task)) for key in self.dialect.property_keys)
+        own, keys = self.dialect.properties, self.dialect.property_keys
+        values = ((key, (own.get(key) or _PROPERTIES[key])(task)) for key in keys)
         return {key: value for key, value in values if value is not None}
 
     def progress(self, task: SimTask) -> str | None:
@@ -52,6 +67,11 @@ class View:
         if task.status == "FAILURE":
             return self.dialect.failure_progress
         return None if task.percent is None else f"{task.percent}%"
+
+
+def is_video(task: SimTask) -> bool:
+    """Whether it makes moving pictures."""
+    return task.picture is not None and task.picture.kind == "video"
 
 
 def _shown_size(task: SimTask) -> tuple[int | None, int | None]:

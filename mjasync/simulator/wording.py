@@ -25,6 +25,7 @@ __all__ = [
     "numbered",
     "seed_of",
     "speed_of",
+    "wants_video",
     "with_model",
     "zoom_of",
 ]
@@ -36,7 +37,8 @@ KEYCAPS: Final = ("1️⃣", "2️⃣", "3️⃣", "4️⃣", "5️⃣")
 
 _VERSION: Final = re.compile(r"--(?:v|version)\s+(\d+(?:\.\d+)?)\b", re.IGNORECASE)
 _NIJI: Final = re.compile(r"--niji\b(?:\s+(\d+(?:\.\d+)?)\b)?", re.IGNORECASE)
-_SPEED: Final = re.compile(r"--(fast|turbo|relax)\b")
+_SPEED: Final = re.compile(r"--((?i:fast)|turbo|relax)\b")
+_VIDEO: Final = re.compile(r"(?:^|\s)--video\b")
 _ZOOM: Final = re.compile(r"\s*--zoom\s+(\d+(?:\.\d+)?)(?![\w.])", re.IGNORECASE)
 _SEED: Final = re.compile(r"--seed\s+(\d+)\b", re.IGNORECASE)
 _FLAGS: Final = re.compile(r"\s--\w.*$", re.DOTALL)
@@ -91,6 +93,11 @@ def speed_of(prompt: str) -> str | None:
     """The speed a flag in the prompt asks for, as in the Task JSON (PROTOCOL §6.1)."""
     found = _SPEED.search(prompt)
     return found[1].upper() if found else None
+
+
+def wants_video(prompt: str) -> bool:
+    """Whether a prompt asks for a video (PROTOCOL §1.2)."""
+    return _VIDEO.search(prompt) is not None
 
 
 def seed_of(prompt: str) -> int | None:

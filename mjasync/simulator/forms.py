@@ -1,0 +1,44 @@
+"""Bodies of requests: JSON, or the fields of a form (PROTOCOL §1.13 has the one form there is)."""
+
+from __future__ import annotations
+
+from email import message_from_bytes, policy
+from typing import Any
+
+import orjson
+
+__all__ = ["FORM", "read_body"]
+
+FORM = "multipart/form-data"
+"""The content type of a form with files in it."""
+
+
+def read_body(raw: bytes, content_type: str) -> Any:  # noqa: ANN401 - JSON holds anything
+    """What a body says.
+
+    Args:
+        raw: The body.
+        content_type: The whole header, for the boundary of a form stands in it.
+
+    Returns:
+        Any JSON value; for a form a dict of strings, and of bytes for its files; None for
+        nothing, and for what cannot be read.
+    """
+    if content_type.lower().startswith(FORM):
+        return _fields(raw, content_type)
+    try:
+        return orjson.loads(raw) if raw else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _fields(raw: bytes, content_type: str) -> dict[str, str | bytes]:
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    form = message_from_bytes(head + raw, policy=policy.HTTP)
+    fields: dict[str, str | bytes] = {}
+    for part in form.iter_parts():
+        data = part.get_payload(decode=True)
+        name = part.get_param("name", header="content-disposition")
+        if isinstance(name, str) and isinstance(data, bytes):
+            fields[name] = data if part.get_filename() else data.decode(errors="replace")
+    return fields

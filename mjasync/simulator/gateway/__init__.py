@@ -1,0 +1,14 @@
+"""The gateways that resell the API: they run in front of another server, over real HTTP.
+
+Two of them keep rows of their own, which they refresh every 15 s (`new-api`, `one-hub`); one
+passes everything through live and chooses speed and image host by path (`seed-gateway`).
+"""
+
+from __future__ import annotations
+
+from .channel import Upstream
+from .dialects import GATEWAYS, Gateway, Passage, Resale
+from .house import GatewayHouse
+from .passport import Terms
+
+__all__ = ["GATEWAYS", "Gateway", "GatewayHouse", "Passage", "Resale", "Terms", "Upstream"]

@@ -1,0 +1,64 @@
+"""Which paths a gateway with rows of its own has registered, and where they lead upstream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from ..routes import Route
+
+__all__ = ["mode_of", "route_of", "speed_of", "upstream_path"]
+
+_API: Final = re.compile(r"(?:/(?P<mode>[^/]+))?/mj/(?P<rest>.+)")
+_BY_ID: Final = re.compile(r"(task|image)/([^/]+)(?:/(fetch|image-seed))?")
+_LOOKS: Final = {
+    ("task", "fetch"): ("fetch", "fetch"),
+    ("task", "image-seed"): ("other", "image-seed"),
+    ("image", None): ("image", "image"),
+}
+_SUBMITS: Final = (
+    *("imagine", "blend", "describe", "change", "simple-change", "action", "modal", "shorten"),
+    "upload-discord-images",
+)
+_POSTS: Final[Mapping[str, tuple[str, str]]] = {
+    **{f"submit/{name}": ("submit", name) for name in _SUBMITS},
+    "insight-face/swap": ("submit", "swap"),
+    "task/list-by-condition": ("list", "list-by-condition"),
+    "notify": ("other", "notify"),
+}
+
+
+def route_of(method: str, path: str) -> Route:
+    """The route of a request; one that leads nowhere has no endpoint."""
+    api = _API.fullmatch(path)
+    found = _endpoint(method, api["rest"]) if api else None
+    if api is None or found is None:
+        return Route(kind="other")
+    kind, endpoint, task_id = found
+    return Route(kind=kind, endpoint=endpoint, task_id=task_id, mode=bool(api["mode"]))
+
+
+def mode_of(path: str) -> str:
+    """The segment before ``/mj``; empty when there is none."""
+    found = _API.fullmatch(path)
+    return (found and found["mode"]) or ""
+
+
+def upstream_path(path: str) -> str:
+    """A prefix with ``mj-`` in it is lost, any other is passed on (PROTOCOL §6.1)."""
+    pieces = path.split("/mj/")
+    return f"/mj/{pieces[1]}" if "/mj-" in path and len(pieces) > 1 else path
+
+
+def speed_of(mode: str) -> str:
+    """The speed a mode stands for, as in an account filter."""
+    return mode.removeprefix("mj-").upper() if mode.startswith("mj-") else "FAST"
+
+
+def _endpoint(method: str, rest: str) -> tuple[str, str, str] | None:
+    if method == "POST" and (post := _POSTS.get(rest)):
+        return post[0], post[1], ""
+    found = _BY_ID.fullmatch(rest) if method == "GET" else None
+    look = _LOOKS.get((found[1], found[3])) if found else None
+    return (look[0], look[1], found[2]) if found and look else None

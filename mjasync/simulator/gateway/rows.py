@@ -1,0 +1,186 @@
+"""The rows of a gateway: what it has last seen of each task, and how it tells that on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+__all__ = ["Row", "Rows"]
+
+_TEXTS: Final = {
+    "prompt_en": "promptEn",
+    "state": "state",
+    "image_url": "imageUrl",
+    "status": "status",
+    "progress": "progress",
+    "fail_reason": "failReason",
+}
+_TIMES: Final = {"submitted": "submitTime", "started": "startTime", "finished": "finishTime"}
+_KEPT_PROPERTIES: Final = ("finalPrompt", "finalZhPrompt")
+_TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
+_TOO_LONG: Final = "上游任务超时（超过1小时）"
+
+
+@attrs.define(kw_only=True, eq=False)
+class Row:
+    """One row; an unknown text is empty and an unknown time 0 (PROTOCOL §3.4)."""
+
+    key: int = 0
+    """Its place among all rows, from the moment it is inserted."""
+    id: str
+    user: str
+    action: str
+    prompt: str = ""
+    prompt_en: str = ""
+    description: str = ""
+    state: str = ""
+    submitted: int
+    """Epoch milliseconds, as the others."""
+    started: int = 0
+    finished: int = 0
+    image_url: str = ""
+    status: str = ""
+    progress: str = "0%"
+    fail_reason: str = ""
+    buttons: list[Any] | None = None
+    properties: Mapping[str, Any] | None = None
+    mode: str = "FAST"
+    """The speed it was asked for at."""
+    image_host: str | None = None
+    """The image host its submission asked for."""
+    parent_id: str | None = None
+    """The task whose button was pressed."""
+    paid: bool = True
+    """Whether it was accepted; an unanswered modal is not."""
+
+    @property
+    def finished_by_progress(self) -> bool:
+        """Whether the gateway is done with it (PROTOCOL §6.3)."""
+        return self.progress == "100%"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known that nothing can change any more."""
+        return self.status in _TERMINAL or self.finished_by_progress
+
+    def update(self, seen: Mapping[str, Any]) -> None:
+        """Take over what the upstream or a webhook says."""
+        for name, key in _TEXTS.items():
+            setattr(self, name, seen.get(key) or "")
+        for name, key in _TIMES.items():
+            setattr(self, name, seen.get(key) or 0)
+
+    def refresh(self, seen: Mapping[str, Any], longest_ms: float | None) -> None:
+        """Take over what a list says, buttons and properties too (PROTOCOL §3.6, §6.3)."""
+        since = self.submitted
+        self.update(seen)
+        if (properties := seen.get("properties")) is not None:
+            self.properties = {key: properties.get(key) or "" for key in _KEPT_PROPERTIES}
+        if (buttons := seen.get("buttons")) is not None:
+            self.buttons = buttons
+        age = time.time() * 1000 - since
+        if longest_ms is not None and age > longest_ms and not self.finished_by_progress:
+            self.status, self.fail_reason = "FAILURE", _TOO_LONG
+        if self.fail_reason:
+            self.progress = "100%"
+
+    def as_json(self, image_url: str) -> dict[str, Any]:
+        """Exactly the fields there are (PROTOCOL §3.4)."""
+        return {
+            "id": self.id,
+            "action": self.action,
+            "customId": "",
+            "botType": "",
+            "prompt": self.prompt,
+            "promptEn": self.prompt_en,
+            "description": self.description,
+            "state": self.state,
+            "submitTime": self.submitted,
+            "startTime": self.started,
+            "finishTime": self.finished,
+            "imageUrl": image_url,
+            "status": self.status,
+            "progress": self.progress,
+            "failReason": self.fail_reason,
+            "buttons": self.buttons,
+            "maskBase64": "",
+            "properties": self.properties,
+        }
+
+
+class Rows:
+    """All rows, in the order they were inserted."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[Row]] = {}
+        self._unfinished: dict[int, Row] = {}
+        self._in_flight: dict[str, Row] = {}
+        self._last_key = 0
+        self.max_in_flight = 0
+
+    def insert(self, row: Row) -> None:
+        """Keep a row; there may be one with its id already (PROTOCOL §4.3)."""
+        self._last_key += 1
+        row.key = self._last_key
+        self._rows.setdefault(row.id, []).append(row)
+        self._count(row)
+
+    def keep(self, row: Row) -> None:
+        """Insert a row, or count it in now that it is paid for."""
+        if row.key:
+            self._count(row)
+        else:
+            self.insert(row)
+
+    def noticed(self, row: Row) -> None:
+        """Count a row out if what was just seen is its end."""
+        if row.finished_by_progress:
+            self._unfinished.pop(row.key, None)
+        if row.is_over and self._in_flight.get(row.id) is row:
+            del self._in_flight[row.id]
+
+    @property
+    def firsts(self) -> dict[str, Row]:
+        """What a fetch of each id shows: the row with the lowest key."""
+        return {task_id: rows[0] for task_id, rows in self._rows.items()}
+
+    @property
+    def in_flight(self) -> int:
+        """How many tasks are accepted and not seen to be finished."""
+        return len(self._in_flight)
+
+    @property
+    def unfinished(self) -> dict[str, Row]:
+        """What the upstream is to be asked about: the last unfinished row of each id."""
+        return {row.id: row for row in self._unfinished.values()}
+
+    def find(self, task_id: object, user: str | None = None) -> Row | None:
+        """The first row of an id; with a user only of that user's."""
+        rows = self._rows.get(str(task_id), ())
+        return next((row for row in rows if user in {None, row.user}), None)
+
+    def of(self, ids: Iterable[str], user: str) -> list[Row]:
+        """Every row with one of these ids in order of keys, twice where there are two."""
+        found = (row for task_id in set(ids) for row in self._rows.get(task_id, ()))
+        return sorted((row for row in found if row.user == user), key=lambda row: row.key)
+
+    def forget(self, task_id: str | None) -> None:
+        """Lose one task, or all of them.
+
+        Raises:
+            KeyError: There is no such task.
+        """
+        for one in [task_id] if task_id else [*self._rows]:
+            for row in self._rows.pop(one):
+                self._unfinished.pop(row.key, None)
+            self._in_flight.pop(one, None)
+
+    def _count(self, row: Row) -> None:
+        if not row.finished_by_progress:
+            self._unfinished[row.key] = row
+        if row.paid:
+            self._in_flight[row.id] = row
+        self.max_in_flight = max(self.max_in_flight, len(self._in_flight))
