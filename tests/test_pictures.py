@@ -1,205 +1,307 @@
-"""Pictures as a user takes them: saved, read, cut in four, and told apart."""
+"""Pictures: saved, read, taken apart, and fetched again when their link has run out."""
 
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import connect
+from conftest import connect, eventually
 from PIL import Image, ImageChops, ImageStat
 
-from mjasync import Client, InvalidRequest, LinkExpired, MalformedReply, Task
+import mjasync
+from mjasync import Client, Task
 from mjasync.simulator import Simulator
-
-SIZE = 128
-
-
-@pytest.fixture
-async def drawn() -> AsyncIterator[Simulator]:
-    """A server that draws small pictures at once."""
-    async with Simulator(time_scale=0, picture_size=SIZE) as sim:
-        yield sim
-
-
-@pytest.fixture
-async def artist(drawn: Simulator) -> AsyncIterator[Client]:
-    """A client of it."""
-    async with connect(drawn) as mj:
-        yield mj
 
 
 def opened(data: bytes) -> Image.Image:
-    """The pixels of a picture."""
+    """Decode a picture."""
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def difference(one: Image.Image, other: Image.Image) -> float:
-    """How much two pictures differ, 0 to 255, whatever their sizes."""
-    smaller = other.resize(one.size)
-    return sum(ImageStat.Stat(ImageChops.difference(one, smaller)).mean) / 3
+def distance(one: bytes, other: bytes) -> float:
+    """Return how much two pictures differ, scaled to one size: 0 is not at all, 255 is all."""
+    first, second = opened(one).resize((64, 64)), opened(other).resize((64, 64))
+    return max(ImageStat.Stat(ImageChops.difference(first, second)).mean)
 
 
-async def finished(artist: Client, prompt: str = "a fox") -> Task:
-    """A finished grid."""
-    return await artist.imagine(prompt)
+def asked(sim: Simulator, kind: str) -> int:
+    """Return how many requests of a kind there were."""
+    return sum(request.kind == kind for request in sim.requests)
 
 
-async def test_a_directory_gets_the_id_and_the_ending_of_the_bytes(
-    artist: Client, tmp_path: Path
-) -> None:
-    """The name in a directory comes from the task and what was downloaded."""
-    grid = await finished(artist)
-    saved = await grid.save(tmp_path)
-    assert saved == tmp_path / f"{grid.id}.png"
-    assert opened(saved.read_bytes()).size == (SIZE, SIZE)
+@pytest.fixture
+async def grid(mj: Client) -> Task:
+    """Draw a grid."""
+    return await mj.imagine("a lighthouse in a storm --ar 3:2", state="my mark")
 
 
-async def test_a_new_directory_is_made(artist: Client, tmp_path: Path) -> None:
-    """A path that ends in a slash is a directory, there or not."""
-    grid = await finished(artist)
-    saved = await grid.save(f"{tmp_path}/new/deep/")
-    assert saved.parent == tmp_path / "new" / "deep"
+# --- saving ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name,expected",
-    [
-        ("fox.png", "fox.png"),
-        ("fox.jpg", "fox.jpg"),
-        ("fox", "fox.png"),
-        ("{action}-{id}.{ext}", "imagine-{id}.png"),
-        ("{prompt}", "a fox.png"),
-    ],
-)
-async def test_names_and_templates(
-    artist: Client, tmp_path: Path, name: str, expected: str
-) -> None:
-    """A file name is kept; what it leaves open is filled in."""
-    grid = await finished(artist)
-    saved = await grid.save(tmp_path / name)
-    assert saved == tmp_path / expected.format(id=grid.id)
-    assert [*tmp_path.iterdir()] == [saved]
+async def test_save_into_a_directory(grid: Task, tmp_path: Path) -> None:
+    """In a directory a picture is named by its id and by what its bytes are."""
+    path = await grid.save(tmp_path)
+    assert path == tmp_path / f"{grid.id}.png"
+    assert path.read_bytes() == await grid.read()
+    assert await grid.save(str(tmp_path / "new") + "/") == tmp_path / "new" / f"{grid.id}.png"
 
 
-async def test_the_four_of_a_grid_cut_here_are_those_of_the_server(tmp_path: Path) -> None:
-    """Cut in four locally, a grid gives the same pictures as a server that lists them."""
-    async with (
-        Simulator(time_scale=0, picture_size=SIZE) as plain,
-        Simulator(time_scale=0, picture_size=SIZE, image_urls=True) as listing,
-        connect(plain) as cutter,
-        connect(listing) as lister,
-    ):
-        cut = await (await cutter.imagine("a fox --seed 7")).images()
-        listed = await (await lister.imagine("a fox --seed 7")).images()
-    assert len(cut) == len(listed) == 4
-    for one, other in zip(cut, listed, strict=True):
-        assert difference(opened(one.data), opened(other.data)) < 4
-    assert difference(opened(cut[0].data), opened(cut[1].data)) > 4
-    places = [await picture.save(tmp_path) for picture in cut]
-    assert len({*places}) == 4
+async def test_save_by_a_template(grid: Task, tmp_path: Path) -> None:
+    """A template may use id, action, state, prompt and the ending; folders are made."""
+    path = await grid.save(tmp_path / "{action}" / "{state}" / "{prompt}-{id}.{ext}")
+    name = f"a lighthouse in a storm --ar 3-2-{grid.id}.png"
+    assert path.relative_to(tmp_path) == Path("imagine", "my mark", name)
+    assert path.is_file()
 
 
-async def test_upscale_three_is_quadrant_three(artist: Client) -> None:
-    """U3 enlarges the third picture of the grid, and no other."""
-    grid = await finished(artist)
-    big = opened(await (await grid.upscale(3)).read())
-    differences = [difference(opened(part.data), big) for part in await grid.images()]
-    assert differences.index(min(differences)) == 2
-    assert differences[2] < 6
+@pytest.mark.parametrize("name, saved", [("fox.png", "fox.png"), ("fox", "fox.png")])
+async def test_save_to_a_file(grid: Task, tmp_path: Path, name: str, saved: str) -> None:
+    """A name with an ending is taken as it is; one without gets that of the bytes."""
+    assert await grid.save(tmp_path / name) == tmp_path / saved
+    assert [path.name for path in tmp_path.iterdir()] == [saved]
 
 
-async def test_a_single_picture_is_its_only_one(artist: Client) -> None:
-    """`images` of an upscale is that picture, not four pieces of it."""
-    big = await (await finished(artist)).upscale(1)
-    (only,) = await big.images()
-    assert bytes(only) == await big.read()
-    assert only.extension == "png"
+async def test_saving_again_replaces(grid: Task, tmp_path: Path) -> None:
+    """A file that is there already is replaced as a whole."""
+    target = tmp_path / "fox.png"
+    target.write_bytes(b"before")
+    await grid.save(target)
+    assert target.read_bytes() == await grid.read()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
-async def test_an_expired_link_is_fetched_afresh_once(
-    drawn: Simulator, artist: Client, tmp_path: Path
-) -> None:
-    """403 on the link: the task is fetched again, and its new link works."""
-    grid = await finished(artist)
-    old = grid.image_url
-    drawn.expire_links()
-    await grid.save(tmp_path)
-    assert grid.image_url != old
-    assert sum(request.kind == "fetch" for request in drawn.requests[-3:]) == 1
+async def test_a_template_with_an_unknown_field(grid: Task, tmp_path: Path) -> None:
+    """It says which fields there are, and leaves nothing behind."""
+    with pytest.raises(mjasync.ConfigurationError, match=r"\{prompt\}"):
+        await grid.save(tmp_path / "{what}.png")
+    assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_dead_link_stays_an_error(
-    drawn: Simulator, artist: Client, tmp_path: Path
-) -> None:
-    """When the fresh link is dead, too, that is said, and nothing is left behind."""
-    grid = await finished(artist)
-    drawn.fault("reply", on="image", times=None, status=404, body=b"")
-    with pytest.raises(LinkExpired) as caught:
-        await grid.save(tmp_path / "fox.png")
-    assert caught.value.task is grid
-    assert not [*tmp_path.iterdir()]
-
-
-async def test_a_broken_off_picture_is_downloaded_again(
-    drawn: Simulator, artist: Client, tmp_path: Path
-) -> None:
-    """A picture that breaks off costs another attempt, not a broken file."""
-    grid = await finished(artist)
-    fault = drawn.fault("truncated", on="image", times=2)
-    saved = await grid.save(tmp_path / "fox.png")
-    assert fault.hits == 2
-    opened(saved.read_bytes()).load()
-
-
-async def test_a_page_for_a_picture_leaves_nothing(
-    drawn: Simulator, artist: Client, tmp_path: Path
-) -> None:
-    """A web page where the picture should be is an error, and no file."""
-    grid = await finished(artist)
-    drawn.fault("html", on="image", times=None)
-    with pytest.raises(MalformedReply):
-        await grid.save(tmp_path / "fox.png")
-    assert not [*tmp_path.iterdir()]
-
-
-async def test_a_slow_picture_arrives(drawn: Simulator, artist: Client) -> None:
-    """A body that comes in drops is put together."""
-    async with Simulator(time_scale=0, draw=False) as tiny, connect(tiny) as mj:
-        grid = await mj.imagine("a fox")
-        tiny.fault("slow_body", on="image", gap=0.0)
-        assert (await grid.read()).startswith(b"\x89PNG")
-
-
-async def test_a_video_is_saved_as_what_it_is(artist: Client, tmp_path: Path) -> None:
-    """An animation is named by its bytes, whatever its link says, and is not cut in four."""
-    big = await (await finished(artist)).upscale(1)
-    video = await big.animate("low")
-    saved = await video.save(tmp_path)
-    assert saved.suffix == ".webp"
-    assert len(await video.images()) == 1
-
-
-async def test_text_results_have_no_picture(artist: Client, tmp_path: Path) -> None:
-    """A shorten says that its result is text."""
-    short = await artist.shorten("a very long prompt about a fox")
-    with pytest.raises(InvalidRequest, match=r"\.text"):
-        await short.save(tmp_path)
-
-
-async def test_what_is_not_finished_has_no_picture(drawn: Simulator, artist: Client) -> None:
-    """A preview is not the result: awaiting comes first."""
-    drawn.fault("stall", at=50)
-    task = await artist.imagine("a fox").submit()
-    await task.refresh()
-    with pytest.raises(InvalidRequest, match="await the Task first"):
-        await task.read()
-
-
-async def test_an_unwritable_place_is_an_oserror(artist: Client, tmp_path: Path) -> None:
-    """Where nothing can be written the operating system's own error says so."""
-    grid = await finished(artist)
+async def test_a_place_that_cannot_be_written_to(grid: Task, tmp_path: Path) -> None:
+    """It is the operating system's own error."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file"):
         await grid.save(tmp_path / "file" / "fox.png")
+
+
+@pytest.mark.parametrize("use", [Task.read, Task.images, lambda task: task.save("x.png")])
+async def test_what_has_no_picture_yet(
+    plain: Simulator, use: Callable[[Task], Awaitable[object]]
+) -> None:
+    """Before the end there is no picture, whatever link to a preview there may be."""
+    async with connect(plain) as mj:
+        plain.fault("stall", at=80)
+        task = await mj.imagine("a fox").submit()
+        await task.refresh()
+        assert task.image_url is not None
+        with pytest.raises(mjasync.InvalidRequest, match="IN_PROGRESS") as caught:
+            await use(task)
+        assert caught.value.task is task
+        assert asked(plain, "image") == 0
+
+
+# --- taken apart -------------------------------------------------------------------------------
+
+
+async def test_a_grid_is_taken_apart(sim: Simulator, mj: Client, grid: Task) -> None:
+    """`images()` of a grid are its four quadrants: an upscale shows the one it is of."""
+    parts = await grid.images()
+    whole = opened(await grid.read())
+    assert [opened(part.data).size for part in parts] == [(whole.width // 2, whole.height // 2)] * 4
+    big = await grid.upscale(3)
+    (single,) = await big.images()
+    assert single.data == await big.read()
+    near = [distance(part.data, single.data) for part in parts]
+    assert min(near) == near[2]
+    assert all(other > 2 * near[2] for n, other in enumerate(near) if n != 2)
+
+
+@pytest.fixture
+async def listing() -> Any:
+    """Serve grids whose four pictures have links of their own, and count what is asked."""
+    async with Simulator(time_scale=0, image_urls=True) as simulator:
+        yield simulator
+
+
+async def test_the_servers_own_single_pictures(listing: Simulator) -> None:
+    """Where the server lists the four pictures, those are fetched, and nothing is cut."""
+    async with connect(listing) as mj:
+        grid = await mj.imagine("a lighthouse")
+        assert len(grid.image_urls) == 4
+        parts = await grid.images()
+        assert asked(listing, "image") == 4
+        whole = opened(await grid.read())
+        assert all(opened(part.data).size == whole.size for part in parts)
+        cut = await mjasync._images.split_grid(await grid.read())
+        for n, part in enumerate(parts):
+            near = [distance(part.data, getattr(one, "data", one)) for one in cut]
+            assert near.index(min(near)) == n
+
+
+async def test_single_pictures_whose_links_ran_out(listing: Simulator) -> None:
+    """Four dead links at once cost one refetch."""
+    async with connect(listing) as mj:
+        grid = await mj.imagine("a lighthouse")
+        looks = asked(listing, "fetch")
+        listing.expire_links()
+        assert len(await grid.images()) == 4
+        assert asked(listing, "fetch") == looks + 1
+
+
+async def test_one_of_four_that_cannot_be_had(listing: Simulator) -> None:
+    """When one picture fails for good, its error is raised and the others are let go."""
+    async with connect(listing, retries=mjasync.Retries.none()) as mj:
+        grid = await mj.imagine("a lighthouse")
+        listing.fault("reply", on="image", status=500)
+        with pytest.raises(mjasync.ServerError) as caught:
+            await grid.images()
+        assert caught.value.task is grid
+
+
+async def test_saving_the_parts(grid: Task, tmp_path: Path) -> None:
+    """Each of the four can be saved, and into one directory, too."""
+    parts = await grid.images()
+    paths = [await part.save(tmp_path) for part in parts]
+    assert len(set(paths)) == 4
+    assert [path.read_bytes() for path in paths] == [bytes(part) for part in parts]
+    assert {part.extension for part in parts} == {"png"}
+
+
+async def test_a_video_is_no_grid(mj: Client, grid: Task, tmp_path: Path) -> None:
+    """A video is saved as what its bytes are, and not cut in four."""
+    video = await grid.upscale(1).animate("high")
+    (one,) = await video.images()
+    assert one.data == await video.read()
+    path = await video.save(tmp_path)
+    assert path.suffix == f".{one.extension}" == ".webp"
+    assert (await video.upscale(2).save(tmp_path)).is_file()
+
+
+# --- links that run out ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", ["plus", "original"])
+@pytest.mark.parametrize(
+    "use", [Task.read, Task.images, lambda task: task.save(task.id)], ids=["read", "images", "save"]
+)
+async def test_an_expired_link_is_refetched_once(
+    dialect: str,
+    use: Callable[[Task], Awaitable[Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dead link costs one refetch of the task, and the fresh link is used from then on."""
+    monkeypatch.chdir(tmp_path)
+    async with Simulator(dialect, time_scale=0) as sim, connect(sim) as mj:
+        task = await mj.imagine("a lighthouse")
+        looks = asked(sim, "fetch")
+        sim.expire_links()
+        assert await use(task)
+        assert (asked(sim, "fetch"), asked(sim, "image")) == (looks + 1, 2)
+        assert await use(task)
+        assert (asked(sim, "fetch"), asked(sim, "image")) == (looks + 1, 3)
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_link_that_stays_dead(plain: Simulator, status: int) -> None:
+    """When the fresh link is dead, too, that is the end of it."""
+    async with connect(plain) as mj:
+        task = await mj.imagine("a lighthouse")
+        looks = asked(plain, "fetch")
+        plain.fault("reply", on="image", times=None, status=status)
+        with pytest.raises(mjasync.LinkExpired) as caught:
+            await task.read()
+        assert caught.value.task is task
+        assert (asked(plain, "fetch"), asked(plain, "image")) == (looks + 1, 2)
+
+
+async def test_a_dead_link_of_a_lost_task(plain: Simulator) -> None:
+    """When the task is gone as well, that is what is said."""
+    async with connect(plain) as mj:
+        task = await mj.imagine("a lighthouse")
+        plain.expire_links()
+        plain.forget(task.id)
+        with pytest.raises(mjasync.TaskNotFound) as caught:
+            await task.read()
+        assert caught.value.task is task
+
+
+async def test_what_is_no_link(plain: Simulator) -> None:
+    """A server that names no http(s) address for a picture is not followed."""
+    async with connect(plain) as mj:
+        task = await mj.imagine("a lighthouse").submit()
+        for url in ("file:///etc/hostname", "ftp://127.0.0.1/x.png", "http://", "http://[x"):
+            told = {"id": task.id, "status": "SUCCESS", "imageUrl": url}
+            plain.fault("reply", on="fetch", status=200, body=told)
+            await task.refresh()
+            with pytest.raises(mjasync.InvalidRequest, match="address"):
+                await task.read()
+
+
+# --- downloads that break ----------------------------------------------------------------------
+
+BROKEN: list[tuple[str, dict[str, Any]]] = [
+    ("truncated", {}),
+    ("reset_before", {}),
+    ("reset_after", {}),
+    ("reply", {"status": 500}),
+    ("reply", {"status": 200, "body": b"\x89PNG\r\n\x1a\nhalf a picture"}),
+    ("reply", {"status": 200, "body": {"error": "http_get_image_failed"}}),
+    ("reply", {"status": 200, "body": "<!doctype html><html></html>"}),
+    ("reply", {"status": 200, "body": b""}),
+]
+
+
+@pytest.mark.parametrize("kind, options", BROKEN)
+async def test_a_broken_download_is_repeated(
+    plain: Simulator, tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    """A download that breaks off, or is no picture, is tried again; only a whole one is kept."""
+    async with connect(plain) as mj:
+        task = await mj.imagine("a lighthouse")
+        fault = plain.fault(kind, on="image", times=2, **options)
+        path = await task.save(tmp_path)
+        assert fault.hits == 2
+        assert opened(path.read_bytes()).size == (2, 2)
+        assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind, options", BROKEN)
+async def test_a_download_that_stays_broken_leaves_nothing(
+    plain: Simulator, tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    """After the last attempt the error is raised, and no part of a file is there."""
+    async with connect(plain) as mj:
+        task = await mj.imagine("a lighthouse")
+        plain.fault(kind, on="image", times=None, **options)
+        with pytest.raises(mjasync.MJError) as caught:
+            await task.save(tmp_path)
+        assert caught.value.retryable
+        assert caught.value.task is task
+        assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_slow_download_arrives(plain: Simulator, tmp_path: Path) -> None:
+    """A picture that comes byte by byte comes whole."""
+    async with connect(plain) as mj:
+        task = await mj.imagine("a lighthouse")
+        plain.fault("slow_body", on="image", gap=0)
+        path = await task.save(tmp_path)
+        assert opened(path.read_bytes()).size == (2, 2)
+
+
+async def test_a_cancelled_download_leaves_nothing(plain: Simulator, tmp_path: Path) -> None:
+    """Stopping a download half way leaves no part of it behind."""
+    async with connect(plain) as mj:
+        task = await mj.imagine("a lighthouse")
+        plain.fault("slow_body", on="image", gap=0.002)
+        saving = asyncio.ensure_future(task.save(tmp_path))
+        await eventually(lambda: any(tmp_path.iterdir()))
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        assert list(tmp_path.iterdir()) == []

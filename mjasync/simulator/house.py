@@ -64,13 +64,13 @@ class Workshop:
         submissions: list[Submission],
     ) -> None:
         self.faults = faults
-        self.gallery = Gallery(
+        self.gallery: Gallery = Gallery(
             draw=settings.draw,
             size=settings.picture_size,
             lifetime=settings.link_lifetime,
             expired_status=dialect.expired_link_status,
         )
-        self.engine = Engine(
+        self.engine: Engine = Engine(
             time_scale=settings.time_scale,
             accounts=settings.accounts,
             concurrency=settings.concurrency,

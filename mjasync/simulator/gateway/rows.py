@@ -119,7 +119,7 @@ class Rows:
         self._unfinished: dict[int, Row] = {}
         self._in_flight: dict[str, Row] = {}
         self._last_key = 0
-        self.max_in_flight = 0
+        self.max_in_flight: int = 0
 
     def insert(self, row: Row) -> None:
         """Keep a row; there may be one with its id already (PROTOCOL §4.3)."""
