@@ -121,7 +121,7 @@ def common_fields(options: Mapping[str, Any]) -> dict[str, Any]:
         known = ", ".join(sorted(set(_WIRE) | _ELSEWHERE))
         message = f"There is no option {', '.join(sorted(unknown))}; there are {known}."
         raise TypeError(message)
-    fields = {"state": f"mjasync-{uuid.uuid4().hex}"}
+    fields: dict[str, Any] = {"state": f"mjasync-{uuid.uuid4().hex}"}
     for name, (wire_name, spell) in _WIRE.items():
         value = options.get(name)
         if value is not None and value != "":

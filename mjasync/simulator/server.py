@@ -115,6 +115,7 @@ class Simulator:
         """The simulator a gateway has started for itself, if it has."""
         self._host, self._port = host, port
         self._faults = Faults(seed)
+        self._answering: set[asyncio.Task[Any]] = set()
         self._runner: web.ServerRunner | None = None
         settings = Settings(
             time_scale=time_scale,
@@ -198,6 +199,10 @@ class Simulator:
         await self._house.close()
         if runner is not None:
             await runner.cleanup()
+        if self._answering:  # slow answers, which aiohttp cancels and does not wait for
+            for job in self._answering:
+                job.cancel()
+            await asyncio.wait(self._answering)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -297,6 +302,14 @@ class Simulator:
     # --- one request ----------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        job = asyncio.current_task()
+        if job is None:
+            raise RuntimeError("a request is handled by a task")
+        self._answering.add(job)
+        job.add_done_callback(self._answering.discard)
+        return await self._answer(request)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         route = self._house.route(request.method, request.path)
         content_type = request.headers.get("Content-Type", "")
         body = read_body(await request.read(), content_type)
