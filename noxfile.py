@@ -99,6 +99,13 @@ def docs(session: nox.Session) -> None:
     )
 
 
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Play every story on every server, and write docs/conformance.md."""
+    session.install("-e", ".[all]", *group("tests"))
+    session.run("python", "tests/conformance.py")
+
+
 @nox.session(reuse_venv=False)
 def build(session: nox.Session) -> None:
     """Build sdist and wheel, install the wheel, and use it as a stranger would."""

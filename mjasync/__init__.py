@@ -10,6 +10,7 @@ from ._clock import Clock
 from ._images import ImageInput, Picture
 from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskStatus
 from ._options import AccountFilter, FollowUpOptions, SubmitOptions
+from ._probe import Probe
 from ._task import Task
 from ._watcher import Look, NextLook, Schedule
 from ._wire.retry import Retries, RetryPolicy
@@ -69,6 +70,7 @@ __all__ = [
     "NextLook",
     "NoAccount",
     "Picture",
+    "Probe",
     "QueueFull",
     "QuotaExhausted",
     "RateLimited",

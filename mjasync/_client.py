@@ -22,6 +22,7 @@ from ._clock import Clock
 from ._crowd import Crowd
 from ._launch import Runtime
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
+from ._probe import Probe, Wishes, examine
 from ._submits import Submits
 from ._task import Task
 from ._watcher import NextLook, Schedule, Watcher
@@ -82,7 +83,7 @@ class Client(Submits):
 
         Args:
             base_url: In any form people paste it; default `MJASYNC_BASE_URL`.
-            token: Default `MJASYNC_TOKEN`; none for an open server.
+            token: Default `MJASYNC_TOKEN`; "" for an open server.
             speed: relax, fast or turbo; default `MJASYNC_SPEED`, else the server's.
             image_host: relay, origin or proxy; default `MJASYNC_IMAGE_HOST`, else the server's.
             speed_via: Ask for the speed by path, by prompt flag, or both.
@@ -102,7 +103,7 @@ class Client(Submits):
         Raises:
             ConfigurationError: Something is missing or makes no sense.
         """
-        token = Secret(token or os.environ.get("MJASYNC_TOKEN") or "")
+        token = Secret(os.environ.get("MJASYNC_TOKEN", "") if token is None else token)
         speed = _choice("speed", speed, "MJASYNC_SPEED")
         image_host = _choice("image_host", image_host, "MJASYNC_IMAGE_HOST")
         header: Auth = _choice("auth", auth, "MJASYNC_AUTH") or "secret"
@@ -126,6 +127,7 @@ class Client(Submits):
             read_timeout=read_timeout,
             submit_timeout=submit_timeout,
             reconcile=reconcile,
+            slots=asyncio.Semaphore(max(1, self._transport.room // 2)),
         )
         self._watcher = Watcher(
             self._calls,
@@ -140,8 +142,13 @@ class Client(Submits):
             clock=clock,
             timeout=timeout,
             stall_timeout=stall_timeout,
+            speed_by_path=self._speed_via != "prompt",
         )
-        self._uploaded: dict[str, str] = {}
+        self._token = token
+        self._auth: Auth = header
+        self._connect_timeout = connect_timeout
+        self._uploaded: dict[str, tuple[str, float]] = {}
+        self._closing: asyncio.Task[None] | None = None
         self._uploading = asyncio.Lock()
 
     # --- known tasks ---
@@ -177,12 +184,16 @@ class Client(Submits):
         return {task_id: found[task_id] for task_id in wanted if task_id in found}
 
     async def _fetch_chunk(self, task_ids: list[str]) -> dict[str, TaskInfo]:
-        try:
-            tasks = await self._calls.fetch_many(task_ids)
-        except UnsupportedEndpoint:
-            infos = await at_once(map(self._fetch_or_none, task_ids))
-            return {info.id: info for info in infos if info is not None}
-        return {info.id: info for info in _structured(tasks)}
+        if self._calls.can_list:
+            try:
+                tasks = await self._calls.fetch_many(task_ids, self._calls.retries.read)
+            except MJError:
+                if self._calls.can_list:
+                    raise
+            else:
+                return {info.id: info for info in _structured(tasks)}
+        infos = await at_once(map(self._fetch_or_none, task_ids))
+        return {info.id: info for info in infos if info is not None}
 
     async def _fetch_or_none(self, task_id: str) -> TaskInfo | None:
         try:
@@ -231,6 +242,36 @@ class Client(Submits):
             MJError: It does not know the task, or the read failed.
         """
         return await self._calls.download_by_id(task_id, _images.collect)
+
+    async def probe(self, *, spend: Task | None = None) -> Probe:
+        """Find out which server this is, and what will not work there. Reads only.
+
+        Args:
+            spend: A task not submitted yet, to have one picture drawn (and paid) and its link
+                tried: `await mj.probe(spend=mj.imagine("a lighthouse"))`.
+
+        Raises:
+            ConnectionFailed: Nothing answers.
+            AuthenticationError: It refuses the token, however it is sent.
+        """
+        wishes = Wishes(
+            auth=self._auth,
+            has_token=bool(self._token.strip()),
+            speed=self._speed,
+            speed_via=self._speed_via,
+            image_host=self._calls.route.image_host,
+        )
+        return await examine(self._calls, wishes, self._calls_as, spend)
+
+    def _calls_as(self, auth: Auth | None) -> Calls:
+        """Calls with a session of their own that show the token otherwise; None: not at all."""
+        transport = Transport(
+            auth_headers(self._token, auth) if auth else {},
+            session=None,
+            clock=self._calls.clock,
+            connect_timeout=self._connect_timeout,
+        )
+        return attrs.evolve(self._calls, transport=transport)
 
     async def gather(
         self, *tasks: Task, limit: int | None = None, return_exceptions: bool = False
@@ -291,10 +332,20 @@ class Client(Submits):
     # --- manners ---
 
     async def close(self) -> None:
-        """Finish what is on the wire, let every waiter go, and close the session if it is ours."""
-        await self._runtime.close()
-        await self._watcher.close()
-        await self._transport.close()
+        """Finish what is on the wire, let every waiter go, and close the session if it is ours.
+
+        Cancelling this does not tear a paid job off the wire: the closing goes on by itself.
+        """
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await self._runtime.close()
+            await self._watcher.close()
+        finally:
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Collection, Iterable
 from typing import Final
 
 from ._task import Task
@@ -18,6 +18,9 @@ class Crowd:
     """Tasks under way: one is drawn whenever there is room, and each comes out when it ends."""
 
     def __init__(self, tasks: Iterable[Task] | AsyncIterable[Task], limit: int | None) -> None:
+        if isinstance(tasks, Collection):
+            for task in tasks:  # they exist already, and will be waited for
+                task.adopt()
         self._source = _iterate(tasks)
         self._limit = limit
         self._running: set[asyncio.Task[Task | None]] = set()

@@ -230,6 +230,7 @@ async def write_stream(
         MalformedReply: The stream ended early or holds no picture.
         OSError: The place cannot be written to.
     """
+    target_for(path, "png", fields)  # a template that does not work is told before the download
     folder = _folder_of(path)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     part = folder / f".mjasync-{secrets.token_hex(8)}.part"
@@ -347,6 +348,8 @@ def _filled(template: str, values: Mapping[str, object]) -> str:
 
 def _safe(value: object) -> object:
     """A field for a file name: no separators, no control characters, not too long."""
+    if value is None:
+        return ""
     if not isinstance(value, str):
         return value
     name = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]+", "-", value).strip(". ")[:80]

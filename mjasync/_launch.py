@@ -36,6 +36,8 @@ class Runtime:
     jobs: set[asyncio.Task[None]] = attrs.field(factory=set)
     """Submissions under way, each waiting for its parent, to be sent, or on the wire."""
     on_wire: set[asyncio.Task[None]] = attrs.field(factory=set)
+    speed_by_path: bool = True
+    """Whether a speed is asked for by path (perhaps besides the prompt)."""
     closed: bool = False
 
     def check_open(self) -> None:
@@ -65,7 +67,8 @@ class Runtime:
         self.calls.stop_retrying()
         for job in self.jobs - self.on_wire:
             job.cancel()
-        await asyncio.gather(*self.jobs, return_exceptions=True)
+        if self.jobs:
+            await asyncio.wait(self.jobs)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.jobs.discard(task)
@@ -88,6 +91,7 @@ class Launch:
         "_job",
         "_on_wire",
         "_prepare",
+        "_prepared",
         "_refusal",
         "_runtime",
         "_turn",
@@ -98,6 +102,7 @@ class Launch:
         """Launches that share a `turn` are prepared and sent one after the other."""
         self._runtime = runtime
         self._prepare = prepare
+        self._prepared: Submission | None = None
         self._turn: Turn = turn or nullcontext()
         self._job: asyncio.Task[None] | None = None
         self._waiting = 0
@@ -148,10 +153,11 @@ class Launch:
     async def _send(self, take: Take, adopt: Adopt) -> None:
         """Prepare and send; whatever comes of sending is remembered."""
         async with self._turn:
-            prepared = await self._prepare()
+            prepared = self._prepared or await self._prepare()
             if isinstance(prepared, TaskInfo):
                 adopt(prepared)
                 return
+            self._prepared = prepared  # an open file gives its bytes only once
             try:
                 receipt = await self._runtime.calls.submit(prepared, self._switch_wire)
             except MJError as error:

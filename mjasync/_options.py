@@ -109,17 +109,19 @@ _WIRE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
 }
 
 
-def common_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+def common_fields(options: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """The options as the wire spells them; a `state` is made up where none is given.
+
+    `known` are the names of those that may be given.
 
     Raises:
         InvalidRequest: One of them cannot be sent.
         TypeError: There is no such option.
     """
-    unknown = set(options) - set(_WIRE) - _ELSEWHERE
+    unknown = options.keys() - known
     if unknown:
-        known = ", ".join(sorted(set(_WIRE) | _ELSEWHERE))
-        message = f"There is no option {', '.join(sorted(unknown))}; there are {known}."
+        there_are = ", ".join(sorted(known))
+        message = f"There is no option {', '.join(sorted(unknown))}; there are {there_are}."
         raise TypeError(message)
     fields: dict[str, Any] = {"state": f"mjasync-{uuid.uuid4().hex}"}
     for name, (wire_name, spell) in _WIRE.items():
@@ -129,8 +131,10 @@ def common_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def route_for(route: Route, options: Mapping[str, Any]) -> Route:
+def route_for(route: Route, options: Mapping[str, Any], *, by_path: bool) -> Route:
     """Where a job goes whose options ask for another speed or image host.
+
+    Without `by_path` the speed is asked for in the prompt alone.
 
     Raises:
         InvalidRequest: There is no such speed or image host.
@@ -138,6 +142,8 @@ def route_for(route: Route, options: Mapping[str, Any]) -> Route:
     wanted = {name: options[name] for name in _ELSEWHERE if options.get(name)}
     for name, choices in (("speed", Speed), ("image_host", ImageHost)):
         one_of(name, wanted.get(name), choices)
+    if not by_path:
+        wanted["speed"] = None
     return attrs.evolve(route, **wanted) if wanted else route
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, Unpack
 
 import aiohttp
-import attrs
 
 from . import _images
 from ._launch import Runtime
@@ -27,6 +26,8 @@ __all__ = ["Submits"]
 Pictures = _images.ImageInput | tuple[_images.ImageInput, ...] | None
 _BLEND: Final = range(2, 6)
 _BATCHES: Final = (1, 2, 4)
+_FRESH: Final = 3600.0
+"""Seconds for which an uploaded picture's link is taken to live (PROTOCOL §7.3)."""
 
 
 class Submits:
@@ -35,7 +36,7 @@ class Submits:
     _runtime: Runtime
     _speed: Speed | None
     _speed_via: SpeedVia
-    _uploaded: dict[str, str]
+    _uploaded: dict[str, tuple[str, float]]
     _uploading: asyncio.Lock
 
     def imagine(
@@ -220,7 +221,7 @@ class Submits:
             options: See `SubmitOptions`.
         """
         is_link = isinstance(target, str) and target.startswith(("http://", "https://"))
-        common = common_fields(options)
+        common = common_fields(options, SubmitOptions.__optional_keys__)
         route = self._route(options)
 
         async def prepare() -> Submission:
@@ -261,7 +262,8 @@ class Submits:
     async def upload(self, images: _images.ImageInput | Iterable[_images.ImageInput]) -> list[str]:
         """Hand pictures to the server and get their links, to be used in prompts.
 
-        A picture is sent once for each client: the same content gives the same link.
+        A picture is sent once for each client and hour (links expire): the same content gives
+        the same link.
 
         Args:
             images: One or more pictures, as for `imagine`.
@@ -277,13 +279,14 @@ class Submits:
         urls = await at_once(_images.as_data_url(image, self._download) for image in given)
         keys = await asyncio.to_thread(lambda: [_content_key(url) for url in urls])
         async with self._uploading:
-            missing = {
-                key: url for key, url in zip(keys, urls, strict=True) if key not in self._uploaded
-            }
+            now = self._runtime.clock.now()
+            fresh = {key: kept for key, kept in self._uploaded.items() if now - kept[1] < _FRESH}
+            missing = {key: url for key, url in zip(keys, urls, strict=True) if key not in fresh}
             if missing:
                 links = await self._runtime.calls.upload(list(missing.values()))
-                self._uploaded.update(zip(missing, links, strict=True))
-        return [self._uploaded[key] for key in keys]
+                fresh |= {key: (link, now) for key, link in zip(missing, links, strict=True)}
+            self._uploaded = fresh
+        return [fresh[key][0] for key in keys]
 
     # --- shared ---
 
@@ -298,7 +301,7 @@ class Submits:
         path: str | None = None,
     ) -> Task:
         given = {name: value for name, value in fields.items() if value is not None}
-        payload = {**given, **common_fields(options)}
+        payload = {**given, **common_fields(options, SubmitOptions.__optional_keys__)}
         route = self._route(options)
 
         async def prepare() -> Submission:
@@ -323,8 +326,8 @@ class Submits:
         return Task(self._runtime, f"{endpoint} {detail}".strip(), prepare, route=route)
 
     def _route(self, options: SubmitOptions) -> Route:
-        route = route_for(self._runtime.calls.route, options)
-        return attrs.evolve(route, speed=None) if self._speed_via == "prompt" else route
+        calls, by_path = self._runtime.calls, self._runtime.speed_by_path
+        return route_for(calls.route, options, by_path=by_path)
 
     async def _encode(
         self, given: _images.ImageInput | tuple[_images.ImageInput, ...]

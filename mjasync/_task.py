@@ -315,7 +315,9 @@ class Task(Snapshot):
             return self._mean(options, "zoom", f"{factor:g}")
         pressed = self._mean(options, "zoom", "custom")
         return pressed._answer(  # noqa: SLF001 - a Task of ours
-            lambda proposed: with_flag(prompt or proposed, "zoom", f"{factor:g}")
+            lambda proposed: with_flag(
+                prompt or proposed or self.final_prompt or self.prompt or "", "zoom", f"{factor:g}"
+            )
         )
 
     def pan(
@@ -392,6 +394,7 @@ class Task(Snapshot):
             InvalidRequest: It has no picture, or is not finished.
             LinkExpired: The link is dead, and so is the fresh one.
             MalformedReply: What came is no picture, or not all of one; nothing is left behind.
+            ConfigurationError: The template does not work.
             OSError: The place cannot be written to; nothing is left behind.
         """
         info = self._info
@@ -488,6 +491,9 @@ class Task(Snapshot):
             for info in others
         )
         self._store(first)
+        asked = self._parent if self._answered else None
+        if asked is not None and asked.id != first.id:
+            asked._store(first)  # noqa: SLF001 - its job goes on under another id
 
     async def _settled(self, deadline: float, stall: float) -> None:
         """Wait until the job ended or wants an answer, and judge."""
@@ -525,8 +531,9 @@ class Task(Snapshot):
         """Swap the snapshot; what has ended never comes alive again."""
         if info is self._info or (self.done and not info.status.is_final):
             return
+        news = info != self._info
         self._info = info
-        for tell in tuple(self._listeners):
+        for tell in tuple(self._listeners) if news else ():
             tell(info)
 
     def _known_id(self) -> str:
@@ -568,8 +575,8 @@ class Task(Snapshot):
         return self._mean(asking, verb, *details).modal(prompt)
 
     def _press(self, choose: Choose, what: str, options: FollowUpOptions) -> Task:
-        common = common_fields(options)
-        route = route_for(self._route, options)
+        common = common_fields(options, FollowUpOptions.__optional_keys__)
+        route = route_for(self._route, options, by_path=self._runtime.speed_by_path)
 
         async def prepare() -> Submission:
             await self.wait(timeout=_FOREVER)

@@ -19,13 +19,10 @@ from ._clock import Clock
 from ._models import TaskInfo, TaskStatus
 from ._wire import codec
 from ._wire.calls import LIST_AT_MOST, Calls
+from ._wire.retry import Pace
 from .errors import (
-    AuthenticationError,
     ClientClosed,
-    InvalidRequest,
-    MalformedReply,
     MJError,
-    QuotaExhausted,
     TaskNotFound,
     TaskStalled,
     TaskTimeout,
@@ -38,8 +35,6 @@ _LANES: Final = 32
 """Single fetches under way at once, when many are due and there is no list endpoint."""
 _ROOM: Final = 1000
 """Entries of the schedule that are not worth tidying up."""
-_FOR_EVERYONE: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
-"""Troubles of a list request that asking singly would not mend."""
 
 _log: Final = logging.getLogger("mjasync")
 
@@ -153,6 +148,8 @@ class _Watch:
     was_seen: bool
     body: bytes | None = None
     missing_since: float | None = None
+    pace: Pace | None = None
+    """The failures since the last look that worked."""
     waiters: list[_Waiter] = attrs.field(factory=list)
 
 
@@ -173,7 +170,6 @@ class Watcher:
         self._clock = clock
         self._grace = grace
         self._speed = speed
-        self._can_list = True
         self._watches: dict[str, _Watch] = {}
         self._alarms: set[_Waiter] = set()
         self._due: list[tuple[float, int, _Watch | _Waiter]] = []
@@ -216,7 +212,7 @@ class Watcher:
         waiter.watch = watch
         watch.waiters.append(waiter)
         self._plan(waiter.expires(), waiter)
-        if watch.info is not info and watch.was_seen:
+        if watch.info is not info and (watch.info.status.is_final or not info.raw):
             _tell(waiter, watch.info)
         try:
             return await waiter.future
@@ -233,9 +229,9 @@ class Watcher:
         Raises:
             TaskTimeout: At the deadline.
         """
-        self._check_open()
         if future.done():
             return
+        self._check_open()
         waiter = self._wait(deadline, float("inf"), lambda _: False, lambda _: None)
 
         def open_gate(_: asyncio.Future[Any]) -> None:
@@ -352,18 +348,15 @@ class Watcher:
             else:
                 early.append((when, what))
         for when, what in early:
-            self._due_later(when, what)
+            heapq.heappush(self._due, (when, next(self._order), what))
         return looks
-
-    def _due_later(self, when: float, what: _Watch | _Waiter) -> None:
-        heapq.heappush(self._due, (when, next(self._order), what))
 
     def _expire(self, waiter: _Waiter, now: float) -> None:
         if waiter.future.done():
             return
         when = waiter.expires()
         if when > now:
-            self._due_later(when, waiter)
+            heapq.heappush(self._due, (when, next(self._order), waiter))
         elif now >= waiter.deadline:
             waited = waiter.deadline - waiter.begun
             _fail(waiter, TaskTimeout(f"The task was not finished after {waited:.0f} s."))
@@ -375,7 +368,7 @@ class Watcher:
     def _start_looks(self, watches: list[_Watch]) -> None:
         if not watches:
             return
-        if len(watches) == 1 or not self._can_list:
+        if len(watches) == 1 or not self._calls.can_list:
             self._spawn(self._look_in_lanes(watches), watches)
             return
         for first in range(0, len(watches), LIST_AT_MOST):
@@ -402,10 +395,10 @@ class Watcher:
     async def _look_at(self, watch: _Watch) -> None:
         try:
             body, raw = await self._calls.look(watch.id, known=watch.body)
-        except TaskNotFound as error:
+        except (TaskNotFound, UnsupportedEndpoint) as error:
             self._missed(watch, error)
         except MJError as error:
-            self._give_up(watch, error)
+            self._stumbled(watch, error)
         else:
             watch.body = body
             self._saw(watch, raw)
@@ -413,17 +406,14 @@ class Watcher:
     async def _look_together(self, watches: list[_Watch]) -> None:
         try:
             tasks = await self._calls.fetch_many([watch.id for watch in watches])
-        except _FOR_EVERYONE as error:
-            for watch in watches:
-                self._give_up(watch, error)
-            return
         except MJError as error:
-            if isinstance(error, UnsupportedEndpoint | MalformedReply | InvalidRequest):
-                _log.info("no usable list endpoint, asking singly from now on: %s", error)
-                self._can_list = False
-            await self._look_in_lanes(watches)
+            if not self._calls.can_list:
+                await self._look_in_lanes(watches)
+                return
+            for watch in watches:
+                self._stumbled(watch, error)
             return
-        found = {codec.text(task.get("id")): task for task in tasks}
+        found = _by_id(tasks)
         for watch in watches:
             if watch.id in found:
                 watch.body = None  # what a fetch brought before this look is of no use any more
@@ -436,7 +426,7 @@ class Watcher:
 
     def _saw(self, watch: _Watch, raw: dict[str, Any] | None) -> None:
         """Take in a look: None or an equal object means that nothing changed."""
-        watch.was_seen, watch.missing_since = True, None
+        watch.was_seen, watch.missing_since, watch.pace = True, None, None
         if raw is not None and raw != watch.info.raw:
             self._changed(watch, codec.structure_task(raw))
         if not watch.info.status.is_final:
@@ -463,7 +453,17 @@ class Watcher:
         )
         return max(0.0, self._schedule.next_look(look))
 
-    def _missed(self, watch: _Watch, error: TaskNotFound) -> None:
+    def _stumbled(self, watch: _Watch, error: MJError) -> None:
+        """A look failed: look again ever later, for as long as the policy has patience."""
+        if watch.pace is None:
+            policy = self._calls.retries.watch
+            watch.pace = Pace(lambda e: policy if e.retryable else None, self._clock.now)
+        if watch.pace.gives_up(error):
+            self._give_up(watch, error)
+        elif self._watches.get(watch.id) is watch:
+            self._plan(self._clock.now() + watch.pace.next_wait(error), watch)
+
+    def _missed(self, watch: _Watch, error: MJError) -> None:
         """The server says it does not know the task: believe it only after a while."""
         now = self._clock.now()
         if watch.missing_since is None:
@@ -481,6 +481,16 @@ class Watcher:
 
 
 _NOTHING: Final = TaskInfo(id="")
+
+
+def _by_id(tasks: Iterable[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
+    """The tasks by id; of a gateway's two rows for an answered modal, the one that ended (§4.3)."""
+    found: dict[str | None, dict[str, Any]] = {}
+    for task in tasks:
+        task_id = codec.text(task.get("id"))
+        if task_id not in found or TaskStatus(str(task.get("status"))).is_final:
+            found[task_id] = task
+    return found
 
 
 def _tell(waiter: _Waiter, info: TaskInfo) -> None:

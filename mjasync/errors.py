@@ -249,21 +249,21 @@ class QueueFull(MJError):
     """The server's queue is full; it did not take the job."""
 
     retryable = True
-    hint = "Try again later, or run fewer at once (gather(limit=…))."
+    hint = "Submit a new Task later, or run fewer at once (gather(limit=…))."
 
 
 class RateLimited(MJError):
     """Too many requests; `retry_after` says how long to wait where the server did."""
 
     retryable = True
-    hint = "Wait (see retry_after), then try again more slowly."
+    hint = "Wait (see retry_after), then ask again more slowly; a submission by a new Task."
 
 
 class NoAccount(MJError):
     """No usable Midjourney account or channel behind the server; the job was not taken."""
 
     retryable = True
-    hint = "Try again later, or ask whoever runs the server."
+    hint = "Submit a new Task later, or ask whoever runs the server."
 
 
 class QuotaExhausted(MJError):
@@ -373,7 +373,10 @@ class TaskTimeout(MJError, TimeoutError):
     @property
     def next_step(self) -> str:
         """What to do next: it depends on whether the server has the job."""
-        unsent = "The server has not accepted it: await error.task again to go on trying."
+        unsent = (
+            "Whether the server accepted it is not known yet: await error.task again to go on; "
+            "a new Task could be paid twice."
+        )
         return self.hint if self.task_id else unsent
 
 

@@ -22,7 +22,8 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 LAST_TURNS = 20  # of the loop, in which callbacks of what a test has closed may still run
-PATIENCE = 20  # seconds after which a test that waits for what never comes is given up
+PATIENCE = 20  # seconds that anything in a test may take
+LONGEST = 120  # seconds that a test may take
 
 
 @attrs.frozen
@@ -152,6 +153,12 @@ async def original() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
+async def without_debug() -> None:
+    """Have the loop not note where everything was made: tests of many take half the time."""
+    asyncio.get_running_loop().set_debug(False)
+
+
+@pytest.fixture
 def clock() -> FakeClock:
     """A clock that the test moves on."""
     return FakeClock()
@@ -174,12 +181,21 @@ async def no_leaks() -> AsyncIterator[None]:
     complaints: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(describe(context)))
+    alarm = loop.call_later(LONGEST, give_up, complaints)
     yield
+    alarm.cancel()
     await turns(LAST_TURNS)
     pending = asyncio.all_tasks() - {asyncio.current_task()}
     gc.collect()
     assert not pending, f"tasks still pending after the test: {pending}"
     assert not complaints, f"the event loop complained: {complaints}"
+
+
+def give_up(complaints: list[str]) -> None:
+    """End a test that waits for what never comes."""
+    complaints.append(f"the test was given up after {LONGEST} s")
+    for task in asyncio.all_tasks():
+        task.cancel()
 
 
 def describe(context: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ PATIENCE = 30  # seconds after which a process that does not end is given up
 PROMPTS = Path(__file__).parent.parent / "examples" / "prompts.txt"
 COMMANDS = (
     *("imagine", "blend", "describe", "shorten", "action", "modal", "watch", "batch"),
-    "simulate",
+    *("doctor", "simulate"),
 )
 
 

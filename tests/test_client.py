@@ -220,6 +220,32 @@ async def test_the_common_fields(plain: Simulator) -> None:
         assert plain.submissions[0].body.keys() == {"prompt", "state", "botType"}
 
 
+async def test_one_job_may_go_another_way(plain: Simulator) -> None:
+    """A job's own speed and image host go before the client's, and reach its picture's link."""
+    async with connect(plain, speed="fast") as mj:
+        task = await mj.imagine("a fox", speed="turbo", image_host="proxy")
+        await mj.imagine("an owl")
+        paths = [request.path.split("/")[1] for request in plain.requests]
+        assert paths[0] == "mj-turbo-proxy"
+        assert "mj-turbo-proxy" in paths[1:-2]
+        assert paths[-2:] == ["mj-fast", "mj-fast"]
+        assert await task.read()
+        for wrong in ({"speed": "warp"}, {"image_host": "cdn"}):
+            with pytest.raises(mjasync.InvalidRequest):
+                mj.imagine("a fox", **wrong)
+
+
+async def test_what_is_no_json_is_sent_nowhere(plain: Simulator) -> None:
+    """A field that cannot be sent is Python's own error, each time the Task is awaited."""
+    async with connect(plain) as mj:
+        task = mj.imagine("a fox", account_filter={"modes": {1, 2}})
+        for _ in range(2):
+            with pytest.raises(TypeError, match="JSON") as caught:
+                await task
+            assert task.error is caught.value
+        assert plain.requests == []
+
+
 async def test_pictures_are_sent_as_data_urls(plain: Simulator) -> None:
     """Reference pictures arrive whole, one or several, in order; links are fetched first."""
     async with connect(plain) as mj:
@@ -329,20 +355,22 @@ async def wide() -> AsyncIterator[Simulator]:
 
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_gather_keeps_to_its_limit(wide: Simulator, limit: int) -> None:
-    """At most `limit` jobs are unfinished at once, and no fewer; results are in order."""
+    """At most `limit` jobs are unfinished at once; results are in the order given."""
     async with connect(wide) as mj:
         tasks = list(foxes(mj, 12))
         assert await mj.gather(*tasks, limit=limit) == tasks
     assert all(task.status is TaskStatus.SUCCESS for task in tasks)
-    assert wide.max_in_flight == limit
+    assert wide.max_in_flight <= limit
 
 
-@pytest.mark.parametrize("limit", [50, None])
-async def test_gather_without_a_limit_submits_everything(limit: int | None) -> None:
-    """Where nothing holds them back all jobs are with the server at once."""
+@pytest.mark.parametrize("limit, most", [(1, 1), (3, 3), (50, 12), (None, 12)])
+async def test_gather_makes_use_of_its_limit(limit: int | None, most: int) -> None:
+    """So many jobs are with the server at once, and no fewer, as long as there are any."""
     async with Simulator(time_scale=1e9, concurrency=20) as slow, connect(slow) as mj:
         waiting = asyncio.ensure_future(mj.gather(*foxes(mj, 12), limit=limit))
-        await eventually(lambda: slow.in_flight == 12)
+        await eventually(lambda: slow.in_flight == most)
+        await turns(50)
+        assert slow.in_flight == most
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 
@@ -427,7 +455,7 @@ async def test_as_completed_draws_only_when_there_is_room(
                     break
         if asynchronous:
             await source.aclose()
-    assert wide.max_in_flight == 3
+    assert wide.max_in_flight <= 3
     assert drawn <= 10
 
 
@@ -495,6 +523,7 @@ async def test_tasks_that_were_not_drawn_warn(plain: Simulator) -> None:
 # --- bulk reads --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_debug")
 @pytest.mark.parametrize("lists", [True, False])
 async def test_fetch_gives_snapshots_of_many(lists: bool) -> None:
     """`fetch` asks for a hundred at a time, in the order given, and leaves unknown ones out."""

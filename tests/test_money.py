@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
@@ -79,6 +80,7 @@ async def test_a_reset_after_accepting_is_never_sent_again(plain: Simulator) -> 
     assert [error.task for error in errors] == tasks
 
 
+@pytest.mark.usefixtures("without_debug")
 async def test_resets_on_reads_cost_nothing() -> None:
     """With resets on 30 % of the reads 200 tasks all finish, and are 200 submissions."""
     async with Simulator(time_scale=0.001, draw=False, concurrency=200) as sim:
@@ -132,6 +134,23 @@ async def test_a_silent_server_is_uncertain() -> None:
             await mj.imagine("a fox")
         assert server.asked == 1
         server.gate.set()
+
+
+async def test_a_hook_that_fails_is_uncertain(plain: Simulator) -> None:
+    """An error of one's own trace config may come after the request has gone out."""
+    trace = aiohttp.TraceConfig()
+
+    async def fail(*_: object) -> None:
+        raise KeyError("my dashboard")
+
+    trace.on_request_end.append(fail)
+    async with (
+        aiohttp.ClientSession(trace_configs=[trace]) as session,
+        connect(plain, session=session) as mj,
+    ):
+        with pytest.raises(mjasync.SubmitUncertain, match="my dashboard"):
+            await mj.imagine("a fox")
+    assert submits(plain) == len(plain.submissions) == 1
 
 
 async def test_reconciling_finds_the_job(plain: Simulator, clock: FakeClock) -> None:
@@ -437,11 +456,11 @@ def interleavings(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("without_debug")
 @given(interleavings())
 @settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_cancelling_at_random(plain: Simulator, story: dict[str, Any]) -> None:
     """However waiters of a chain come and go: no accepted id is lost, nothing is sent twice."""
-    asyncio.get_running_loop().set_debug(False)  # it takes most of the time of 500 runs
     plain.submissions.clear()
     faults = [plain.fault(kind, on="submit", **options) for kind, options in story["troubles"]]
     before = asyncio.all_tasks()

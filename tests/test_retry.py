@@ -23,7 +23,7 @@ from mjasync import (
     SubmitUncertain,
     TaskNotReady,
 )
-from mjasync._wire.retry import _Pace, persist
+from mjasync._wire.retry import Pace, persist
 
 AT_ONCE = RetryPolicy(tries=4, first=0.0, longest=0.0)
 EAGER = Retries(
@@ -79,7 +79,7 @@ def ticking(*times: float) -> Callable[[], float]:
 
 def waits(policy: RetryPolicy, error: MJError, count: int) -> list[float]:
     """The first waits that a policy chooses after the same failure."""
-    pace = _Pace(always(policy), stopped)
+    pace = Pace(always(policy), stopped)
     return [pace.next_wait(error) for _ in range(count)]
 
 
@@ -197,7 +197,7 @@ def test_each_kind_of_trouble_has_its_own_series() -> None:
     """A full queue does not wait longer because the connection failed before."""
     busy = RetryPolicy(first=1.0, longest=100.0)
     connect = RetryPolicy(first=64.0, longest=100.0)
-    pace = _Pace(lambda error: busy if isinstance(error, QueueFull) else connect, stopped)
+    pace = Pace(lambda error: busy if isinstance(error, QueueFull) else connect, stopped)
     for _ in range(5):
         pace.next_wait(ConnectionFailed("refused"))
     assert pace.next_wait(QueueFull("full")) <= 1.0
@@ -206,7 +206,7 @@ def test_each_kind_of_trouble_has_its_own_series() -> None:
 
 def test_pace_gives_up_on_strangers() -> None:
     """An error of another kind is never worth another attempt."""
-    assert _Pace(always(AT_ONCE), stopped).gives_up(ValueError())
+    assert Pace(always(AT_ONCE), stopped).gives_up(ValueError())
 
 
 def test_none_means_none() -> None:

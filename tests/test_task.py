@@ -458,6 +458,17 @@ async def test_two_answers_at_once_are_one_answer(plain: Simulator) -> None:
     assert len(sent(plain, "modal")) == 1
 
 
+async def test_an_answer_may_go_on_under_another_id(plain: Simulator) -> None:
+    """Whatever id the answer to a modal brings is the one that is waited for, by the press too."""
+    async with connect(plain) as mj:
+        pressed = await (await big(mj)).action("Custom Zoom").submit()
+        other = await mj.imagine("what it goes on as").submit()
+        reply = {"code": 1, "description": "", "result": other.id}
+        plain.fault("reply", endpoint="modal", status=200, body=reply)
+        assert (await pressed.modal("a lighthouse --zoom 1.5")).id == other.id
+        assert (await pressed).id == other.id
+
+
 async def test_a_refused_answer_leaves_the_modal_open(plain: Simulator) -> None:
     """After an answer that the server refused another one can be given."""
     async with connect(plain) as mj:
@@ -728,6 +739,18 @@ async def test_an_unknown_button_costs_nothing(plain: Simulator, key: str | int,
             await grid.action(key)
         assert caught.value.task is grid
         assert "U1, U2, U3, U4" in str(caught.value)
+
+
+async def test_remix_can_be_asked_for(plain: Simulator, original: Simulator) -> None:
+    """`enable_remix` opens the modal of a variation, where the server has modals."""
+    async with connect(plain) as mj:
+        grid = await mj.imagine("a lighthouse")
+        assert (await grid.vary(1, "a red fox", enable_remix=True)).prompt == "a red fox"
+    async with connect(original) as mj:
+        grid = await mj.imagine("a lighthouse")
+        with no_requests(original), pytest.raises(mjasync.UnsupportedEndpoint) as caught:
+            await grid.vary(1, enable_remix=True)
+        assert caught.value.task is grid
 
 
 async def test_a_verb_the_version_lacks(plain: Simulator) -> None:

@@ -113,6 +113,7 @@ def fetched(sim: Simulator) -> list[str]:
     return [request.path.split("/")[-2] for request in sim.requests if request.kind == "fetch"]
 
 
+@pytest.mark.usefixtures("without_debug")
 async def test_many_tasks_share_list_requests(plain: Simulator, clock: FakeClock) -> None:
     """200 tasks due together take two list requests of a hundred string ids, and no fetch."""
     async with connect(plain, clock=clock) as mj:
@@ -195,20 +196,17 @@ async def test_a_server_without_lists(clock: FakeClock) -> None:
         assert len(fetched(sim)) == 43
 
 
-async def test_a_list_that_fails_for_a_while_is_not_given_up(clock: FakeClock) -> None:
-    """A list request that fails in passing costs single fetches that once, and no more."""
-    async with (
-        Simulator(time_scale=0, draw=False) as sim,
-        connect(sim, clock=clock, retries=mjasync.Retries.none()) as mj,
-    ):
+async def test_a_list_that_fails_is_tried_again_later(clock: FakeClock) -> None:
+    """A list request the server fails to answer is not given up for good, but for a while."""
+    async with Simulator(time_scale=0, draw=False) as sim, connect(sim, clock=clock) as mj:
         sim.fault("reply", on="list", status=500)
-        for expected in ([3], [3, 3]):
+        for expected in ([3], [3], [3, 3]):
             tasks = await accepted(mj, 3)
             waiting = wait_for(tasks)
-            await clock.advance(10, mj)
+            await clock.advance(40, mj)
             assert set(await waiting) == set(tasks)
             assert asked(sim) == expected
-        assert len(fetched(sim)) == 3
+        assert len(fetched(sim)) == 6
 
 
 async def test_a_refused_token_ends_every_wait(plain: Simulator, clock: FakeClock) -> None:
@@ -354,7 +352,7 @@ async def test_reads_are_tried_again_while_tasks_are_watched(clock: FakeClock) -
         ]
         (task,) = await accepted(mj, 1)
         waiting = wait_for([task])
-        await clock.advance(5, mj)
+        await clock.advance(6, mj)
         assert await waiting == [task]
         assert [fault.hits for fault in faults] == [1, 1, 1, 1]
 
@@ -383,6 +381,17 @@ async def test_the_deadline_is_exact(clock: FakeClock) -> None:
             assert caught.value.task is task
             assert caught.value.retryable
         assert task.progress == 46
+
+
+async def test_a_deadline_soon_after_a_look_is_kept_to(clock: FakeClock) -> None:
+    """A look takes other looks along that are nearly due, but no deadline."""
+    async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
+        task = await stalled(sim, mj)
+        waiting = asyncio.ensure_future(task.wait(timeout=5.3))
+        await clock.advance(5.2, mj)
+        assert (len(fetched(sim)), waiting.done()) == (1, False)
+        await clock.advance(0.1, mj)
+        assert isinstance(waiting.exception(), mjasync.TaskTimeout)
 
 
 async def test_the_stall_clock_restarts_with_progress(clock: FakeClock) -> None:
@@ -493,6 +502,20 @@ async def test_close_lets_a_look_go(clock: FakeClock) -> None:
         assert {type(error) for error in await waiting} == {mjasync.ClientClosed}
 
 
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_look_that_comes_back_to_nobody(clock: FakeClock, count: int) -> None:
+    """When everybody has left during a look, it is the last one."""
+    async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
+        tasks = await accepted(mj, count)
+        sim.fault("slow_body", on="any", times=count, gap=0.0002)
+        waiting = wait_for(tasks)
+        moving = asyncio.ensure_future(clock.advance(5, mj))
+        await eventually(lambda: bool(mj._watcher._jobs))
+        await leave(waiting)
+        await moving
+        assert (mj._watcher._watches, mj._watcher._due) == ({}, [])
+
+
 async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
     """When the last waiter has left, the schedule is empty and no timer runs."""
     async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
@@ -560,9 +583,9 @@ class Hurried(Clock):
         await asyncio.sleep(max(0.0, seconds) / 100)
 
 
+@pytest.mark.usefixtures("without_debug")
 async def test_two_thousand_tasks_at_once() -> None:
     """With default settings 2,000 tasks are waited for at once, and all finish."""
-    asyncio.get_running_loop().set_debug(False)  # it makes each of them four times as dear
     async with (
         Simulator(time_scale=0.001, draw=False, concurrency=2000) as sim,
         Client(sim.url, sim.token, clock=Hurried()) as mj,

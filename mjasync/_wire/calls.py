@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -38,7 +39,7 @@ from . import codec, replies
 from .replies import Operation
 from .retry import Retries, RetryPolicy, persist
 from .route import Route
-from .transport import Interrupted, Reply, Transport
+from .transport import Interrupted, Reply, Transport, bare
 
 __all__ = ["LIST_AT_MOST", "Calls", "Submission", "at_once", "make_submission"]
 
@@ -47,6 +48,10 @@ LIST_AT_MOST: Final = 100
 """Ids in one list request; more stalls the loop for no gain."""
 _CHUNK: Final = 1 << 18
 """Bytes of a picture taken from the socket at a time, at most."""
+_LISTS_ASIDE: Final = 60.0
+"""Seconds without list requests after one the server could not answer."""
+_AS_IT_IS: Final = re.compile(r"[\w.~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
+"""A URL in which nothing needs quoting."""
 _SEED_TIMEOUT: Final = 75.0
 """The server itself may block for a minute (PROTOCOL §1.15)."""
 _RECONCILE_AFTER: Final = (0.5, 2.0, 5.0)
@@ -121,7 +126,11 @@ class Calls:
     read_timeout: float
     submit_timeout: float
     reconcile: bool
+    slots: asyncio.Semaphore
+    """Submissions on the wire at once: fewer than connections, so that none waits for one."""
     _stopping: bool = attrs.field(default=False, init=False)
+    _lists_from: float = attrs.field(default=float("-inf"), init=False)
+    _taken: set[str] = attrs.field(factory=set, init=False)
 
     def stop_retrying(self) -> None:
         """Let submissions on the wire end, and try none again: the client is closing."""
@@ -142,11 +151,12 @@ class Calls:
         """
 
         async def once() -> SubmitReceipt:
-            on_wire(True)  # noqa: FBT003 - a plain switch
-            try:
-                return await self._submit_once(submission)
-            finally:
-                on_wire(False)  # noqa: FBT003
+            async with self.slots:
+                on_wire(True)  # noqa: FBT003 - a plain switch
+                try:
+                    return await self._submit_once(submission)
+                finally:
+                    on_wire(False)  # noqa: FBT003
 
         receipt = await persist(once, self._policy_for_submit, self.clock.now)
         _log.info("%s accepted as %s", submission.endpoint, ", ".join(receipt.ids))
@@ -155,7 +165,7 @@ class Calls:
     async def _submit_once(self, submission: Submission) -> SubmitReceipt:
         sent_at = self.clock.wall()
         try:
-            return await self._post_submission(submission)
+            receipt = await self._post_submission(submission)
         except SubmitUncertain as error:
             error.endpoint = submission.endpoint
             error.payload = submission.payload
@@ -163,7 +173,10 @@ class Calls:
             found = await self._find(submission, sent_at) if self.reconcile else None
             if found is None:
                 raise
-            return found
+            receipt = found
+        if self.reconcile:
+            self._taken.update(receipt.ids)
+        return receipt
 
     async def _post_submission(self, submission: Submission) -> SubmitReceipt:
         route = submission.route or self.route
@@ -182,11 +195,16 @@ class Calls:
                 f"({error.reason}): the server may have taken the job."
             )
             raise SubmitUncertain(message) from error.__cause__
+        except MJError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a hook of the caller's, say: it may be out
+            message = f"The {submission.endpoint} request met with {type(error).__name__}: {error}."
+            raise SubmitUncertain(message) from bare(error)
         return replies.parse_receipt(submission.operation, self._read(reply))
 
     async def _find(self, submission: Submission, sent_at: float) -> SubmitReceipt | None:
         """Look for a submission by its `state` in the server's own list, where it has one."""
-        if submission.operation is not Operation.SUBMIT and submission.endpoint == "modal":
+        if submission.endpoint == "modal":
             return None  # the task keeps the state of the action: nothing to tell them apart by
         for seconds in _RECONCILE_AFTER:
             await self.clock.sleep(seconds)
@@ -195,7 +213,8 @@ class Calls:
             except MJError as error:
                 _log.info("cannot look for %s: %s", submission.state, error)
                 return None
-            ids = _with_state(tasks, submission.state, sent_at)
+            strangers = [task for task in tasks if codec.text(task.get("id")) not in self._taken]
+            ids = _with_state(strangers, submission.state, sent_at)
             if ids:
                 return SubmitReceipt(code=1, ids=ids, description="found by its state")
         return None
@@ -237,6 +256,8 @@ class Calls:
     ) -> tuple[bytes, dict[str, Any] | None]:
         """One task's body with its JSON; no JSON when the body is the `known` one, byte for byte.
 
+        Asked once without a `policy`.
+
         Raises:
             TaskNotFound: The server does not know it.
             MJError: The read failed.
@@ -249,10 +270,14 @@ class Calls:
                 return reply.body, None
             return reply.body, replies.parse_object(Operation.FETCH, self._read(reply))
 
-        return await self._persist_read(once, policy or self.retries.watch)
+        return await (self._persist_read(once, policy) if policy else once())
 
-    async def fetch_many(self, task_ids: Sequence[str]) -> list[dict[str, Any]]:
+    async def fetch_many(
+        self, task_ids: Sequence[str], policy: RetryPolicy | None = None
+    ) -> list[dict[str, Any]]:
         """Up to `LIST_AT_MOST` tasks as they came; unknown ones are missing, in any order.
+
+        Asked once without a `policy`. A server that has no such list is remembered: `can_list`.
 
         Raises:
             UnsupportedEndpoint: The server has no list endpoint.
@@ -264,7 +289,23 @@ class Calls:
         async def once() -> list[dict[str, Any]]:
             return replies.parse_list(self._read(await self._exchange("POST", url, body=body)))
 
-        return await self._persist_read(once, self.retries.read)
+        try:
+            return await (self._persist_read(once, policy) if policy else once())
+        except (UnsupportedEndpoint, InvalidRequest) as error:
+            self._set_lists_aside(float("inf"), error)
+            raise
+        except (ServerError, MalformedReply) as error:
+            self._set_lists_aside(_LISTS_ASIDE, error)
+            raise
+
+    @property
+    def can_list(self) -> bool:
+        """Whether it is worth asking for many tasks at once."""
+        return self.clock.now() >= self._lists_from
+
+    def _set_lists_aside(self, seconds: float, error: MJError) -> None:
+        _log.info("no usable list endpoint, asking singly for %g s: %s", seconds, error)
+        self._lists_from = self.clock.now() + seconds
 
     async def list_all(self, which: str = "task/list", method: str = "GET") -> list[dict[str, Any]]:
         """A list the server keeps, as it came: its (newest) tasks, its queue, its accounts.
@@ -368,6 +409,26 @@ class Calls:
         url = self.route.url(f"image/{quote(task_id, safe='')}")
         return await self.download(str(url), consume, Operation.OTHER)
 
+    async def ask(self, method: str, url: URL, body: bytes | None = None) -> tuple[Reply, float]:
+        """Any read as it is answered, and the seconds that took; nothing is made of the answer.
+
+        Only for want of a connection is it tried again.
+
+        Raises:
+            ConnectionFailed: There is no answer.
+            RequestTimeout: There is none in time.
+        """
+
+        async def once() -> tuple[Reply, float]:
+            begun = self.clock.now()
+            reply = await self._exchange(method, url, body=body)
+            return reply, self.clock.now() - begun
+
+        def policy_for(error: MJError) -> RetryPolicy | None:
+            return self.retries.connect if isinstance(error, ConnectionFailed) else None
+
+        return await persist(once, policy_for, self.clock.now)
+
     # --- shared ---
 
     async def _exchange(
@@ -386,7 +447,9 @@ class Calls:
         )
 
     def _read(self, reply: Reply) -> replies.Words:
-        return replies.read(reply.status, reply.headers, reply.body, wall=self.clock.wall())
+        words = replies.read(reply.status, reply.headers, reply.body, wall=self.clock.wall())
+        described = self.transport.without_token(words.description)
+        return attrs.evolve(words, description=described)
 
 
 async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -397,7 +460,7 @@ async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator
 
 def _picture_url(url: str) -> URL:
     try:
-        parsed = URL(url)
+        parsed = URL(url, encoded=bool(_AS_IT_IS.fullmatch(url)))  # it may be signed: as it came
     except ValueError:
         parsed = URL()
     if parsed.scheme not in {"http", "https"} or not parsed.host:

@@ -72,10 +72,10 @@ class Words:
     status: int
     code: int | None = None
     description: str = ""
-    result: Any = None
-    properties: Mapping[str, Any] = attrs.field(factory=dict)
+    result: Any = attrs.field(default=None, repr=False)
+    properties: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     retry_after: float | None = None
-    json: Any = None
+    json: Any = attrs.field(default=None, repr=False)
     is_json: bool = False
     is_html: bool = False
     is_empty: bool = False
@@ -86,16 +86,18 @@ class Words:
 _BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[MJError]], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE), error)
     for pattern, error in (
-        (r"队列已满|队列数已达上限|并发数已达上限|queue (is )?full", QueueFull),
+        (r"队列已满|任务数已满|队列数已达上限|并发数已达上限|queue (is )?full", QueueFull),
         (r"敏感词|banned.?(prompt|word)", BannedPrompt),
-        (r"quota|额度|余额|insufficient.?balance|次数已达上限", QuotaExhausted),
+        (r"quota_|quota (is )?(not|ex|insuff)|insufficient.{0,6}(quota|balance)", QuotaExhausted),
+        (r"额度|余额|次数已达上限", QuotaExhausted),
         (r"(每日|今日|当日|天).*(上限|限制)", QuotaExhausted),
         (r"账号不可用|无可用的?(账号|渠道)|no available (account|channel)", NoAccount),
         (r"账号已被?(临时)?(封锁|禁用)", AuthenticationError),
         (r"task_status_not_success|关联任务状态错误", TaskNotReady),
         (r"unknown_(relay_)?action|未知的 ?action|Invalid URL \(", UnsupportedEndpoint),
         (r"功能未启用|不支持|未开启 ?remix|未找到 ?seed", UnsupportedEndpoint),
-        (r"task_no(t)?_found|任务不存在|(任务).*(失效|未找到)|task not found", TaskNotFound),
+        (r"task_no(t)?_found|任务不存在|(任务).*(失效|未找到)", TaskNotFound),
+        (r"task (is |was )?(not |un)(found|known)", TaskNotFound),
         (r"暂不可用", ServerError),
     )
 )
@@ -156,10 +158,9 @@ _MESSAGES: Final[Mapping[type[MJError], str]] = {
 }
 
 _GATEWAY_LOST_IT: Final = re.compile(
-    r"do_request_failed|unmarshal_response|read_response|copy_resp"
+    r"do_request_failed|unmarshal_response|read_response|connection termination|copy_resp"
 )
 """A gateway's words for: sent upstream, answer unknown."""
-_PARENT: Final = re.compile(r"任务|task", re.IGNORECASE)
 
 
 # --- from bytes to words -----------------------------------------------------------------------
@@ -222,7 +223,7 @@ def retry_after(value: str | None, wall: float) -> float | None:
         pass
     try:
         when = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
     return _capped((aware - datetime.fromtimestamp(wall, UTC)).total_seconds())
@@ -305,12 +306,12 @@ def parse_object(operation: Operation, words: Words) -> dict[str, Any]:
         TaskNotFound: Empty body, 204, or one of the gateways' ways to say so.
         MJError: Anything else that is not that, by the tables above.
     """
-    value = words.json
     if 200 <= words.status < 300:
-        if operation is Operation.FETCH and (words.is_empty or (words.is_json and value is None)):
+        is_nothing = words.is_empty or (words.is_json and words.json is None)
+        if operation is Operation.FETCH and is_nothing:
             raise _error(TaskNotFound, words)
-        if isinstance(value, dict) and _is_answer(operation, words):
-            return value
+        if isinstance(words.json, dict) and _is_answer(operation, words):
+            return words.json
     raise error_for(operation, words)
 
 
@@ -327,11 +328,10 @@ def parse_list(words: Words) -> list[dict[str, Any]]:
         MJError: By the tables above.
     """
     if 200 <= words.status < 300 and words.is_json:
-        value = words.json
-        if value is None:
+        if words.json is None:
             return []
-        if isinstance(value, list):
-            return [item for item in value if isinstance(item, dict)]
+        if isinstance(words.json, list):
+            return [item for item in words.json if isinstance(item, dict)]
     raise error_for(Operation.LIST, words)
 
 
@@ -405,7 +405,7 @@ def _by_code(operation: Operation, words: Words) -> type[MJError] | None:
 
 def _is_about_a_task(operation: Operation, words: Words) -> bool:
     if operation is Operation.SUBMIT:
-        return words.status == 404 or bool(_PARENT.search(words.description))
+        return words.status == 404
     return True
 
 

@@ -15,7 +15,7 @@ import backoff
 
 from ..errors import MJError
 
-__all__ = ["Retries", "RetryPolicy", "persist"]
+__all__ = ["Pace", "Retries", "RetryPolicy", "persist"]
 
 T = TypeVar("T")
 PolicyFor = Callable[[MJError], "RetryPolicy | None"]
@@ -69,7 +69,7 @@ async def persist(
     Raises:
         MJError: The last failure.
     """
-    pace = _Pace(policy_for, now)
+    pace = Pace(policy_for, now)
     try:
         return await call()
     except MJError as error:
@@ -82,10 +82,15 @@ async def persist(
             raise first  # the attempt already made, so that backoff waits before the next
         return await call()
 
+    def wait(error: MJError) -> float:
+        seconds = pace.next_wait(error)
+        _log.info("attempt %d failed, the next in %.2f s: %s", pace.waits, seconds, error)
+        return seconds
+
     patient = backoff.on_exception(
         backoff.runtime,
         MJError,
-        value=pace.next_wait,
+        value=wait,
         giveup=pace.gives_up,
         jitter=None,
         logger=None,
@@ -93,37 +98,47 @@ async def persist(
     return await patient()
 
 
-class _Pace:
-    """Counts the waits of one call and decides on the next attempt."""
+@attrs.define
+class _Spent:
+    """What one kind of trouble has cost so far."""
+
+    since: float
+    bounds: Iterator[float]
+    waits: int = 0
+
+
+class Pace:
+    """Counts the failures of one call, each kind of trouble by itself, and decides what follows."""
+
+    __slots__ = ("_now", "_policy_for", "_spent", "waits")
 
     def __init__(self, policy_for: PolicyFor, now: Callable[[], float]) -> None:
         self._policy_for = policy_for
         self._now = now
-        self._begun = now()
-        self._series: dict[RetryPolicy, Iterator[float]] = {}
+        self._spent: dict[RetryPolicy, _Spent] = {}
         self.waits = 0
 
     def gives_up(self, error: Exception) -> bool:
         """Whether there is to be no other attempt after this failure."""
         policy = self._policy_for(error) if isinstance(error, MJError) else None
-        if policy is None or self.waits + 1 >= policy.tries:
+        if policy is None or not isinstance(error, MJError):
             return True
-        asked = error.retry_after if isinstance(error, MJError) else None
-        return self._now() - self._begun + (asked or 0.0) > policy.budget
+        spent = self._of(policy)
+        took = self._now() - spent.since + (error.retry_after or 0.0)
+        return spent.waits + 1 >= policy.tries or took > policy.budget
 
     def next_wait(self, error: MJError) -> float:
         """Seconds until the next attempt: what the server asked for exactly, else jittered."""
+        spent = self._of(self._policy_for(error) or RetryPolicy())
         self.waits += 1
-        seconds = error.retry_after
-        if seconds is None:
-            seconds = backoff.full_jitter(self._bound(error))
-        _log.info("attempt %d failed, the next in %.2f s: %s", self.waits, seconds, error)
-        return seconds
+        spent.waits += 1
+        if error.retry_after is not None:
+            return error.retry_after
+        return float(backoff.full_jitter(next(spent.bounds)))
 
-    def _bound(self, error: MJError) -> float:
-        policy = self._policy_for(error) or RetryPolicy()
-        if policy not in self._series:
-            series = backoff.expo(base=2, factor=policy.first, max_value=policy.longest)
-            next(series)  # backoff's generators are primed once; the first yield is of no use
-            self._series[policy] = series
-        return next(self._series[policy])
+    def _of(self, policy: RetryPolicy) -> _Spent:
+        if policy not in self._spent:
+            bounds = backoff.expo(base=2, factor=policy.first, max_value=policy.longest)
+            next(bounds)  # backoff's generators are primed once; the first yield is of no use
+            self._spent[policy] = _Spent(self._now(), bounds)
+        return self._spent[policy]

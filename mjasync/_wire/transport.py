@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,8 +16,12 @@ from .._clock import Clock
 from .._models import Auth
 from ..errors import ClientClosed, ConfigurationError, ConnectionFailed, MJError, RequestTimeout
 
-__all__ = ["Interrupted", "Reply", "Secret", "Transport", "auth_headers"]
+__all__ = ["Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
 
+_CONNECTIONS: Final = 200
+"""Connections of a session of ours: fewer than the files a process may open."""
+_PIECE: Final = 1 << 16
+"""Bytes of a body that are written at once."""
 _TELLING: Final = 6
 """Characters from which on a token is a secret, and no word that a reply may hold by chance."""
 
@@ -112,15 +117,14 @@ class Transport:
             self._open().request(
                 method,
                 url,
-                data=body,
+                data=_in_pieces(body),
                 headers=self._headers(content_type if body is not None else None),
                 timeout=self._limits(timeout),
                 allow_redirects=False,
                 raise_for_status=False,
             ) as response,
         ):
-            answer = self._without_token(response.status, await response.read())
-            reply = Reply(response.status, response.headers, answer)
+            reply = Reply(response.status, response.headers, await response.read())
         spent = self._clock.now() - begun
         _log.debug("%s %s -> %d in %.3f s", method, url.path, reply.status, spent)
         return reply
@@ -153,28 +157,42 @@ class Transport:
             raise ClientClosed(message)
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
             )
+        elif self._session.closed:
+            raise ClientClosed("The session given to this Client is closed.")
         return self._session
+
+    @property
+    def room(self) -> int:
+        """Requests for which there is a connection at any time."""
+        given = self._session.connector if self._session is not None else None
+        limits = (given.limit, given.limit_per_host) if given is not None else ()
+        return min(filter(None, limits), default=_CONNECTIONS)
 
     def _headers(self, content_type: str | None) -> Mapping[str, str]:
         kind = {"Content-Type": content_type} if content_type else {}
         return {"Accept": "application/json", **kind, **self._credentials}
 
-    def _without_token(self, status: int, body: bytes) -> bytes:
-        """A refusal as it came, but for the token: some servers repeat it in their message."""
-        if status < 400:
-            return body
+    def without_token(self, words: str) -> str:
+        """What a server said, but for the token: some repeat it in their refusals."""
         for value in self._credentials.values():
-            token = value.removeprefix("Bearer ").encode()
+            token = value.removeprefix("Bearer ")
             if len(token) >= _TELLING:
-                body = body.replace(token, b"***")
-        return body
+                words = words.replace(token, "***")
+        return words
 
     def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(
             total=None, sock_connect=self._connect_timeout, sock_read=timeout
         )
+
+
+def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A body that holds pictures is written a piece at a time: others have a turn in between."""
+    return body if body is None or len(body) <= _PIECE else io.BytesIO(body)
 
 
 @asynccontextmanager
@@ -187,19 +205,19 @@ async def _telling_how_far(url: URL) -> AsyncIterator[None]:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         message = f"No connection to {url.origin()}: {_reason(error)}."
-        raise ConnectionFailed(message) from _bare(error)
+        raise ConnectionFailed(message) from bare(error)
     except aiohttp.ClientHttpProxyError as error:
         message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
         raise ConnectionFailed(message) from None
     except (TimeoutError, aiohttp.SocketTimeoutError) as error:
-        raise Interrupted(_reason(error), timed_out=True) from _bare(error)
+        raise Interrupted(_reason(error), timed_out=True) from bare(error)
     except aiohttp.ClientResponseError as error:
         raise Interrupted(f"unreadable HTTP ({error.status})", timed_out=False) from None
     except aiohttp.ClientError as error:
-        raise Interrupted(_reason(error), timed_out=False) from _bare(error)
+        raise Interrupted(_reason(error), timed_out=False) from bare(error)
 
 
-def _bare(error: BaseException) -> BaseException:
+def bare(error: BaseException) -> BaseException:
     """An error and all behind it without their frames."""
     link: BaseException | None = error
     while link is not None:

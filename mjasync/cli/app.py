@@ -328,6 +328,23 @@ def batch(
 
 
 @app.command
+def doctor(*, spend: bool = False, json: Json = False, server: ServerOptions = _SERVER) -> int:
+    """Find out which server this is, and what will not work there.
+
+    It only reads, unless told to spend. Exit code 1 means that something is wrong.
+
+    Args:
+        spend: Have one picture drawn, which is paid, and see that its link answers.
+        json: Print one JSON object on stdout.
+        server: Where.
+    """
+    from .doctor import doctor as examine
+
+    server.check()
+    return examine(server=server, spend=spend, as_json=json)
+
+
+@app.command
 def simulate(
     *,
     host: str = "127.0.0.1",

@@ -1,0 +1,141 @@
+"""`mjasync doctor`: what the server is, and what will not work there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .._probe import Probe
+from ..errors import MJError
+from .jobs import Job, look_back
+from .server import Server
+from .stop import Stop
+from .words import command, explain, is_usage, one_line
+
+if TYPE_CHECKING:
+    from .._client import Client
+
+__all__ = ["doctor"]
+
+_PROMPT: Final = "a lighthouse in a storm"
+_AUTH: Final[Mapping[str, str]] = {
+    "secret": "the token is taken as mj-api-secret",
+    "bearer": "the token is taken as Authorization: Bearer",
+    "none": "no token is needed",
+    "unknown": "unknown",
+}
+_WORKS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "unknown"}
+
+
+def doctor(*, server: Server, spend: bool, as_json: bool) -> int:
+    """Probe a server, say what was found, and return the exit code."""
+    return asyncio.run(_doctor(server, spend=spend, as_json=as_json))
+
+
+async def _doctor(server: Server, *, spend: bool, as_json: bool) -> int:
+    job = Job(make=lambda mj: mj.imagine(_PROMPT), prompt=_PROMPT)
+    report: Probe | None = None
+    error: Exception | None = None
+    with Stop(lambda: None, lambda: None) as stop:
+        try:
+            async with server.open(1) as mj:
+                report = await _examine(mj, job if spend else None)
+        except (MJError, OSError) as caught:
+            error = caught
+    if stop.exit_code is not None:
+        await _say_what_is_left(job, server)
+        return stop.exit_code
+    if report is None:
+        return _give_up(error or OSError(), as_json=as_json)
+    _print(json.dumps(_record(report, job)) if as_json else "\n".join(_lines(report, job)))
+    return 0 if report.ok else 1
+
+
+async def _examine(mj: Client, job: Job | None) -> Probe:
+    if job is not None:
+        job.task = job.make(mj)
+    return await mj.probe(spend=job.task if job else None)
+
+
+async def _say_what_is_left(job: Job, server: Server) -> None:
+    """Name the paid task that nobody waits for any more."""
+    await look_back([job])
+    if job.is_open and not server.simulate:
+        go_on = command("watch", *server.flags(), job.id)
+        sys.stderr.write(f"Its picture is on the server; nothing is lost. Go on with:\n  {go_on}\n")
+    if job.uncertain is not None:
+        sys.stderr.write(f"{explain(job.uncertain)}\n")
+
+
+def _give_up(error: Exception, *, as_json: bool) -> int:
+    """Say why there is no report."""
+    sys.stderr.write(f"mjasync: {explain(error)}\n")
+    if is_usage(error):
+        return 2
+    if as_json:
+        nothing = dict.fromkeys(field.name for field in attrs.fields(Probe))
+        failure = {"type": type(error).__name__, "message": explain(error)}
+        _print(json.dumps({"ok": False, **nothing, "task": None, "error": failure}))
+    return 1
+
+
+def _record(report: Probe, job: Job) -> dict[str, Any]:
+    """The JSON of a report. Every key is always there."""
+    return {"ok": report.ok, **attrs.asdict(report), "task": job.id or None, "error": None}
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+# --- for people --------------------------------------------------------------------------------
+
+
+def _lines(report: Probe, job: Job) -> Iterable[str]:
+    yield report.url
+    for name, value in _rows(report, job):
+        yield f"  {name:<12} {value}"
+    for said in report.problems:
+        yield f"problem: {one_line(said)}"
+    for said in report.notes:
+        yield f"note: {one_line(said)}"
+    if report.ok:
+        yield "No problems."
+
+
+def _rows(report: Probe, job: Job) -> Iterable[tuple[str, str]]:
+    kind = ", a gateway in front of others" if report.is_gateway else ""
+    yield "family", f"{report.family}{kind}"
+    yield "auth", _AUTH[report.auth]
+    yield "speeds", ", ".join(report.speeds) or "none by path"
+    yield "image hosts", ", ".join(report.image_hosts) or "none by path"
+    yield "lists", _lists(report)
+    yield "webhooks", report.webhooks
+    yield "clock", _clock(report.clock_skew)
+    yield "links", f"reachable: {_WORKS[report.links_reachable]}"
+    yield "round trip", f"{report.round_trip * 1000:.0f} ms"
+    if report.drawn is not None:
+        yield "picture", f"drawn: {_WORKS[report.drawn]}{f' (task {job.id})' if job.id else ''}"
+
+
+def _lists(report: Probe) -> str:
+    ways = {
+        "list-by-condition": report.list_by_condition,
+        "task/list": report.task_list,
+        "task/queue": report.task_queue,
+    }
+    return ", ".join(f"{way}: {_WORKS[there]}" for way, there in ways.items())
+
+
+def _clock(skew: int | None) -> str:
+    if skew is None:
+        return "unknown"
+    if abs(skew) <= 1:
+        return "the same"
+    return f"{abs(skew)} s {'ahead' if skew > 0 else 'behind'}"
