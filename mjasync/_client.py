@@ -187,8 +187,8 @@ class Client(Submits):
         if self._calls.can_list:
             try:
                 tasks = await self._calls.fetch_many(task_ids, self._calls.retries.read)
-            except MJError:
-                if self._calls.can_list:
+            except MJError as error:
+                if self._calls.can_list or error.retryable:
                     raise
             else:
                 return {info.id: info for info in _structured(tasks)}

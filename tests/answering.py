@@ -102,7 +102,7 @@ async def fetch(mj: Client, url: str) -> object:
 
 async def list_tasks(mj: Client, url: str) -> object:
     """Many tasks."""
-    return await mj._calls.fetch_many(["1700000000000001"])
+    return await mj._calls.fetch_many(["1700000000000001"], mj._calls.retries.read)
 
 
 async def image(mj: Client, url: str) -> object:

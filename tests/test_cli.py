@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import io
 import json
 import os
@@ -491,7 +492,7 @@ def test_interrupt_before_anything_began(monkeypatch: pytest.MonkeyPatch) -> Non
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mjasync.cli.app.run", interrupted)
+    monkeypatch.setattr(importlib.import_module("mjasync.cli.app"), "run", interrupted)
     assert main(["--help"]) == 130
 
 
