@@ -142,7 +142,9 @@ class Client(Submits):
             clock=clock,
             timeout=timeout,
             stall_timeout=stall_timeout,
+            speed=self._speed,
             speed_by_path=self._speed_via != "prompt",
+            speed_by_prompt=self._speed_via != "path",
         )
         self._token = token
         self._auth: Auth = header
@@ -184,11 +186,11 @@ class Client(Submits):
         return {task_id: found[task_id] for task_id in wanted if task_id in found}
 
     async def _fetch_chunk(self, task_ids: list[str]) -> dict[str, TaskInfo]:
-        if self._calls.can_list:
+        if self._calls.can_list():
             try:
                 tasks = await self._calls.fetch_many(task_ids, self._calls.retries.read)
             except MJError as error:
-                if self._calls.can_list or error.retryable:
+                if self._calls.can_list() or error.retryable:
                     raise
             else:
                 return {info.id: info for info in _structured(tasks)}
@@ -233,6 +235,16 @@ class Client(Submits):
         except UnsupportedEndpoint:
             found = await self._calls.list_all("account/query", "POST")
         return [codec.structure_account(raw) for raw in found]
+
+    async def account(self, account_id: str) -> Account | None:
+        """One of those accounts; None when the server does not know it.
+
+        Raises:
+            UnsupportedEndpoint: The server does not tell.
+            MJError: The read failed.
+        """
+        raw = await self._calls.account(account_id)
+        return None if raw is None else codec.structure_account(raw)
 
     async def image(self, task_id: str) -> bytes:
         """The picture of a task by its id, where a gateway serves it so (PROTOCOL §1.18).

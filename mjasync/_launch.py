@@ -10,15 +10,16 @@ from typing import Any
 import attrs
 
 from ._clock import Clock
-from ._models import SubmitReceipt, TaskInfo
+from ._models import Speed, SubmitReceipt, TaskInfo
 from ._watcher import Watcher
 from ._wire.calls import Calls, Submission
 from .errors import ClientClosed, MJError
 
 __all__ = ["Launch", "Prepare", "Runtime", "Turn"]
 
-Prepare = Callable[[], Awaitable[Submission | TaskInfo]]
-"""Waits for what must come first and makes the request; or finds the job running already."""
+Prepare = Callable[[float], Awaitable[Submission | TaskInfo]]
+"""Waits for what must come first, with so many seconds' patience for no change at all, and makes
+the request; or finds the job running already."""
 Take = Callable[[SubmitReceipt, Submission], None]
 Adopt = Callable[[TaskInfo], None]
 Turn = AbstractAsyncContextManager[None]
@@ -36,8 +37,10 @@ class Runtime:
     jobs: set[asyncio.Task[None]] = attrs.field(factory=set)
     """Submissions under way, each waiting for its parent, to be sent, or on the wire."""
     on_wire: set[asyncio.Task[None]] = attrs.field(factory=set)
+    speed: Speed | None = None
     speed_by_path: bool = True
-    """Whether a speed is asked for by path (perhaps besides the prompt)."""
+    speed_by_prompt: bool = False
+    """How a speed is asked for; by both, perhaps."""
     closed: bool = False
 
     def check_open(self) -> None:
@@ -109,7 +112,7 @@ class Launch:
         self._on_wire = False
         self._refusal: MJError | None = None
 
-    async def accepted(self, deadline: float, take: Take, adopt: Adopt) -> None:
+    async def accepted(self, deadline: float, stall: float, take: Take, adopt: Adopt) -> None:
         """Return once the server has accepted it.
 
         `take` is told what the server accepted, `adopt` of a job that runs already. They are not
@@ -123,7 +126,7 @@ class Launch:
             raise self._refusal._again()  # noqa: SLF001 - a twin for each waiter
         if self._job is None:
             self._runtime.check_open()
-            self._job = self._runtime.spawn(self._send(take, adopt))
+            self._job = self._runtime.spawn(self._send(stall, take, adopt))
         job = self._job
         await self._follow(job, deadline)
         if job.cancelled():
@@ -150,10 +153,10 @@ class Launch:
         if self._job is job and (abandoned or _failed(job)):
             self._job = None
 
-    async def _send(self, take: Take, adopt: Adopt) -> None:
+    async def _send(self, stall: float, take: Take, adopt: Adopt) -> None:
         """Prepare and send; whatever comes of sending is remembered."""
         async with self._turn:
-            prepared = self._prepared or await self._prepare()
+            prepared = self._prepared or await self._prepare(stall)
             if isinstance(prepared, TaskInfo):
                 adopt(prepared)
                 return

@@ -156,4 +156,4 @@ class SubmitReceipt:
             return not (self.properties.get("status") or self.properties.get("imageUrl"))
         if self.properties.get("remix") is True:
             return True
-        return "confirm" in self.description.lower() or "窗口等待" in self.description
+        return "window confirm" in self.description.lower() or "窗口等待" in self.description

@@ -57,6 +57,9 @@ class _Options(TypedDict, total=False):
     """For this job, instead of the client's."""
     image_host: ImageHost | None
     """For this job, instead of the client's."""
+    extra: Mapping[str, Any] | None
+    """Further fields for the request as they are, for what a server takes and this does not name
+    (`noStorage`, `tools`…)."""
 
 
 class SubmitOptions(_Options, total=False):
@@ -128,7 +131,7 @@ def common_fields(options: Mapping[str, Any], known: frozenset[str]) -> dict[str
         value = options.get(name)
         if value is not None and value != "":
             fields[wire_name] = spell(value)
-    return fields
+    return {**fields, **(options.get("extra") or {})}
 
 
 def route_for(route: Route, options: Mapping[str, Any], *, by_path: bool) -> Route:

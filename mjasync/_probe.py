@@ -211,6 +211,8 @@ class _Answer:
     words: Words = _NOTHING
     date: str | None = None
     """When the server says it spoke."""
+    heard: float = 0.0
+    """When it was heard, on our clock."""
     seconds: float | None = None
     """How long it took; None: there was no answer."""
 
@@ -249,7 +251,8 @@ async def _ask(calls: Calls, question: _Question) -> _Answer:
     reply, seconds = await calls.ask(question.method, question.url, question.body)
     words = replies.read(reply.status, reply.headers, reply.body, wall=calls.clock.wall())
     sign = _sign(question.operation, words)
-    return _Answer(sign=sign, words=words, date=reply.headers.get("Date"), seconds=seconds)
+    date, heard = reply.headers.get("Date"), calls.clock.wall()
+    return _Answer(sign=sign, words=words, date=date, heard=heard, seconds=seconds)
 
 
 async def _ask_all(calls: Calls, questions: Mapping[str, _Question]) -> dict[str, _Answer]:
@@ -382,7 +385,7 @@ def _report(calls: Calls, wishes: Wishes, style: Style, answers: Mapping[str, _A
         task_queue=there.get("queue"),
         image_by_id=there.get("image"),
         webhooks=_WEBHOOKS.get(family, "unknown"),
-        clock_skew=_skew(answers["fetch"], calls.clock.wall()),
+        clock_skew=_skew(answers["fetch"]),
         links_reachable=None,
         round_trip=min(a.seconds for a in answers.values() if a.seconds is not None),
     )
@@ -397,14 +400,14 @@ def _family(signs: Mapping[str, Sign]) -> str:
     return "unknown"
 
 
-def _skew(answer: _Answer, wall: float) -> int | None:
+def _skew(answer: _Answer) -> int | None:
     """Seconds a server is ahead, by its Date header, which is cut to whole seconds."""
     try:
         when = email.utils.parsedate_to_datetime(answer.date or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return round(aware.timestamp() + 0.5 - wall)
+    return round(aware.timestamp() + 0.5 - answer.heard)
 
 
 # --- what to say -------------------------------------------------------------------------------

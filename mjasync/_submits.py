@@ -11,8 +11,8 @@ import aiohttp
 
 from . import _images
 from ._launch import Runtime
-from ._models import Dimensions, Speed, SpeedVia, VideoType
-from ._options import SubmitOptions, common_fields, one_of, route_for
+from ._models import Dimensions, VideoType
+from ._options import AccountFilter, SubmitOptions, common_fields, one_of, route_for
 from ._task import Task
 from ._wire import codec
 from ._wire.calls import Submission, at_once, make_submission
@@ -25,6 +25,8 @@ __all__ = ["Submits"]
 
 Pictures = _images.ImageInput | tuple[_images.ImageInput, ...] | None
 _BLEND: Final = range(2, 6)
+_DRAWS: Final = frozenset({"imagine", "edits", "retexture", "video"})
+"""Submissions whose prompt is Midjourney's, flags included."""
 _BATCHES: Final = (1, 2, 4)
 _FRESH: Final = 3600.0
 """Seconds for which an uploaded picture's link is taken to live (PROTOCOL §7.3)."""
@@ -34,8 +36,6 @@ class Submits:
     """The submissions; each returns a lazy `Task`, and takes the keywords of `SubmitOptions`."""
 
     _runtime: Runtime
-    _speed: Speed | None
-    _speed_via: SpeedVia
     _uploaded: dict[str, tuple[str, float]]
     _uploading: asyncio.Lock
 
@@ -58,9 +58,6 @@ class Submits:
             InvalidRequest: The prompt is empty.
         """
         text = _not_blank(prompt)
-        speed = options.get("speed") or self._speed
-        if speed and self._speed_via != "path":
-            text = with_speed(text, speed)
         pictures = {"base64Array": _images.several(images)}
         return self._new("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
 
@@ -88,14 +85,21 @@ class Submits:
         one_of("dimensions", dimensions, Dimensions)
         return self._new("blend", {"dimensions": dimensions}, {"base64Array": pictures}, options)
 
-    def describe(self, image: _images.ImageInput, **options: Unpack[SubmitOptions]) -> Task:
+    def describe(
+        self,
+        image: _images.ImageInput,
+        *,
+        language: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
         """Put a picture into words: `task.prompts` has the four prompts, `task.text` all of it.
 
         Args:
             image: The picture, as for `imagine`.
+            language: "zh" for prompts in Chinese, on servers that translate.
             options: See `SubmitOptions`.
         """
-        return self._new("describe", {}, {"base64": image}, options)
+        return self._new("describe", {"language": language}, {"base64": image}, options)
 
     def shorten(self, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Find out which words of a prompt matter: `task.prompts` has the shorter ones.
@@ -224,7 +228,7 @@ class Submits:
         common = common_fields(options, SubmitOptions.__optional_keys__)
         route = self._route(options)
 
-        async def prepare() -> Submission:
+        async def prepare(_: float) -> Submission:
             fields = {**common, "SourceBase64": await self._encode(source)}
             file = None
             if is_link:
@@ -256,7 +260,9 @@ class Submits:
         Raises:
             InvalidRequest: The job is empty.
         """
-        wanted: SubmitOptions = {**options, "account_filter": {"instanceId": instance_id}}
+        given = options.get("account_filter") or {}
+        also = given.to_wire() if isinstance(given, AccountFilter) else given
+        wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": instance_id}}
         return self._new("show", {"jobId": _not_blank(job)}, {}, wanted)
 
     async def upload(self, images: _images.ImageInput | Iterable[_images.ImageInput]) -> list[str]:
@@ -301,10 +307,13 @@ class Submits:
         path: str | None = None,
     ) -> Task:
         given = {name: value for name, value in fields.items() if value is not None}
+        speed = options.get("speed") or self._runtime.speed
+        if speed and self._runtime.speed_by_prompt and endpoint in _DRAWS:
+            given["prompt"] = with_speed(given["prompt"], speed)
         payload = {**given, **common_fields(options, SubmitOptions.__optional_keys__)}
         route = self._route(options)
 
-        async def prepare() -> Submission:
+        async def prepare(_: float) -> Submission:
             encoded = {
                 name: await self._encode(one)
                 for name, one in pictures.items()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack
 from . import _images, _results
 from ._buttons import Buttons, as_change, is_pick
 from ._launch import Launch, Prepare, Runtime, Turn
-from ._models import Button, SubmitReceipt, TaskInfo, TaskStatus
+from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskStatus
 from ._options import FollowUpOptions, common_fields, route_for
 from ._snapshot import Snapshot
 from ._wire import codec
@@ -29,7 +29,7 @@ from .errors import (
     TaskTimeout,
     UnsupportedEndpoint,
 )
-from .prompt import with_flag
+from .prompt import with_flag, with_speed
 
 if TYPE_CHECKING:
     import os
@@ -76,6 +76,7 @@ class Task(Snapshot):
         "_runtime",
         "_seed",
         "_siblings",
+        "_speed",
         "_turn",
         "_was_known",
         "_what",
@@ -93,6 +94,7 @@ class Task(Snapshot):
         was_known: bool = False,
         turn: Turn | None = None,
         route: Route | None = None,
+        speed: Speed | None = None,
     ) -> None:
         """Made by a Client or by another Task, not by hand."""
         super().__init__(info)
@@ -102,6 +104,7 @@ class Task(Snapshot):
         self._answered = answered
         self._was_known = was_known
         self._route: Route = route or runtime.calls.route
+        self._speed = speed or runtime.speed
         self._relinked = self._route.image_host == runtime.calls.route.image_host
         self._adopted = prepare is None
         self._launch = prepare and Launch(runtime, prepare, turn)
@@ -159,7 +162,7 @@ class Task(Snapshot):
         deadline = self._runtime.deadline(timeout)
         stall = self._runtime.stall_timeout if stall_timeout is None else stall_timeout
         try:
-            await self._accepted(deadline)
+            await self._accepted(deadline, stall)
             await self._settled(deadline, stall)
         except Exception as error:
             self._error = self._concerning_me(error)
@@ -197,7 +200,8 @@ class Task(Snapshot):
         """
         self._adopted = True
         try:
-            await self._accepted(self._runtime.deadline(None))
+            runtime = self._runtime
+            await self._accepted(runtime.deadline(None), runtime.stall_timeout)
         except Exception as error:
             self._error = self._concerning_me(error)
             raise
@@ -313,7 +317,7 @@ class Task(Snapshot):
             raise InvalidRequest(message)
         if prompt is None and factor in {1.5, 2.0}:
             return self._mean(options, "zoom", f"{factor:g}")
-        pressed = self._mean(options, "zoom", "custom")
+        pressed = self._mean(options, "zoom", "custom", asks=True)
         return pressed._answer(  # noqa: SLF001 - a Task of ours
             lambda proposed: with_flag(
                 prompt or proposed or self.final_prompt or self.prompt or "", "zoom", f"{factor:g}"
@@ -336,7 +340,7 @@ class Task(Snapshot):
         **options: Unpack[FollowUpOptions],
     ) -> Task:
         """Vary (Region): repaint what is white in the mask, a PNG on black."""
-        return self._mean(options, "inpaint").modal(prompt, mask=mask)
+        return self._mean(options, "inpaint", asks=True).modal(prompt, mask=mask)
 
     def animate(
         self,
@@ -366,7 +370,7 @@ class Task(Snapshot):
 
         Where "all" makes several jobs, the others are `siblings` of the one returned.
         """
-        pressed = self._mean(options, "imagine", str(which))
+        pressed = self._mean(options, "imagine", str(which), asks=which != "all")
         if which == "all":
             return pressed
         return pressed._answer(  # noqa: SLF001 - a Task of ours
@@ -453,10 +457,10 @@ class Task(Snapshot):
 
     # --- submitting ---
 
-    async def _accepted(self, deadline: float) -> None:
+    async def _accepted(self, deadline: float, stall: float) -> None:
         """Return once the server has accepted the job; raise what became of it otherwise."""
         if self._launch is not None:
-            await self._launch.accepted(deadline, self._take, self._store)
+            await self._launch.accepted(deadline, stall, self._take, self._store)
             self._launch = None
 
     def _take(self, receipt: SubmitReceipt, submission: Submission) -> None:
@@ -561,9 +565,11 @@ class Task(Snapshot):
 
     # --- following up ---
 
-    def _mean(self, options: FollowUpOptions, verb: str, *details: str) -> Task:
+    def _mean(self, options: FollowUpOptions, verb: str, *details: str, asks: bool = False) -> Task:
         what = f"{verb} {details[0]}" if details else verb
-        return self._press(lambda buttons: buttons.meaning(verb, *details), what, options)
+        return self._press(
+            lambda buttons: buttons.meaning(verb, *details), what, options, asks=asks
+        )
 
     def _remix(
         self, prompt: str | None, options: FollowUpOptions, verb: str, *details: str
@@ -572,14 +578,17 @@ class Task(Snapshot):
         if prompt is None:
             return self._mean(options, verb, *details)
         asking: FollowUpOptions = {"enable_remix": True, **options}
-        return self._mean(asking, verb, *details).modal(prompt)
+        return self._mean(asking, verb, *details, asks=True).modal(prompt)
 
-    def _press(self, choose: Choose, what: str, options: FollowUpOptions) -> Task:
+    def _press(
+        self, choose: Choose, what: str, options: FollowUpOptions, *, asks: bool = False
+    ) -> Task:
+        """Press a button; `asks` where the modal it opens will be answered."""
         common = common_fields(options, FollowUpOptions.__optional_keys__)
         route = route_for(self._route, options, by_path=self._runtime.speed_by_path)
 
-        async def prepare() -> Submission:
-            await self.wait(timeout=_FOREVER)
+        async def prepare(stall: float) -> Submission:
+            await self.wait(timeout=_FOREVER, stall_timeout=stall)
             with self._about_me():
                 button = choose(self.buttons)
                 if options.get("enable_remix") and not button.custom_id:
@@ -594,7 +603,14 @@ class Task(Snapshot):
                 route=route,
             )
 
-        return Task(self._runtime, what, prepare, parent=self, route=route)
+        speed = options.get("speed")
+        if speed and not (self._runtime.speed_by_path or asks):
+            message = (
+                "A button pressed without a prompt cannot ask for a speed by prompt "
+                '(speed_via="prompt").'
+            )
+            raise InvalidRequest(message)
+        return Task(self._runtime, what, prepare, parent=self, route=route, speed=speed)
 
     def _answer(
         self,
@@ -603,12 +619,12 @@ class Task(Snapshot):
         *,
         optional: bool = False,
     ) -> Task:
-        async def prepare() -> Submission | TaskInfo:
+        async def prepare(stall: float) -> Submission | TaskInfo:
             masked = {}
             if mask is not None:  # first: a bad mask must not leave a modal open
                 masked["maskBase64"] = await _images.as_mask(mask, self._download)
             with self._about_me():
-                has_opened = await self._modal_opened()
+                has_opened = await self._modal_opened(stall)
             if not has_opened:
                 if optional:
                     return self._info
@@ -616,6 +632,8 @@ class Task(Snapshot):
                 raise ModalNotOpened(message, task=self)
             payload: dict[str, Any] = {"taskId": self.id, **masked}
             text = compose(self.final_prompt or "")
+            if text and self._speed and self._runtime.speed_by_prompt:
+                text = with_speed(text, self._speed)
             if text:
                 payload["prompt"] = text
             return await asyncio.to_thread(
@@ -633,14 +651,14 @@ class Task(Snapshot):
             route=self._route,
         )
 
-    async def _modal_opened(self) -> bool:
+    async def _modal_opened(self, stall: float) -> bool:
         """Whether the server asks for a modal; found out by watching where it did not say so."""
-        await self._accepted(_FOREVER)
+        await self._accepted(_FOREVER, stall)
         if self._answered:
             message = "This modal has been answered already."
             raise InvalidRequest(message, task=self)
         if self.status is TaskStatus.NOT_START:
-            await self._watch(_has_begun, _FOREVER, self._runtime.stall_timeout)
+            await self._watch(_has_begun, _FOREVER, stall)
         if self.done:
             await self._settled(_FOREVER, _FOREVER)
         return self.status is TaskStatus.MODAL

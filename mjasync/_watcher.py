@@ -20,8 +20,10 @@ from ._models import TaskInfo, TaskStatus
 from ._wire import codec
 from ._wire.calls import LIST_AT_MOST, Calls
 from ._wire.retry import Pace
+from ._words import strange_words
 from .errors import (
     ClientClosed,
+    InvalidRequest,
     MJError,
     TaskNotFound,
     TaskStalled,
@@ -32,7 +34,7 @@ from .errors import (
 __all__ = ["Look", "Schedule", "Watcher"]
 
 _LANES: Final = 32
-"""Single fetches under way at once, when many are due and there is no list endpoint."""
+"""Single fetches under way at once, so that submissions find a free connection."""
 _ROOM: Final = 1000
 """Entries of the schedule that are not worth tidying up."""
 
@@ -174,6 +176,9 @@ class Watcher:
         self._alarms: set[_Waiter] = set()
         self._due: list[tuple[float, int, _Watch | _Waiter]] = []
         self._crowded = _ROOM
+        self._together = schedule.together
+        self._places = asyncio.Semaphore(_LANES)
+        self._strange: set[tuple[str, str]] = set()
         self._order = itertools.count()
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = float("inf")
@@ -338,7 +343,7 @@ class Watcher:
         now = self._clock.now()
         looks: list[_Watch] = []
         early: list[tuple[float, _Waiter]] = []
-        while self._due and self._due[0][0] <= now + (self._schedule.together if looks else 0.0):
+        while self._due and self._due[0][0] <= now + (self._together if looks else 0.0):
             when, _, what = heapq.heappop(self._due)
             if isinstance(what, _Watch):
                 if self._watches.get(what.id) is what:
@@ -368,7 +373,7 @@ class Watcher:
     def _start_looks(self, watches: list[_Watch]) -> None:
         if not watches:
             return
-        if len(watches) == 1 or not self._calls.can_list:
+        if len(watches) == 1 or not self._calls.can_list():
             self._spawn(self._look_in_lanes(watches), watches)
             return
         for first in range(0, len(watches), LIST_AT_MOST):
@@ -394,7 +399,8 @@ class Watcher:
 
     async def _look_at(self, watch: _Watch) -> None:
         try:
-            body, raw = await self._calls.look(watch.id, known=watch.body)
+            async with self._places:
+                body, raw = await self._calls.look(watch.id, known=watch.body)
         except (TaskNotFound, UnsupportedEndpoint) as error:
             self._missed(watch, error)
         except MJError as error:
@@ -407,7 +413,8 @@ class Watcher:
         try:
             tasks = await self._calls.fetch_many([watch.id for watch in watches])
         except MJError as error:
-            if not self._calls.can_list:
+            unlisted = isinstance(error, UnsupportedEndpoint | InvalidRequest)
+            if unlisted or not self._calls.can_list():
                 await self._look_in_lanes(watches)
                 return
             for watch in watches:
@@ -429,8 +436,18 @@ class Watcher:
         watch.was_seen, watch.missing_since, watch.pace = True, None, None
         if raw is not None and raw != watch.info.raw:
             self._changed(watch, codec.structure_task(raw))
+            self._log_strange(watch.info)
         if not watch.info.status.is_final:
             self._look_later(watch)
+
+    def _log_strange(self, info: TaskInfo) -> None:
+        """Say once of each word that the protocol does not know; it passes through all the same."""
+        for kind, word in strange_words(info):
+            if (kind, word) not in self._strange:
+                self._strange.add((kind, word))
+                _log.warning(
+                    "unknown %s %r (task %s): passed through as it is", kind, word, info.id
+                )
 
     def _changed(self, watch: _Watch, info: TaskInfo) -> None:
         before, watch.info = watch.info, info

@@ -253,7 +253,7 @@ CASES = (
     same("K-301", 301, "<html><body>Moved</body></html>", UnsupportedEndpoint),
     same("K-302-empty", 302, b"", UnsupportedEndpoint),
     gone("K-404", 404, PAGE, UnsupportedEndpoint),
-    gone("K-403", 403, PAGE, AuthenticationError),
+    gone("K-403", 403, PAGE, ServerError),
     read("K-502", 502, PAGE, ServerError),
     same("K-503", 503, PAGE, ServerError),
     same("K-429", 429, PAGE, RateLimited),

@@ -11,6 +11,21 @@ from raw_http import FROZEN, simulated
 
 from mjasync.simulator.faults import KINDS, Faults
 
+KNOWN = [
+    ("GET /mj/task/1/fetch", "fetch", "fetch"),
+    ("GET /mj/task/list", "list", "list"),
+    ("GET /mj/task/queue", "list", "queue"),
+    ("POST /mj/task/list-by-condition", "list", "list-by-condition"),
+    ("POST /mj/task/list-by-ids", "list", "list-by-ids"),
+    ("GET /attachments/x.png", "image", "image"),
+    ("GET /mj/task/1/image-seed", "other", "image-seed"),
+    ("POST /mj/task/1/cancel", "other", "cancel"),
+    ("GET /mj/account/list", "other", "account-list"),
+    ("POST /mj/account/query", "other", "account-query"),
+    ("GET /mj/account/1/fetch", "other", "account-fetch"),
+]
+"""Every read by its path, with its place and its name."""
+
 
 @pytest.mark.parametrize(
     "options,status,body,content_type",
@@ -256,6 +271,22 @@ def test_mistakes_in_a_script_are_named() -> None:
     with pytest.raises(TypeError, match="fault 'html' has no option body"):
         faults.add("html", body="x")
     assert {kind.level for kind in KINDS.values()} == {"http", "task", "hook", "link"}
+
+
+@pytest.mark.parametrize("path,place,endpoint", KNOWN)
+async def test_a_fault_that_could_never_strike_says_where_its_endpoint_is(
+    path: str, place: str, endpoint: str
+) -> None:
+    """A read is no submission, which is where faults strike unless told otherwise."""
+    async with simulated(time_scale=0) as (sim, raw):
+        with pytest.raises(ValueError, match=f"no submit request .* pass on='{place}'"):
+            sim.fault("reply", endpoint=endpoint)
+        fault = sim.fault("reply", on=place, endpoint=endpoint)
+        method, path = path.split()
+        assert (await raw.call(method, path)).status == 500
+        assert fault.hits == 1
+        assert sim.fault("html", on="any", endpoint=endpoint).remaining == 1
+        assert sim.fault("fail", endpoint=endpoint).remaining == 1
 
 
 async def test_many_resets_leave_the_books_right() -> None:

@@ -199,8 +199,8 @@ async def test_a_server_without_lists(clock: FakeClock) -> None:
 async def test_a_list_that_fails_is_tried_again_later(clock: FakeClock) -> None:
     """A list request the server fails to answer is not given up for good, but for a while."""
     async with Simulator(time_scale=0, draw=False) as sim, connect(sim, clock=clock) as mj:
-        sim.fault("reply", on="list", status=500)
-        for expected in ([3], [3], [3, 3]):
+        sim.fault("reply", on="list", times=3, status=500)
+        for expected in ([3] * 3, [3] * 3, [3] * 4):
             tasks = await accepted(mj, 3)
             waiting = wait_for(tasks)
             await clock.advance(40, mj)

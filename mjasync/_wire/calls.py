@@ -49,9 +49,12 @@ LIST_AT_MOST: Final = 100
 _CHUNK: Final = 1 << 18
 """Bytes of a picture taken from the socket at a time, at most."""
 _LISTS_ASIDE: Final = 60.0
-"""Seconds without list requests after one the server could not answer."""
+"""Seconds without list requests after some the server could not answer."""
+_LIST_FAILURES: Final = 3
+"""List requests in a row that must fail before that."""
 _AS_IT_IS: Final = re.compile(r"[\w.~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
 """A URL in which nothing needs quoting."""
+_ONCE: Final = RetryPolicy(tries=1)
 _SEED_TIMEOUT: Final = 75.0
 """The server itself may block for a minute (PROTOCOL §1.15)."""
 _RECONCILE_AFTER: Final = (0.5, 2.0, 5.0)
@@ -130,6 +133,8 @@ class Calls:
     """Submissions on the wire at once: fewer than connections, so that none waits for one."""
     _stopping: bool = attrs.field(default=False, init=False)
     _lists_from: float = attrs.field(default=float("-inf"), init=False)
+    _list_failures: int = attrs.field(default=0, init=False)
+    _lists_work: bool = attrs.field(default=False, init=False)
     _taken: set[str] = attrs.field(factory=set, init=False)
 
     def stop_retrying(self) -> None:
@@ -209,7 +214,7 @@ class Calls:
         for seconds in _RECONCILE_AFTER:
             await self.clock.sleep(seconds)
             try:
-                tasks = await self.list_all()
+                tasks = await self.list_all(policy=_ONCE if self._stopping else None)
             except MJError as error:
                 _log.info("cannot look for %s: %s", submission.state, error)
                 return None
@@ -290,24 +295,29 @@ class Calls:
             return replies.parse_list(self._read(await self._exchange("POST", url, body=body)))
 
         try:
-            return await (self._persist_read(once, policy) if policy else once())
-        except (UnsupportedEndpoint, InvalidRequest) as error:
-            self._set_lists_aside(float("inf"), error)
+            tasks = await (self._persist_read(once, policy) if policy else once())
+        except (UnsupportedEndpoint, InvalidRequest, ServerError, MalformedReply) as error:
+            self._count_list_failure(error)
             raise
-        except (ServerError, MalformedReply) as error:
-            self._set_lists_aside(_LISTS_ASIDE, error)
-            raise
+        self._list_failures, self._lists_work = 0, True
+        return tasks
 
-    @property
     def can_list(self) -> bool:
         """Whether it is worth asking for many tasks at once."""
         return self.clock.now() >= self._lists_from
 
-    def _set_lists_aside(self, seconds: float, error: MJError) -> None:
-        _log.info("no usable list endpoint, asking singly for %g s: %s", seconds, error)
-        self._lists_from = self.clock.now() + seconds
+    def _count_list_failure(self, error: MJError) -> None:
+        """Set lists aside: for ever where there never was one, for a while where it broke down."""
+        self._list_failures += 1
+        never = isinstance(error, UnsupportedEndpoint | InvalidRequest) and not self._lists_work
+        if never or self._list_failures >= _LIST_FAILURES:
+            seconds = float("inf") if never else _LISTS_ASIDE
+            _log.info("no usable list endpoint, asking singly for %g s: %s", seconds, error)
+            self._lists_from = max(self._lists_from, self.clock.now() + seconds)
 
-    async def list_all(self, which: str = "task/list", method: str = "GET") -> list[dict[str, Any]]:
+    async def list_all(
+        self, which: str = "task/list", method: str = "GET", policy: RetryPolicy | None = None
+    ) -> list[dict[str, Any]]:
         """A list the server keeps, as it came: its (newest) tasks, its queue, its accounts.
 
         Raises:
@@ -319,6 +329,23 @@ class Calls:
 
         async def once() -> list[dict[str, Any]]:
             return replies.parse_list(self._read(await self._exchange(method, url, body=body)))
+
+        return await self._persist_read(once, policy or self.retries.read)
+
+    async def account(self, account_id: str) -> Mapping[str, Any] | None:
+        """One account as it came; None when the server does not know it.
+
+        Raises:
+            UnsupportedEndpoint: The server does not tell.
+            MJError: The read failed.
+        """
+        url = self.route.url(f"account/{quote(account_id, safe='')}/fetch")
+
+        async def once() -> Mapping[str, Any] | None:
+            words = self._read(await self._exchange("GET", url))
+            if words.status in {200, 204} and (words.is_empty or isinstance(words.json, dict)):
+                return words.json if words.json and "id" in words.json else None
+            raise replies.error_for(Operation.OTHER, words)
 
         return await self._persist_read(once, self.retries.read)
 
@@ -334,7 +361,8 @@ class Calls:
         async def once() -> list[str]:
             reply = await self._exchange("POST", url, body=body, timeout=self.submit_timeout)
             answer = replies.parse_object(Operation.OTHER, self._read(reply))
-            links = codec.links(answer.get("result"))
+            result = answer.get("result")
+            links = codec.links(result if isinstance(result, list) else [result])
             if len(links) != len(data_urls):
                 message = f"The server answered {len(links)} links to {len(data_urls)} pictures."
                 raise MalformedReply(message)

@@ -15,6 +15,7 @@ from .._models import NOTHING, Account, Button, TaskInfo, TaskStatus
 
 __all__ = ["dump", "load", "structure_account", "structure_task"]
 
+_PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
 _SECRET = re.compile(r"token|secret|password|cookie|agent", re.IGNORECASE)
 
 load = orjson.loads
@@ -58,10 +59,8 @@ def text(value: Any, _: Any = None) -> str | None:
 def percent(value: Any, _: Any = None) -> int | None:
     """`"45%"` is 45; "", null and words are None. PROTOCOL §3.6."""
     if isinstance(value, str):
-        digits = value.strip().removesuffix("%").strip()
-        if not digits.isascii() or not digits.isdecimal():
-            return None
-        value = int(digits[:9])
+        match = _PERCENT.fullmatch(value)
+        value = int(match[1][:9]) if match else None
     if isinstance(value, int | float) and not isinstance(value, bool):
         return max(0, min(100, int(value)))
     return None

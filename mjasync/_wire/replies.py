@@ -378,8 +378,10 @@ def _by_place(operation: Operation, words: Words) -> type[MJError] | None:
     if words.is_empty and words.status == 403:
         return RateLimited
     if words.is_html:  # PROTOCOL §7.1-K: a front page where there is no such endpoint
-        lost = words.status < 300 and operation is not Operation.IMAGE
-        return UnsupportedEndpoint if lost else _by_status(operation, words)
+        if words.status < 300 and operation is not Operation.IMAGE:
+            return UnsupportedEndpoint
+        barred = words.status in {401, 403}  # a firewall's page: no server refuses tokens so
+        return ServerError if barred else _by_status(operation, words)
     return None
 
 

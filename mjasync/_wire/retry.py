@@ -47,8 +47,9 @@ class Retries:
     """A read on behalf of waiting tasks: it outlives a restart of the server."""
     connect: RetryPolicy = RetryPolicy(tries=5, first=0.25, longest=4.0, budget=30.0)
     """A submission for which no connection came about."""
-    busy: RetryPolicy = RetryPolicy(tries=1000, first=1.0, longest=20.0, budget=600.0)
-    """A submission the server did not take for now: queue full, rate limit, 503."""
+    busy: RetryPolicy = RetryPolicy(tries=10_000, first=1.0, longest=20.0, budget=3600.0)
+    """A submission the server did not take for now: queue full, rate limit, 503. The clock of
+    whoever waits ends it sooner."""
     absent: RetryPolicy = RetryPolicy(tries=5, first=1.0, longest=8.0, budget=30.0)
     """A submission refused for want of an account."""
     lagging: RetryPolicy = RetryPolicy(tries=20, first=1.0, longest=4.0, budget=45.0)
@@ -115,7 +116,7 @@ class Pace:
     def __init__(self, policy_for: PolicyFor, now: Callable[[], float]) -> None:
         self._policy_for = policy_for
         self._now = now
-        self._spent: dict[RetryPolicy, _Spent] = {}
+        self._spent: dict[int, _Spent] = {}
         self.waits = 0
 
     def gives_up(self, error: Exception) -> bool:
@@ -137,8 +138,9 @@ class Pace:
         return float(backoff.full_jitter(next(spent.bounds)))
 
     def _of(self, policy: RetryPolicy) -> _Spent:
-        if policy not in self._spent:
+        kind = id(policy)  # two kinds of trouble may have equal policies
+        if kind not in self._spent:
             bounds = backoff.expo(base=2, factor=policy.first, max_value=policy.longest)
             next(bounds)  # backoff's generators are primed once; the first yield is of no use
-            self._spent[policy] = _Spent(self._now(), bounds)
-        return self._spent[policy]
+            self._spent[kind] = _Spent(self._now(), bounds)
+        return self._spent[kind]

@@ -15,6 +15,15 @@ __all__ = ["KINDS", "Fault", "Faults", "Kind"]
 PLACES: Final = frozenset({"submit", "fetch", "list", "image", "other", "any"})
 """Where an HTTP fault may strike."""
 
+_PLACE_OF: Final[Mapping[str, str]] = {
+    "fetch": "fetch",
+    **dict.fromkeys(("list", "queue", "list-by-condition", "list-by-ids"), "list"),
+    "image": "image",
+    **dict.fromkeys(("image-seed", "cancel", "account-list", "account-query"), "other"),
+    **dict.fromkeys(("account-fetch", "notify"), "other"),
+}
+"""Where the requests to an endpoint belong, if not to the submissions."""
+
 
 @attrs.frozen(kw_only=True)
 class Kind:
@@ -107,7 +116,7 @@ class Faults:
         """Script a fault.
 
         Raises:
-            ValueError: The kind or the place does not exist.
+            ValueError: The kind or the place does not exist, or the endpoint is not there.
             TypeError: The kind has no such option.
         """
         fault = Fault(
@@ -120,6 +129,9 @@ class Faults:
         )
         if on not in PLACES:
             raise ValueError(f"no requests are called {on!r}; there are {_listed(PLACES)}")
+        place = _PLACE_OF.get(endpoint or "", on)
+        if fault.level == "http" and on not in {"any", place}:
+            raise ValueError(f"no {on} request goes to {endpoint!r}: pass on={place!r}")
         self._scripted.append(fault)
         return fault
 

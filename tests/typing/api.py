@@ -21,6 +21,7 @@ from mjasync import (
     MJError,
     ModalRequired,
     Picture,
+    Probe,
     Retries,
     RetryPolicy,
     Schedule,
@@ -88,6 +89,14 @@ async def submissions(mj: Client, image: Image.Image) -> None:
     assert_type(await mj.fetch(["1", "2"]), dict[str, TaskInfo])
     assert_type(await mj.tasks(), list[TaskInfo])
     assert_type(await mj.accounts(), list[Account])
+    report = await mj.probe(spend=mj.imagine("a fox"))
+    assert_type(report, Probe)
+    assert_type(await mj.probe(), Probe)
+    assert_type(report.ok, bool)
+    assert_type(report.family, str)
+    assert_type(report.list_by_condition, bool | None)
+    assert_type(report.clock_skew, int | None)
+    assert_type(report.problems, tuple[str, ...])
 
 
 async def waiting(task: Task) -> None:
