@@ -64,7 +64,7 @@ _RESALE: dict[str, Any] = {
 KNOWN = {
     "original": Known("original", speeds=(), image_hosts=()),
     "plus": Known("plus"),
-    "open-plus": Known("open-plus", task_queue=False),
+    "open-plus": Known("open-plus", task_queue=False, image_hosts=()),
     "new-api": Known("new-api", speeds=(), any_path=True, **_RESALE),
     "one-hub": Known("one-hub", **_RESALE),
     "seed-gateway": Known("path-gateway", is_gateway=True, webhooks="unknown"),

@@ -605,3 +605,13 @@ async def test_hooks_tell_the_end_twice_and_the_modal_never() -> None:
         assert posted[-1]["properties"]["notifyHook"] == hook
         assert tuple(posted[-1]) == KEYS
         assert [post.status for post in sim.hooks] == [200] * len(posted)
+
+
+@pytest.mark.parametrize(
+    "prefix,status",
+    [("/mj-turbo", 204), ("/mj-relax", 204), ("/mj-proxy", 404), ("/mj-turbo-relay", 404)],
+)
+async def test_a_path_may_name_a_speed_and_no_image_host(prefix: str, status: int) -> None:
+    """PROTOCOL §6.1: three speeds by path, and nothing else."""
+    async with opened() as (_, raw):
+        assert (await raw.get(f"{prefix}/mj/task/1/fetch")).status == status

@@ -57,6 +57,9 @@ class Dialect:
     """Endpoints it serves (§1.0), by the last word of their path."""
     path_modes: bool
     """Whether ``/mj-turbo/mj`` and its like are routed (§6.1)."""
+    path_hosts: bool
+    """Whether an image host may stand there too, ``/mj-turbo-proxy/mj``. §6.1 knows of no server
+    but gateways that take it; ``plus`` does, so that one server can play the whole contract."""
     auth_headers: tuple[str, ...]
     """Headers a token is read from; the first one that is present decides (§6.2)."""
     unauthorised: Reply
@@ -181,6 +184,8 @@ _PLUS: Final = Dialect(
     name="plus",
     endpoints=_SUBMITS_PLUS | _READS_PLUS,
     path_modes=True,
+    path_hosts=True,
+    # what §6.2 and §1.15 tell of the open re-implementation stands for the closed Plus, too
     auth_headers=("Authorization", "mj-api-secret"),
     unauthorised=Reply(
         status=401, body=b"Authorization header missing.", content_type="text/plain"
@@ -212,6 +217,7 @@ _ORIGINAL: Final = Dialect(
     name="original",
     endpoints=_SUBMITS_ORIGINAL | _READS_ORIGINAL,
     path_modes=False,
+    path_hosts=False,
     auth_headers=("mj-api-secret",),
     unauthorised=Reply(status=401),
     unrouted=spring_error,
@@ -236,6 +242,7 @@ _ORIGINAL: Final = Dialect(
 _OPEN_PLUS: Final = attrs.evolve(
     _PLUS,
     name="open-plus",
+    path_hosts=False,
     endpoints=_SUBMITS_OPEN | _READS_OPEN,
     task_keys=v11.KEYS,
     property_keys=v11.PROPERTY_KEYS,

@@ -62,6 +62,8 @@ class Door:
     def _leads_somewhere(self, route: Route) -> bool:
         if route.mode and not self.dialect.path_modes:
             return False
+        if route.image_host and not self.dialect.path_hosts:
+            return False
         listed = self.list_endpoint or route.endpoint not in _LISTS
         return listed and route.endpoint in self.dialect.endpoints
 

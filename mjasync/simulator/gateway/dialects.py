@@ -141,7 +141,9 @@ _NEW_API: Final = Resale(
 
 _ONE_HUB: Final = Resale(
     name="one-hub",
-    auth=Auth(headers=("mj-api-secret",), shortest=48, pin="#", error_type="one_hub_error"),
+    auth=Auth(
+        headers=("mj-api-secret",), shortest=48, pin="#", error_type="one_hub_error"
+    ),  # inferred
     modes=frozenset({"mj-fast", "mj-turbo", "mj-relax"}),
     wrong_mode=json_reply(
         {"description": "无效的加速模式", "type": "one_hub_error", "code": 4}, status=400
