@@ -11,8 +11,8 @@ from ._images import ImageInput, Picture
 from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskStatus
 from ._options import AccountFilter, FollowUpOptions, SubmitOptions
 from ._probe import Probe
+from ._schedule import Look, NextLook, Schedule
 from ._task import Task
-from ._watcher import Look, NextLook, Schedule
 from ._wire.retry import Retries, RetryPolicy
 from .errors import (
     AuthenticationError,

@@ -23,9 +23,10 @@ from ._crowd import Crowd
 from ._launch import Runtime
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
 from ._probe import Probe, Wishes, examine
+from ._schedule import NextLook, Schedule
 from ._submits import Submits
 from ._task import Task
-from ._watcher import NextLook, Schedule, Watcher
+from ._watcher import Watcher
 from ._wire import codec
 from ._wire.calls import LIST_AT_MOST, Calls, at_once
 from ._wire.retry import Retries

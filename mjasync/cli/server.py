@@ -125,7 +125,7 @@ class Server:
 @asynccontextmanager
 async def _simulated(at_once: int, options: dict[str, Any]) -> AsyncIterator[Client]:
     from .._client import Client
-    from .._watcher import Schedule
+    from .._schedule import Schedule
     from ..simulator import Simulator
 
     schedule = Schedule(shortest=0.02, longest=0.1, together=0.02)
