@@ -440,6 +440,8 @@ def _error(cls: type[MJError], words: Words) -> MJError:
     if cls is BannedPrompt:
         facts["word"] = codec.text(words.properties.get("bannedWord")) or ""
         facts["prompt_en"] = codec.text(words.properties.get("promptEn")) or ""
+        if facts["word"]:
+            return cls(f"The prompt holds a banned word: {facts['word']!r}.", **facts)
     return cls(_MESSAGES[cls], **facts)
 
 
