@@ -45,16 +45,15 @@ def group(*names: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the suite; on the first interpreter, with branch coverage."""
     session.install("-e", ".[all]", *group("tests"))
+    # asyncio's debug mode, on in pyproject.toml, and coverage are both slow: each has its interpreter
+    plain = [] if session.python == PYTHONS[-1] else ["-o", "asyncio_debug=0"]
     if session.posargs or session.python != PYTHONS[0]:
-        # asyncio's debug mode is on in pyproject.toml; one interpreter's worth of it is enough
-        session.run(
-            "python", "-m", "pytest", *(session.posargs or ["-n", "auto", "-o", "asyncio_debug=0"])
-        )
+        session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto", *plain]))
         return
     if ABSENT:
         session.warn(f"Not found on this machine, skipped: Python {', '.join(ABSENT)}")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n", "auto")
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *plain)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
