@@ -45,7 +45,7 @@ def group(*names: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the suite; on the first interpreter, with branch coverage."""
     session.install("-e", ".[all]", *group("tests"))
-    # asyncio's debug mode, on in pyproject.toml, and coverage are both slow: each has its interpreter
+    # asyncio's debug mode (on in pyproject.toml) and coverage are slow: each has its interpreter
     plain = [] if session.python == PYTHONS[-1] else ["-o", "asyncio_debug=0"]
     if session.posargs or session.python != PYTHONS[0]:
         session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto", *plain]))

@@ -1,0 +1,10 @@
+"""Batches that never pay twice: prompts in, pictures out, a ledger of what was paid.
+
+Needs `mjasync[batch]`. Open a `Batch`, `add` prompts, iterate over `run()`; the same again goes on
+where it stopped, however it stopped.
+"""
+
+from ._batch import Batch
+from ._jobs import BatchInUse, File, Job, JobState, Totals
+
+__all__ = ["Batch", "BatchInUse", "File", "Job", "JobState", "Totals"]

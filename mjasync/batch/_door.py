@@ -1,0 +1,46 @@
+"""The client as a batch needs it: every attempt at a submission is one the ledger knows of."""
+
+from __future__ import annotations
+
+import attrs
+
+from .._client import Client
+from .._models import TaskInfo
+from .._submits import Submits
+from .._task import Task
+from .._wire.retry import RetryPolicy
+
+__all__ = ["Door"]
+
+_ONCE = RetryPolicy(tries=1)
+
+
+class Door(Submits):
+    """Makes Tasks that share a client's connections and watcher, and are sent once."""
+
+    def __init__(self, client: Client) -> None:
+        calls = client._calls  # noqa: SLF001 - another way into the same client
+        retries = attrs.evolve(
+            calls.retries, connect=_ONCE, busy=_ONCE, absent=_ONCE, lagging=_ONCE
+        )
+        self._client = client
+        self._runtime = attrs.evolve(
+            client._runtime,  # noqa: SLF001 - the same
+            calls=attrs.evolve(calls, retries=retries, reconcile=False),
+        )
+        self._speed = client._speed  # noqa: SLF001 - the same
+        self._speed_via = client._speed_via  # noqa: SLF001 - the same
+        self.clock = calls.clock
+        self.busy = calls.retries.busy
+
+    def check_open(self) -> None:
+        """See that the client is.
+
+        Raises:
+            ClientClosed: It is not.
+        """
+        self._client._runtime.check_open()  # noqa: SLF001 - the same
+
+    def task(self, task_id: str) -> Task:
+        """Attach to a task the server knows."""
+        return Task(self._runtime, "attached", info=TaskInfo(id=task_id))

@@ -1,0 +1,124 @@
+"""The nouns of a batch: a job, where it stands, the files that came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import attrs
+
+from ..errors import ConfigurationError
+from ..prompt import without_flags
+
+__all__ = ["CALL", "BatchInUse", "File", "Job", "JobState", "Totals"]
+
+CALL: Final = "call:"
+"""What a step that is a function begins with."""
+_NOTHING: Final[Mapping[str, str]] = {}
+
+
+class BatchInUse(ConfigurationError):
+    """Another process (or another `Batch` of this one) works on this folder."""
+
+    hint = "Wait for it to end, or use another folder."
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    PLANNED = "planned"
+    """Nothing was sent, or what was sent was refused for now."""
+    SUBMITTING = "submitting"
+    """About to be sent, or sent and not answered."""
+    UNCERTAIN = "uncertain"
+    """Sent, and nobody can tell whether the server took it."""
+    ACCEPTED = "accepted"
+    """The server has it: `task_id`."""
+    FINISHED = "finished"
+    """The server is done; its files are not all here yet."""
+    SAVED = "saved"
+    FAILED = "failed"
+
+
+@attrs.frozen(kw_only=True)
+class File:
+    """One file of a job."""
+
+    path: str
+    """Relative to the batch's folder, with `/`."""
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+def _files(given: object) -> tuple[File, ...]:
+    rows = given if isinstance(given, list | tuple) else ()
+    return tuple(row if isinstance(row, File) else File(**row) for row in rows)
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """One thing to be paid for, as the ledger has it."""
+
+    key: str
+    """A hash of what is asked."""
+    n: int
+    """Number of the prompt, from 1; its steps share it."""
+    prompt: str
+    parent: str | None = None
+    """Key of the job this one is a step of."""
+    step: str = ""
+    """Path of buttons from the grid ("U1>Upscale (Subtle)"); "" for the grid."""
+    root: str = ""
+    """Key of the grid it comes from; its own for a grid."""
+    seed: int | None = None
+    """The seed asked for."""
+    variables: Mapping[str, str] = _NOTHING
+    """The columns of its row."""
+    state: JobState = attrs.field(default=JobState.PLANNED, converter=JobState)
+    mark: str | None = None
+    """What was sent along to find it by."""
+    noted_at: float | None = None
+    """When it was last about to be sent, in seconds since the epoch."""
+    accepted_at: float | None = None
+    """When the server's acceptance was noted, in seconds since the epoch."""
+    task_id: str | None = None
+    attempts: int = 0
+    """How often it was sent."""
+    action: str = ""
+    """The server's word for it, once it has finished."""
+    speed: str = ""
+    """RELAX, FAST or TURBO, where the server tells."""
+    files: tuple[File, ...] = attrs.field(default=(), converter=_files)
+    error_class: str = ""
+    """What was last raised on its behalf ("TaskFailed"); "" for nothing."""
+    error: str = ""
+    """The same in words."""
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it follows another job."""
+        return self.parent is not None
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a function of yours."""
+        return self.step.rpartition(">")[2].startswith(CALL)
+
+    @property
+    def shares(self) -> str:
+        """What no two jobs in flight may share: servers tell results apart by their prompt."""
+        return self.key if self.is_step else without_flags(self.prompt, "seed").casefold()
+
+
+@attrs.frozen(kw_only=True)
+class Totals:
+    """Where a batch stands, in numbers."""
+
+    states: Mapping[JobState, int]
+    """Jobs by where they stand; states without any are missing."""
+    submits: int
+    """Submissions the server has taken, as far as is known."""
+    paid: Mapping[tuple[str, str], int]
+    """Finished jobs by action and speed, as the server calls them."""

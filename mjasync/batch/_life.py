@@ -1,0 +1,312 @@
+"""One job from plan to file: whatever happens, the ledger knows it first."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Final
+
+import attrs
+
+from .._client import Client
+from .._models import TaskInfo
+from .._task import Task
+from ..errors import (
+    AuthenticationError,
+    ClientClosed,
+    ConnectionFailed,
+    MJError,
+    NoAccount,
+    QueueFull,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+    SubmitUncertain,
+    TaskNotReady,
+    TaskTimeout,
+    UnsupportedEndpoint,
+)
+from ._door import Door
+from ._jobs import CALL, Job, JobState
+from ._ledger import Ledger, whole
+from ._output import Output
+from ._plan import Call
+
+__all__ = ["DOUBTFUL", "NEVER_AGAIN", "Life", "Outcome"]
+
+DOUBTFUL: Final = frozenset({JobState.SUBMITTING, JobState.UNCERTAIN})
+"""States in which the server may have a job whose id is not known."""
+NEVER_AGAIN: Final = frozenset({"BannedPrompt", "TaskBanned"})
+"""Failures that are not tried again, whatever is asked."""
+_HOPELESS: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
+"""What would happen to every other job, too."""
+_FOR_NOW: Final = (QueueFull, RateLimited, NoAccount, ConnectionFailed, TaskNotReady)
+"""The server provably took nothing, and may take it later."""
+_FULL_LIST: Final = 100
+"""From so many on a list may be the newest ones alone (PROTOCOL §1.15)."""
+_FRUITLESS: Final = 20
+"""Attempts in one run at a job whose submissions keep getting lost, or that is never ready."""
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of a job for now."""
+
+    job: Job
+    again: bool = False
+    """It is to be begun again in this run."""
+    refusal: MJError | None = None
+    """Why the server refused it for now."""
+    stop: Exception | None = None
+    """Why no other job may be begun."""
+
+
+class _Verdict(Enum):
+    ABSENT = auto()
+    UNKNOWN = auto()
+    UNREADABLE = auto()
+
+
+@attrs.define(kw_only=True)
+class Life:
+    """Carries jobs through."""
+
+    client: Client
+    door: Door
+    ledger: Ledger
+    output: Output
+    calls: Mapping[str, Call]
+    resubmit_uncertain: bool
+    settle: float
+    saving: asyncio.Semaphore
+    _tries: Counter[str] = attrs.field(factory=Counter, init=False)
+
+    async def live(
+        self, job: Job, sent: Callable[[Job], None], landed: Callable[[Job], None]
+    ) -> Outcome:
+        """Carry a job on from where it stands.
+
+        `sent` is told once the server may have taken it, `landed` once it has ended there.
+        """
+        outcome = Outcome(job=job)
+        is_new = job.state is JobState.PLANNED
+        if is_new:
+            outcome = await self._begin(job)
+            job = outcome.job
+            if job.state in {JobState.PLANNED, JobState.FAILED}:
+                return outcome
+            sent(job)
+        if job.state in DOUBTFUL:
+            outcome = await self._clear_up(job, may_resend=not is_new)
+            job = outcome.job
+        task = self.door.task(job.task_id or "")
+        if job.state is JobState.ACCEPTED:
+            outcome = await self._wait(job, task)
+            job = outcome.job
+        elif job.state is JobState.FINISHED and job.task_id:
+            await self._read(task)
+        if job.state is not JobState.FINISHED:
+            return outcome
+        landed(job)
+        return await self._save(job, task)
+
+    @staticmethod
+    async def _read(task: Task) -> None:
+        """Know the task as the server does; what goes wrong will when its picture is fetched."""
+        try:
+            await task.refresh()
+        except MJError:
+            return
+
+    # --- paid ---
+
+    async def _begin(self, job: Job) -> Outcome:
+        """Have the server take a job: the ledger knows before it is asked, and what it said."""
+        self.door.check_open()
+        try:
+            parent = await self._parent(job) if job.is_step else None
+        except MJError as error:
+            return await self._unread(job, error)
+        if parent is not None and job.is_call:
+            return await self._call(job, parent)
+        return await whole(self._pay(job, parent))
+
+    async def _parent(self, job: Job) -> Task:
+        """The finished Task a step follows."""
+        found = await self.ledger.find([job.parent or ""])
+        task = self.door.task(found[job.parent or ""].task_id or "")
+        await task.refresh()
+        return await task.wait()
+
+    async def _pay(self, job: Job, parent: Task | None) -> Outcome:
+        mark = f"mjasync-{uuid.uuid4().hex}"
+        if parent is None:
+            task = self.door.imagine(job.prompt, state=mark)
+        else:
+            task = parent.action(job.step.rpartition(">")[2], state=mark)
+        task.adopt()
+        job = await self._submitting(job, mark)
+        try:
+            await task.submit()
+        except MJError as error:
+            return await self._refused(job, error)
+        return Outcome(job=await self._accepted(job, task.id))
+
+    async def _submitting(self, job: Job, mark: str | None) -> Job:
+        return await self.ledger.note(
+            job,
+            state=JobState.SUBMITTING,
+            mark=mark,
+            noted_at=self.door.clock.wall(),
+            accepted_at=None,
+            task_id=None,
+            attempts=job.attempts + 1,
+        )
+
+    async def _accepted(self, job: Job, task_id: str) -> Job:
+        return await self.ledger.note(
+            job,
+            state=JobState.ACCEPTED,
+            task_id=task_id,
+            accepted_at=self.door.clock.wall(),
+            error_class="",
+            error="",
+        )
+
+    async def _refused(self, job: Job, error: MJError) -> Outcome:
+        """What an error says about a job that was to be sent."""
+        if isinstance(error, SubmitUncertain | TaskTimeout):
+            return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
+        if isinstance(error, _HOPELESS):
+            return Outcome(job=await self._note(job, error, state=JobState.PLANNED), stop=error)
+        if isinstance(error, _FOR_NOW) or _is_busy(error):
+            job = await self._note(job, error, state=JobState.PLANNED)
+            may_try = not isinstance(error, TaskNotReady) or self._may_try(job)
+            return Outcome(job=job, again=may_try, refusal=error)
+        return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+
+    async def _unread(self, job: Job, error: MJError) -> Outcome:
+        """What it means that the task before a job cannot be read: nothing was sent."""
+        if isinstance(error, _HOPELESS):
+            return Outcome(job=await self._note(job, error, state=JobState.PLANNED), stop=error)
+        if not error.retryable:
+            return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+        job = await self._note(job, error, state=JobState.PLANNED)
+        return Outcome(job=job, again=self._may_try(job), refusal=error)
+
+    def _may_try(self, job: Job) -> bool:
+        self._tries[job.key] += 1
+        return self._tries[job.key] < _FRUITLESS
+
+    async def _note(self, job: Job, error: Exception, **changes: object) -> Job:
+        return await self.ledger.note(
+            job, error_class=type(error).__name__, error=str(error) or repr(error), **changes
+        )
+
+    async def _call(self, job: Job, parent: Task) -> Outcome:
+        """Run a function: once, for nobody knows what it pays for."""
+        call = self.calls.get(job.step)
+        if call is None:
+            message = f"There is no function {job.step.removeprefix(CALL)!r} in then=."
+            return Outcome(job=await self._note(job, UnsupportedEndpoint(message)))
+        job = await self._submitting(job, None)
+        try:
+            task = await call(self.client.task(parent.id))
+        except SubmitUncertain as error:
+            return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
+        except Exception as error:  # noqa: BLE001 - the function is not ours
+            return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+        if task is None or not task.id:
+            job = await self.ledger.note(job, state=JobState.FINISHED, error_class="", error="")
+            return Outcome(job=job)
+        return Outcome(job=await self._accepted(job, task.id))
+
+    # --- in doubt ---
+
+    async def _clear_up(self, job: Job, *, may_resend: bool) -> Outcome:
+        """Find out whether the server took a submission whose answer nobody read."""
+        verdict = await self._look_up(job)
+        if verdict is _Verdict.ABSENT and (rest := self._unsettled(job)) > 0:
+            await self.door.clock.sleep(rest)
+            verdict = await self._look_up(job)
+        if isinstance(verdict, str):
+            return Outcome(job=await self._accepted(job, verdict))
+        asked = may_resend and self.resubmit_uncertain and verdict is _Verdict.UNKNOWN
+        if verdict is _Verdict.ABSENT or asked:
+            job = await self.ledger.note(job, state=JobState.PLANNED)
+            return Outcome(job=job, again=self._may_try(job))
+        message = "It went out, and whether the server took it cannot be told."
+        return Outcome(
+            job=await self._note(job, SubmitUncertain(message), state=JobState.UNCERTAIN)
+        )
+
+    def _unsettled(self, job: Job) -> float:
+        """Seconds for which the server may still be about to take it (PROTOCOL §7.4)."""
+        return (job.noted_at or 0.0) + self.settle - self.door.clock.wall()
+
+    async def _look_up(self, job: Job) -> str | _Verdict:
+        """The id of the task that carries a job's mark, or what its absence means."""
+        if job.mark is None:
+            return _Verdict.UNKNOWN
+        try:
+            tasks = await self.client.tasks()
+        except UnsupportedEndpoint:
+            return _Verdict.UNKNOWN
+        except MJError:
+            return _Verdict.UNREADABLE
+        found = [info.id for info in tasks if info.state == job.mark]
+        return found[0] if found else await self._meaning_of_absence(job, tasks)
+
+    async def _meaning_of_absence(self, job: Job, tasks: list[TaskInfo]) -> _Verdict:
+        """Absent: the list repeats marks, and reaches back to before the submission."""
+        marked = await self.ledger.marked()
+        ours = [(info, *marked[info.id]) for info in tasks if info.id in marked]
+        if any(info.state != mark for info, mark, _ in ours):
+            return _Verdict.UNKNOWN
+        reaches = len(tasks) < _FULL_LIST or any(at <= (job.noted_at or 0.0) for *_, at in ours)
+        return _Verdict.ABSENT if reaches else _Verdict.UNKNOWN
+
+    # --- free ---
+
+    async def _wait(self, job: Job, task: Task) -> Outcome:
+        try:
+            await task.wait()
+        except _HOPELESS as error:
+            return Outcome(job=await self._note(job, error), stop=error)
+        except MJError as error:
+            if error.retryable:
+                return Outcome(job=await self._note(job, error))
+            return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+        job = await self.ledger.note(
+            job,
+            state=JobState.FINISHED,
+            action=task.info.action,
+            speed=task.info.mode or "",
+            error_class="",
+            error="",
+        )
+        return Outcome(job=job)
+
+    async def _save(self, job: Job, task: Task) -> Outcome:
+        async with self.saving:
+            try:
+                files = await whole(self.output.save(job, task))
+            except MJError as error:
+                return Outcome(job=await self._note(job, error))
+            except OSError as error:
+                return Outcome(job=await self._note(job, error), stop=error)
+            job = await self.ledger.note(
+                job, state=JobState.SAVED, files=files, error_class="", error=""
+            )
+            try:
+                await whole(self.output.append(job))
+            except OSError as error:
+                return Outcome(job=job, stop=error)
+        return Outcome(job=job)
+
+
+def _is_busy(error: MJError) -> bool:
+    return isinstance(error, ServerError) and error.http_status == 503

@@ -1,0 +1,112 @@
+"""What a job's files are called: safe on every system, whatever a prompt or a server says."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Final
+
+from ..errors import ConfigurationError
+from ._jobs import CALL, Job
+
+__all__ = ["DEFAULT_NAME", "Names"]
+
+DEFAULT_NAME: Final = "{n:04}-{slug}-{seed}-{task_id}{step}.{ext}"
+_SLUG: Final = 40
+"""Characters of a prompt in a name."""
+_LONGEST: Final = 150
+"""Bytes of a name without its ending: file systems take 255, some of their users less."""
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")
+_WINDOWS: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+_NOT_SAID: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
+"""Links and flags."""
+_OURS: Final = frozenset({"ledger", "manifest"})
+
+
+class Names:
+    """Gives each file a name of its own: the same one whenever it is asked again."""
+
+    def __init__(self, template: str) -> None:
+        """Check the template.
+
+        Raises:
+            ConfigurationError: It does not work, or leads out of the folder.
+        """
+        self._template = template
+        self._owners: dict[str, str] = {}
+        parts = template.split("/")
+        if "\\" in template or ".." in parts or PurePosixPath(template).is_absolute():
+            message = f"The name {template!r} must stay in the batch's folder."
+            raise ConfigurationError(message)
+        if not template.endswith(".{ext}"):
+            message = f"The name {template!r} must end with '.{{ext}}'."
+            raise ConfigurationError(message)
+
+    def check(self, job: Job) -> None:
+        """See that a job's files can be named, before it is paid for.
+
+        Raises:
+            ConfigurationError: The template names an unknown field.
+        """
+        self._filled(self._template.removesuffix(".{ext}"), _fields(job, None))
+
+    def keep(self, job: Job) -> None:
+        """Take note of the names a job has already."""
+        for file in job.files:
+            self._owners[file.path.casefold()] = job.key
+
+    def name(self, job: Job, part: int | None, extension: str) -> str:
+        """The path of a file, relative to the folder; `part` is its number where there are four.
+
+        Raises:
+            ConfigurationError: The template names an unknown field.
+        """
+        fields = _fields(job, part)
+        stems = self._template.removesuffix(".{ext}").split("/")
+        *folders, stem = (_safe(self._filled(piece, fields)) for piece in stems)
+        if stem.casefold() in _OURS:
+            stem = f"_{stem}"
+        for candidate in (stem, f"{stem}-{job.key}"):
+            path = "/".join([*folders, f"{candidate}.{_safe(extension)}"])
+            if self._owners.setdefault(path.casefold(), job.key) == job.key:
+                break
+        return path
+
+    def _filled(self, piece: str, fields: Mapping[str, object]) -> str:
+        try:
+            return piece.format_map(fields)
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            known = ", ".join(f"{{{name}}}" for name in (*fields, "ext"))
+            message = f"The name {self._template!r} does not work ({error}); there are {known}."
+            raise ConfigurationError(message) from None
+
+
+def _fields(job: Job, part: int | None) -> dict[str, object]:
+    steps = [one.removeprefix(CALL) for one in job.step.split(">") if one]
+    if part is not None:
+        steps.append(str(part))
+    texts = {
+        **job.variables,
+        "slug": _slug(job.prompt),
+        "seed": "" if job.seed is None else str(job.seed),
+        "task_id": job.task_id or "",
+        "key": job.key,
+    }
+    step = "".join(f"-{_slug(one)}" for one in steps)
+    safe = {name: _safe(text) if text else "" for name, text in texts.items()}
+    return {**safe, "n": job.n, "step": step}
+
+
+def _slug(text: str) -> str:
+    words = re.findall(r"\w+", _NOT_SAID.sub("", text).casefold())
+    return "-".join(words)[:_SLUG].strip("-") or "untitled"
+
+
+def _safe(text: str) -> str:
+    """A part of a path that every system takes, and that stays where it is put."""
+    kept = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
+    name = re.sub(r"-{2,}", "-", _UNSAFE.sub("-", unicodedata.normalize("NFC", kept)))
+    name = name.encode()[:_LONGEST].decode("utf-8", "ignore").strip(". -") or "_"
+    return f"_{name}" if _WINDOWS.match(name) else name

@@ -1,0 +1,158 @@
+"""What a batch leaves behind: pictures that know what they are, and a manifest of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from .._images import Picture
+from .._task import Task
+from ._jobs import File, Job, JobState
+from ._names import Names
+
+__all__ = ["Images", "Output"]
+
+Images = Literal["grid", "split", "upscale-all"]
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_HEADER: Final = len(_PNG) + 25
+"""Where a PNG's first chunk, the IHDR, ends."""
+_PART: Final = ".mjasync-*.part"
+
+
+class Output:
+    """The folder of a batch."""
+
+    def __init__(self, folder: Path, names: Names, images: Images) -> None:
+        self._folder = folder
+        self._names = names
+        self._images = images
+        self._manifest = folder / "manifest.jsonl"
+
+    def tidy(self) -> None:
+        """Take away what a process that was killed left half written."""
+        for part in self._folder.rglob(_PART):
+            part.unlink(missing_ok=True)
+
+    async def save(self, job: Job, task: Task) -> tuple[File, ...]:
+        """Write the pictures of a finished job; doing it again changes nothing.
+
+        Raises:
+            MJError: They cannot be had.
+            OSError: They cannot be written.
+        """
+        if not (task.image_url or task.video_urls or task.image_urls):
+            return ()
+        if self._images == "split" and not job.is_step:
+            pictures = enumerate(await task.images(), 1)
+            parts: list[tuple[int | None, Picture]] = list(pictures)
+        else:
+            parts = [(None, Picture(await task.read()))]
+        if len(parts) == 1:
+            parts = [(None, parts[0][1])]
+        return await asyncio.to_thread(self._write_all, job, parts, _facts(job, task))
+
+    def _write_all(
+        self, job: Job, parts: Iterable[tuple[int | None, Picture]], facts: Mapping[str, Any]
+    ) -> tuple[File, ...]:
+        return tuple(self._write(job, part, picture, facts) for part, picture in parts)
+
+    def _write(
+        self, job: Job, part: int | None, picture: Picture, facts: Mapping[str, Any]
+    ) -> File:
+        data = with_facts(picture.data, {**facts, "part": part})
+        path = self._names.name(job, part, picture.extension)
+        write_whole(self._folder / path, data)
+        return File(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    async def list(self, jobs: Iterable[Job]) -> None:
+        """Write the manifest afresh: one line for each saved job."""
+        lines = [_line(job) for job in jobs if job.state is JobState.SAVED]
+        await asyncio.to_thread(write_whole, self._manifest, "".join(lines).encode())
+
+    async def append(self, job: Job) -> None:
+        """Add a saved job to the manifest."""
+        await asyncio.to_thread(self._append, _line(job))
+
+    def _append(self, line: str) -> None:
+        with self._manifest.open("a", encoding="utf-8", newline="") as file:
+            file.write(line)
+
+
+def _facts(job: Job, task: Task) -> dict[str, Any]:
+    return {
+        "prompt": job.prompt,
+        "final_prompt": task.final_prompt,
+        "task_id": job.task_id,
+        "action": task.info.action,
+        "step": job.step,
+        "seed": job.seed,
+        "key": job.key,
+        "n": job.n,
+        "variables": dict(job.variables),
+    }
+
+
+def _line(job: Job) -> str:
+    facts = {
+        "key": job.key,
+        "n": job.n,
+        "prompt": job.prompt,
+        "step": job.step,
+        "parent": job.parent,
+        "seed": job.seed,
+        "variables": dict(job.variables),
+        "task_id": job.task_id,
+        "action": job.action,
+        "speed": job.speed,
+        "files": [{"path": f.path, "size": f.size, "sha256": f.sha256} for f in job.files],
+    }
+    return json.dumps(facts, ensure_ascii=False) + "\n"
+
+
+def with_facts(data: bytes, facts: Mapping[str, Any]) -> bytes:
+    """A PNG with facts about it in text chunks, its pixels untouched; anything else as it is."""
+    if not data.startswith(_PNG) or data[12:16] != b"IHDR":
+        return data
+    said = {name: value for name, value in facts.items() if value not in (None, "", {})}
+    text = json.dumps(said, ensure_ascii=False)
+    chunks = _text_chunk("Description", str(facts["prompt"])) + _text_chunk("mjasync", text)
+    return data[:_HEADER] + chunks + data[_HEADER:]
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    body = b"iTXt" + keyword.encode() + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
+    return (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file so that it is there whole, on disk, or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".mjasync-{secrets.token_hex(8)}.part"
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name itself be on disk, where folders can be asked."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

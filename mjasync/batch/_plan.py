@@ -1,0 +1,243 @@
+"""From prompts, files and tables to jobs: what is asked, and a key for each. Pure but for files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from .._task import Task
+from ..errors import ConfigurationError, InvalidRequest
+from ..prompt import expand, normalise, with_flag, without_flags
+from ._jobs import CALL, Job
+
+__all__ = ["Call", "Row", "Step", "as_row", "jobs_of", "read_rows", "steps_of"]
+
+Call = Callable[[Task], Awaitable[Task | None]]
+"""A step of your own: takes the finished Task, may return another one to be saved."""
+Step = str | Call
+
+_REPEAT: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
+_SEED: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
+_SEEDS: Final = 2**32
+_MOST_REPEATS: Final = 10_000
+_FIELD: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
+
+
+@attrs.frozen
+class Row:
+    """One line of input."""
+
+    prompt: str
+    repeat: int = 1
+    variables: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
+    """A prompt, or a mapping with a `prompt`, or one whose values go into a template.
+
+    Raises:
+        InvalidRequest: It is none of these.
+    """
+    if isinstance(given, Row):
+        return given
+    if isinstance(given, str):
+        return Row(_not_blank(given), repeat)
+    if not isinstance(given, Mapping):
+        message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
+        raise InvalidRequest(message)
+    columns = {str(name).strip(): _text(value) for name, value in given.items() if name}
+    prompt = template or columns.pop("prompt", "")
+    times = _count(columns.pop("repeat", "") or repeat)
+    return Row(_not_blank(_filled(prompt, columns)), times, columns)
+
+
+def _filled(template: str, columns: Mapping[str, str]) -> str:
+    """Put the columns in; what they hold is text, and never expanded."""
+
+    def value(match: re.Match[str]) -> str:
+        found = columns.get(match[1].strip())
+        return match[0] if found is None else re.sub(r"([{},\\])", r"\\\1", found)
+
+    return _FIELD.sub(value, template)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _count(value: object) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if not 1 <= number <= _MOST_REPEATS:
+        message = f"repeat must be a number from 1 to {_MOST_REPEATS}, not {value!r}."
+        raise InvalidRequest(message)
+    return number
+
+
+def _not_blank(prompt: str) -> str:
+    if not prompt.strip():
+        message = "A row has no prompt."
+        raise InvalidRequest(message)
+    return prompt
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+def jobs_of(row: Row, steps: Sequence[str]) -> Iterator[Job]:
+    """The jobs of a row, each grid followed by its steps; numbered by whoever adds them.
+
+    Raises:
+        InvalidRequest: Its braces do not match, or it is blank.
+    """
+    for expanded in expand(row.prompt):
+        found = _REPEAT.search(normalise(expanded))
+        prompt = _not_blank(_REPEAT.sub("", normalise(expanded)).strip())
+        for variant in range(_count(found[1]) if found else row.repeat):
+            grid = _grid(prompt, variant, row.variables)
+            yield grid
+            yield from _steps(grid, steps)
+
+
+def _grid(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
+    """A prompt again, with a seed of its own; the first time as it is."""
+    given = _SEED.search(prompt)
+    seed = int(given[1]) if given else None
+    if variant:
+        start = int(given[1]) if given else int(_key(without_flags(prompt, "seed")), 16)
+        seed = (start + variant) % _SEEDS
+        prompt = with_flag(prompt, "seed", seed)
+    key = _key("imagine", prompt)
+    return Job(key=key, root=key, n=0, prompt=prompt, seed=seed, variables=dict(variables))
+
+
+def _steps(grid: Job, steps: Sequence[str]) -> Iterator[Job]:
+    keys = {"": grid.key}
+    for step in steps:
+        before = step.rpartition(">")[0]
+        keys[step] = _key("step", grid.key, step)
+        yield attrs.evolve(grid, key=keys[step], parent=keys[before], step=step)
+
+
+def _key(*asked: str) -> str:
+    return hashlib.sha256("\0".join(asked).encode()).hexdigest()[:32]
+
+
+def steps_of(then: Step | Iterable[Step]) -> tuple[tuple[str, ...], dict[str, Call]]:
+    """Every step of some paths, each after the one it follows; and the functions among them.
+
+    Raises:
+        ConfigurationError: A path has a gap, or two functions share a name.
+    """
+    paths: dict[str, None] = {}
+    calls: dict[str, Call] = {}
+    for step in [then] if isinstance(then, str) or callable(then) else then:
+        if not isinstance(step, str):
+            name = CALL + getattr(step, "__qualname__", type(step).__qualname__).replace(">", "")
+            if calls.setdefault(name, step) is not step:
+                message = f"Two functions of then= are called {name.removeprefix(CALL)!r}."
+                raise ConfigurationError(message)
+            paths[name] = None
+            continue
+        names = [name.strip() for name in step.split(">")]
+        if not all(names) or any(name.startswith(CALL) for name in names):
+            message = f"{step!r} is no path of buttons: write them as in 'U1>Upscale (Subtle)'."
+            raise ConfigurationError(message)
+        paths.update(dict.fromkeys(">".join(names[: n + 1]) for n in range(len(names))))
+    return tuple(paths), calls
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def read_rows(path: Path, template: str | None = None, repeat: int = 1) -> list[Row]:
+    """The rows of a file, by its ending: .csv, .tsv, .jsonl, .yaml; anything else is text.
+
+    Raises:
+        ConfigurationError: It cannot be read; the message says where.
+    """
+    read = _READERS.get(path.suffix.lower(), _read_text)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"The prompts {str(path)!r} cannot be read: {error}."
+        raise ConfigurationError(message) from error
+    rows = []
+    for where, given in read(text, str(path)):
+        try:
+            rows.append(as_row(given, template, repeat))
+        except InvalidRequest as error:
+            message = f"{path}, {where}: {error.message}"
+            raise ConfigurationError(message) from error
+    return rows
+
+
+Given = Iterator[tuple[str, object]]
+
+
+def _read_text(text: str, _: str) -> Given:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield f"line {number}", line.strip()
+
+
+def _read_csv(text: str, _: str) -> Given:
+    yield from _table(text, ",")
+
+
+def _read_tsv(text: str, _: str) -> Given:
+    yield from _table(text, "\t")
+
+
+def _table(text: str, delimiter: str) -> Given:
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    for row in reader:
+        yield f"line {reader.line_num}", row
+
+
+def _read_jsonl(text: str, name: str) -> Given:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                yield f"line {number}", json.loads(line)
+            except ValueError as error:
+                message = f"{name}, line {number}: this is no JSON ({error})."
+                raise ConfigurationError(message) from error
+
+
+def _read_yaml(text: str, name: str) -> Given:
+    try:
+        yaml = import_module("yaml")
+    except ImportError:
+        message = f"{name} is YAML, which needs PyYAML: python -m pip install PyYAML."
+        raise ConfigurationError(message) from None
+    try:
+        rows: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        message = f"{name} is no YAML: {error}."
+        raise ConfigurationError(message) from error
+    if not isinstance(rows, list):
+        message = f"{name} must hold a list of prompts, or of mappings."
+        raise ConfigurationError(message)
+    for number, row in enumerate(rows, 1):
+        yield f"row {number}", row
+
+
+_READERS: Final[Mapping[str, Callable[[str, str], Given]]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
+}

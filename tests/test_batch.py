@@ -1,0 +1,794 @@
+"""Batches: each job paid for once, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import QUICK, connect, eventually
+from PIL import Image
+
+from mjasync import (
+    Client,
+    Clock,
+    ConfigurationError,
+    InvalidRequest,
+    MJError,
+    Retries,
+    RetryPolicy,
+    Task,
+)
+from mjasync.batch import Batch, BatchInUse, Job, JobState
+from mjasync.simulator import Simulator
+
+PROMPTS = [f"fox {n}" for n in range(6)]
+BOUND = {"settle": 0.0}
+SETTLE = 60.0
+
+
+async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> list[Job]:  # noqa: ANN401
+    """Run a batch to its end."""
+    async with Batch(folder, client=mj, **{**BOUND, **options}) as batch:
+        for prompt in prompts:
+            batch.add(prompt)
+        return [job async for job in batch.run()]
+
+
+async def ledger(folder: Path, mj: Client) -> list[Job]:
+    """Return what the ledger says."""
+    async with Batch(folder, client=mj) as batch:
+        return await batch.jobs()
+
+
+def submits(sim: Simulator) -> int:
+    """Return how many submissions were asked for, accepted or not."""
+    return sum(request.kind == "submit" for request in sim.requests)
+
+
+def check_files(folder: Path, jobs: list[Job]) -> None:
+    """See that every saved job has its file, whole, and nothing else is there."""
+    for job in jobs:
+        assert job.state is JobState.SAVED, job
+        for file in job.files:
+            data = (folder / file.path).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size, file.sha256)
+            with Image.open(io.BytesIO(data)) as picture:
+                picture.load()
+                assert picture.text["Description"] == job.prompt
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*")}
+    ours = {"ledger.db", "ledger.lock", "manifest.jsonl"}
+    assert there - {"ledger.db-wal", "ledger.db-shm"} == ours | {
+        file.path for job in jobs for file in job.files
+    }
+    lines = map(json.loads, (folder / "manifest.jsonl").read_text("utf-8").splitlines())
+    assert {line["key"] for line in lines} == {job.key for job in jobs}
+
+
+class Leaping(Clock):
+    """A clock on which a minute takes no time, and passes."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Seconds since whenever."""
+        return super().now() + self._ahead
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return super().wall() + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        """Let `seconds` have passed."""
+        leaps = SETTLE / 2 < seconds <= SETTLE
+        self._ahead += seconds if leaps else 0.0
+        await super().sleep(0 if leaps else seconds)
+
+
+@pytest.fixture
+async def mj_plain(plain: Simulator, without_debug: None) -> AsyncIterator[Client]:
+    """A quick client of `plain`."""
+    async with connect(plain) as client:
+        yield client
+
+
+# --- the usual ---------------------------------------------------------------------------------
+
+
+async def test_a_batch_and_its_steps(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """Permutations and steps become jobs, each is paid once, saved, and in the manifest."""
+    jobs = await finish(
+        tmp_path, mj_plain, "a {red, blue} fox --ar {1:1, 16:9}", then=["U1>Upscale (Subtle)", "U3"]
+    )
+    assert len(jobs) == len(plain.submissions) == 4 * 4
+    assert {job.step for job in jobs} == {"", "U1", "U1>Upscale (Subtle)", "U3"}
+    assert {job.n for job in jobs} == {1, 2, 3, 4}
+    check_files(tmp_path, jobs)
+
+
+async def test_a_finished_batch_asks_for_nothing(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Running a finished batch again sends no request; new rows are all it pays for."""
+    await finish(tmp_path, mj_plain, PROMPTS, then="U1")
+    before = len(plain.requests)
+    assert await finish(tmp_path, mj_plain, PROMPTS, then="U1") == []
+    assert len(plain.requests) == before
+    jobs = await finish(tmp_path, mj_plain, "an owl", PROMPTS, then=("U1", "U2"))
+    assert len(plain.submissions) == 2 * 6 + 3 + 6
+    assert {job.n for job in jobs} == {1, 2, 3, 4, 5, 6, 7}
+    check_files(tmp_path, await ledger(tmp_path, mj_plain))
+
+
+@pytest.mark.usefixtures("without_debug")
+async def test_the_limit_counts_unfinished_tasks(tmp_path: Path) -> None:
+    """There are never more unfinished tasks than the limit, and as many as it where there can."""
+    async with (
+        Simulator(time_scale=0.002, draw=False, concurrency=20) as sim,
+        connect(sim) as mj,
+    ):
+        jobs = await finish(tmp_path, mj, (f"fox {n}" for n in range(12)), limit=4)
+        assert sim.max_in_flight == 4
+    assert len(jobs) == 12
+
+
+async def test_equal_prompts_are_never_in_flight_together(tmp_path: Path) -> None:
+    """Repeats have seeds of their own and run one after the other."""
+    async with Simulator(time_scale=0.002, draw=False, concurrency=9) as sim, connect(sim) as mj:
+        jobs = await finish(tmp_path, mj, "a fox --repeat 3", repeat=5)
+        assert sim.max_in_flight == 1
+        assert len({s.prompt for s in sim.submissions}) == len({j.seed for j in jobs}) == 3
+
+
+async def test_split_and_upscale_all(
+    plain: Simulator, mj_plain: Client, sim: Simulator, mj: Client, tmp_path: Path
+) -> None:
+    """`split` saves the four pictures of a grid, `upscale-all` the grid and U1 to U4."""
+    (job,) = await finish(tmp_path / "split", mj, "a fox", images="split")
+    assert [file.path.rpartition("-")[2] for file in job.files] == [f"{n}.png" for n in range(1, 5)]
+    check_files(tmp_path / "split", [job])
+    jobs = await finish(tmp_path / "all", mj_plain, "a fox", images="upscale-all")
+    assert sorted(job.step for job in jobs) == ["", "U1", "U2", "U3", "U4"]
+
+
+async def test_any_iterable_is_taken(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """Async iterables, rows and templates are input; what a column holds is never expanded."""
+
+    async def source() -> AsyncIterator[str]:
+        for name in ("fox", "owl", "fox"):
+            yield f"a {name}"
+
+    async with Batch(tmp_path, client=mj_plain, name="{place}/{n}-{key}.{ext}") as batch:
+        batch.add(source(), template="unused")
+        with pytest.raises(ConfigurationError, match="'place'"):
+            await batch.dry_run()
+    async with Batch(tmp_path, client=mj_plain, name="{animal}/{n}.{ext}") as batch:
+        batch.add({"animal": "{a, b}", "repeat": 2}, template="one {animal}, {big, small}")
+        assert [await batch.dry_run() for _ in range(2)] == [4, 4]
+        assert plain.requests == []
+        jobs = [job async for job in batch.run()]
+        assert await batch.dry_run() == 0
+        totals = await batch.totals()
+    assert {job.prompt.partition(" --seed")[0] for job in jobs} == {
+        "one {a, b}, big",
+        "one {a, b}, small",
+    }
+    assert {file.path for job in jobs for file in job.files} == {
+        f"{{a, b}}/{n}.png" for n in range(1, 5)
+    }
+    assert (totals.states, totals.submits) == ({JobState.SAVED: 4}, 4)
+    assert sum(totals.paid.values()) == 4
+
+
+async def test_names_never_clash(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """A template that gives two files one name gives the second its key, each time the same."""
+    jobs = await finish(tmp_path, mj_plain, PROMPTS, name="picture.{ext}")
+    assert len({file.path for job in jobs for file in job.files}) == 6
+    check_files(tmp_path, jobs)
+    await finish(tmp_path, mj_plain, "an owl", name="picture.{ext}")
+    check_files(tmp_path, await ledger(tmp_path, mj_plain))
+
+
+async def test_texts_have_no_file(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """A job whose task has no picture is saved with no file."""
+
+    async def shorten(task: Task) -> Task:
+        return await mj_plain.shorten(task.prompt or "")
+
+    jobs = await finish(tmp_path, mj_plain, "a fox", then=shorten)
+    assert [len(job.files) for job in jobs] == [1, 0]
+
+
+# --- functions ---------------------------------------------------------------------------------
+
+
+async def test_a_step_may_be_a_function(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """A function gets the finished Task; the Task it returns is saved; it runs once."""
+    seen: list[str] = []
+
+    async def wide(task: Task) -> Task:
+        seen.append(task.id)
+        return await task.upscale(2).zoom(2)
+
+    async def look(task: Task) -> None:
+        seen.append(task.id)
+
+    for _ in range(2):
+        await finish(tmp_path, mj_plain, "a fox", then=[wide, look, "U1"])
+    jobs = await ledger(tmp_path, mj_plain)
+    assert seen == [jobs[0].task_id] * 2
+    assert sorted(len(job.files) for job in jobs) == [0, 1, 1, 1]
+    assert len(plain.submissions) == 4
+
+
+async def test_a_function_that_fails(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """Its error is the job's; one that lost an answer is uncertain; one that is gone, planned."""
+    errors = [RuntimeError("no"), None]
+
+    async def odd(task: Task) -> None:
+        error = errors.pop(0)
+        if error:
+            raise error
+        plain.fault("reset_after", on="submit")
+        await task.upscale(1)
+
+    *_, job = await finish(tmp_path, mj_plain, "a fox", then=odd)
+    assert (job.state, job.error_class, job.error) == (JobState.FAILED, "RuntimeError", "no")
+    (job,) = await finish(tmp_path, mj_plain, then=odd, retry_failed=["RuntimeError"])
+    assert (job.state, job.error_class) == (JobState.UNCERTAIN, "SubmitUncertain")
+    (job,) = await finish(tmp_path, mj_plain, resubmit_uncertain=True)
+    assert (job.state, job.error_class) == (JobState.PLANNED, "UnsupportedEndpoint")
+
+
+# --- trouble -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("without_debug")
+async def test_a_small_queue_loses_nothing(tmp_path: Path) -> None:
+    """With far more under way than the server takes, each job is accepted once and none fails."""
+    async with (
+        Simulator(time_scale=0.002, draw=False, concurrency=1, queue_size=1) as sim,
+        connect(sim) as mj,
+    ):
+        jobs = await finish(tmp_path, mj, (f"fox {n}" for n in range(8)), limit=8)
+        assert submits(sim) > len(sim.submissions) == 8
+    check_files(tmp_path, jobs)
+    assert sum(job.attempts for job in jobs) == submits(sim)
+
+
+REFUSALS = [
+    {"status": 429, "body": "", "headers": {"Retry-After": "0"}},
+    {"status": 200, "body": {"code": 3, "description": "无可用的账号实例"}},
+    {"status": 503, "body": {"error": "unavailable"}},
+]
+
+
+@pytest.mark.parametrize("reply", REFUSALS)
+async def test_refusals_for_now_lose_nothing(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, reply: dict[str, Any]
+) -> None:
+    """Whatever the server refuses for now is sent again, and every attempt is in the ledger."""
+    plain.fault("reply", on="submit", times=5, **reply)
+    jobs = await finish(tmp_path, mj_plain, PROMPTS, limit=3)
+    assert len(plain.submissions) == 6
+    assert sum(job.attempts for job in jobs) == submits(plain) == 11
+    check_files(tmp_path, jobs)
+
+
+async def test_patience_has_an_end(plain: Simulator, tmp_path: Path) -> None:
+    """A server that takes nothing for longer than the client's budget stops the batch."""
+    short = Retries(busy=RetryPolicy(first=0.001, longest=0.01, budget=0.02))
+    plain.fault("reply", on="submit", times=None, **REFUSALS[1])
+    async with connect(plain, retries=short) as mj:
+        with pytest.raises(MJError, match="account"):
+            await finish(tmp_path, mj, PROMPTS)
+        assert {job.state for job in await ledger(tmp_path, mj)} == {JobState.PLANNED}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"status": 401, "body": "no"},
+        {"status": 400, "body": {"code": 4, "description": "quota_not_enough"}},
+    ],
+)
+async def test_an_account_error_stops_the_batch(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, reply: dict[str, Any]
+) -> None:
+    """What concerns the account stops the batch; the job goes back, and the next run takes it."""
+    plain.fault("reply", on="submit", times=1, **reply)
+    async with Batch(tmp_path, client=mj_plain, limit=1) as batch:
+        batch.add(PROMPTS)
+        with pytest.raises(MJError) as caught:
+            assert [job async for job in batch.run()] == []
+        assert batch.stopped == type(caught.value).__name__
+        assert {job.state for job in await batch.jobs()} == {JobState.PLANNED}
+        assert submits(plain) == 1
+        assert len([job async for job in batch.run()]) == 6
+
+
+async def test_failures_are_kept_and_retried_by_class(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A failed job is left alone until it is asked for; a banned prompt always; its steps wait."""
+    plain.fault("fail", reason="Internal error")
+    first = await finish(tmp_path, mj_plain, "a fox", "a naked fox", then="U1")
+    assert {job.error_class for job in first} == {"TaskFailed", "BannedPrompt"}
+    assert await finish(tmp_path, mj_plain) == []
+    assert await finish(tmp_path, mj_plain, retry_failed=["LinkExpired"]) == []
+    again = await finish(tmp_path, mj_plain, retry_failed=True, then="U1")
+    assert [(job.prompt, job.step) for job in again] == [("a fox", ""), ("a fox", "U1")]
+
+
+async def test_money_has_bounds(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """`max_submits` and `max_failures` stop a run, and what they are counts anew in the next."""
+    async with Batch(tmp_path, client=mj_plain, max_submits=4, limit=3) as batch:
+        batch.add(PROMPTS)
+        assert len([job async for job in batch.run()]) == len(plain.submissions) == 4
+        assert batch.stopped == "max_submits"
+        plain.fault("fail", reason="Internal error", times=None)
+        assert len([job async for job in batch.run()]) == 2
+    async with Batch(
+        tmp_path, client=mj_plain, max_failures=1, limit=1, retry_failed=True
+    ) as batch:
+        assert len([job async for job in batch.run()]) == 1
+        assert batch.stopped == "max_failures"
+
+
+async def test_a_modal_is_not_answered(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """A step that opens a modal fails and says so; one that does not exist, too."""
+    jobs = await finish(tmp_path, mj_plain, "a fox", then=["U1>Custom Zoom", "U9"])
+    found = {job.step: job.error_class for job in jobs if job.state is JobState.FAILED}
+    assert found == {"U1>Custom Zoom": "ModalRequired", "U9": "ButtonNotFound"}
+
+
+async def test_a_forgotten_parent(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """A step whose parent the server has lost fails and is not sent."""
+    await finish(tmp_path, mj_plain, "a fox")
+    plain.forget()
+    (job,) = await finish(tmp_path, mj_plain, "a fox", then="U1")
+    assert (job.state, job.error_class) == (JobState.FAILED, "TaskNotFound")
+
+
+async def test_a_parent_that_cannot_be_read(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """While the parent cannot be read a step waits; the account's errors stop the batch there."""
+    await finish(tmp_path, mj_plain, "a fox")
+    fault = plain.fault("reply", on="fetch", times=None, status=401, body="no")
+    with pytest.raises(MJError):
+        await finish(tmp_path, mj_plain, "a fox", then="U1")
+    fault.remove()
+    plain.fault("reply", on="fetch", times=10, status=500)
+    (job,) = await finish(tmp_path, mj_plain, "a fox", then="U1")
+    assert job.state is JobState.SAVED
+
+
+async def test_pictures_that_cannot_be_had_are_fetched_later(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A finished job whose picture fails stays finished; the next run pays for nothing."""
+    fault = plain.fault("reply", on="image", times=None, status=403, body="gone")
+    (job,) = await finish(tmp_path, mj_plain, "a fox")
+    assert (job.state, job.error_class) == (JobState.FINISHED, "LinkExpired")
+    fault.remove()
+    (job,) = await finish(tmp_path, mj_plain, "a fox")
+    check_files(tmp_path, [job])
+    assert len(plain.submissions) == 1
+
+
+async def test_a_full_disk_stops_the_batch(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that cannot be written stops the batch with nothing lost, and no half a file."""
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with Batch(tmp_path, client=mj_plain, limit=1) as batch:
+        batch.add(PROMPTS)
+        await batch._plan()
+        with monkeypatch.context() as patch:
+            write = Path.open
+
+            def opened(path: Path, *args: Any) -> Any:  # noqa: ANN401
+                file = write(path, *args)
+                if path.parent == tmp_path and not path.name.startswith("ledger"):
+                    patch.setattr(os, "fsync", full)
+                return file
+
+            patch.setattr(Path, "open", opened)
+            with pytest.raises(OSError, match="No space"):
+                await anext(batch.run())
+        assert plain.submissions == []
+    assert list(tmp_path.glob(".mjasync*")) == []
+
+
+async def test_waiting_that_fails_keeps_the_job(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A wait that runs out of time leaves the job accepted, and the next run attaches to it."""
+    fault = plain.fault("stall", times=1)
+    async with connect(plain, timeout=0.05) as hasty:
+        (job,) = await finish(tmp_path, hasty, "a fox")
+    assert (job.state, job.error_class) == (JobState.ACCEPTED, "TaskTimeout")
+    assert fault.hits == 1
+    task = plain._engine.tasks[job.task_id or ""]
+    assert task.state == job.mark
+    assert len(plain.submissions) == 1
+
+
+async def test_a_closed_client_stops_the_batch(plain: Simulator, tmp_path: Path) -> None:
+    """With the client closed nothing is sent, and everything is still planned."""
+    mj = connect(plain)
+    await mj.close()
+    with pytest.raises(MJError, match="closed"):
+        await finish(tmp_path, mj, PROMPTS)
+    assert {job.state for job in await ledger(tmp_path, mj)} == {JobState.PLANNED}
+
+
+# --- in doubt ----------------------------------------------------------------------------------
+
+
+async def test_a_lost_answer_is_looked_up(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Where the server lists, a lost answer is found by its mark, a lost request sent again."""
+    plain.fault("reset_after", on="submit", times=3)
+    plain.fault("reset_before", on="submit", times=3)
+    jobs = await finish(tmp_path, mj_plain, PROMPTS, then="U1")
+    assert len(plain.submissions) == 12
+    check_files(tmp_path, jobs)
+
+
+async def test_requests_that_always_get_lost(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A job whose requests never arrive is given up for this run, and stays planned."""
+    plain.fault("reset_before", on="submit", times=None)
+    (job,) = await finish(tmp_path, mj_plain, "a fox")
+    assert (job.state, plain.submissions) == (JobState.PLANNED, [])
+
+
+async def test_without_a_list_nothing_is_sent_twice(tmp_path: Path) -> None:
+    """Where the server cannot list, what is in doubt is reported, until it is asked for again."""
+    async with (
+        Simulator(time_scale=0, draw=False, list_endpoint=False) as sim,
+        connect(sim) as mj,
+    ):
+        sim.fault("reset_after", on="submit", times=2)
+        jobs = await finish(tmp_path, mj, PROMPTS)
+        doubtful = [job for job in jobs if job.state is JobState.UNCERTAIN]
+        assert (len(doubtful), len(sim.submissions)) == (2, 6)
+        assert {job.error_class for job in doubtful} == {"SubmitUncertain"}
+        again = await finish(tmp_path, mj)
+        assert (len(again), len(sim.submissions)) == (2, 6)
+        async with Batch(tmp_path, client=mj, resubmit_uncertain=True) as batch:
+            assert await batch.dry_run() == 2
+            assert len([job async for job in batch.run()]) == 2
+        assert len(sim.submissions) == 8
+
+
+async def test_a_list_that_fails_proves_nothing(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """While the list cannot be read, what is in doubt is never sent again."""
+    plain.fault("reset_after", on="submit", times=1)
+    fault = plain.fault("reply", on="list", times=None, status=500)
+    for _ in range(2):
+        (job,) = await finish(tmp_path, mj_plain, "a fox", resubmit_uncertain=True)
+        assert job.state is JobState.UNCERTAIN
+    fault.remove()
+    (job,) = await finish(tmp_path, mj_plain)
+    assert (job.state, len(plain.submissions)) == (JobState.SAVED, 1)
+
+
+async def test_a_list_without_marks_proves_nothing(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Where the list does not repeat the marks of known tasks, absence from it means nothing."""
+    await finish(tmp_path, mj_plain, "an owl")
+    plain.fault("reset_after", on="submit", times=1)
+    for task in plain._engine.tasks.values():
+        task.state, task.cache = None, None
+    (job,) = await finish(tmp_path, mj_plain, "a fox")
+    assert job.state in {JobState.UNCERTAIN, JobState.SAVED}
+    assert len(plain.submissions) == 2
+
+
+async def test_a_full_list_must_reach_back(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """In a list of the newest hundred only an older task of ours proves absence."""
+    await mj_plain.gather(*(mj_plain.imagine(f"elk {n}") for n in range(100)))
+    plain.fault("reset_before", on="submit", times=1)
+    (job,) = await finish(tmp_path, mj_plain, "a fox")
+    assert job.state is JobState.UNCERTAIN
+    await finish(tmp_path, mj_plain, "an owl")
+    plain.fault("reset_before", on="submit", times=1)
+    jobs = await finish(tmp_path, mj_plain, "an elk")
+    assert {(job.prompt, job.state) for job in jobs} == {
+        ("a fox", JobState.UNCERTAIN),
+        ("an elk", JobState.SAVED),
+    }
+
+
+async def test_absence_is_believed_once_it_has_settled(plain: Simulator, tmp_path: Path) -> None:
+    """A submission the server does not list is looked for again when `settle` is over."""
+    plain.fault("reset_before", on="submit", times=1)
+    async with connect(plain, clock=Leaping(), schedule=QUICK) as mj:
+        (job,) = await finish(tmp_path, mj, "a fox", settle=SETTLE)
+    lists = [request for request in plain.requests if request.endpoint == "list"]
+    assert (job.state, job.attempts, len(lists)) == (JobState.SAVED, 2, 2)
+
+
+# --- stopping ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("without_debug")
+async def test_leaving_notes_what_is_on_the_wire(tmp_path: Path) -> None:
+    """Leaving the loop waits for the answers to what is on the wire; the next run attaches."""
+    async with (
+        Simulator(time_scale=0.005, draw=False, concurrency=9) as sim,
+        connect(sim) as mj,
+    ):
+        sim.fault("slow_body", on="submit", times=None, gap=0.002)
+        async with Batch(tmp_path, client=mj) as batch:
+            batch.add(PROMPTS)
+            running = asyncio.ensure_future(anext(batch.run()))
+            await eventually(lambda: submits(sim) == 6)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        assert {job.state for job in await ledger(tmp_path, mj)} == {JobState.ACCEPTED}
+        check_files(tmp_path, await finish(tmp_path, mj))
+        assert len(sim.submissions) == 6
+
+
+@pytest.mark.usefixtures("without_debug")
+async def test_leaving_by_break_loses_nothing(tmp_path: Path) -> None:
+    """A loop left by `break` is wound up when the batch closes; the next run has the rest."""
+    async with Simulator(time_scale=0.001, draw=False, concurrency=9) as sim, connect(sim) as mj:
+        async with Batch(tmp_path, client=mj, limit=3) as batch:
+            batch.add(PROMPTS)
+            async for _ in batch.run():
+                break
+        states = {job.state for job in await ledger(tmp_path, mj)}
+        assert not states & {JobState.SUBMITTING, JobState.UNCERTAIN}
+        await finish(tmp_path, mj)
+        assert len(sim.submissions) == 6
+        check_files(tmp_path, await ledger(tmp_path, mj))
+
+
+async def test_stop_drains(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """After `stop` nothing more is begun, and what is under way comes out."""
+    async with Batch(tmp_path, client=mj_plain, limit=2) as batch:
+        batch.stop()
+        batch.add(PROMPTS)
+        count = 0
+        async for _ in batch.run():
+            count += 1
+            batch.stop()
+        assert batch.stopped == "stop"
+        assert count == len(plain.submissions) < 6
+
+
+async def test_one_run_at_a_time(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """A Batch runs once at a time, and only while it is open."""
+    batch = Batch(tmp_path, client=mj_plain)
+    with pytest.raises(ConfigurationError, match="async with"):
+        await batch.jobs()
+    async with batch:
+        batch.add(PROMPTS)
+        running = batch.run()
+        await anext(running)
+        with pytest.raises(ConfigurationError, match="already"):
+            await anext(batch.run())
+        await running.aclose()
+
+
+async def test_a_second_batch_is_told(mj_plain: Client, tmp_path: Path) -> None:
+    """A folder in use is refused, to a second process and to this one; a killed one lets go."""
+    code = f"""
+        import asyncio, sys
+        from mjasync import Client
+        from mjasync.batch import Batch
+        async def main():
+            async with Batch({str(tmp_path)!r}, client=Client("http://127.0.0.1:9", "")):
+                print("open", flush=True)
+                await asyncio.sleep(60)
+        asyncio.run(main())
+    """
+    process = start("\n".join(line[8:] for line in code.splitlines()))
+    assert process.stdout is not None
+    assert await asyncio.to_thread(process.stdout.readline) == b"open\n"
+    with pytest.raises(BatchInUse, match="worked on already"):
+        await ledger(tmp_path, mj_plain)
+    kill(process)
+    async with Batch(tmp_path, client=mj_plain):
+        with pytest.raises(BatchInUse):
+            await ledger(tmp_path, mj_plain)
+    assert await ledger(tmp_path, mj_plain) == []
+
+
+async def test_a_ledger_that_is_none(mj_plain: Client, tmp_path: Path) -> None:
+    """A file that is no ledger is told, and the folder is free again."""
+    (tmp_path / "ledger.db").write_text(
+        "not a database, but long enough to be told from one\n" * 99
+    )
+    for _ in range(2):
+        with pytest.raises(Exception, match="not a database"):
+            await ledger(tmp_path, mj_plain)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": 0},
+        {"repeat": 0},
+        {"images": "all"},
+        {"name": "../{n}.{ext}"},
+        {"name": "/{n}.{ext}"},
+        {"name": "{n}"},
+        {"then": "U1>"},
+        {"then": [asyncio.sleep, lambda _: _, lambda _: _]},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+async def test_what_makes_no_sense_is_told_at_once(
+    mj_plain: Client, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """An option that cannot work raises before anything is touched."""
+    with pytest.raises(ConfigurationError):
+        Batch(tmp_path, client=mj_plain, **options)
+
+
+async def test_a_row_that_makes_no_sense(mj_plain: Client, tmp_path: Path) -> None:
+    """A row that is none raises before anything is paid."""
+    for row in (3, {"repeat": 1}, {"prompt": "a", "repeat": "x"}, "a {fox"):
+        with pytest.raises(InvalidRequest):
+            await finish(tmp_path, mj_plain, [row])
+
+
+def test_the_client_does_without_it() -> None:
+    """`import mjasync` imports neither the batch nor what it needs."""
+    code = "import mjasync, sys; print(sorted({'sqlalchemy', 'mjasync.batch'} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"[]\n"
+
+
+# --- kill -9 -----------------------------------------------------------------------------------
+
+SCRIPT = """
+import asyncio, os, sys
+from mjasync import Client, Schedule
+from mjasync.batch import Batch
+
+async def main():
+    mj = Client(sys.argv[1], "", schedule=Schedule(first=0.01, shortest=0.01, longest=0.02))
+    async with mj, Batch(sys.argv[2], client=mj, limit=3, then="U1", settle=0.0) as batch:
+        batch.add(f"fox {n}" for n in range(6))
+        told = [job.state async for job in batch.run()]
+    print(*told, flush=True)
+
+for _ in sys.stdin:  # a process for each line, without the time that imports take
+    pid = os.fork()
+    if not pid:
+        asyncio.run(main())
+        os._exit(0)
+    print(pid, flush=True)
+    os.waitpid(pid, 0)
+    print("ended", flush=True)
+"""
+
+
+class Again:
+    """Runs the same batch in one process after the other."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._ask, self._said = process, process.stdin, process.stdout
+
+    async def run(self, until: Callable[[], bool] = lambda: False) -> str:
+        """Run it to its end, or kill it when something holds; return what it said."""
+        self._ask.write(b"again\n")
+        pid = int(await self._said.readline())
+        line = asyncio.ensure_future(self._said.readline())
+        await eventually(lambda: until() or line.done())
+        if not line.done():
+            os.kill(pid, signal.SIGKILL)
+        said = (await line).decode()
+        if said != "ended\n":
+            assert await self._said.readline() == b"ended\n"
+        return said
+
+    async def close(self) -> None:
+        """Let the process that makes the others end."""
+        self._ask.close()
+        await self._process.wait()
+
+
+@pytest.fixture
+async def again(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[Again]]]:
+    """Make an `Again` for a server."""
+    made: list[Again] = []
+
+    async def make(url: str) -> Again:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SCRIPT, url, str(tmp_path)), stdin=pipe, stdout=pipe
+        )
+        made.append(Again(process))
+        return made[0]
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+def start(code: str, *args: str) -> subprocess.Popen[bytes]:
+    """Start a Python of our own."""
+    return subprocess.Popen([sys.executable, "-c", code, *args], stdout=subprocess.PIPE)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill it as hard as can be, and see it gone."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def moments(sim: Simulator, folder: Path) -> list[Callable[[], bool]]:
+    """What to kill a process at: each is a thing seen on the server or on the disk."""
+
+    def asked(count: int) -> Callable[[], bool]:
+        return lambda: submits(sim) >= count
+
+    def pictures(count: int) -> Callable[[], bool]:
+        return lambda: sum(1 for _ in folder.glob("0*.png")) >= count
+
+    return [
+        (folder / "ledger.db-wal").exists,
+        asked(1),
+        lambda: len(sim.submissions) >= 3,
+        pictures(1),
+        asked(7),
+        pictures(5),
+    ]
+
+
+@pytest.mark.usefixtures("without_debug")
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize("lists", [True, False], ids=["list", "no list"])
+async def test_killed_and_run_again(
+    again: Callable[[str], Awaitable[Again]], tmp_path: Path, lists: bool
+) -> None:
+    """Killed at six moments and run again: each job is paid once, each file whole."""
+    async with Simulator(time_scale=0.003, draw=False, concurrency=9, list_endpoint=lists) as sim:
+        sim.fault("slow_body", on="submit", times=None, gap=0.001)
+        batch = await again(sim.url)
+        for has_come in moments(sim, tmp_path):
+            await batch.run(has_come)
+        said = await batch.run()
+        async with connect(sim) as mj:
+            jobs = await ledger(tmp_path, mj)
+        paid = [
+            (s.endpoint, s.prompt if s.parent_id is None else s.parent_id) for s in sim.submissions
+        ]
+        assert len(paid) == len(set(paid)) == len({s.state for s in sim.submissions})
+        saved = [job for job in jobs if job.state is JobState.SAVED]
+        doubtful = [job for job in jobs if job.state is JobState.UNCERTAIN]
+        check_files(tmp_path, saved)
+        if lists:
+            assert len(saved) == len(paid) == 12
+        assert said.count("uncertain") == len(doubtful)
+        assert len(saved) <= len(paid) <= len(saved) + len(doubtful)
+        assert submits(sim) <= sum(job.attempts for job in jobs)

@@ -1,0 +1,312 @@
+"""What a batch makes of its input, and what it calls its files: without a server."""
+
+from __future__ import annotations
+
+import builtins
+import csv
+import importlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from mjasync import ConfigurationError, InvalidRequest, QueueFull, RetryPolicy
+from mjasync.batch import File, Job
+from mjasync.batch._names import DEFAULT_NAME, Names
+from mjasync.batch._output import with_facts
+from mjasync.batch._pace import Pace
+from mjasync.batch._plan import Row, as_row, jobs_of, read_rows, steps_of
+from mjasync.prompt import expand, normalise
+
+# --- prompts -----------------------------------------------------------------------------------
+
+EXPANSIONS = [
+    ("a fox", ["a fox"]),
+    ("a {red, blue} fox", ["a red fox", "a blue fox"]),
+    ("fox --ar {1:1, 16:9}", ["fox --ar 1:1", "fox --ar 16:9"]),
+    ("fox{, es}", ["fox", "foxes"]),
+    ("{a, b {c, d}}", ["a", "b c", "b d"]),
+    ("{a,b}{1,2}", ["a1", "a2", "b1", "b2"]),
+    ("a {single}, b", ["a single, b"]),
+    (r"a \{b, c\} {d\, e, f}", ["a {b, c} d, e", "a {b, c} f"]),
+    ("back\\\\slash \\n", ["back\\slash \\n"]),
+    ("", [""]),
+]
+
+
+@pytest.mark.parametrize("prompt, expected", EXPANSIONS)
+def test_braces_stand_for_several(prompt: str, expected: list[str]) -> None:
+    """`{a, b}` stands for one prompt each, nested, in flags, with escapes, in order."""
+    assert expand(prompt) == expected
+
+
+@pytest.mark.parametrize("prompt", ["{a", "a}", "{a, {b}", "{a}}", "{1,2}" * 20, "{a,b,c,d}"])
+def test_what_does_not_match_or_is_too_many_is_told(prompt: str) -> None:
+    """Braces that do not match, and those that stand for too many, are refused at once."""
+    with pytest.raises(InvalidRequest):
+        expand(prompt, at_most=3)
+
+
+@given(st.text())
+def test_escaped_text_stands_for_itself(text: str) -> None:
+    """Whatever a column holds, put into a template it is never expanded."""
+    row = as_row({"x": text}, "a {x} b")
+    assert expand(row.prompt) == [f"a {text} b"]
+
+
+NORMAL = [
+    ("  a\tfox\u00a0\u3000in\nsnow ", "a fox in snow"),
+    ("fox \u2014ar 16:9 \u2013v 7 \u2014\u2014niji 6", "fox --ar 16:9 --v 7 --niji 6"),
+    ("fox \u2014 a red one \u2014red", "fox \u2014 a red one \u2014red"),
+    ("\u201cfox\u201d \u2018s", '"fox" \'s'),
+    ("a\x00b\u200bc\ufeff\u202ed", "abcd"),
+    ("\U0001f469\u200d\U0001f680", "\U0001f469\u200d\U0001f680"),
+    ("well-known --no red-fox", "well-known --no red-fox"),
+]
+
+
+@pytest.mark.parametrize("prompt, expected", NORMAL)
+def test_prompts_are_as_they_were_meant(prompt: str, expected: str) -> None:
+    """What phones and word processors do to a prompt is undone, and nothing else."""
+    assert normalise(prompt) == expected
+
+
+@given(st.text())
+def test_normalising_twice_is_normalising_once(text: str) -> None:
+    """What is normal stays as it is."""
+    assert normalise(normalise(text)) == normalise(text)
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+def plan(prompt: str, repeat: int = 1, steps: tuple[str, ...] = ()) -> list[Job]:
+    """Return the jobs of a row."""
+    return list(jobs_of(Row(prompt, repeat), steps))
+
+
+def test_keys_tell_what_is_asked() -> None:
+    """The same thing, however it is typed, has one key; another one has another."""
+    (one,), (same,), (other,) = plan("a fox \u2014ar 1:1"), plan(" a  fox --ar 1:1"), plan("a fox")
+    assert one.key == same.key != other.key
+    assert len({job.key for job in plan("a fox", steps=("U1", "U1>Zoom", "U2"))}) == 4
+
+
+def test_repeats_have_seeds_of_their_own() -> None:
+    """Each repeat has another seed, always the same; more repeats leave the first as they were."""
+    three, five = plan("a fox --repeat 3"), plan("a fox", 5)
+    assert three == five[:3]
+    assert len({job.prompt for job in five}) == len({job.seed for job in five}) == 5
+    assert [job.seed for job in plan("a fox --seed 4294967295", 3)] == [4294967295, 0, 1]
+
+
+def test_steps_follow_one_another() -> None:
+    """A path is a step for each button; what paths share is there once."""
+    steps, calls = steps_of(["U1 > Upscale (Subtle)", "U1>Zoom"])
+    assert (steps, calls) == (("U1", "U1>Upscale (Subtle)", "U1>Zoom"), {})
+    grid, first, second, third = plan("a fox", steps=steps)
+    assert (first.parent, second.parent, third.parent) == (grid.key, first.key, first.key)
+    assert {job.root for job in (grid, first, second, third)} == {grid.key}
+
+
+@pytest.mark.parametrize("prompt", ["a --repeat 0", "{a, }", "--repeat 2", "{"])
+def test_what_cannot_be_asked_is_told(prompt: str) -> None:
+    """A blank prompt, or one that is repeated not at all, is refused."""
+    with pytest.raises(InvalidRequest):
+        plan(prompt)
+
+
+# --- files -------------------------------------------------------------------------------------
+
+FILES = {
+    "p.txt": "\ufeff# foxes\n\na red fox\n  a blue fox \n",
+    "p.csv": 'prompt,mood\na red fox,"calm, {x}"\na blue fox,\n',
+    "p.tsv": "prompt\tmood\na red fox\tcalm\na blue fox\n",
+    "p.jsonl": '"a red fox"\n\n{"prompt": "a blue fox", "mood": null, "n": 3}\n',
+    "p.yaml": "- a red fox\n- {prompt: a blue fox, mood: calm}\n",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_kind_of_file_is_read(tmp_path: Path, name: str) -> None:
+    """Text, CSV, TSV, JSONL and YAML hold the same prompts; other columns are variables."""
+    (tmp_path / name).write_text(FILES[name], "utf-8")
+    rows = read_rows(tmp_path / name, repeat=2)
+    assert [(row.prompt, row.repeat) for row in rows] == [("a red fox", 2), ("a blue fox", 2)]
+
+
+def test_columns_go_into_a_template(tmp_path: Path) -> None:
+    """Columns fill the template; `repeat` is how often; unknown names stay alternatives."""
+    with (tmp_path / "p.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["animal", "repeat"], ["fox", "2"], ["owl", ""]])
+    rows = read_rows(tmp_path / "p.csv", "a {animal} in {sun, rain} {place}")
+    assert [row.repeat for row in rows] == [2, 1]
+    assert rows[0].prompt == "a fox in {sun, rain} {place}"
+    assert rows[0].variables == {"animal": "fox"}
+
+
+BAD = [
+    ("p.jsonl", b'"a"\n{', "line 2"),
+    ("p.jsonl", b"3", "line 1"),
+    ("p.csv", b"animal\nfox\n", "line 2"),
+    ("p.csv", b"prompt,repeat\nfox,-1\n", "line 2.*repeat"),
+    ("p.yaml", b"a: [", "no YAML"),
+    ("p.yaml", b"a: b", "a list"),
+    ("p.txt", b"\xff\xfe", "cannot be read"),
+]
+
+
+@pytest.mark.parametrize("name, text, where", BAD)
+def test_a_bad_file_is_told_with_the_place(
+    tmp_path: Path, name: str, text: bytes, where: str
+) -> None:
+    """A file that cannot be read, or a row that is none, is told with the line."""
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(ConfigurationError, match=where):
+        read_rows(tmp_path / name)
+
+
+def test_yaml_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without PyYAML a YAML file is refused with what to install."""
+    (tmp_path / "p.yml").write_text("- a fox")
+    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
+    with pytest.raises(ConfigurationError, match="pip install PyYAML"):
+        read_rows(tmp_path / "p.yml")
+
+
+# --- names -------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "../../etc/passwd",
+    "..\\..\\windows",
+    "C:\\con.txt",
+    "a" * 10_000,
+    "\U0001f98a" * 5_000,
+    "\u202egnp.exe\u202c",
+    "\u0645\u0646\u0627\u0631\u0629 \u0641\u064a \u0639\u0627\u0635\u0641\u0629",
+    "nul\x00byte",
+    "NUL",
+    "com1.png",
+    "<script>alert(1)</script>",
+    "...",
+    "-rf *",
+    "a\nb\r\tc",
+]
+TEMPLATES = [DEFAULT_NAME, "{text}.{ext}", "{text}/{slug}/{n}.{ext}", "x{text}{task_id}.{ext}"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_prompts_give_safe_names(tmp_path: Path, text: str, template: str) -> None:
+    """Whatever a prompt, a column or a server says, a name is safe everywhere and stays put."""
+    (job,) = plan(normalise(text))
+    job = attrs.evolve(job, task_id=text, variables={"text": text})
+    check_name(tmp_path, Names(template).name(job, None, "png"))
+
+
+@given(st.text(min_size=1), st.sampled_from(TEMPLATES))
+def test_any_text_gives_a_safe_name(text: str, template: str) -> None:
+    """The same for any text at all."""
+    job = Job(key="k", n=1, prompt=text, task_id=text, step=text, variables={"text": text})
+    name = Names(template).name(job, 2, text)
+    assert not set(name) & set('\\:*?"<>|\0\n\r\t')
+    assert all(part not in {"", ".", ".."} for part in name.split("/"))
+
+
+def check_name(folder: Path, name: str) -> None:
+    """See that a name works, here and on other systems."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    assert path.resolve().is_relative_to(folder.resolve())
+    assert name.isprintable()
+    assert not set(name) & set('\\:*?"<>|')
+    for part in name.split("/"):
+        assert len(part.encode()) <= 200
+        assert part.split(".")[0].upper() not in {"CON", "NUL", "COM1"}
+        assert not part.endswith((".", " ", "-"))
+
+
+def test_names_are_the_same_each_time() -> None:
+    """Asked again, a file has the name it had; another job's has another, without case, too."""
+    names = Names("{slug}.{ext}")
+    one, other = plan("A Fox")[0], plan("a fox, --ar 1:1")[0]
+    kept = attrs.evolve(one, files=[File(path="a-fox.png", size=1, sha256="")])
+    names.keep(kept)
+    assert [names.name(job, None, "png") for job in (other, one, other)] == [
+        f"a-fox-{other.key}.png",
+        "a-fox.png",
+        f"a-fox-{other.key}.png",
+    ]
+    assert Names("ledger.{ext}").name(one, None, "db") == "_ledger.db"
+
+
+def test_a_template_is_checked() -> None:
+    """A field that does not exist is told with those that do."""
+    for template in ("{colour}.{ext}", "{n!x}.{ext}", "{.ext}"):
+        with pytest.raises(ConfigurationError, match=r"slug|end with"):
+            Names(template).check(plan("a fox")[0])
+
+
+# --- pictures ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt", ["a fox", "\u4e00\u53ea\u732b \U0001f98a", "<b>\ud800"])
+def test_a_png_knows_what_it_is(prompt: str) -> None:
+    """A PNG gets its prompt and its task as text; its pixels stay; other formats as they are."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (3, 2), (1, 2, 3)).save(buffer, "PNG")
+    data = with_facts(buffer.getvalue(), {"prompt": prompt, "part": None, "n": 0, "step": ""})
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        assert picture.getpixel((2, 1)) == (1, 2, 3)
+        assert picture.text["Description"] == prompt.replace("\ud800", "?")
+        assert json.loads(picture.text["mjasync"])["n"] == 0
+        assert "step" not in picture.text["mjasync"]
+    assert with_facts(b"RIFF", {"prompt": prompt}) == b"RIFF"
+
+
+# --- pace --------------------------------------------------------------------------------------
+
+
+def test_the_pace_halves_and_recovers() -> None:
+    """A refusal halves what is allowed, once for each pause; acceptances bring it back slowly."""
+    pace = Pace(8, RetryPolicy(first=1.0, longest=4.0, budget=30.0), 0.0)
+    assert pace.slow_down(QueueFull("full"), 0.0)
+    assert pace.slow_down(QueueFull("full"), 0.1)  # it was on the wire already
+    assert (pace.allowed, pace.paused_until) == (4, 2.0)
+    assert pace.slow_down(QueueFull("full", retry_after=9.0), 2.0)
+    assert (pace.allowed, pace.paused_until) == (2, 11.0)
+    for _ in range(3):
+        pace.speed_up()
+    assert pace.allowed == 3
+    for _ in range(100):
+        pace.speed_up()
+    assert pace.allowed == 8
+    for now in (20.0, 30.0, 40.0):
+        assert pace.slow_down(QueueFull("full"), now)
+    assert not pace.slow_down(QueueFull("full"), 50.0)
+    pace.land(60.0)
+    assert pace.slow_down(QueueFull("full"), 60.0)
+
+
+def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without SQLAlchemy the import says what to install."""
+    import mjasync.batch._ledger as module
+
+    plain_import = builtins.__import__
+
+    def without(name: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        if name == "sqlalchemy":
+            raise ImportError(name)
+        return plain_import(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"mjasync\[batch\]"):
+        importlib.reload(module)
