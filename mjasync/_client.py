@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import (
     AsyncGenerator,
@@ -48,8 +47,6 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "auth": get_args(Auth),
     "speed_via": get_args(SpeedVia),
 }
-
-_log: Final = logging.getLogger("mjasync")
 
 
 class Client(Submits):

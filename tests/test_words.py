@@ -35,6 +35,20 @@ async def test_unknown_words_are_logged_once(
     assert sorted(text.split()[1] for text in told) == ["action", "button", "field"]
 
 
+async def test_an_unknown_code_is_logged_once(
+    plain: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A code nobody knows is told of one time, and is on the error."""
+    plain.fault("reply", times=None, status=400, body={"code": 77, "description": "no"})
+    with caplog.at_level(logging.WARNING, "mjasync"):
+        async with connect(plain) as mj:
+            for _ in range(2):
+                with pytest.raises(InvalidRequest) as caught:
+                    await mj.imagine("a fox")
+    assert caught.value.code == 77
+    assert [record.getMessage().split()[2] for record in caplog.records] == ["77"]
+
+
 async def test_a_list_of_unknown_statuses_is_waited_on(plain: Simulator) -> None:
     """A status nobody knows is pending, until the clocks end the wait."""
     plain.fault("reply", on="fetch", times=None, status=200, body={**ODD, "status": "POLISHING"})
@@ -86,6 +100,7 @@ async def test_one_account_by_its_id() -> None:
     async with Simulator(time_scale=0, draw=False) as sim, connect(sim) as mj:
         with pytest.raises(mjasync.UnsupportedEndpoint):
             await mj.account("1")
+        assert len(sim.requests) == 1  # never a retry
 
 
 async def test_the_stall_clock_of_a_wait_holds_for_what_comes_before(plain: Simulator) -> None:

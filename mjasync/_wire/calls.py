@@ -136,6 +136,7 @@ class Calls:
     _list_failures: int = attrs.field(default=0, init=False)
     _lists_work: bool = attrs.field(default=False, init=False)
     _taken: set[str] = attrs.field(factory=set, init=False)
+    _strange_codes: set[int | None] = attrs.field(factory=set, init=False)
 
     def stop_retrying(self) -> None:
         """Let submissions on the wire end, and try none again: the client is closing."""
@@ -476,6 +477,9 @@ class Calls:
 
     def _read(self, reply: Reply) -> replies.Words:
         words = replies.read(reply.status, reply.headers, reply.body, wall=self.clock.wall())
+        if words.code not in replies.KNOWN_CODES and words.code not in self._strange_codes:
+            self._strange_codes.add(words.code)
+            _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
         described = self.transport.without_token(words.description)
         return attrs.evolve(words, description=described)
 

@@ -124,6 +124,8 @@ _BY_CODE: Final[Mapping[int | None, type[MJError]]] = {
 }
 _LOGIC_ERROR: Final = -1
 """The code of PROTOCOL §7.1-C: the request is at fault, or only its words tell what is."""
+KNOWN_CODES: Final = frozenset({*_ACCEPTED, *_BY_CODE, _LOGIC_ERROR, None})
+"""Every code the protocol knows; another one is still read by its words and its status."""
 
 _BY_STATUS: Final[Mapping[int, type[MJError]]] = {
     400: InvalidRequest,
