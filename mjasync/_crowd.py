@@ -77,7 +77,9 @@ async def _ended(task: Task) -> Task:
 async def _iterate(tasks: Iterable[Task] | AsyncIterable[Task]) -> AsyncGenerator[Task, None]:
     if isinstance(tasks, AsyncIterable):
         async for task in tasks:
+            task.adopt()  # ours from here on, even if nobody stays to see it begin
             yield task
     else:
         for task in tasks:
+            task.adopt()
             yield task

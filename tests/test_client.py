@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import logging
 import warnings
@@ -433,17 +434,20 @@ async def test_as_completed_draws_only_when_there_is_room(
     """An endless iterable is drawn on as places become free, and never further ahead."""
     drawn = ended = 0
 
-    def endless() -> Iterator[Task]:
+    def draw() -> Task:
         nonlocal drawn
+        drawn += 1
+        assert drawn - ended <= 3
+        return mj.imagine(f"fox {drawn}")
+
+    def endless() -> Iterator[Task]:
         while True:
-            drawn += 1
-            assert drawn - ended <= 3
-            yield mj.imagine(f"fox {drawn}")
+            yield draw()
 
     async def slowly() -> AsyncIterator[Task]:
-        for task in endless():
-            await asyncio.sleep(0)
-            yield task
+        while True:
+            await asyncio.sleep(0)  # left here, it holds no Task that nobody will see
+            yield draw()
 
     async with connect(wide) as mj:
         source = slowly() if asynchronous else endless()
@@ -457,6 +461,28 @@ async def test_as_completed_draws_only_when_there_is_room(
             await source.aclose()
     assert wide.max_in_flight <= 3
     assert drawn <= 10
+
+
+async def test_as_completed_left_with_a_task_just_drawn_warns_of_nothing(
+    wide: Simulator,
+) -> None:
+    """What the crowd drew is the crowd's: leaving before it began is no mistake of the caller's."""
+    drawn = asyncio.Event()
+
+    def endless() -> Iterator[Task]:
+        yield mj.imagine("a fox")
+        drawn.set()
+        yield mj.imagine("an owl")
+
+    async with connect(wide) as mj:
+        completed = mj.as_completed(endless(), limit=2)
+        first = asyncio.ensure_future(anext(completed))
+        await drawn.wait()  # the owl is drawn in this very step, and has not begun
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await completed.aclose()
+        gc.collect()
+    assert len(wide.submissions) <= 1
 
 
 async def test_as_completed_does_not_wait_for_a_slow_source(plain: Simulator) -> None:
