@@ -108,6 +108,13 @@ def conformance(session: nox.Session) -> None:
     session.run("python", "tests/conformance.py")
 
 
+@nox.session(name="help")
+def help_text(session: nox.Session) -> None:
+    """Store what the command line says of itself, so that --help need not load it."""
+    session.install("-e", ".[all]", *group("tests"))
+    session.run("python", "tests/help_text.py")
+
+
 @nox.session(reuse_venv=False)
 def build(session: nox.Session) -> None:
     """Build sdist and wheel, install the wheel, and use it as a stranger would."""

@@ -2,47 +2,56 @@
 
 Open a `Client`, `await mj.imagine(…)`, press the buttons of the `Task` it returns. Everything that
 can go wrong is in `mjasync.errors`; `mjasync.simulator` is a server to try it all on.
+
+Each name is loaded when it is first asked for: `from mjasync import Client` loads aiohttp, `import
+mjasync` alone loads nothing.
 """
 
-from ._buttons import Buttons, Meaning
-from ._client import Client
-from ._clock import Clock
-from ._images import ImageInput, Picture
-from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskStatus
-from ._options import AccountFilter, FollowUpOptions, SubmitOptions
-from ._probe import Probe
-from ._schedule import Look, NextLook, Schedule
-from ._task import Task
-from ._wire.retry import Retries, RetryPolicy
-from .errors import (
-    AuthenticationError,
-    BannedPrompt,
-    ButtonNotFound,
-    ClientClosed,
-    ConfigurationError,
-    ConnectionFailed,
-    InvalidRequest,
-    LinkExpired,
-    MalformedReply,
-    MJError,
-    ModalNotOpened,
-    ModalRequired,
-    NoAccount,
-    QueueFull,
-    QuotaExhausted,
-    RateLimited,
-    RequestTimeout,
-    ServerError,
-    SubmitUncertain,
-    TaskBanned,
-    TaskCancelled,
-    TaskFailed,
-    TaskNotFound,
-    TaskNotReady,
-    TaskStalled,
-    TaskTimeout,
-    UnsupportedEndpoint,
-)
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import errors as errors
+    from . import prompt as prompt
+    from ._buttons import Buttons, Meaning
+    from ._client import Client
+    from ._clock import Clock
+    from ._images import ImageInput, Picture
+    from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskStatus
+    from ._options import AccountFilter, FollowUpOptions, SubmitOptions
+    from ._probe import Probe
+    from ._schedule import Look, NextLook, Schedule
+    from ._task import Task
+    from ._wire.retry import Retries, RetryPolicy
+    from .errors import (
+        AuthenticationError,
+        BannedPrompt,
+        ButtonNotFound,
+        ClientClosed,
+        ConfigurationError,
+        ConnectionFailed,
+        InvalidRequest,
+        LinkExpired,
+        MalformedReply,
+        MJError,
+        ModalNotOpened,
+        ModalRequired,
+        NoAccount,
+        QueueFull,
+        QuotaExhausted,
+        RateLimited,
+        RequestTimeout,
+        ServerError,
+        SubmitUncertain,
+        TaskBanned,
+        TaskCancelled,
+        TaskFailed,
+        TaskNotFound,
+        TaskNotReady,
+        TaskStalled,
+        TaskTimeout,
+        UnsupportedEndpoint,
+    )
 
 __all__ = [
     "Account",
@@ -94,3 +103,36 @@ __all__ = [
     "TaskTimeout",
     "UnsupportedEndpoint",
 ]
+
+_ROOMS = {
+    "_buttons": ("Buttons", "Meaning"),
+    "_client": ("Client",),
+    "_clock": ("Clock",),
+    "_images": ("ImageInput", "Picture"),
+    "_models": ("Account", "Button", "SubmitReceipt", "TaskInfo", "TaskStatus"),
+    "_options": ("AccountFilter", "FollowUpOptions", "SubmitOptions"),
+    "_probe": ("Probe",),
+    "_schedule": ("Look", "NextLook", "Schedule"),
+    "_task": ("Task",),
+    "_wire.retry": ("Retries", "RetryPolicy"),
+}
+"""Where names live that are not errors."""
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+if not TYPE_CHECKING:  # type checkers read the imports above, and would believe any name of this
+
+    def __getattr__(name: str) -> object:
+        """Load a public name, or a public module, the first time it is asked for."""
+        from importlib import import_module
+
+        if name in {"errors", "prompt"}:
+            return import_module(f"{__name__}.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(f"{__name__}.{_ROOM_OF.get(name, 'errors')}")
+        found = globals()[name] = getattr(module, name)
+        return found
+
+    def __dir__() -> list[str]:
+        """What can be asked for, loaded or not."""
+        return sorted({*globals(), *__all__, "errors", "prompt"})

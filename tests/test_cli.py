@@ -181,7 +181,7 @@ def test_other_missing_modules_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delitem(sys.modules, "mjasync.cli.app", raising=False)
     monkeypatch.setitem(sys.modules, "mjasync.cli.server", None)  # type: ignore[arg-type]
     with pytest.raises(ModuleNotFoundError):
-        main(["--help"])
+        main(["shorten", "a fox"])
 
 
 async def test_options_reach_the_server(server: Simulator, cli: Run) -> None:
@@ -493,7 +493,7 @@ def test_interrupt_before_anything_began(monkeypatch: pytest.MonkeyPatch) -> Non
         raise KeyboardInterrupt
 
     monkeypatch.setattr(importlib.import_module("mjasync.cli.app"), "run", interrupted)
-    assert main(["--help"]) == 130
+    assert main(["shorten", "a fox"]) == 130
 
 
 # --- batches -----------------------------------------------------------------------------------

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
-from typing import Final
+
+from ._help import stored
+
+TYPE_CHECKING = False  # loading typing would take longer than printing help
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
 
 __all__ = ["main"]
 
@@ -21,11 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 some failed, 2 usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    _never_fail_to_print()
     try:
-        from .app import run
-
-        return run(argv)
+        return _run(sys.argv[1:] if argv is None else argv)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _NEEDED:
@@ -35,8 +37,33 @@ def main(argv: Sequence[str] | None = None) -> int:
             'Install it: python -m pip install "mjasync[cli]"\n'
         )
         return 2
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _was_interrupted(error):
+            raise
         return 130
+
+
+def _run(words: Sequence[str]) -> int:
+    _never_fail_to_print()
+    text = stored(words)
+    if text is not None:
+        sys.stdout.write(text)
+        return 0
+    from .app import run
+
+    return run(words)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error.
+
+    While a class is made, Python 3.11 turns what `__set_name__` raises into a RuntimeError.
+    """
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _never_fail_to_print() -> None:
