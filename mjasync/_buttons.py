@@ -6,9 +6,9 @@ label, and its label may still tell its meaning.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Final, overload
 
 import attrs
@@ -17,6 +17,8 @@ from ._models import Button
 from .errors import ButtonNotFound
 
 __all__ = ["Buttons", "Meaning", "as_change", "is_pick", "meaning_of"]
+
+_Table = tuple[tuple[re.Pattern[str], str, str], ...]
 
 
 @attrs.frozen
@@ -32,74 +34,74 @@ class Meaning:
         return f"{self.verb} {self.detail}".strip()
 
 
-_IDS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), verb, detail)
-    for pattern, verb, detail in (
-        (r"JOB::upsample::(\d)", "upscale", r"\1"),
-        (r"JOB::video_virtual_upscale::(\d)", "upscale", r"\1"),
-        (r"JOB::upsample_.*?(subtle|creative)", "upscale", r"\1"),
-        (r"JOB::upsample_.*?_(\dx)", "upscale", r"\1"),
-        (r"JOB::variation::(\d)", "vary", r"\1"),
-        (r"JOB::low_variation", "vary", "subtle"),
-        (r"JOB::high_variation", "vary", "strong"),
-        (r"JOB::reroll|Picread::Retry", "reroll", ""),
-        (r"Inpaint", "inpaint", ""),
-        (r"Outpaint::50", "zoom", "2"),
-        (r"Outpaint::75", "zoom", "1.5"),
-        (r"Outpaint::100", "zoom", "square"),
-        (r"CustomZoom", "zoom", "custom"),
-        (r"JOB::pan_(left|right|up|down)", "pan", r"\1"),
-        (r"JOB::animate_(high|low)_extend", "extend", r"\1"),
-        (r"JOB::animate_(high|low)", "animate", r"\1"),
-        (r"Job::PicReader::(\w+)", "imagine", r"\1"),
-        (r"Job::PromptAnalyzer::(\d)", "imagine", r"\1"),
-        (r"Job::PromptAnalyzerExtended", "details", ""),
-        (r"BOOKMARK", "bookmark", ""),
-    )
+_IDS: Final = (
+    (r"JOB::upsample::(\d)", "upscale", r"\1"),
+    (r"JOB::video_virtual_upscale::(\d)", "upscale", r"\1"),
+    (r"JOB::upsample_.*?(subtle|creative)", "upscale", r"\1"),
+    (r"JOB::upsample_.*?_(\dx)", "upscale", r"\1"),
+    (r"JOB::variation::(\d)", "vary", r"\1"),
+    (r"JOB::low_variation", "vary", "subtle"),
+    (r"JOB::high_variation", "vary", "strong"),
+    (r"JOB::reroll|Picread::Retry", "reroll", ""),
+    (r"Inpaint", "inpaint", ""),
+    (r"Outpaint::50", "zoom", "2"),
+    (r"Outpaint::75", "zoom", "1.5"),
+    (r"Outpaint::100", "zoom", "square"),
+    (r"CustomZoom", "zoom", "custom"),
+    (r"JOB::pan_(left|right|up|down)", "pan", r"\1"),
+    (r"JOB::animate_(high|low)_extend", "extend", r"\1"),
+    (r"JOB::animate_(high|low)", "animate", r"\1"),
+    (r"Job::PicReader::(\w+)", "imagine", r"\1"),
+    (r"Job::PromptAnalyzer::(\d)", "imagine", r"\1"),
+    (r"Job::PromptAnalyzerExtended", "details", ""),
+    (r"BOOKMARK", "bookmark", ""),
 )
-_LABELS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), verb, detail)
-    for pattern, verb, detail in (
-        (r"U([1-4])", "upscale", r"\1"),
-        (r"V([1-4])", "vary", r"\1"),
-        (r"Upscale \((\w+)\)", "upscale", r"\1"),
-        (r"Vary \((subtle|strong)\)", "vary", r"\1"),
-        (r"Vary \(region\)", "inpaint", ""),
-        (r"Zoom Out ([\d.]+)x", "zoom", r"\1"),
-        (r"Custom Zoom", "zoom", "custom"),
-        (r"Make Square", "zoom", "square"),
-        (r"Animate \((high|low).*\)", "animate", r"\1"),
-        (r"Extend \((high|low).*\)", "extend", r"\1"),
-        (r"Show Details", "details", ""),
-        (r"Imagine all", "imagine", "all"),
-    )
+_LABELS: Final = (
+    (r"U([1-4])", "upscale", r"\1"),
+    (r"V([1-4])", "vary", r"\1"),
+    (r"Upscale \((\w+)\)", "upscale", r"\1"),
+    (r"Vary \((subtle|strong)\)", "vary", r"\1"),
+    (r"Vary \(region\)", "inpaint", ""),
+    (r"Zoom Out ([\d.]+)x", "zoom", r"\1"),
+    (r"Custom Zoom", "zoom", "custom"),
+    (r"Make Square", "zoom", "square"),
+    (r"Animate \((high|low).*\)", "animate", r"\1"),
+    (r"Extend \((high|low).*\)", "extend", r"\1"),
+    (r"Show Details", "details", ""),
+    (r"Imagine all", "imagine", "all"),
 )
-_EMOJI: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = tuple(
-    (re.compile(glyph), verb, detail)
-    for glyph, verb, detail in (
-        ("🔄", "reroll", ""),
-        ("⬅", "pan", "left"),
-        ("➡", "pan", "right"),
-        ("⬆", "pan", "up"),
-        ("⬇", "pan", "down"),
-        ("❤", "bookmark", ""),
-    )
+_EMOJI: Final = (
+    ("🔄", "reroll", ""),
+    ("⬅", "pan", "left"),
+    ("➡", "pan", "right"),
+    ("⬆", "pan", "up"),
+    ("⬇", "pan", "down"),
+    ("❤", "bookmark", ""),
 )
+
+
+@cache
+def _tables() -> tuple[_Table, _Table, _Table]:
+    """Compiled when first needed: that takes longer than loading this module."""
+
+    def compiled(rows: Iterable[tuple[str, str, str]]) -> _Table:
+        return tuple((re.compile(text, re.IGNORECASE), verb, detail) for text, verb, detail in rows)
+
+    return compiled(_IDS), compiled(_LABELS), compiled(_EMOJI)
 
 
 def meaning_of(button: Button) -> Meaning | None:
     """What a button means: by its custom id, else by its label, else by its glyph; or None."""
+    ids, labels, emoji = _tables()
     kind = re.sub(r"^MJ::", "", button.custom_id, flags=re.IGNORECASE)
     return (
-        _first(_IDS, kind, whole=False)
-        or _first(_LABELS, button.label.strip(), whole=True)
-        or (None if button.label else _first(_EMOJI, _plain(button.emoji), whole=True))
+        _first(ids, kind, whole=False)
+        or _first(labels, button.label.strip(), whole=True)
+        or (None if button.label else _first(emoji, _plain(button.emoji), whole=True))
     )
 
 
-def _first(
-    table: Sequence[tuple[re.Pattern[str], str, str]], text: str, *, whole: bool
-) -> Meaning | None:
+def _first(table: _Table, text: str, *, whole: bool) -> Meaning | None:
     for pattern, verb, detail in table:
         match = pattern.fullmatch(text) if whole else pattern.match(text)
         if match:
@@ -205,6 +207,8 @@ class Buttons(Sequence[Button]):
         if not self._buttons:
             return ButtonNotFound(f"There is no button {key!r}: this task has no buttons.")
         names = [*self.names, *(str(m) for m in map(meaning_of, self._buttons) if m)]
+        import difflib
+
         near = difflib.get_close_matches(key.casefold(), [n.casefold() for n in names], n=1)
         hint = next(
             (f" Did you mean {n!r}?" for n in names if near and n.casefold() == near[0]), ""

@@ -11,7 +11,7 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, get_args
 
 import aiohttp
 import attrs
@@ -21,7 +21,6 @@ from ._clock import Clock
 from ._crowd import Crowd
 from ._launch import Runtime
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
-from ._probe import Probe, Wishes, examine
 from ._schedule import NextLook, Schedule
 from ._submits import Submits
 from ._task import Task
@@ -38,6 +37,9 @@ from .errors import (
     TaskNotFound,
     UnsupportedEndpoint,
 )
+
+if TYPE_CHECKING:
+    from ._probe import Probe
 
 __all__ = ["Client"]
 
@@ -264,6 +266,8 @@ class Client(Submits):
             ConnectionFailed: Nothing answers.
             AuthenticationError: It refuses the token, however it is sent.
         """
+        from ._probe import Wishes, examine
+
         wishes = Wishes(
             auth=self._auth,
             has_token=bool(self._token.strip()),

@@ -7,7 +7,6 @@ import base64
 import io
 import os
 import re
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, runtime_checkable
@@ -55,25 +54,22 @@ _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _PNG_END: Final = b"IEND\xaeB`\x82"
 _PIECE: Final = 1 << 20
 """Bytes written at a time."""
-_SIGNATURES: Final[tuple[tuple[re.Pattern[bytes], str, str], ...]] = tuple(
-    (re.compile(pattern, re.DOTALL), extension, mime)
-    for pattern, extension, mime in (
-        (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
-        (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
-        (rb"RIFF....WEBP", "webp", "image/webp"),
-        (rb"GIF8[79]a", "gif", "image/gif"),
-        (rb"BM.{4}\0{4}", "bmp", "image/bmp"),
-        (rb"....ftypavi[fs]", "avif", "image/avif"),
-        (rb"....ftyp", "mp4", "video/mp4"),
-        (rb"\x1aE\xdf\xa3", "webm", "video/webm"),
-    )
+_SIGNATURES: Final = (
+    (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
+    (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
+    (rb"RIFF....WEBP", "webp", "image/webp"),
+    (rb"GIF8[79]a", "gif", "image/gif"),
+    (rb"BM.{4}\0{4}", "bmp", "image/bmp"),
+    (rb"....ftypavi[fs]", "avif", "image/avif"),
+    (rb"....ftyp", "mp4", "video/mp4"),
+    (rb"\x1aE\xdf\xa3", "webm", "video/webm"),
 )
 
 
 def sniff(data: bytes) -> tuple[str, str] | None:
     """File extension and MIME type by content, or None."""
     for pattern, extension, mime in _SIGNATURES:
-        if pattern.match(data):
+        if re.match(pattern, data, re.DOTALL):
             return extension, mime
     return None
 
@@ -233,7 +229,7 @@ async def write_stream(
     target_for(path, "png", fields)  # a template that does not work is told before the download
     folder = _folder_of(path)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    part = folder / f".mjasync-{secrets.token_hex(8)}.part"
+    part = folder / f".mjasync-{os.urandom(8).hex()}.part"
     try:
         start, end, size = await _write_part(chunks, part)
         extension = check_whole(start, end, size)

@@ -16,9 +16,7 @@ _FLAGS: Final = (
     "personalize|profile|public|q|quality|r|raw|relax|repeat|s|seed|sref|stealth|stop|style|"
     "stylize|sv|sw|tile|turbo|v|version|video|w|weird|zoom"
 )
-_DASHES: Final = re.compile(
-    rf"(?<!\S)[\u2010-\u2015\u2212-]*[\u2010-\u2015\u2212]-?(?=(?:{_FLAGS})\b)"
-)
+_DASHES: Final = rf"(?<!\S)[\u2010-\u2015\u2212-]*[\u2010-\u2015\u2212]-?(?=(?:{_FLAGS})\b)"
 """What a typing aid makes of the two dashes of a flag."""
 _TYPED: Final = {
     **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033\uff02"), '"'),
@@ -59,7 +57,7 @@ def normalise(prompt: str) -> str:
     text = unicodedata.normalize("NFC", prompt).translate(_TYPED)
     text = "".join(" " if c.isspace() else c for c in text)
     text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"})
-    return " ".join(_DASHES.sub("--", text).split())
+    return " ".join(re.sub(_DASHES, "--", text).split())
 
 
 def expand(prompt: str, *, at_most: int = 10_000) -> list[str]:

@@ -52,6 +52,13 @@ sys.exit(main(["shorten", "a fox"]))
 """
 
 
+@pytest.fixture(autouse=True)
+def ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that asks for no special look; xdist sets COLUMNS."""
+    for name in _help._DECIDES:
+        monkeypatch.delenv(name, raising=False)
+
+
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run an interpreter of its own, that nothing has been imported into."""
     env = {name: text for name, text in os.environ.items() if not name.startswith("COV")}
@@ -134,8 +141,6 @@ def test_stored_help_looks_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     """Through a pipe, the stored help and that of the app are the same to the last space."""
-    for name in _help._DECIDES:
-        monkeypatch.delenv(name, raising=False)
     outputs = []
     for words in ([command, "--help"], [command, "-h"]):
         assert main([word for word in words if word]) == 0
@@ -176,8 +181,6 @@ def test_stored_help_on_terminals(
     monkeypatch: pytest.MonkeyPatch, columns: int, term: str, answered: bool, colored: bool
 ) -> None:
     """A terminal that is wide enough gets the stored help in colour; another one the app's own."""
-    for name in _help._DECIDES:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", term)
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))

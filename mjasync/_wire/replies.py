@@ -83,23 +83,20 @@ class Words:
 
 # --- the tables --------------------------------------------------------------------------------
 
-_BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[MJError]], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), error)
-    for pattern, error in (
-        (r"队列已满|任务数已满|队列数已达上限|并发数已达上限|queue (is )?full", QueueFull),
-        (r"敏感词|banned.?(prompt|word)", BannedPrompt),
-        (r"quota_|quota (is )?(not|ex|insuff)|insufficient.{0,6}(quota|balance)", QuotaExhausted),
-        (r"额度|余额|次数已达上限", QuotaExhausted),
-        (r"(每日|今日|当日|天).*(上限|限制)", QuotaExhausted),
-        (r"账号不可用|无可用的?(账号|渠道)|no available (account|channel)", NoAccount),
-        (r"账号已被?(临时)?(封锁|禁用)", AuthenticationError),
-        (r"task_status_not_success|关联任务状态错误", TaskNotReady),
-        (r"unknown_(relay_)?action|未知的 ?action|Invalid URL \(", UnsupportedEndpoint),
-        (r"功能未启用|不支持|未开启 ?remix|未找到 ?seed", UnsupportedEndpoint),
-        (r"task_no(t)?_found|任务不存在|(任务).*(失效|未找到)", TaskNotFound),
-        (r"task (is |was )?(not |un)(found|known)", TaskNotFound),
-        (r"暂不可用", ServerError),
-    )
+_BY_WORDS: Final[tuple[tuple[str, type[MJError]], ...]] = (
+    (r"队列已满|任务数已满|队列数已达上限|并发数已达上限|queue (is )?full", QueueFull),
+    (r"敏感词|banned.?(prompt|word)", BannedPrompt),
+    (r"quota_|quota (is )?(not|ex|insuff)|insufficient.{0,6}(quota|balance)", QuotaExhausted),
+    (r"额度|余额|次数已达上限", QuotaExhausted),
+    (r"(每日|今日|当日|天).*(上限|限制)", QuotaExhausted),
+    (r"账号不可用|无可用的?(账号|渠道)|no available (account|channel)", NoAccount),
+    (r"账号已被?(临时)?(封锁|禁用)", AuthenticationError),
+    (r"task_status_not_success|关联任务状态错误", TaskNotReady),
+    (r"unknown_(relay_)?action|未知的 ?action|Invalid URL \(", UnsupportedEndpoint),
+    (r"功能未启用|不支持|未开启 ?remix|未找到 ?seed", UnsupportedEndpoint),
+    (r"task_no(t)?_found|任务不存在|(任务).*(失效|未找到)", TaskNotFound),
+    (r"task (is |was )?(not |un)(found|known)", TaskNotFound),
+    (r"暂不可用", ServerError),
 )
 """The server's own words, where its code does not tell enough (PROTOCOL §2, §7.1)."""
 
@@ -390,7 +387,7 @@ def _by_place(operation: Operation, words: Words) -> type[MJError] | None:
 def _by_words(words: Words) -> type[MJError] | None:
     heard = _HEARD_AT.get(words.status, _HEARD_AT[500] if words.status > 500 else None)
     for pattern, cls in _BY_WORDS:
-        if (heard is None or cls in heard) and pattern.search(words.description):
+        if (heard is None or cls in heard) and re.search(pattern, words.description, re.IGNORECASE):
             return cls
     return None
 
@@ -449,4 +446,5 @@ def _error(cls: type[MJError], words: Words) -> MJError:
 
 def is_ban(reason: str) -> bool:
     """Whether a task's failReason speaks of a banned word (PROTOCOL §2, code 24)."""
-    return any(cls is BannedPrompt and pattern.search(reason) for pattern, cls in _BY_WORDS)
+    patterns = (pattern for pattern, cls in _BY_WORDS if cls is BannedPrompt)
+    return any(re.search(pattern, reason, re.IGNORECASE) for pattern in patterns)
