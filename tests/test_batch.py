@@ -397,7 +397,7 @@ async def test_a_full_disk_stops_the_batch(
 
     async with Batch(tmp_path, client=mj_plain, limit=1) as batch:
         batch.add(PROMPTS)
-        await batch._plan()
+        await batch.plan()
         with monkeypatch.context() as patch:
             write = Path.open
 

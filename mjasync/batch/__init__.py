@@ -6,5 +6,6 @@ where it stopped, however it stopped.
 
 from ._batch import Batch
 from ._jobs import BatchInUse, File, Job, JobState, Totals
+from ._open import read_batch
 
-__all__ = ["Batch", "BatchInUse", "File", "Job", "JobState", "Totals"]
+__all__ = ["Batch", "BatchInUse", "File", "Job", "JobState", "Totals", "read_batch"]

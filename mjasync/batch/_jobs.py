@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import attrs
 
@@ -84,6 +85,8 @@ class Job:
     accepted_at: float | None = None
     """When the server's acceptance was noted, in seconds since the epoch."""
     task_id: str | None = None
+    modal: str = ""
+    """Where its modal stands: "open", "answered" (its answer went out), "" for none."""
     attempts: int = 0
     """How often it was sent."""
     action: str = ""
@@ -122,3 +125,13 @@ class Totals:
     """Submissions the server has taken, as far as is known."""
     paid: Mapping[tuple[str, str], int]
     """Finished jobs by action and speed, as the server calls them."""
+
+    @classmethod
+    def of(cls, jobs: Iterable[Job]) -> Self:
+        """Those of some jobs."""
+        given = list(jobs)
+        return cls(
+            states=Counter(job.state for job in given),
+            submits=sum(job.accepted_at is not None for job in given),
+            paid=Counter((job.action, job.speed) for job in given if job.action),
+        )

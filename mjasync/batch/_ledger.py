@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,6 +16,7 @@ try:
         JSON,
         BigInteger,
         Column,
+        Connection,
         Executable,
         Float,
         Integer,
@@ -25,28 +27,34 @@ try:
         event,
         func,
         insert,
+        inspect,
         select,
+        text,
         update,
     )
     from sqlalchemy.engine import URL
-    from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+    from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+    from sqlalchemy.pool import NullPool
 except ImportError as error:  # pragma: no cover - the tests have it
     raise ImportError(
         'mjasync.batch needs SQLAlchemy: python -m pip install "mjasync[batch]".'
     ) from error
 
+from ..errors import ConfigurationError
 from ._jobs import Job, JobState, Totals
 
-__all__ = ["Ledger", "whole"]
+__all__ = ["JOBS", "Ledger", "Reader", "job_of", "whole"]
 
 T = TypeVar("T")
 _AT_ONCE: Final = 500
 """Rows in one statement."""
-_PATIENCE: Final = 600.0
-"""Seconds to wait for the one connection."""
-_JOBS: Final = Table(
+_VERSION: Final = 2
+"""Of the tables below: 1 had neither a version nor `modal`."""
+_TABLES: Final = MetaData()
+_ABOUT: Final = Table("ledger_version", _TABLES, Column("version", Integer, nullable=False))
+JOBS: Final = Table(
     "jobs",
-    MetaData(),
+    _TABLES,
     Column("key", String(32), primary_key=True),
     Column("n", Integer, nullable=False),
     Column("prompt", Text, nullable=False),
@@ -60,6 +68,7 @@ _JOBS: Final = Table(
     Column("noted_at", Float),
     Column("accepted_at", Float),
     Column("task_id", Text),
+    Column("modal", String(16), nullable=False, server_default=""),
     Column("attempts", Integer, nullable=False),
     Column("action", Text, nullable=False),
     Column("speed", Text, nullable=False),
@@ -83,100 +92,235 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Ledger:
-    """What is known of every job, in SQLite: a note is on disk when `note` returns."""
+    """What is known of every job, in SQLite: a note is on disk when `note` returns.
 
-    def __init__(self, path: Path) -> None:
-        url = URL.create("sqlite+aiosqlite", database=str(path))
-        self._engine: AsyncEngine = create_async_engine(
-            url, pool_size=1, max_overflow=0, pool_timeout=_PATIENCE
-        )
+    It has one connection, from `open` to `close`.
+    """
+
+    is_shared = False
+    """Whether other processes may do some of the jobs."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._engine = create_async_engine(url, poolclass=NullPool)
+        self._connection: AsyncConnection | None = None
+        self._turn = asyncio.Lock()
+        self._listen()
+
+    def _listen(self) -> None:
         event.listen(self._engine.sync_engine, "connect", _set_up)
 
+    # --- life ---
+
     async def open(self) -> None:
-        """Make the table where there is none."""
+        """Connect, and make the tables where there are none.
+
+        Raises:
+            ConfigurationError: It was made by a later version of this package.
+        """
         await whole(self._open())
 
     async def _open(self) -> None:
-        async with self._engine.begin() as connection:
-            await connection.run_sync(_JOBS.metadata.create_all)
+        if self._url.drivername.startswith("sqlite"):
+            Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        self._connection = await self._engine.connect()
+        async with self._transaction() as connection:
+            await connection.run_sync(_prepare)
 
     async def close(self) -> None:
         """Close the connection."""
-        await whole(self._engine.dispose())
+        await whole(self._close())
 
-    async def add(self, jobs: Iterable[Job]) -> None:
-        """Add those that are not there yet; the others stay as they are."""
-        for chunk in _chunks(jobs):
-            await whole(self._add({job.key: job for job in chunk}))
+    async def _close(self) -> None:
+        async with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close()
+        await self._engine.dispose()
 
-    async def _add(self, jobs: dict[str, Job]) -> None:
-        async with self._engine.begin() as connection:
-            known = select(_JOBS.c.key).where(_JOBS.c.key.in_(jobs))
-            there = set((await connection.execute(known)).scalars())
-            rows = [attrs.asdict(job) for key, job in jobs.items() if key not in there]
-            if rows:
-                await connection.execute(insert(_JOBS), rows)
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        """The connection, for one at a time.
+
+        Raises:
+            ConnectionError: It has broken. It is not made again: what was held by it is lost.
+        """
+        async with self._turn:
+            if self._connection is None or self._connection.invalidated:
+                raise ConnectionError("The connection to the batch's ledger has broken.")
+            async with self._connection.begin():
+                yield self._connection
+
+    # --- writing ---
+
+    async def add(self, jobs: Collection[Job]) -> int:
+        """Number those that are not there yet and add them; return how many they are."""
+        return await whole(self._add({job.key: job for job in jobs}))
+
+    async def _add(self, jobs: dict[str, Job]) -> int:
+        async with self._transaction() as connection:
+            await self._alone(connection)
+            asked = jobs.keys() | {job.root for job in jobs.values()}
+            numbers = await _numbers(connection, asked)
+            last = (await connection.execute(select(func.max(JOBS.c.n)))).scalar() or 0
+            rows = []
+            for job in jobs.values():
+                if job.key in numbers:
+                    continue
+                if job.root not in numbers:
+                    last += 1
+                    numbers[job.root] = last
+                rows.append(_row(attrs.evolve(job, n=numbers[job.root])))
+            for chunk in _chunks(rows):
+                await connection.execute(insert(JOBS), chunk)
+            return len(rows)
+
+    async def _alone(self, connection: AsyncConnection) -> None:
+        """Keep others from numbering jobs meanwhile: here nobody else can be."""
 
     async def note(self, job: Job, **changes: Any) -> Job:  # noqa: ANN401 - fields of a Job
         """Change a job, on disk; return it as it is now."""
         changed = attrs.evolve(job, **changes)
-        row = {name: attrs.asdict(changed)[name] for name in changes}
+        row = _row(changed, *changes)
         await whole(self._note(job.key, row))
         return changed
 
     async def _note(self, key: str, row: dict[str, Any]) -> None:
-        async with self._engine.begin() as connection:
-            await connection.execute(update(_JOBS).where(_JOBS.c.key == key).values(**row))
+        async with self._transaction() as connection:
+            await connection.execute(update(JOBS).where(JOBS.c.key == key).values(**row))
+
+    # --- sharing ---
+
+    async def claim(self, job: Job) -> bool:
+        """Whether a job, as it is known here, is this process's to do."""
+        return bool(job)
+
+    async def release(self, job: Job) -> None:
+        """Let others have a job."""
+
+    async def unclaimed(self, *states: JobState) -> tuple[list[Job], bool]:
+        """Jobs in some states that no living process has claimed; and whether any has one."""
+        return await self.jobs(*states), False
+
+    @asynccontextmanager
+    async def listing(self) -> AsyncIterator[None]:
+        """Keep others from writing what is written of all jobs meanwhile."""
+        yield
+
+    # --- reading ---
 
     async def jobs(self, *states: JobState) -> list[Job]:
         """All jobs, or those in some states, in the order they were planned."""
-        asked = select(_JOBS).order_by(_JOBS.c.n, _JOBS.c.step)
-        if states:
-            asked = asked.where(_JOBS.c.state.in_(states))
-        return await whole(self._jobs(asked))
+        return [job_of(row) for row in await self._rows(_asked(states))]
 
-    async def _jobs(self, asked: Executable) -> list[Job]:
-        async with self._engine.connect() as connection:
-            return [Job(**row) for row in (await connection.execute(asked)).mappings()]
-
-    async def find(self, keys: Collection[str]) -> dict[str, Job]:
+    async def find(self, keys: Iterable[str]) -> dict[str, Job]:
         """Those of some jobs that are there, by key."""
         found: dict[str, Job] = {}
         for chunk in _chunks(keys):
-            asked = select(_JOBS).where(_JOBS.c.key.in_(chunk))
-            found |= {job.key: job for job in await whole(self._jobs(asked))}
+            rows = await self._rows(select(JOBS).where(JOBS.c.key.in_(chunk)))
+            found |= {row.key: job_of(row) for row in rows}
         return found
 
-    async def last_number(self) -> int:
-        """The highest number of a prompt so far; 0 without any."""
-        return await whole(self._last_number())
-
-    async def _last_number(self) -> int:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(select(func.max(_JOBS.c.n)))).scalar() or 0
+    async def known(self, keys: Iterable[str]) -> set[str]:
+        """The keys of those of some jobs that are there."""
+        found: set[str] = set()
+        for chunk in _chunks(keys):
+            rows = await self._rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk)))
+            found.update(row.key for row in rows)
+        return found
 
     async def marked(self) -> dict[str, tuple[str, float]]:
         """Of every task that was accepted: its mark, and when that was noted."""
-        c = _JOBS.c
+        c = JOBS.c
         asked = select(c.task_id, c.mark, c.accepted_at).where(c.accepted_at.is_not(None))
-        rows = await whole(self._rows(asked.where(c.mark.is_not(None))))
+        rows = await self._rows(asked.where(c.mark.is_not(None)))
         return {task_id: (mark, noted) for task_id, mark, noted in rows}
 
     async def totals(self) -> Totals:
         """Where the batch stands."""
-        c, count = _JOBS.c, func.count()
-        states = await whole(self._rows(select(c.state, count).group_by(c.state)))
-        taken = await whole(self._rows(select(count).where(c.accepted_at.is_not(None))))
+        c, count = JOBS.c, func.count()
+        states = await self._rows(select(c.state, count).group_by(c.state))
+        taken = await self._rows(select(count).where(c.accepted_at.is_not(None)))
         paid = select(c.action, c.speed, count).where(c.action != "").group_by(c.action, c.speed)
         return Totals(
             states={JobState(state): many for state, many in states},
             submits=taken[0][0],
-            paid={(action, speed): many for action, speed, many in await whole(self._rows(paid))},
+            paid={(action, speed): many for action, speed, many in await self._rows(paid)},
         )
 
     async def _rows(self, asked: Executable) -> list[Any]:
-        async with self._engine.connect() as connection:
+        return await whole(self._read(asked))
+
+    async def _read(self, asked: Executable) -> list[Any]:
+        async with self._transaction() as connection:
             return list((await connection.execute(asked)).all())
+
+
+class Reader:
+    """Looks into a ledger that others may be writing, and changes nothing."""
+
+    def __init__(self, url: URL) -> None:
+        if url.drivername.startswith("sqlite"):
+            path = Path(url.database or "").absolute().as_uri()
+            url = url.set(database=f"{path}?mode=ro", query={"uri": "true"})
+        self._engine = create_async_engine(url, poolclass=NullPool)
+
+    async def jobs(self) -> list[Job]:
+        """All jobs in the order they were planned."""
+        return await whole(self._jobs())
+
+    async def _jobs(self) -> list[Job]:
+        async with self._engine.connect() as connection:
+            columns = await connection.run_sync(_columns)
+            rows = await connection.execute(_asked((), columns))
+            return [job_of(row) for row in rows]
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await whole(self._engine.dispose())
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+def job_of(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
+    """A job as it stands in its row."""
+    return Job(**row._mapping)  # noqa: SLF001 - public by its documentation
+
+
+def _row(job: Job, *names: str) -> dict[str, Any]:
+    """What is written of a job: all, or some."""
+    row = {name: getattr(job, name) for name in names or JOBS.c.keys()}
+    if "files" in row:
+        row["files"] = [attrs.asdict(file) for file in job.files]
+    if "variables" in row:
+        row["variables"] = dict(job.variables)
+    if "error" in row:  # whatever a server says must fit in every database
+        row["error"] = job.error.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    return row
+
+
+def _asked(states: Collection[JobState], columns: Collection[str] | None = None) -> Any:  # noqa: ANN401 - a select of whatever there is
+    wanted = JOBS.c if columns is None else [c for c in JOBS.c if c.name in columns]
+    asked = select(*wanted).order_by(JOBS.c.n, JOBS.c.step)
+    return asked.where(JOBS.c.state.in_(states)) if states else asked
+
+
+async def _numbers(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for chunk in _chunks(keys):
+        asked = select(JOBS.c.key, JOBS.c.n).where(JOBS.c.key.in_(chunk))
+        found.update((row.key, row.n) for row in await connection.execute(asked))
+    return found
+
+
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, _AT_ONCE)):
+        yield chunk
+
+
+# --- tables ------------------------------------------------------------------------------------
 
 
 def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI connection
@@ -187,7 +331,31 @@ def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI conne
     cursor.close()
 
 
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(items)
-    while chunk := list(islice(rest, _AT_ONCE)):
-        yield chunk
+def _columns(connection: Connection) -> set[str]:
+    _check_version(connection)
+    return {column["name"] for column in inspect(connection).get_columns(JOBS.name)}
+
+
+def _check_version(connection: Connection) -> None:
+    if not inspect(connection).has_table(_ABOUT.name):
+        return
+    version = connection.execute(select(func.max(_ABOUT.c.version))).scalar() or 0
+    if version > _VERSION:
+        message = (
+            f"This ledger is of version {version}, and this mjasync knows them up to {_VERSION}: "
+            "python -m pip install --upgrade mjasync."
+        )
+        raise ConfigurationError(message)
+
+
+def _prepare(connection: Connection) -> None:
+    """Make the tables, or bring those of an earlier version up to date."""
+    _check_version(connection)
+    if inspect(connection).has_table(JOBS.name) and "modal" not in _columns(connection):
+        column = "ALTER TABLE jobs ADD COLUMN modal VARCHAR(16) NOT NULL DEFAULT ''"
+        connection.execute(text(column))
+    _TABLES.create_all(connection)
+    if connection.execute(select(_ABOUT.c.version)).first() is None:
+        connection.execute(insert(_ABOUT).values(version=_VERSION))
+    else:
+        connection.execute(update(_ABOUT).values(version=_VERSION))

@@ -82,6 +82,8 @@ class Life:
     resubmit_uncertain: bool
     settle: float
     saving: asyncio.Semaphore
+    tasks: dict[str, Task] = attrs.field(factory=dict, init=False)
+    """What is waited for, by the key of its job."""
     _tries: Counter[str] = attrs.field(factory=Counter, init=False)
 
     async def live(
@@ -102,7 +104,7 @@ class Life:
         if job.state in DOUBTFUL:
             outcome = await self._clear_up(job, may_resend=not is_new)
             job = outcome.job
-        task = self.door.task(job.task_id or "")
+        task = self.tasks[job.key] = self.door.task(job.task_id or "")
         if job.state is JobState.ACCEPTED:
             outcome = await self._wait(job, task)
             job = outcome.job

@@ -1,0 +1,237 @@
+"""One run of a batch: jobs are begun as places become free, and come out as they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from .._clock import Clock
+from .._models import TaskInfo
+from ..errors import MJError
+from ._jobs import Job, JobState
+from ._ledger import Ledger
+from ._life import Life, Outcome
+from ._pace import Pace
+
+__all__ = ["Bounds", "Crew"]
+
+_WORKERS: Final = 4
+"""Workers for each place: those that only save a picture take none."""
+
+
+@attrs.frozen(kw_only=True)
+class Bounds:
+    """How much a run may do."""
+
+    limit: int
+    max_submits: int | None
+    max_failures: int | None
+
+    def reached(self, submits: int, failures: int) -> str:
+        """Why nothing more may be begun; "" if it may."""
+        if self.max_failures is not None and failures >= self.max_failures:
+            return "max_failures"
+        if self.max_submits is not None and submits >= self.max_submits:
+            return "max_submits"
+        return ""
+
+
+@attrs.define
+class _Worker:
+    job: Job
+    task: asyncio.Task[None]
+
+
+class Crew:
+    """Jobs under way in one run."""
+
+    def __init__(
+        self, *, life: Life, ledger: Ledger, pace: Pace, clock: Clock, bounds: Bounds
+    ) -> None:
+        self.error: Exception | None = None
+        """What ended the run, if anything did."""
+        self.stopped = ""
+        """Why nothing more is begun; "" while it is."""
+        self._life = life
+        self._ledger = ledger
+        self._pace = pace
+        self._clock = clock
+        self._bounds = bounds
+        self._planned: deque[Job] = deque()
+        self._begun: deque[Job] = deque()
+        self._after: defaultdict[str, list[Job]] = defaultdict(list)
+        self._held: defaultdict[str, deque[Job]] = defaultdict(deque)
+        self._workers: dict[str, _Worker] = {}
+        self._in_flight: dict[str, str] = {}
+        self._paying: set[str] = set()
+        self._news: asyncio.Queue[Outcome | None] = asyncio.Queue()
+        self._alarm: asyncio.Task[None] | None = None
+        self._count: Counter[str] = Counter()
+
+    @property
+    def under_way(self) -> tuple[tuple[Job, TaskInfo | None], ...]:
+        """The jobs under way in the order they began, each with the last that is known of it."""
+        tasks = self._life.tasks
+        return tuple(
+            (worker.job, tasks[key].info if key in tasks else None)
+            for key, worker in self._workers.items()
+        )
+
+    async def take(self, jobs: Iterable[Job]) -> None:
+        """Sort what is left to do: what waits for its parent, what the server has, the rest."""
+        jobs = list(jobs)
+        open_keys = {job.key for job in jobs}
+        wanted = {job.parent for job in jobs if job.parent and job.parent not in open_keys}
+        parents = await self._ledger.find(wanted)
+        for job in jobs:
+            if job.state is not JobState.PLANNED:
+                self._begun.append(job)
+            elif job.parent in open_keys:
+                self._after[job.parent or ""].append(job)
+            elif job.parent is None or parents[job.parent].state is JobState.SAVED:
+                self._planned.append(job)
+
+    async def next_ended(self) -> Job | None:
+        """The next job that ends for this run; None after the last one."""
+        while True:
+            self._begin_some()
+            if not self._workers and self._news.empty() and not self._waits():
+                return None
+            outcome = await self._news.get()
+            if outcome is not None and (job := self._settle(outcome)) is not None:
+                return job
+
+    def stop(self, reason: str) -> None:
+        """Begin nothing more."""
+        self.stopped = self.stopped or reason
+        self._news.put_nowait(None)
+
+    async def disband(self) -> None:
+        """Stop waiting for anything; what is on the wire is finished and noted first."""
+        tasks = [worker.task for worker in self._workers.values()]
+        tasks += filter(None, [self._alarm])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- beginning ---
+
+    def _waits(self) -> bool:
+        """Whether a pause holds up what could be begun."""
+        return self._alarm is not None and bool(self._planned) and not self.stopped
+
+    def _begin_some(self) -> None:
+        while (job := self._next()) is not None:
+            task = asyncio.get_running_loop().create_task(self._work(job))
+            self._workers[job.key] = _Worker(job, task)
+            if job.state is not JobState.FINISHED:
+                self._in_flight[job.key] = job.shares
+            if job.state is JobState.PLANNED:
+                self._paying.add(job.key)
+
+    def _next(self) -> Job | None:
+        """The next job there is a place for, if any."""
+        if self.stopped or len(self._workers) >= _WORKERS * self._bounds.limit:
+            return None
+        if self._begun and len(self._in_flight) < self._bounds.limit:
+            return self._begun.popleft()
+        if self._begun or not self._planned or len(self._in_flight) >= self._pace.allowed:
+            return None
+        if self._is_enough() or self._is_paused():
+            return None
+        return self._pop_planned()
+
+    def _pop_planned(self) -> Job | None:
+        """The next one that shares nothing with those in flight; the others are held back."""
+        busy = set(self._in_flight.values())
+        while self._planned:
+            job = self._planned.popleft()
+            if job.shares not in busy:
+                return job
+            self._held[job.shares].append(job)
+        return None
+
+    def _is_enough(self) -> bool:
+        submits = self._count["submits"] + len(self._paying)
+        reason = self._bounds.reached(submits, self._count["failures"])
+        if reason and not (reason == "max_submits" and self._paying):
+            self.stopped = reason
+        return bool(reason)
+
+    def _is_paused(self) -> bool:
+        rest = self._pace.paused_until - self._clock.now()
+        if rest <= 0:
+            return False
+        if self._alarm is None:
+            self._alarm = asyncio.get_running_loop().create_task(self._wake(rest))
+        return True
+
+    async def _wake(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._alarm = None
+        self._news.put_nowait(None)
+
+    # --- ending ---
+
+    async def _work(self, job: Job) -> None:
+        try:
+            outcome = await self._life.live(job, self._sent, self._landed)
+        except Exception as error:  # noqa: BLE001 - the ledger cannot be written, say
+            outcome = Outcome(job=job, stop=error)
+        self._news.put_nowait(outcome)
+
+    def _sent(self, job: Job) -> None:
+        self._workers[job.key].job = job
+        self._paying.discard(job.key)
+        self._count["submits"] += 1
+        if job.state is JobState.ACCEPTED:
+            self._pace.speed_up()
+
+    def _landed(self, job: Job) -> None:
+        self._workers[job.key].job = job
+        self._leave(job)
+        self._pace.land(self._clock.now())
+        self._news.put_nowait(None)
+
+    def _leave(self, job: Job) -> None:
+        """Make room for the first of those held back by this one."""
+        shares = self._in_flight.pop(job.key, None)
+        held = self._held.get(shares, None) if shares is not None else None
+        if shares is not None and held:
+            self._planned.appendleft(held.popleft())
+            if not held:
+                del self._held[shares]
+
+    def _settle(self, outcome: Outcome) -> Job | None:
+        """Take a job off; return it unless it is to be begun again."""
+        job = outcome.job
+        self._workers.pop(job.key, None)
+        self._life.tasks.pop(job.key, None)
+        self._leave(job)
+        self._paying.discard(job.key)
+        if outcome.refusal is not None:
+            self._slow_down(outcome.refusal)
+        if outcome.stop is not None:
+            self._give_up(outcome.stop)
+        if outcome.again:
+            self._planned.appendleft(job)
+            return None
+        if outcome.stop is not None and job.state is JobState.PLANNED:
+            return None
+        if job.state in {JobState.SAVED, JobState.FINISHED}:
+            self._planned.extendleft(reversed(self._after.pop(job.key, [])))
+        self._count["failures"] += job.state is JobState.FAILED
+        return job
+
+    def _slow_down(self, refusal: MJError) -> None:
+        goes_on = self._pace.slow_down(refusal, self._clock.now())
+        if not goes_on and not self._in_flight:
+            self._give_up(refusal)
+
+    def _give_up(self, error: Exception) -> None:
+        self.error = self.error or error
+        self.stop(type(error).__name__)
