@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -41,10 +42,24 @@ def group(*names: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, *names))
 
 
+def install_postgres(session: nox.Session) -> None:
+    """Have a PostgreSQL server for the tests that want one, where Debian's is to be had.
+
+    It never fails: without one they are skipped, and say so.
+    """
+    root, apt = getattr(os, "geteuid", lambda: 1)() == 0, shutil.which("apt-get")
+    if list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or not (root and apt):
+        return
+    quiet = {"external": True, "success_codes": range(256), "silent": True}
+    session.run("apt-get", "update", **quiet)
+    session.run("apt-get", "install", "--yes", "--no-install-recommends", "postgresql", **quiet)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the suite; on the first interpreter, with branch coverage."""
     session.install("-e", ".[all]", *group("tests"))
+    install_postgres(session)
     # asyncio's debug mode (on in pyproject.toml) and coverage are slow: each has its interpreter
     plain = [] if session.python == PYTHONS[-1] else ["-o", "asyncio_debug=0"]
     if session.posargs or session.python != PYTHONS[0]:

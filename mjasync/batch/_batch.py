@@ -309,7 +309,7 @@ class Batch:
         try:
             await self.plan()
             await self._list()
-            await crew.take(await self._unfinished())
+            await crew.begin(await self._unfinished())
             while (job := await crew.next_ended()) is not None:
                 yield job
         finally:

@@ -21,6 +21,11 @@ __all__ = ["Bounds", "Crew"]
 
 _WORKERS: Final = 4
 """Workers for each place: those that only save a picture take none."""
+_SOONEST: Final = 0.05
+_LATEST: Final = 2.0
+"""Seconds between two looks at a shared ledger: the longer there was nothing, the longer."""
+_LEFT: Final = (JobState.PLANNED, JobState.SUBMITTING, JobState.ACCEPTED, JobState.FINISHED)
+"""Where a job stands that another process has left, or not come to."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +75,9 @@ class Crew:
         self._paying: set[str] = set()
         self._news: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._alarm: asyncio.Task[None] | None = None
+        self._scout: asyncio.Task[None] | None = None
+        self._pause = _SOONEST
+        self._done: set[str] = set()
         self._count: Counter[str] = Counter()
 
     @property
@@ -81,19 +89,11 @@ class Crew:
             for key, worker in self._workers.items()
         )
 
-    async def take(self, jobs: Iterable[Job]) -> None:
-        """Sort what is left to do: what waits for its parent, what the server has, the rest."""
-        jobs = list(jobs)
-        open_keys = {job.key for job in jobs}
-        wanted = {job.parent for job in jobs if job.parent and job.parent not in open_keys}
-        parents = await self._ledger.find(wanted)
-        for job in jobs:
-            if job.state is not JobState.PLANNED:
-                self._begun.append(job)
-            elif job.parent in open_keys:
-                self._after[job.parent or ""].append(job)
-            elif job.parent is None or parents[job.parent].state is JobState.SAVED:
-                self._planned.append(job)
+    async def begin(self, jobs: Iterable[Job]) -> None:
+        """Take what is left to do; and from now on what other processes leave."""
+        await self._take(jobs)
+        if self._ledger.is_shared:
+            self._scout = asyncio.get_running_loop().create_task(self._look_around())
 
     async def next_ended(self) -> Job | None:
         """The next job that ends for this run; None after the last one."""
@@ -113,16 +113,61 @@ class Crew:
     async def disband(self) -> None:
         """Stop waiting for anything; what is on the wire is finished and noted first."""
         tasks = [worker.task for worker in self._workers.values()]
-        tasks += filter(None, [self._alarm])
+        tasks += filter(None, [self._alarm, self._scout])
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._ledger.release_all()
 
-    # --- beginning ---
+    # --- what there is to do ---
+
+    async def _take(self, jobs: Iterable[Job]) -> None:
+        """Sort jobs: what waits for its parent, what the server has, the rest."""
+        jobs = list(jobs)
+        coming = {job.key for job in jobs} | self._workers.keys()
+        wanted = {job.parent for job in jobs if job.parent and job.parent not in coming}
+        parents = await self._ledger.find(wanted)
+        for job in jobs:
+            if job.state is not JobState.PLANNED:
+                self._begun.append(job)
+            elif job.parent in coming:
+                self._after[job.parent or ""].append(job)
+            elif job.parent is None or parents[job.parent].state is JobState.SAVED:
+                self._planned.append(job)
+
+    async def _look_around(self) -> None:
+        """Find what other processes have left to do, until there is nothing and nobody."""
+        try:
+            while not self.stopped:
+                await self._clock.sleep(self._pause)
+                if not self._has_work() and not await self._find_work():
+                    break
+        except Exception as error:  # noqa: BLE001 - the ledger cannot be read, say
+            self._give_up(error)
+        self._scout = None
+        self._news.put_nowait(None)
+
+    def _has_work(self) -> bool:
+        return bool(self._planned or self._begun)
+
+    async def _find_work(self) -> bool:
+        """Take what nobody does; return whether there may be more, now or later."""
+        jobs, others_work = await self._ledger.unclaimed(*_LEFT)
+        self._after.clear()
+        self._held.clear()
+        busy = self._done | self._workers.keys() | {job.key for job in self._planned}
+        await self._take(job for job in jobs if job.key not in busy)
+        self._pause = min(2 * self._pause, _LATEST)
+        self._news.put_nowait(None)
+        return others_work or self._has_work() or bool(self._workers)
 
     def _waits(self) -> bool:
-        """Whether a pause holds up what could be begun."""
-        return self._alarm is not None and bool(self._planned) and not self.stopped
+        """Whether what is to be begun is held up, or may yet turn up."""
+        if self.stopped:
+            return False
+        return self._scout is not None or (self._alarm is not None and bool(self._planned))
+
+    # --- beginning ---
 
     def _begin_some(self) -> None:
         while (job := self._next()) is not None:
@@ -179,10 +224,19 @@ class Crew:
 
     async def _work(self, job: Job) -> None:
         try:
-            outcome = await self._life.live(job, self._sent, self._landed)
+            outcome = await self._do(job)
         except Exception as error:  # noqa: BLE001 - the ledger cannot be written, say
             outcome = Outcome(job=job, stop=error)
         self._news.put_nowait(outcome)
+
+    async def _do(self, job: Job) -> Outcome:
+        if not await self._ledger.claim(job):
+            return Outcome(job=job, elsewhere=True)
+        self._pause = _SOONEST
+        try:
+            return await self._life.live(job, self._sent, self._landed)
+        finally:
+            await self._ledger.release(job)
 
     def _sent(self, job: Job) -> None:
         self._workers[job.key].job = job
@@ -217,9 +271,12 @@ class Crew:
             self._slow_down(outcome.refusal)
         if outcome.stop is not None:
             self._give_up(outcome.stop)
+        if outcome.elsewhere:
+            return None
         if outcome.again:
             self._planned.appendleft(job)
             return None
+        self._done.add(job.key)
         if outcome.stop is not None and job.state is JobState.PLANNED:
             return None
         if job.state in {JobState.SAVED, JobState.FINISHED}:

@@ -43,7 +43,7 @@ except ImportError as error:  # pragma: no cover - the tests have it
 from ..errors import ConfigurationError
 from ._jobs import Job, JobState, Totals
 
-__all__ = ["JOBS", "Ledger", "Reader", "job_of", "whole"]
+__all__ = ["JOBS", "Ledger", "Reader", "job_of", "said", "whole"]
 
 T = TypeVar("T")
 _AT_ONCE: Final = 500
@@ -91,6 +91,12 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+def said(error: Exception) -> str:
+    """What a database has to say, without the statement."""
+    words = str(getattr(error, "orig", None) or error)
+    return words.rpartition(">: ")[2]
+
+
 class Ledger:
     """What is known of every job, in SQLite: a note is on disk when `note` returns.
 
@@ -99,6 +105,7 @@ class Ledger:
 
     is_shared = False
     """Whether other processes may do some of the jobs."""
+    tables: tuple[MetaData, ...] = (_TABLES,)
 
     def __init__(self, url: URL) -> None:
         self._url = url
@@ -125,7 +132,8 @@ class Ledger:
             Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         self._connection = await self._engine.connect()
         async with self._transaction() as connection:
-            await connection.run_sync(_prepare)
+            await self._alone(connection)
+            await connection.run_sync(_prepare, *self.tables)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -176,7 +184,7 @@ class Ledger:
             return len(rows)
 
     async def _alone(self, connection: AsyncConnection) -> None:
-        """Keep others from numbering jobs meanwhile: here nobody else can be."""
+        """Let nobody else make tables or number jobs meanwhile: here there is nobody else."""
 
     async def note(self, job: Job, **changes: Any) -> Job:  # noqa: ANN401 - fields of a Job
         """Change a job, on disk; return it as it is now."""
@@ -197,6 +205,9 @@ class Ledger:
 
     async def release(self, job: Job) -> None:
         """Let others have a job."""
+
+    async def release_all(self) -> None:
+        """Let others have every job."""
 
     async def unclaimed(self, *states: JobState) -> tuple[list[Job], bool]:
         """Jobs in some states that no living process has claimed; and whether any has one."""
@@ -348,13 +359,14 @@ def _check_version(connection: Connection) -> None:
         raise ConfigurationError(message)
 
 
-def _prepare(connection: Connection) -> None:
+def _prepare(connection: Connection, *tables: MetaData) -> None:
     """Make the tables, or bring those of an earlier version up to date."""
     _check_version(connection)
     if inspect(connection).has_table(JOBS.name) and "modal" not in _columns(connection):
         column = "ALTER TABLE jobs ADD COLUMN modal VARCHAR(16) NOT NULL DEFAULT ''"
         connection.execute(text(column))
-    _TABLES.create_all(connection)
+    for some in tables:
+        some.create_all(connection)
     if connection.execute(select(_ABOUT.c.version)).first() is None:
         connection.execute(insert(_ABOUT).values(version=_VERSION))
     else:

@@ -58,6 +58,8 @@ class Outcome:
     job: Job
     again: bool = False
     """It is to be begun again in this run."""
+    elsewhere: bool = False
+    """Another process has it, or has had it."""
     refusal: MJError | None = None
     """Why the server refused it for now."""
     stop: Exception | None = None

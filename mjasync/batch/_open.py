@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from ..errors import ConfigurationError
 from ._jobs import Job
-from ._ledger import Ledger, Reader
+from ._ledger import Ledger, Reader, said
 from ._lock import Lock
 from ._shared import SharedLedger
 
@@ -59,15 +59,10 @@ async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = Non
     try:
         return await reader.jobs()
     except (SQLAlchemyError, OSError) as error:
-        message = f"There is no batch that can be read in {os.fspath(folder)!r}: {_said(error)}"
+        message = f"There is no batch that can be read in {os.fspath(folder)!r}: {said(error)}"
         raise ConfigurationError(message) from error
     finally:
         await reader.close()
-
-
-def _said(error: Exception) -> str:
-    """What a database has to say, without the statement."""
-    return str(getattr(error, "orig", None) or error)
 
 
 def _url(folder: Path, given: str | None) -> URL:

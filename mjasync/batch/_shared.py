@@ -16,10 +16,12 @@ from typing import Any, Final
 import attrs
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..errors import ConfigurationError
 from ._jobs import BatchInUse, Job, JobState
-from ._ledger import JOBS, Ledger, job_of, whole
+from ._ledger import JOBS, Ledger, job_of, said, whole
 
 __all__ = ["SharedLedger"]
 
@@ -41,16 +43,25 @@ class SharedLedger(Ledger):
     """What is known of every job, in PostgreSQL."""
 
     is_shared = True
+    tables = (*Ledger.tables, _CLAIMS.metadata)
     _owner = 0
 
     def _listen(self) -> None:
         """Every commit is on disk already."""
 
+    async def open(self) -> None:
+        """Connect, and make the tables where there are none.
+
+        Raises:
+            ConfigurationError: It cannot be reached, or was made by a later mjasync.
+        """
+        try:
+            await super().open()
+        except (SQLAlchemyError, OSError) as error:
+            message = f"The batch's ledger cannot be opened: {said(error)}"
+            raise ConfigurationError(message) from error
+
     async def _open(self) -> None:
-        self._connection = await self._engine.connect()
-        async with self._transaction() as connection:
-            await self._alone(connection)
-            await connection.run_sync(_CLAIMS.metadata.create_all)
         await super()._open()
         self._owner = secrets.randbelow(_OWNERS - 1) + 1
         async with self._transaction() as connection:
@@ -59,8 +70,7 @@ class SharedLedger(Ledger):
     async def _close(self) -> None:
         try:
             if self._owner and self._connection is not None and not self._connection.invalidated:
-                async with self._transaction() as connection:
-                    await self._forget(connection, self._owner)
+                await self._release_all()
         finally:
             await super()._close()
 
@@ -102,6 +112,14 @@ class SharedLedger(Ledger):
         async with self._transaction() as connection:
             ours = (_CLAIMS.c.key == key) & (_CLAIMS.c.owner == self._owner)
             await connection.execute(delete(_CLAIMS).where(ours))
+
+    async def release_all(self) -> None:
+        """Let others have every job."""
+        await whole(self._release_all())
+
+    async def _release_all(self) -> None:
+        async with self._transaction() as connection:
+            await self._forget(connection, self._owner)
 
     async def _note(self, key: str, row: dict[str, Any]) -> None:
         ours = (_CLAIMS.c.key == key) & (_CLAIMS.c.owner == self._owner)
