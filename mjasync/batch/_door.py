@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from .._client import Client
-from .._models import TaskInfo
+from .._models import TaskInfo, TaskStatus
 from .._submits import Submits
 from .._task import Task
 from .._wire.retry import RetryPolicy
@@ -41,6 +41,8 @@ class Door(Submits):
         """
         self._client._runtime.check_open()  # noqa: SLF001 - the same
 
-    def task(self, task_id: str) -> Task:
-        """Attach to a task the server knows."""
-        return Task(self._runtime, "attached", info=TaskInfo(id=task_id))
+    def task(self, task_id: str, modal: str = "") -> Task:
+        """Attach to a task the server knows; `modal` is where its modal stands."""
+        status = TaskStatus.MODAL if modal == "open" else TaskStatus.NOT_START
+        info = TaskInfo(id=task_id, status=status)
+        return Task(self._runtime, "attached", info=info, answered=modal == "answered")

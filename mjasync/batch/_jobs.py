@@ -107,7 +107,7 @@ class Job:
     @property
     def is_call(self) -> bool:
         """Whether it is a function of yours."""
-        return self.step.rpartition(">")[2].startswith(CALL)
+        return self.step.startswith(CALL)
 
     @property
     def shares(self) -> str:

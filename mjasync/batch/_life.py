@@ -12,13 +12,16 @@ from typing import Final
 import attrs
 
 from .._client import Client
-from .._models import TaskInfo
+from .._models import TaskInfo, TaskStatus
+from .._options import SubmitOptions
 from .._task import Task
 from ..errors import (
     AuthenticationError,
     ClientClosed,
     ConnectionFailed,
     MJError,
+    ModalNotOpened,
+    ModalRequired,
     NoAccount,
     QueueFull,
     QuotaExhausted,
@@ -33,18 +36,21 @@ from ._door import Door
 from ._jobs import CALL, Job, JobState
 from ._ledger import Ledger, whole
 from ._output import Output
+from ._path import filled, last, remixes
 from ._plan import Call
 
 __all__ = ["DOUBTFUL", "NEVER_AGAIN", "Life", "Outcome"]
 
 DOUBTFUL: Final = frozenset({JobState.SUBMITTING, JobState.UNCERTAIN})
 """States in which the server may have a job whose id is not known."""
-NEVER_AGAIN: Final = frozenset({"BannedPrompt", "TaskBanned"})
+NEVER_AGAIN: Final = frozenset({"BannedPrompt", "ModalNotOpened", "TaskBanned"})
 """Failures that are not tried again, whatever is asked."""
 _HOPELESS: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
 """What would happen to every other job, too."""
 _FOR_NOW: Final = (QueueFull, RateLimited, NoAccount, ConnectionFailed, TaskNotReady)
 """The server provably took nothing, and may take it later."""
+_UNMOVED: Final = frozenset({TaskStatus.MODAL, TaskStatus.NOT_START})
+"""How a task stands whose modal is open, or was answered a moment ago."""
 _FULL_LIST: Final = 100
 """From so many on a list may be the newest ones alone (PROTOCOL §1.15)."""
 _FRUITLESS: Final = 20
@@ -106,16 +112,21 @@ class Life:
         if job.state in DOUBTFUL:
             outcome = await self._clear_up(job, may_resend=not is_new)
             job = outcome.job
-        task = self.tasks[job.key] = self.door.task(job.task_id or "")
         if job.state is JobState.ACCEPTED:
-            outcome = await self._wait(job, task)
+            outcome = await self._follow(job)
             job = outcome.job
         elif job.state is JobState.FINISHED and job.task_id:
-            await self._read(task)
+            await self._read(self._task(job))
         if job.state is not JobState.FINISHED:
             return outcome
         landed(job)
-        return await self._save(job, task)
+        return await self._save(job, self._task(job))
+
+    def _task(self, job: Job) -> Task:
+        """The task of a job, as it was submitted or by its id."""
+        if job.key not in self.tasks:
+            self.tasks[job.key] = self.door.task(job.task_id or "", job.modal)
+        return self.tasks[job.key]
 
     @staticmethod
     async def _read(task: Task) -> None:
@@ -147,17 +158,31 @@ class Life:
 
     async def _pay(self, job: Job, parent: Task | None) -> Outcome:
         mark = f"mjasync-{uuid.uuid4().hex}"
-        if parent is None:
-            task = self.door.imagine(job.prompt, state=mark)
-        else:
-            task = parent.action(job.step.rpartition(">")[2], state=mark)
-        task.adopt()
-        job = await self._submitting(job, mark)
         try:
+            task = self._new_task(job, parent, mark).adopt()
+            job = await self._submitting(job, mark)
             await task.submit()
         except MJError as error:
             return await self._refused(job, error)
-        return Outcome(job=await self._accepted(job, task.id))
+        self.tasks[job.key] = task
+        asks = "open" if task.status is TaskStatus.MODAL else ""
+        return Outcome(job=await self._accepted(job, task.id, asks))
+
+    def _new_task(self, job: Job, parent: Task | None, mark: str) -> Task:
+        """What a job asks for, not sent yet.
+
+        Raises:
+            MJError: There is no such button, or it cannot be answered.
+        """
+        if parent is None:
+            options: SubmitOptions = {"state": mark}
+            if bot := job.variables.get("bot"):
+                options["bot"] = "niji" if bot == "niji" else "midjourney"
+            return self.door.imagine(job.prompt, **options)
+        label, answer = last(job.step)
+        if remixes(parent.buttons[label], answer):
+            return parent.action(label, state=mark, enable_remix=True)
+        return parent.action(label, state=mark)
 
     async def _submitting(self, job: Job, mark: str | None) -> Job:
         return await self.ledger.note(
@@ -167,27 +192,30 @@ class Life:
             noted_at=self.door.clock.wall(),
             accepted_at=None,
             task_id=None,
+            modal="",
             attempts=job.attempts + 1,
         )
 
-    async def _accepted(self, job: Job, task_id: str) -> Job:
+    async def _accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
         return await self.ledger.note(
             job,
             state=JobState.ACCEPTED,
             task_id=task_id,
+            modal=modal,
             accepted_at=self.door.clock.wall(),
             error_class="",
             error="",
         )
 
-    async def _refused(self, job: Job, error: MJError) -> Outcome:
-        """What an error says about a job that was to be sent."""
+    async def _refused(self, job: Job, error: MJError, **back: object) -> Outcome:
+        """What an error says about a job that was to be sent; `back` is how it stood before."""
+        back = back or {"state": JobState.PLANNED}
         if isinstance(error, SubmitUncertain | TaskTimeout):
             return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
         if isinstance(error, _HOPELESS):
-            return Outcome(job=await self._note(job, error, state=JobState.PLANNED), stop=error)
+            return Outcome(job=await self._note(job, error, **back), stop=error)
         if isinstance(error, _FOR_NOW) or _is_busy(error):
-            job = await self._note(job, error, state=JobState.PLANNED)
+            job = await self._note(job, error, **back)
             may_try = not isinstance(error, TaskNotReady) or self._may_try(job)
             return Outcome(job=job, again=may_try, refusal=error)
         return Outcome(job=await self._note(job, error, state=JobState.FAILED))
@@ -228,10 +256,78 @@ class Life:
             return Outcome(job=job)
         return Outcome(job=await self._accepted(job, task.id))
 
+    # --- asked first ---
+
+    async def _follow(self, job: Job) -> Outcome:
+        """Wait for a task; where the server asks first, answer."""
+        outcome = await self._wait(job, self._task(job))
+        if outcome.job.state in DOUBTFUL:
+            outcome = await self._clear_up(outcome.job, may_resend=False)
+            if outcome.job.state is JobState.ACCEPTED:
+                outcome = await self._wait(outcome.job, self._task(outcome.job))
+        return outcome
+
+    async def _reply(self, job: Job, task: Task, question: ModalRequired) -> Outcome:
+        """Answer a modal: as the step says, or with what the server proposes."""
+        if job.is_call or not job.is_step:
+            return Outcome(job=await self._note(job, question, state=JobState.FAILED))
+        _, answer = last(job.step)
+        text = filled(answer, {**job.variables, "prompt": job.prompt}) if answer else None
+        text = text or task.final_prompt or await self._proposed(job)
+        outcome = await whole(self._answer(job, task, text))
+        if outcome.job.state is not JobState.ACCEPTED or outcome.again or outcome.stop:
+            return outcome
+        return await self._wait(outcome.job, self._task(outcome.job))
+
+    async def _proposed(self, job: Job) -> str:
+        task = self.door.task(job.task_id or "")
+        await self._read(task)
+        return task.final_prompt or job.prompt
+
+    async def _answer(self, job: Job, task: Task, text: str) -> Outcome:
+        """Send an answer: the ledger knows before, for the modal is paid for by it."""
+        self.tasks.pop(job.key, None)
+        answer = task.modal(text).adopt()
+        job = await self.ledger.note(
+            job,
+            state=JobState.SUBMITTING,
+            modal="answered",
+            noted_at=self.door.clock.wall(),
+            attempts=job.attempts + 1,
+        )
+        try:
+            await answer.submit()
+        except MJError as error:
+            return await self._refused(job, error, state=JobState.ACCEPTED, modal="open")
+        self.tasks[job.key] = answer
+        return Outcome(job=await self._accepted(job, answer.id, "answered"))
+
+    async def _clear_up_answer(self, job: Job, *, may_resend: bool) -> Outcome:
+        """Find out whether a modal was answered: its task has gone on (PROTOCOL §4.3)."""
+        status = await self._status(job)
+        if status in _UNMOVED and (rest := self._unsettled(job)) > 0:
+            await self.door.clock.sleep(rest)
+            status = await self._status(job)
+        if status is not None and status not in _UNMOVED:
+            return Outcome(job=await self._accepted(job, job.task_id or "", "answered"))
+        if status is not None and may_resend and self.resubmit_uncertain:
+            return Outcome(job=await self.ledger.note(job, state=JobState.ACCEPTED, modal="open"))
+        return await self._doubtful(job)
+
+    async def _status(self, job: Job) -> TaskStatus | None:
+        """How the task of a job stands; None where that cannot be read."""
+        task = self.door.task(job.task_id or "")
+        try:
+            return (await task.refresh()).status
+        except MJError:
+            return None
+
     # --- in doubt ---
 
     async def _clear_up(self, job: Job, *, may_resend: bool) -> Outcome:
         """Find out whether the server took a submission whose answer nobody read."""
+        if job.modal == "answered":
+            return await self._clear_up_answer(job, may_resend=may_resend)
         verdict = await self._look_up(job)
         if verdict is _Verdict.ABSENT and (rest := self._unsettled(job)) > 0:
             await self.door.clock.sleep(rest)
@@ -242,6 +338,9 @@ class Life:
         if verdict is _Verdict.ABSENT or asked:
             job = await self.ledger.note(job, state=JobState.PLANNED)
             return Outcome(job=job, again=self._may_try(job))
+        return await self._doubtful(job)
+
+    async def _doubtful(self, job: Job) -> Outcome:
         message = "It went out, and whether the server took it cannot be told."
         return Outcome(
             job=await self._note(job, SubmitUncertain(message), state=JobState.UNCERTAIN)
@@ -278,12 +377,17 @@ class Life:
     async def _wait(self, job: Job, task: Task) -> Outcome:
         try:
             await task.wait()
+        except ModalRequired as question:
+            return await self._reply(job, task, question)
         except _HOPELESS as error:
             return Outcome(job=await self._note(job, error), stop=error)
         except MJError as error:
             if error.retryable:
                 return Outcome(job=await self._note(job, error))
             return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+        if not job.modal and not job.is_call and last(job.step)[1] is not None:
+            astray = ModalNotOpened("The server went ahead without asking; `task_id` is that job.")
+            return Outcome(job=await self._note(job, astray, state=JobState.FAILED))
         job = await self.ledger.note(
             job,
             state=JobState.FINISHED,

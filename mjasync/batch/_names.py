@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import ConfigurationError
 from ._jobs import CALL, Job
+from ._path import elements
 
 __all__ = ["DEFAULT_NAME", "Names"]
 
@@ -84,7 +85,7 @@ class Names:
 
 
 def _fields(job: Job, part: int | None) -> dict[str, object]:
-    steps = [one.removeprefix(CALL) for one in job.step.split(">") if one]
+    steps = [one.removeprefix(CALL) for one in elements(job.step) if one]
     if part is not None:
         steps.append(str(part))
     texts = {

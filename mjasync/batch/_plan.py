@@ -14,10 +14,13 @@ from typing import Any, Final
 
 import attrs
 
+from .._models import Bot
+from .._options import one_of
 from .._task import Task
 from ..errors import ConfigurationError, InvalidRequest
 from ..prompt import expand, normalise, with_flag, without_flags
 from ._jobs import CALL, Job
+from ._path import before, parsed
 
 __all__ = ["Call", "Row", "Step", "as_row", "jobs_of", "read_rows", "steps_of"]
 
@@ -57,6 +60,9 @@ def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     columns = {str(name).strip(): _text(value) for name, value in given.items() if name}
     prompt = template or columns.pop("prompt", "")
     times = _count(columns.pop("repeat", "") or repeat)
+    if columns.get("bot"):
+        columns["bot"] = columns["bot"].strip().lower()
+        one_of("bot", columns["bot"], Bot)
     return Row(_not_blank(_filled(prompt, columns)), times, columns)
 
 
@@ -118,16 +124,16 @@ def _grid(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
         start = int(given[1]) if given else int(_key(without_flags(prompt, "seed")), 16)
         seed = (start + variant) % _SEEDS
         prompt = with_flag(prompt, "seed", seed)
-    key = _key("imagine", prompt)
+    bot = variables.get("bot")
+    key = _key("imagine", prompt, bot) if bot else _key("imagine", prompt)
     return Job(key=key, root=key, n=0, prompt=prompt, seed=seed, variables=dict(variables))
 
 
 def _steps(grid: Job, steps: Sequence[str]) -> Iterator[Job]:
     keys = {"": grid.key}
     for step in steps:
-        before = step.rpartition(">")[0]
         keys[step] = _key("step", grid.key, step)
-        yield attrs.evolve(grid, key=keys[step], parent=keys[before], step=step)
+        yield attrs.evolve(grid, key=keys[step], parent=keys[before(step)], step=step)
 
 
 def _key(*asked: str) -> str:
@@ -150,9 +156,9 @@ def steps_of(then: Step | Iterable[Step]) -> tuple[tuple[str, ...], dict[str, Ca
                 raise ConfigurationError(message)
             paths[name] = None
             continue
-        names = [name.strip() for name in step.split(">")]
-        if not all(names) or any(name.startswith(CALL) for name in names):
-            message = f"{step!r} is no path of buttons: write them as in 'U1>Upscale (Subtle)'."
+        names = parsed(step)
+        if any(name.startswith(CALL) for name in names):
+            message = f"{step!r} is no path of buttons: {CALL!r} is what functions are called."
             raise ConfigurationError(message)
         paths.update(dict.fromkeys(">".join(names[: n + 1]) for n in range(len(names))))
     return tuple(paths), calls

@@ -1,0 +1,99 @@
+"""Steps as paths of buttons: `"U1>Custom Zoom[{prompt} --zoom 1.8]"`.
+
+`>` parts the buttons; what stands in brackets after a button answers the modal it opens, and may
+hold `>` and brackets that match.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Final
+
+from .._buttons import Meaning, meaning_of
+from .._models import Button
+from ..errors import ConfigurationError, InvalidRequest, ModalRequired
+
+__all__ = ["before", "elements", "filled", "last", "parsed", "remixes"]
+
+_FIELD: Final = re.compile(r"\{(\w+)\}")
+_REGION: Final = Meaning("inpaint")
+_CUSTOM: Final = Meaning("zoom", "custom")
+_REMIXED: Final = frozenset({"vary", "reroll", "pan", "animate", "extend"})
+"""Verbs whose buttons open a modal when they are asked to (PROTOCOL §4.1)."""
+_SILENT: Final = frozenset({"upscale", "zoom", "bookmark", "details"})
+"""Verbs whose buttons open none, but for the custom zoom."""
+
+
+def elements(step: str) -> list[str]:
+    """The buttons of a path, each with its answer."""
+    depth, start, found = 0, 0, []
+    for at, character in enumerate(step):
+        depth += (character == "[") - (character == "]")
+        if character == ">" and not depth:
+            found.append(step[start:at])
+            start = at + 1
+    return [*found, step[start:]]
+
+
+def parsed(step: str) -> tuple[str, ...]:
+    """A path as it was meant: the buttons, blanks around them and their answers gone.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    return tuple(_parsed(element, step) for element in elements(step))
+
+
+def _parsed(element: str, step: str) -> str:
+    label, opens, rest = element.partition("[")
+    answer, closes, trail = rest.rpartition("]")
+    is_answer = bool(closes and answer.strip() and not trail.strip()) and _match(answer)
+    if not label.strip() or "]" in label or (opens and not is_answer):
+        message = (
+            f"{step!r} is no path of buttons: write them as in 'U1>Upscale (Subtle)', "
+            "and the answer to a modal as in 'U1>Custom Zoom[{prompt} --zoom 1.8]'."
+        )
+        raise ConfigurationError(message)
+    return f"{label.strip()}[{answer.strip()}]" if opens else label.strip()
+
+
+def _match(text: str) -> bool:
+    """Whether the brackets in a text match."""
+    depths = [*accumulate((character == "[") - (character == "]") for character in text)]
+    return min(depths) >= 0 and depths[-1] == 0
+
+
+def before(step: str) -> str:
+    """The path without its last button; "" for the grid."""
+    return ">".join(elements(step)[:-1])
+
+
+def last(step: str) -> tuple[str, str | None]:
+    """The last button of a path, and the answer to its modal if there is one."""
+    label, opens, answer = elements(step)[-1].partition("[")
+    return label, answer.removesuffix("]") if opens else None
+
+
+def filled(answer: str, fields: Mapping[str, str]) -> str:
+    """An answer with `{prompt}` and the columns of the row put in."""
+    return _FIELD.sub(lambda match: fields.get(match[1], match[0]), answer)
+
+
+def remixes(button: Button, answer: str | None) -> bool:
+    """Whether a press must ask for its modal, for there is an answer.
+
+    Raises:
+        ModalRequired: It always opens one, and there is no answer that would do.
+        InvalidRequest: It never opens one.
+    """
+    meaning = meaning_of(button)
+    if meaning == _REGION or (meaning == _CUSTOM and answer is None):
+        needs = "a mask, and so a function" if meaning == _REGION else "its prompt in brackets"
+        raise ModalRequired(f"{button.label or button.emoji} opens a modal: it needs {needs}.")
+    if meaning is None or answer is None or meaning == _CUSTOM:
+        return False
+    if meaning.verb in _SILENT:
+        raise InvalidRequest(f"{button.label or button.emoji} opens no modal to be answered.")
+    return meaning.verb in _REMIXED
