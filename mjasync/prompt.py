@@ -24,6 +24,7 @@ _TYPED: Final = {
     **dict.fromkeys((0x200B, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), ""),
 }
 """Quotes made straight; blanks of no width and marks of direction left out."""
+_BRACES: Final = frozenset("{}\\")
 _ESCAPED: Final = ("{", "}", ",", "\\")
 
 
@@ -54,6 +55,8 @@ def normalise(prompt: str) -> str:
     Long dashes before a known flag become `--`, typographic quotes straight ones, any run of
     blanks one space; control characters and marks that nobody sees are gone.
     """
+    if prompt.isascii() and prompt.isprintable():
+        return " ".join(prompt.split())
     text = unicodedata.normalize("NFC", prompt).translate(_TYPED)
     text = "".join(" " if c.isspace() else c for c in text)
     text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"})
@@ -73,6 +76,8 @@ def expand(prompt: str, *, at_most: int = 10_000) -> list[str]:
     Raises:
         InvalidRequest: A brace is missing, or it stands for more.
     """
+    if _BRACES.isdisjoint(prompt):
+        return [prompt]
     found, end = _alternatives(prompt, 0, at_most, inside=False)
     if end < len(prompt):
         message = f"There is a }} without its {{ at character {end + 1} of {prompt[:80]!r}."

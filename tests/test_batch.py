@@ -28,7 +28,7 @@ from mjasync import (
     RetryPolicy,
     Task,
 )
-from mjasync.batch import Batch, BatchInUse, Job, JobState
+from mjasync.batch import Batch, BatchInUse, Job, JobState, Totals, read_batch
 from mjasync.simulator import Simulator
 
 PROMPTS = [f"fox {n}" for n in range(6)]
@@ -580,6 +580,83 @@ async def test_stop_drains(plain: Simulator, mj_plain: Client, tmp_path: Path) -
             batch.stop()
         assert batch.stopped == "stop"
         assert count == len(plain.submissions) < 6
+
+
+async def test_a_batch_tells_where_it_stands(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """What is new is counted, what is under way told, and all of it read from outside meanwhile."""
+    fault = plain.fault("stall", times=1)
+    async with Batch(tmp_path, client=mj_plain, limit=1, then="U1") as batch:
+        batch.add(PROMPTS)
+        assert [await batch.plan(), await batch.plan(), batch.under_way] == [12, 0, ()]
+        running = asyncio.ensure_future(anext(batch.run()))
+        await eventually(lambda: [job.state for job, _ in batch.under_way] == [JobState.ACCEPTED])
+        ((job, info),) = batch.under_way
+        assert (job.prompt, fault.hits) == (PROMPTS[0], 1)
+        assert info is not None
+        states = [job.state for job in await read_batch(tmp_path)]
+        assert states == [JobState.ACCEPTED] + [JobState.PLANNED] * 11
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert await batch.jobs(JobState.ACCEPTED) == [(await read_batch(tmp_path))[0]]
+    await finish(tmp_path, mj_plain)
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        assert Totals.of(await read_batch(tmp_path)) == await batch.totals()
+
+
+async def test_a_ledger_may_be_elsewhere(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A SQLite ledger may be at another place; its lock is beside it."""
+    url = f"sqlite:///{tmp_path}/kept/fox.db"
+    await finish(tmp_path / "out", mj_plain, "a fox", ledger=url)
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"fox.db", "fox.lock"}
+    assert len(await read_batch(tmp_path / "out", ledger=url)) == 1
+    with pytest.raises(ConfigurationError, match="no batch in"):
+        await read_batch(tmp_path / "out")
+    (tmp_path / "ledger.db").touch()
+    with pytest.raises(ConfigurationError, match="no batch that can be read"):
+        await read_batch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql+aiomysql://u:pass-word@host/db",
+        "u:pass-word@host",
+        "sqlite://",
+        "postgresql+psycopg://h",
+    ],
+)
+async def test_ledgers_that_are_none(mj_plain: Client, tmp_path: Path, url: str) -> None:
+    """What is no ledger is told without the password."""
+    with pytest.raises(ConfigurationError) as caught:
+        Batch(tmp_path, client=mj_plain, ledger=url)
+    assert "pass-word" not in str(caught.value)
+
+
+async def test_a_driver_that_is_missing(
+    mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without asyncpg a PostgreSQL ledger says what to install."""
+    monkeypatch.setattr("mjasync.batch._open.find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"mjasync\[batch,postgres\]"):
+        Batch(tmp_path, client=mj_plain, ledger="postgresql://host/db")
+
+
+async def test_a_row_says_its_bot(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """The column `bot` is sent along, is part of what is asked, and must be one."""
+    rows = [{"prompt": "a fox", "bot": bot} for bot in ("niji", "Midjourney", "", None)]
+    jobs = await finish(tmp_path, mj_plain, rows)
+    assert len({job.key for job in jobs}) == 3
+    assert [s.body.get("botType") for s in plain.submissions] == [
+        "NIJI_JOURNEY",
+        "MID_JOURNEY",
+        None,
+    ]
+    with pytest.raises(InvalidRequest, match="bot must be"):
+        await finish(tmp_path, mj_plain, {"prompt": "a fox", "bot": "dall-e"})
 
 
 async def test_one_run_at_a_time(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:

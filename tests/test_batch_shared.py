@@ -273,3 +273,5 @@ async def test_a_database_that_is_none(mj: Client, database: str, tmp_path: Path
     with pytest.raises(ConfigurationError, match="cannot be opened") as gone:
         await finish(tmp_path, mj, nowhere)
     assert "pass-word" not in repr(gone.value)
+    with pytest.raises(ConfigurationError, match=r"needs \{key\}"):
+        Batch(tmp_path, client=mj, ledger=database, name="{n}.{ext}")

@@ -77,8 +77,9 @@ class Batch:
             folder: Where the ledger and the pictures are.
             client: The client to use; never closed here.
             limit: How many tasks may be unfinished at once.
-            then: Buttons to press, as paths from the grid (`"U1>Upscale (Subtle)"`), and async
-                functions that take the finished Task and may return another one to be saved.
+            then: Buttons to press, as paths from the grid (`"U1>Upscale (Subtle)"`), the answer to
+                a modal in brackets (`"U1>Custom Zoom[{prompt} --zoom 1.8]"`); and async functions
+                that take the finished Task and may return another one to be saved.
             images: What to save of a grid: the grid, its four pictures, or both it and U1 to U4.
             name: Template of file names, relative to the folder.
             repeat: How often each prompt is drawn.
@@ -88,7 +89,8 @@ class Batch:
             max_submits: Send no more than this in one run.
             max_failures: Begin nothing more once so many have failed in one run.
             settle: Seconds after which a submission the server does not list is taken as lost.
-            ledger: Where the ledger is, as a database URL; by default `ledger.db` in the folder.
+            ledger: Where the ledger is, as the URL of a SQLite or PostgreSQL database; by default
+                `ledger.db` in the folder. On PostgreSQL several processes may share the batch.
             gallery: Whether to write `index.html`, the pictures to look at.
 
         Raises:
@@ -116,6 +118,9 @@ class Batch:
         self._output = Output(self._folder, self._names, images)
         self._gallery = gallery
         self._ledger, self._lock = ledger_of(self._folder, ledger)
+        if self._ledger.is_shared and not self._names.are_apart:
+            message = f"Where several processes write, {name!r} needs {{key}} or {{task_id}}."
+            raise ConfigurationError(message)
         self._sources: list[tuple[Source, str | None, int]] = []
         self._is_open = False
         self._crew: Crew | None = None
@@ -142,13 +147,15 @@ class Batch:
 
         Raises:
             BatchInUse: Somebody else has it.
+            ConfigurationError: The ledger cannot be reached, or a later version made it.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._lock is not None:
             self._lock.take()
         try:
             await self._ledger.open()
-            await asyncio.to_thread(self._output.tidy)
+            if self._lock is not None:  # else they may be another's, and just being written
+                await asyncio.to_thread(self._output.tidy)
         except BaseException:
             await self._close()
             raise
@@ -308,8 +315,9 @@ class Batch:
         )
         try:
             await self.plan()
+            jobs = await self._unfinished()
             await self._list()
-            await crew.begin(await self._unfinished())
+            await crew.begin(jobs)
             while (job := await crew.next_ended()) is not None:
                 yield job
         finally:
@@ -324,7 +332,8 @@ class Batch:
                 return
             try:
                 await crew.disband()
-                await self._list()
+                if crew.had_work:
+                    await self._list()
             finally:
                 self._crew = None
 

@@ -61,6 +61,8 @@ class Crew:
         """What ended the run, if anything did."""
         self.stopped = ""
         """Why nothing more is begun; "" while it is."""
+        self.had_work = False
+        """Whether there was anything to do."""
         self._life = life
         self._ledger = ledger
         self._pace = pace
@@ -124,6 +126,7 @@ class Crew:
     async def _take(self, jobs: Iterable[Job]) -> None:
         """Sort jobs: what waits for its parent, what the server has, the rest."""
         jobs = list(jobs)
+        self.had_work = self.had_work or bool(jobs)
         coming = {job.key for job in jobs} | self._workers.keys()
         wanted = {job.parent for job in jobs if job.parent and job.parent not in coming}
         parents = await self._ledger.find(wanted)

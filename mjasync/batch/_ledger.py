@@ -108,7 +108,6 @@ class Ledger:
     tables: tuple[MetaData, ...] = (_TABLES,)
 
     def __init__(self, url: URL) -> None:
-        self._url = url
         self._engine = create_async_engine(url, poolclass=NullPool)
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
@@ -128,8 +127,6 @@ class Ledger:
         await whole(self._open())
 
     async def _open(self) -> None:
-        if self._url.drivername.startswith("sqlite"):
-            Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
         self._connection = await self._engine.connect()
         async with self._transaction() as connection:
             await self._alone(connection)

@@ -35,6 +35,7 @@ class Lock:
         Raises:
             BatchInUse: Somebody has it.
         """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
         try:
             _lock(fd)

@@ -45,6 +45,11 @@ class Names:
             message = f"The name {template!r} must end with '.{{ext}}'."
             raise ConfigurationError(message)
 
+    @property
+    def are_apart(self) -> bool:
+        """Whether no two jobs can get the same name."""
+        return bool(re.search(r"\{(key|task_id)\b", self._template))
+
     def check(self, job: Job) -> None:
         """See that a job's files can be named, before it is paid for.
 

@@ -108,8 +108,9 @@ def jobs_of(row: Row, steps: Sequence[str]) -> Iterator[Job]:
         InvalidRequest: Its braces do not match, or it is blank.
     """
     for expanded in expand(row.prompt):
-        found = _REPEAT.search(normalise(expanded))
-        prompt = _not_blank(_REPEAT.sub("", normalise(expanded)).strip())
+        tidy = normalise(expanded)
+        found = _REPEAT.search(tidy)
+        prompt = _not_blank(_REPEAT.sub("", tidy).strip())
         for variant in range(_count(found[1]) if found else row.repeat):
             grid = _grid(prompt, variant, row.variables)
             yield grid
