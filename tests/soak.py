@@ -1,0 +1,129 @@
+"""Batches under fire, at length: `nox -s soak`, or `python tests/soak.py [--seed N] [PART…]`.
+
+Prints what it did, and what it measured; ends with an error where anything was lost or paid twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from fire import (
+    Labour,
+    Moment,
+    Server,
+    any_moment,
+    check_all,
+    check_files,
+    check_paid_once,
+    check_reported,
+    ledger,
+    opened,
+    states,
+)
+
+from mjasync.batch import JobState
+
+PROMPTS: Final = 60
+KILLS: Final = 100
+MANY: Final = 10_000
+SERVER: Final[Mapping[str, Any]] = {"time_scale": 0.001, "picture_size": 64, "concurrency": 20}
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class Drum:
+    """Chooses the moments so that the deaths are spread over the whole batch."""
+
+    def __init__(self, seed: int, kills: int, jobs: int) -> None:
+        self._chance = random.Random(seed)
+        self._kills, self._jobs = kills, jobs
+        self._calls = 4000.0
+
+    def next(self, kills: int, paid: int) -> Moment:
+        """The next moment: sooner while the batch is ahead of the deaths, later while behind."""
+        is_behind = paid / self._jobs <= kills / self._kills
+        self._calls = min(max(self._calls * (1.2 if is_behind else 0.8), 1000), 60_000)
+        if self._chance.random() < 0.2:
+            return Moment("seconds", self._chance.uniform(0, self._calls / 30_000))
+        return any_moment(self._chance, int(self._calls), max(int(self._calls / 1000), 2))
+
+
+async def _killed(root: Path, seed: int, **options: Any) -> tuple[Labour, dict[str, Any]]:  # noqa: ANN401
+    """Kill a batch a hundred times and let it end; return what it and its server say."""
+    server = Server(root / "book", **SERVER, **options)
+    prompts = [f"a fox and {n} owls" for n in range(PROMPTS)]
+    labour = Labour(server, root / "batch", prompts, then="U1", settle=0.5)
+    drum = Drum(seed, KILLS, 2 * PROMPTS)
+    async with opened(server, labour):
+        runs = 0
+        while labour.kills < KILLS and runs < 4 * KILLS:
+            moment = drum.next(labour.kills, len((await server.facts())["paid"]))
+            said = await labour.run(moment)
+            runs += 1
+            if said and said["error"]:
+                raise AssertionError(said["error"])
+        last = await labour.run()
+        if last is None or last["error"]:
+            raise AssertionError(f"the last run did not end well: {last}")
+        facts = await server.facts()
+    say(f"  {runs} runs, {labour.kills} of them killed; {facts['all']} requests {facts['asked']}")
+    return labour, facts
+
+
+async def kill(root: Path, seed: int) -> None:
+    """Where the server lists: 120 jobs, 100 deaths, 120 submissions, 120 pictures."""
+    _, facts = await _killed(root, seed)
+    jobs = await ledger(root / "batch")
+    check_all(root / "batch", jobs, facts, 2 * PROMPTS)
+    say(f"  {len(facts['paid'])} submissions, {len(jobs)} saved, each picture whole")
+
+
+async def kill_unlisted(root: Path, seed: int) -> None:
+    """Where it does not: nothing twice, and whatever is in doubt reported."""
+    for dialect, options in (("plus", {"list_endpoint": False}), ("new-api", {}), ("one-hub", {})):
+        folder = root / dialect
+        folder.mkdir()
+        _, facts = await _killed(folder, seed, dialect=dialect, **options)
+        jobs = await ledger(folder / "batch")
+        check_reported(jobs, facts)
+        check_files(folder / "batch", jobs)
+        say(f"  {dialect}: {len(facts['paid'])} submissions, none twice; {dict(states(jobs))}")
+
+
+PARTS: Final[Mapping[str, Callable[[Path, int], Awaitable[None]]]] = {
+    "kill": kill,
+    "kill-unlisted": kill_unlisted,
+}
+
+
+def main() -> None:
+    """Run the parts that were asked for, or all."""
+    parser = argparse.ArgumentParser(description="Batches under fire, at length.")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], default=[])
+    given = parser.parse_args()
+    say(f"seed {given.seed}")
+    for name in given.part or PARTS:
+        part, begun = PARTS[name], time.perf_counter()
+        say(f"{name}: {part.__doc__}")
+        with tempfile.TemporaryDirectory() as root:
+            asyncio.run(part(Path(root), given.seed))
+        say(f"  {time.perf_counter() - begun:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
