@@ -506,6 +506,20 @@ async def test_a_list_without_marks_proves_nothing(
     assert len(plain.submissions) == 2
 
 
+async def test_a_server_that_forgot_proves_nothing(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Where the list lacks a task accepted just before, absence from it means nothing."""
+    await finish(tmp_path, mj_plain, "an owl")
+    plain.fault("reset_after", on="submit")
+    fault = plain.fault("reply", on="list", times=None, status=500)
+    await finish(tmp_path, mj_plain, "a fox")
+    fault.remove()
+    plain.forget()
+    (job,) = await finish(tmp_path, mj_plain)
+    assert (job.state, len(plain.submissions)) == (JobState.UNCERTAIN, 2)
+
+
 async def test_a_full_list_must_reach_back(
     plain: Simulator, mj_plain: Client, tmp_path: Path
 ) -> None:

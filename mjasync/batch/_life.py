@@ -364,12 +364,22 @@ class Life:
         return found[0] if found else await self._meaning_of_absence(job, tasks)
 
     async def _meaning_of_absence(self, job: Job, tasks: list[TaskInfo]) -> _Verdict:
-        """Absent: the list repeats marks, and reaches back to before the submission."""
+        """Absent: the list repeats marks, reaches back to before the submission, and has no gap.
+
+        A server that was restarted and keeps its tasks in memory has lost what it was paid for.
+        """
         marked = await self.ledger.marked()
         ours = [(info, *marked[info.id]) for info in tasks if info.id in marked]
         if any(info.state != mark for info, mark, _ in ours):
             return _Verdict.UNKNOWN
-        reaches = len(tasks) < _FULL_LIST or any(at <= (job.noted_at or 0.0) for *_, at in ours)
+        sent = job.noted_at or 0.0
+        before = max((at for _, at in marked.values() if at <= sent), default=sent)
+        if len(tasks) >= _FULL_LIST:
+            reaches = any(at <= sent for *_, at in ours)
+        else:
+            reaches = sum(at >= before for *_, at in ours) == sum(
+                at >= before for _, at in marked.values()
+            )
         return _Verdict.ABSENT if reaches else _Verdict.UNKNOWN
 
     # --- free ---
