@@ -11,30 +11,28 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 from fire import (
+    NEVER,
     Labour,
     Moment,
     Server,
     any_moment,
     check_all,
     check_files,
-    check_paid_once,
     check_reported,
     ledger,
     opened,
     states,
 )
 
-from mjasync.batch import JobState
-
 PROMPTS: Final = 60
 KILLS: Final = 100
+DEATHS: Final = 30
 MANY: Final = 10_000
 SERVER: Final[Mapping[str, Any]] = {"time_scale": 0.001, "picture_size": 64, "concurrency": 20}
 
@@ -104,9 +102,58 @@ async def kill_unlisted(root: Path, seed: int) -> None:
         say(f"  {dialect}: {len(facts['paid'])} submissions, none twice; {dict(states(jobs))}")
 
 
+async def _restarted(root: Path, seed: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Run a batch while its server dies thirty times, then until nothing changes."""
+    server = Server(root / "book", **SERVER, **options)
+    prompts = [f"a fox and {n} owls" for n in range(PROMPTS)]
+    labour = Labour(server, root / "batch", prompts, then="U1", settle=0.5)
+    chance = random.Random(seed)
+    moments = [
+        # no server that forgets can be told from one that was never asked before it has accepted
+        Moment("after", 30),
+        *(
+            Moment(chance.choice(("before", "after")), chance.randint(1, 8), of=of)
+            for of in chance.choices(("any", "submit", "fetch"), k=DEATHS - 1)
+        ),
+    ]
+    async with opened(server, labour):
+        deaths = asyncio.ensure_future(server.die_and_live(moments))
+        runs = 0
+        while not deaths.done() and runs < DEATHS:
+            await labour.run(watch=False)
+            runs += 1
+        deaths.cancel()
+        await asyncio.wait([deaths])
+        await server.arm(0, NEVER)
+        last = await labour.run(watch=False)
+        if last is None or last["error"]:
+            raise AssertionError(f"the last run did not end well: {last}")
+        facts = await server.facts()
+    say(f"  {runs + 1} runs, {server.deaths} deaths of the server")
+    return facts
+
+
+async def restart(root: Path, seed: int) -> None:
+    """The server dies and keeps its tasks: 120 submissions, 120 pictures."""
+    facts = await _restarted(root, seed)
+    check_all(root / "batch", await ledger(root / "batch"), facts, 2 * PROMPTS)
+
+
+async def restart_forgetful(root: Path, seed: int) -> None:
+    """The server dies and forgets its tasks: nothing twice, what is lost is reported."""
+    facts = await _restarted(root, seed, keeps=False)
+    jobs = await ledger(root / "batch")
+    check_files(root / "batch", jobs)
+    counts = Counter((job.state.value, job.error_class) for job in jobs)
+    say(f"  {len(facts['paid'])} submissions; {dict(counts)}")
+    check_reported(jobs, facts)
+
+
 PARTS: Final[Mapping[str, Callable[[Path, int], Awaitable[None]]]] = {
     "kill": kill,
     "kill-unlisted": kill_unlisted,
+    "restart": restart,
+    "restart-forgetful": restart_forgetful,
 }
 
 
