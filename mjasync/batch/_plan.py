@@ -57,7 +57,7 @@ def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     if not isinstance(given, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
         raise InvalidRequest(message)
-    columns = {str(name).strip(): _text(value) for name, value in given.items() if name}
+    columns = {_text(name).strip(): _text(value) for name, value in given.items() if name}
     prompt = template or columns.pop("prompt", "")
     times = _count(columns.pop("repeat", "") or repeat)
     if columns.get("bot"):
@@ -77,7 +77,9 @@ def _filled(template: str, columns: Mapping[str, str]) -> str:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    """A value as text that every file and database takes."""
+    text = "" if value is None else str(value)
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _count(value: object) -> int:
