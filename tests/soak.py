@@ -149,11 +149,42 @@ async def restart_forgetful(root: Path, seed: int) -> None:
     check_reported(jobs, facts)
 
 
+async def many(root: Path, _: int) -> None:
+    """Ten thousand prompts: flat memory, a small ledger, and a resume that asks for nothing."""
+    options = {**SERVER, "draw": False, "concurrency": 100}
+    server = Server(root / "book", **options)
+    prompts = [f"a fox and {n} owls" for n in range(MANY)]
+    labour = Labour(server, root / "batch", prompts, limit=50)
+    async with opened(server, labour):
+        first = await labour.run(watch=False) or {}
+        before = (await server.facts())["all"]
+        again = await labour.run(watch=False) or {}
+        facts = await server.facts()
+    if first.get("error") or again.get("error") or again.get("ended") != []:
+        raise AssertionError((first.get("error"), again.get("error")))
+    size = sum(path.stat().st_size for path in (root / "batch").glob("ledger.db*"))
+    figures = {
+        "MB at most": (max(first["peak"], again["peak"]) / 1024, 300),
+        "MB of ledger": (size / 2**20, 20),
+        "s to resume": (again["seconds"], 3),
+        "requests to resume": (facts["all"] - before, 0),
+        "jobs lost": (MANY - len(first["ended"]), 0),
+        "paid too often": (len(facts["paid"]) - MANY, 0),
+    }
+    say(f"  {first['seconds']:.0f} s, {facts['all'] / MANY:.2f} requests a job")
+    for what, (figure, most) in figures.items():
+        say(f"  {what}: {figure:.1f} (at most {most})")
+    if any(figure > most for figure, most in figures.values()):
+        raise AssertionError("more than there may be")
+    check_files(root / "batch", await ledger(root / "batch"))
+
+
 PARTS: Final[Mapping[str, Callable[[Path, int], Awaitable[None]]]] = {
     "kill": kill,
     "kill-unlisted": kill_unlisted,
     "restart": restart,
     "restart-forgetful": restart_forgetful,
+    "many": many,
 }
 
 

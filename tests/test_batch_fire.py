@@ -1,0 +1,298 @@
+"""Batches under fire: processes killed, servers restarted, disks full, folders fought over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from conftest import connect
+from fire import (
+    NEVER,
+    Labour,
+    Moment,
+    Server,
+    any_moment,
+    check_all,
+    check_files,
+    check_reported,
+    ledger,
+    opened,
+    states,
+)
+
+from mjasync import Client
+from mjasync.batch import Batch, Job, JobState
+from mjasync.simulator import Simulator
+
+PROMPTS = [f"fox {n}" for n in range(6)]
+JOBS = 2 * len(PROMPTS)
+DEATHS = 10
+SERVER: dict[str, Any] = {"time_scale": 0.001, "draw": False, "concurrency": 20}
+posix = pytest.mark.skipif(sys.platform == "win32", reason="there is neither fork nor SIGKILL")
+pytestmark = pytest.mark.usefixtures("without_debug")
+
+
+# --- kill -9 -----------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"list_endpoint": False}, {"dialect": "new-api"}],
+    ids=["list", "no list", "gateway"],
+)
+async def test_a_batch_killed_anywhere(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Killed at ten moments, each paid once; with a list all is saved, else doubts reported."""
+    chance = random.Random(7)
+    server = Server(tmp_path / "book", **SERVER, **options)
+    batch = Labour(server, tmp_path / "batch", PROMPTS, then="U1", limit=3)
+    async with opened(server, batch):
+        for _ in range(DEATHS):
+            await batch.run(any_moment(chance, 4000, 12))
+        said = await batch.run()
+        facts = await server.facts()
+    jobs = await ledger(tmp_path / "batch")
+    assert batch.kills >= DEATHS // 2
+    check_reported(jobs, facts)
+    check_files(tmp_path / "batch", jobs)
+    told = [state for _, state, _ in (said or {})["ended"]]
+    assert told.count("uncertain") == states(jobs)[JobState.UNCERTAIN]
+    if not options:
+        check_all(tmp_path / "batch", jobs, facts, JOBS)
+
+
+@posix
+@pytest.mark.parametrize("keeps", [True, False], ids=["kept", "forgotten"])
+async def test_a_server_killed(tmp_path: Path, keeps: bool) -> None:
+    """Where the server keeps its tasks nothing is lost; where not, nothing is paid again."""
+    server = Server(tmp_path / "book", keeps=keeps, **SERVER)
+    batch = Labour(server, tmp_path / "batch", PROMPTS, then="U1", limit=2)
+    moments = [
+        Moment("after", 8),
+        Moment("after", 1, of="submit"),
+        Moment("before", 1, of="fetch"),
+        Moment("before", 1, of="submit"),
+    ]
+    async with opened(server, batch):
+        deaths = asyncio.ensure_future(server.die_and_live(moments))
+        await batch.run(watch=False)
+        deaths.cancel()
+        await asyncio.wait([deaths])
+        await server.arm(0, NEVER)
+        for _ in range(2):
+            said = await batch.run(watch=False)
+            assert said is not None
+            assert said["error"] is None
+        facts = await server.facts()
+    jobs = await ledger(tmp_path / "batch")
+    assert server.deaths
+    check_reported(jobs, facts)
+    check_files(tmp_path / "batch", jobs)
+    failed = {job.error_class for job in jobs if job.state is JobState.FAILED}
+    assert failed <= {"TaskNotFound"}
+    if keeps:
+        check_all(tmp_path / "batch", jobs, facts, JOBS)
+
+
+@posix
+async def test_two_processes_and_one_folder(tmp_path: Path) -> None:
+    """The second process is told and touches nothing; the first one goes on."""
+    server = Server(tmp_path / "book", **{**SERVER, "time_scale": 1e9})
+    first, second = (Labour(server, tmp_path / "batch", PROMPTS) for _ in range(2))
+    async with opened(server, first, second):
+        running = asyncio.ensure_future(first.run(watch=False))
+        while not (await server.facts())["paid"]:
+            pass
+        refused = await second.run(watch=False)
+        assert refused is not None
+        assert refused["error"].startswith("BatchInUse: ")
+        assert refused["ended"] == []
+        running.cancel()
+        await asyncio.wait([running])
+        first.process.kill()
+
+
+# --- a full disk -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two megabytes."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(path)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False)
+    except OSError as error:
+        pytest.skip(f"a disk to fill cannot be made: {error}")
+    if done.returncode:
+        pytest.skip(f"a disk to fill cannot be made: {done.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)  # noqa: S607
+
+
+class Filling(Simulator):
+    """Fills a disk once it has been asked for something, before it answers."""
+
+    disk: Path
+    at: str = ""
+    after: int = 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await super()._answer(request)
+        if self._house.route(request.method, request.path).kind == self.at:
+            self.after -= 1
+            if not self.after:
+                fill(self.disk)
+        return response
+
+
+def fill(disk: Path) -> None:
+    """Leave not one byte."""
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        for size in (2**16, 2**12, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+@pytest.fixture
+async def filling(disk: Path) -> AsyncIterator[Filling]:
+    """A server that fills a disk."""
+    sim = Filling(time_scale=0, draw=False)
+    sim.disk = disk
+    async with sim:
+        yield sim
+
+
+async def finish(folder: Path, mj: Client) -> list[Job]:
+    """Run a batch to its end."""
+    async with Batch(folder, client=mj, limit=3, then="U1", settle=0.0) as batch:
+        batch.add(PROMPTS)
+        return [job async for job in batch.run()]
+
+
+@pytest.mark.parametrize("at", ["submit", "image", "fetch"])
+@pytest.mark.parametrize("after", [1, 4])
+async def test_a_full_disk(filling: Filling, disk: Path, at: str, after: int) -> None:
+    """A disk that fills up stops the batch with an OSError; with room it goes on, paid once."""
+    folder = disk / "batch"
+    filling.at, filling.after = at, after
+    async with connect(filling) as mj:
+        with pytest.raises(OSError, match=r"full|[Nn]o space"):
+            await finish(folder, mj)
+        paid = len(filling.submissions)
+        with pytest.raises(OSError, match=r"full|[Nn]o space"):
+            await finish(folder, mj)
+        assert len(filling.submissions) == paid
+        assert not list(folder.rglob("*.part"))
+        (disk / "ballast").unlink()
+        jobs = await ledger(folder)
+        assert {job.task_id for job in jobs if job.task_id} <= {*filling.tasks}
+        await finish(folder, mj)
+    jobs = await ledger(folder)
+    assert states(jobs) == {JobState.SAVED: JOBS}
+    assert len(filling.submissions) == JOBS
+    assert check_files(folder, jobs) == JOBS
+
+
+async def test_an_id_that_cannot_be_noted(filling: Filling, disk: Path) -> None:
+    """A task whose id the ledger had no room for is found by its mark, and not paid again."""
+    filling.at = "submit"
+    async with connect(filling) as mj:
+        with pytest.raises(OSError, match=r"full|[Nn]o space"):
+            await finish(disk / "batch", mj)
+        (disk / "ballast").unlink()
+        doubtful = [job for job in await ledger(disk / "batch") if job.mark]
+        assert {job.state for job in doubtful} == {JobState.SUBMITTING}
+        assert {job.task_id for job in doubtful} == {None}
+        await finish(disk / "batch", mj)
+    jobs = {job.key: job for job in await ledger(disk / "batch")}
+    assert all(jobs[job.key].mark == job.mark for job in doubtful)
+    assert len(filling.submissions) == JOBS
+
+
+# --- hostile prompts ---------------------------------------------------------------------------
+
+HOSTILE = [
+    "../../etc/passwd",
+    "..\\..\\windows\\system32",
+    "/etc/passwd",
+    "C:\\boot.ini",
+    "..",
+    ".",
+    "con",
+    "NUL.txt",
+    "aux ",
+    "a fox...",
+    "~root",
+    "-rf *",
+    "a" * 10_000,
+    "a" * 9_999 + "b",
+    "狐" * 4_000,
+    "🦊🏳️‍🌈👩‍👩‍👧",
+    "🦊" * 200,
+    "שלום \u202egnp.exe\u202c עולם",
+    "\u202efox",
+    "a\0b",
+    "a\x1b[31mb\x7f",
+    "lone \ud800 surrogate",
+    "line\nbreak\r\ttab",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>.html",
+    "&lt;b&gt; \" ' `$(reboot)` %00 %2e%2e%2f",
+    "e\u0301 cafe\u0301",
+    "É café",
+    "Fox",
+    "fox!",
+    "fox?",
+    "\ufeff\u200bfox",
+]
+WINDOWS = {"con", "prn", "aux", "nul", *(f"{w}{n}" for w in ("com", "lpt") for n in range(10))}
+
+
+@pytest.mark.parametrize(
+    "name", ["{n:04}-{slug}.{ext}", "{slug}.{ext}", "{text}/{slug}/{text}.{ext}"]
+)
+async def test_hostile_prompts(plain: Simulator, tmp_path: Path, name: str) -> None:
+    """Whatever a prompt says, its file is in the folder, safely named, its own, and listed."""
+    folder = tmp_path / "in" / "batch"
+    before = {*tmp_path.rglob("*")}
+    async with connect(plain) as mj, Batch(folder, client=mj, name=name) as batch:
+        batch.add([{"prompt": prompt, "text": prompt} for prompt in map(literal, HOSTILE)])
+        jobs = [job async for job in batch.run()]
+    assert states(jobs) == {JobState.SAVED: len({job.prompt for job in jobs})}
+    assert check_files(folder, jobs) == len(jobs) == len(plain.submissions)
+    outside = {path for path in tmp_path.rglob("*") if folder not in (path, *path.parents)}
+    assert outside - before == {folder.parent}
+    paths = [file.path for job in jobs for file in job.files]
+    assert len({path.casefold() for path in paths}) == len(paths)
+    for path in paths:
+        assert len(path.encode()) < 900
+        for part in path.split("/"):
+            assert len(part.encode()) <= 255
+            assert part.partition(".")[0].rstrip().casefold() not in WINDOWS
+            assert part == part.strip(" .")
+            assert not set(part) & set('<>:"/\\|?*')
+            assert part.isprintable()
+    listed = map(json.loads, (folder / "manifest.jsonl").read_text("utf-8").splitlines())
+    assert {line["key"]: line["prompt"] for line in listed} == {job.key: job.prompt for job in jobs}
+    assert {job.key: job.prompt for job in await ledger(folder)} == {
+        job.key: job.prompt for job in jobs
+    }
+    assert {s.prompt for s in plain.submissions} == {job.prompt for job in jobs}
+
+
+def literal(prompt: str) -> str:
+    """A prompt in which braces stand for themselves."""
+    return prompt.replace("\\", "\\\\").replace("{", "\\{").replace("}", "\\}")
