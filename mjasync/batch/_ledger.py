@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import sqlite3
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,6 +35,7 @@ try:
         update,
     )
     from sqlalchemy.engine import URL
+    from sqlalchemy.exc import OperationalError
     from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
     from sqlalchemy.pool import NullPool
 except ImportError as error:  # pragma: no cover - the tests have it
@@ -97,6 +100,17 @@ def said(error: Exception) -> str:
     return words.rpartition(">: ")[2]
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Have a ledger that cannot be written be what any other file is."""
+    try:
+        yield
+    except OperationalError as error:
+        is_full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        message = f"The batch's ledger cannot be used: {said(error)}"
+        raise OSError(errno.ENOSPC if is_full else errno.EIO, message) from error
+
+
 class Ledger:
     """What is known of every job, in SQLite: a note is on disk when `note` returns.
 
@@ -127,7 +141,8 @@ class Ledger:
         await whole(self._open())
 
     async def _open(self) -> None:
-        self._connection = await self._engine.connect()
+        with _told():
+            self._connection = await self._engine.connect()
         async with self._transaction() as connection:
             await self._alone(connection)
             await connection.run_sync(_prepare, *self.tables)
@@ -149,12 +164,14 @@ class Ledger:
 
         Raises:
             ConnectionError: It has broken. It is not made again: what was held by it is lost.
+            OSError: The disk is full, or the like.
         """
         async with self._turn:
             if self._connection is None or self._connection.invalidated:
                 raise ConnectionError("The connection to the batch's ledger has broken.")
-            async with self._connection.begin():
-                yield self._connection
+            with _told():
+                async with self._connection.begin():
+                    yield self._connection
 
     # --- writing ---
 
