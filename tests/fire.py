@@ -58,6 +58,8 @@ class Moment:
     """`batch` or `server`."""
     of: str = "any"
     """Which requests are counted: `submit`, `fetch`, `list`, `image` or any."""
+    signal: int = 9
+    """What is sent: SIGKILL, unless it is only to stop for a while."""
 
 
 NEVER: Final = Moment()
@@ -126,7 +128,7 @@ class Armed(Simulator):
         if pid and moment.kind == when:
             self._target = None
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, moment.signal)
 
     def _write_down(self) -> None:
         new = self.submissions[self._written :]
@@ -306,6 +308,7 @@ class Server(Helper):
         super().__init__("serve", str(book), json.dumps({"keeps": True, "token": TOKEN, **options}))
         self.url = ""
         self.deaths = 0
+        self._turn = asyncio.Lock()
 
     async def open(self) -> None:
         """Start it."""
@@ -321,10 +324,11 @@ class Server(Helper):
         return await self._ask(None)
 
     async def _ask(self, what: object) -> dict[str, Any]:
-        self.tell(what)
-        while not isinstance(said := await self.hear(), dict):
-            self.deaths += 1  # and this is the address of the next one
-        return said
+        async with self._turn:
+            self.tell(what)
+            while not isinstance(said := await self.hear(), dict):
+                self.deaths += 1  # and this is the address of the next one
+            return said
 
     async def die_and_live(self, moments: Iterable[Moment]) -> None:
         """Die at each of some moments, counted from the last death, and be started again."""
@@ -346,22 +350,31 @@ class Labour(Helper):
             "options": {"settle": 0.05, **options},
         }
         self.kills = 0
+        self.pid = 0
+        """Of the process that runs the batch now."""
 
     async def run(self, moment: Moment = NEVER, *, watch: bool = True) -> dict[str, Any] | None:
         """Run it; return what it said, None if it was killed at its moment before its end."""
         at = (int(moment.n) if moment.kind == "call" else 0) if watch else -1
         self.tell({**self._order, "url": self._server.url, "at": at})
-        pid = await self.hear()
+        self.pid = pid = await self.hear()
         if moment.kind in {"before", "after"}:
             await self._server.arm(pid if moment.who == "batch" else 0, moment)
         self.tell("go")
         killer = asyncio.ensure_future(self._kill(pid, moment))
         said: dict[str, Any] | None = await self.hear()
         killer.cancel()
+        self.pid = 0
         self.kills += said is None
         if moment.kind in {"before", "after"} and moment.who == "batch":
             await self._server.arm(0, NEVER)
         return said
+
+    async def close(self) -> None:
+        """End it, and the batch, should that be left."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+        await super().close()
 
     @staticmethod
     async def _kill(pid: int, moment: Moment) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -105,19 +107,21 @@ async def test_a_server_killed(tmp_path: Path, keeps: bool) -> None:
 @posix
 async def test_two_processes_and_one_folder(tmp_path: Path) -> None:
     """The second process is told and touches nothing; the first one goes on."""
-    server = Server(tmp_path / "book", **{**SERVER, "time_scale": 1e9})
-    first, second = (Labour(server, tmp_path / "batch", PROMPTS) for _ in range(2))
+    server = Server(tmp_path / "book", **SERVER)
+    first, second = (Labour(server, tmp_path / "batch", PROMPTS, then="U1") for _ in range(2))
     async with opened(server, first, second):
-        running = asyncio.ensure_future(first.run(watch=False))
-        while not (await server.facts())["paid"]:
+        pause = Moment("after", 3, of="submit", signal=signal.SIGSTOP)
+        running = asyncio.ensure_future(first.run(pause))
+        while len((await server.facts())["paid"]) < pause.n:
             pass
         refused = await second.run(watch=False)
-        assert refused is not None
-        assert refused["error"].startswith("BatchInUse: ")
-        assert refused["ended"] == []
-        running.cancel()
-        await asyncio.wait([running])
-        first.process.kill()
+        os.kill(first.pid, signal.SIGCONT)
+        assert (await running or {})["error"] is None
+        facts = await server.facts()
+    assert refused is not None
+    assert refused["error"].startswith("BatchInUse: ")
+    assert refused["ended"] == []
+    check_all(tmp_path / "batch", await ledger(tmp_path / "batch"), facts, JOBS)
 
 
 # --- a full disk -------------------------------------------------------------------------------
