@@ -130,6 +130,13 @@ def help_text(session: nox.Session) -> None:
     session.run("python", "tests/help_text.py")
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Set fire to batches at length: a hundred deaths, ten thousand prompts; takes minutes."""
+    session.install("-e", ".[all]", *group("tests"))
+    session.run("python", "tests/soak.py", *session.posargs)
+
+
 @nox.session(reuse_venv=False)
 def build(session: nox.Session) -> None:
     """Build sdist and wheel, install the wheel, and use it as a stranger would."""

@@ -211,10 +211,10 @@ class Fuse:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def work(order: Mapping[str, Any]) -> dict[str, Any]:
+async def labour(order: Mapping[str, Any]) -> dict[str, Any]:
     """Run a batch; say what became of its jobs."""
     retries = Retries(read=AGAIN, watch=AGAIN, busy=AGAIN, lagging=AGAIN)
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), time.process_time()
     said: dict[str, Any] = {"ended": [], "error": None}
     async with Client(
         order["url"], TOKEN, schedule=PACE, retries=retries, not_found_grace=0.1
@@ -227,10 +227,11 @@ async def work(order: Mapping[str, Any]) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001 - to be told
             said["error"] = f"{type(error).__name__}: {error}"
             said["is_os_error"] = isinstance(error, OSError)
-    return {**said, "seconds": time.perf_counter() - begun}
+    seconds, work = time.perf_counter() - begun, time.process_time() - worked
+    return {**said, "seconds": seconds, "work": work}
 
 
-def labour() -> None:
+def labour_again() -> None:
     """Run a batch in a process of its own for each line, without the time that imports take."""
     for line in sys.stdin:
         order = json.loads(line)
@@ -241,7 +242,7 @@ def labour() -> None:
             fuse = Fuse(order["at"])
             if order["at"] >= 0:
                 fuse.light()
-            said = asyncio.run(work(order))
+            said = asyncio.run(labour(order))
             sys.setprofile(None)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             os.write(told, json.dumps({**said, "count": fuse.count, "peak": peak}).encode())
@@ -476,4 +477,4 @@ if __name__ == "__main__":
     else:
         import resource
 
-        labour()
+        labour_again()

@@ -166,12 +166,15 @@ async def many(root: Path, _: int) -> None:
     figures = {
         "MB at most": (max(first["peak"], again["peak"]) / 1024, 300),
         "MB of ledger": (size / 2**20, 20),
-        "s to resume": (again["seconds"], 3),
+        "s of work to resume": (again["work"], 3),  # whatever else this machine does
         "requests to resume": (facts["all"] - before, 0),
         "jobs lost": (MANY - len(first["ended"]), 0),
         "paid too often": (len(facts["paid"]) - MANY, 0),
     }
-    say(f"  {first['seconds']:.0f} s, {facts['all'] / MANY:.2f} requests a job")
+    say(
+        f"  {first['seconds']:.0f} s ({first['work']:.0f} s of work), then {again['seconds']:.1f} s"
+    )
+    say(f"  {facts['all'] / MANY:.2f} requests a job")
     for what, (figure, most) in figures.items():
         say(f"  {what}: {figure:.1f} (at most {most})")
     if any(figure > most for figure, most in figures.values()):

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -756,76 +756,6 @@ def test_the_client_does_without_it() -> None:
     assert subprocess.check_output([sys.executable, "-c", code]) == b"[]\n"
 
 
-# --- kill -9 -----------------------------------------------------------------------------------
-
-SCRIPT = """
-import asyncio, os, sys
-from mjasync import Client, Schedule
-from mjasync.batch import Batch
-
-async def main():
-    mj = Client(sys.argv[1], "", schedule=Schedule(first=0.01, shortest=0.01, longest=0.02))
-    async with mj, Batch(sys.argv[2], client=mj, limit=3, then="U1", settle=0.0) as batch:
-        batch.add(f"fox {n}" for n in range(6))
-        told = [job.state async for job in batch.run()]
-    print(*told, flush=True)
-
-for _ in sys.stdin:  # a process for each line, without the time that imports take
-    pid = os.fork()
-    if not pid:
-        asyncio.run(main())
-        os._exit(0)
-    print(pid, flush=True)
-    os.waitpid(pid, 0)
-    print("ended", flush=True)
-"""
-
-
-class Again:
-    """Runs the same batch in one process after the other."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._process, self._ask, self._said = process, process.stdin, process.stdout
-
-    async def run(self, until: Callable[[], bool] = lambda: False) -> str:
-        """Run it to its end, or kill it when something holds; return what it said."""
-        self._ask.write(b"again\n")
-        pid = int(await self._said.readline())
-        line = asyncio.ensure_future(self._said.readline())
-        await eventually(lambda: until() or line.done())
-        if not line.done():
-            os.kill(pid, signal.SIGKILL)
-        said = (await line).decode()
-        if said != "ended\n":
-            assert await self._said.readline() == b"ended\n"
-        return said
-
-    async def close(self) -> None:
-        """Let the process that makes the others end."""
-        self._ask.close()
-        await self._process.wait()
-
-
-@pytest.fixture
-async def again(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[Again]]]:
-    """Make an `Again` for a server."""
-    made: list[Again] = []
-
-    async def make(url: str) -> Again:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", SCRIPT, url, str(tmp_path)), stdin=pipe, stdout=pipe
-        )
-        made.append(Again(process))
-        return made[0]
-
-    yield make
-    for one in made:
-        await one.close()
-
-
 def start(code: str, *args: str) -> subprocess.Popen[bytes]:
     """Start a Python of our own."""
     return subprocess.Popen([sys.executable, "-c", code, *args], stdout=subprocess.PIPE)
@@ -835,51 +765,3 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill it as hard as can be, and see it gone."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
-
-
-def moments(sim: Simulator, folder: Path) -> list[Callable[[], bool]]:
-    """What to kill a process at: each is a thing seen on the server or on the disk."""
-
-    def asked(count: int) -> Callable[[], bool]:
-        return lambda: submits(sim) >= count
-
-    def pictures(count: int) -> Callable[[], bool]:
-        return lambda: sum(1 for _ in folder.glob("0*.png")) >= count
-
-    return [
-        (folder / "ledger.db-wal").exists,
-        asked(1),
-        lambda: len(sim.submissions) >= 3,
-        pictures(1),
-        asked(7),
-        pictures(5),
-    ]
-
-
-@pytest.mark.usefixtures("without_debug")
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-@pytest.mark.parametrize("lists", [True, False], ids=["list", "no list"])
-async def test_killed_and_run_again(
-    again: Callable[[str], Awaitable[Again]], tmp_path: Path, lists: bool
-) -> None:
-    """Killed at six moments and run again: each job is paid once, each file whole."""
-    async with Simulator(time_scale=0.003, draw=False, concurrency=9, list_endpoint=lists) as sim:
-        sim.fault("slow_body", on="submit", times=None, gap=0.001)
-        batch = await again(sim.url)
-        for has_come in moments(sim, tmp_path):
-            await batch.run(has_come)
-        said = await batch.run()
-        async with connect(sim) as mj:
-            jobs = await ledger(tmp_path, mj)
-        paid = [
-            (s.endpoint, s.prompt if s.parent_id is None else s.parent_id) for s in sim.submissions
-        ]
-        assert len(paid) == len(set(paid)) == len({s.state for s in sim.submissions})
-        saved = [job for job in jobs if job.state is JobState.SAVED]
-        doubtful = [job for job in jobs if job.state is JobState.UNCERTAIN]
-        check_files(tmp_path, saved)
-        if lists:
-            assert len(saved) == len(paid) == 12
-        assert said.count("uncertain") == len(doubtful)
-        assert len(saved) <= len(paid) <= len(saved) + len(doubtful)
-        assert submits(sim) <= sum(job.attempts for job in jobs)

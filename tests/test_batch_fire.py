@@ -46,15 +46,11 @@ pytestmark = pytest.mark.usefixtures("without_debug")
 
 
 @posix
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"list_endpoint": False}, {"dialect": "new-api"}],
-    ids=["list", "no list", "gateway"],
-)
-async def test_a_batch_killed_anywhere(tmp_path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("dialect", ["plus", "new-api"], ids=["list", "no list"])
+async def test_a_batch_killed_anywhere(tmp_path: Path, dialect: str) -> None:
     """Killed at ten moments, each paid once; with a list all is saved, else doubts reported."""
     chance = random.Random(7)
-    server = Server(tmp_path / "book", **SERVER, **options)
+    server = Server(tmp_path / "book", dialect=dialect, **SERVER)
     batch = Labour(server, tmp_path / "batch", PROMPTS, then="U1", limit=3)
     async with opened(server, batch):
         for _ in range(DEATHS):
@@ -67,7 +63,7 @@ async def test_a_batch_killed_anywhere(tmp_path: Path, options: dict[str, Any]) 
     check_files(tmp_path / "batch", jobs)
     told = [state for _, state, _ in (said or {})["ended"]]
     assert told.count("uncertain") == states(jobs)[JobState.UNCERTAIN]
-    if not options:
+    if dialect == "plus":
         check_all(tmp_path / "batch", jobs, facts, JOBS)
 
 
@@ -111,7 +107,7 @@ async def test_two_processes_and_one_folder(tmp_path: Path) -> None:
     first, second = (Labour(server, tmp_path / "batch", PROMPTS, then="U1") for _ in range(2))
     async with opened(server, first, second):
         pause = Moment("after", 3, of="submit", signal=signal.SIGSTOP)
-        running = asyncio.ensure_future(first.run(pause))
+        running = asyncio.ensure_future(first.run(pause, watch=False))
         while len((await server.facts())["paid"]) < pause.n:
             pass
         refused = await second.run(watch=False)
