@@ -473,6 +473,9 @@ async def test_without_a_list_nothing_is_sent_twice(tmp_path: Path) -> None:
         assert {job.error_class for job in doubtful} == {"SubmitUncertain"}
         again = await finish(tmp_path, mj)
         assert (len(again), len(sim.submissions)) == (2, 6)
+        before = len(sim.requests)
+        assert len(await finish(tmp_path, mj, limit=1)) == 2
+        assert len(sim.requests) == before + 1  # one look for a list is enough
         async with Batch(tmp_path, client=mj, resubmit_uncertain=True) as batch:
             assert await batch.dry_run() == 2
             assert len([job async for job in batch.run()]) == 2

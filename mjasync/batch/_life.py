@@ -93,6 +93,8 @@ class Life:
     tasks: dict[str, Task] = attrs.field(factory=dict, init=False)
     """What is waited for, by the key of its job."""
     _tries: Counter[str] = attrs.field(factory=Counter, init=False)
+    _lists: bool = attrs.field(default=True, init=False)
+    """Whether the server may have a list: none is asked for twice in a run."""
 
     async def live(
         self, job: Job, sent: Callable[[Job], None], landed: Callable[[Job], None]
@@ -352,11 +354,12 @@ class Life:
 
     async def _look_up(self, job: Job) -> str | _Verdict:
         """The id of the task that carries a job's mark, or what its absence means."""
-        if job.mark is None:
+        if job.mark is None or not self._lists:
             return _Verdict.UNKNOWN
         try:
             tasks = await self.client.tasks()
         except UnsupportedEndpoint:
+            self._lists = False
             return _Verdict.UNKNOWN
         except MJError:
             return _Verdict.UNREADABLE
