@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +27,9 @@ from fire import (
     check_reported,
     ledger,
     opened,
-    states,
 )
+
+from mjasync.batch import Job
 
 PROMPTS: Final = 60
 KILLS: Final = 100
@@ -41,6 +42,12 @@ def say(text: str) -> None:
     """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def told(jobs: Iterable[Job]) -> str:
+    """How many jobs there are in each state."""
+    found = Counter(" ".join(filter(None, (job.state, job.error_class))) for job in jobs)
+    return ", ".join(f"{count} {what}" for what, count in found.most_common())
 
 
 class Drum:
@@ -60,12 +67,17 @@ class Drum:
         return any_moment(self._chance, int(self._calls), max(int(self._calls / 1000), 2))
 
 
-async def _killed(root: Path, seed: int, **options: Any) -> tuple[Labour, dict[str, Any]]:  # noqa: ANN401
-    """Kill a batch a hundred times and let it end; return what it and its server say."""
+async def _killed(
+    root: Path,
+    seed: int,
+    then: str = "U1",
+    **options: Any,  # noqa: ANN401 - of the Simulator
+) -> dict[str, Any]:
+    """Kill a batch a hundred times and let it end; return what its server says."""
     server = Server(root / "book", **SERVER, **options)
     prompts = [f"a fox and {n} owls" for n in range(PROMPTS)]
-    labour = Labour(server, root / "batch", prompts, then="U1", settle=0.5)
-    drum = Drum(seed, KILLS, 2 * PROMPTS)
+    labour = Labour(server, root / "batch", prompts, then=then, settle=0.5)
+    drum = Drum(seed, KILLS, PROMPTS * (2 + then.count(">")))
     async with opened(server, labour):
         runs = 0
         while labour.kills < KILLS and runs < 4 * KILLS:
@@ -79,15 +91,24 @@ async def _killed(root: Path, seed: int, **options: Any) -> tuple[Labour, dict[s
             raise AssertionError(f"the last run did not end well: {last}")
         facts = await server.facts()
     say(f"  {runs} runs, {labour.kills} of them killed; {facts['all']} requests {facts['asked']}")
-    return labour, facts
+    return facts
 
 
 async def kill(root: Path, seed: int) -> None:
     """Where the server lists: 120 jobs, 100 deaths, 120 submissions, 120 pictures."""
-    _, facts = await _killed(root, seed)
+    facts = await _killed(root, seed)
     jobs = await ledger(root / "batch")
     check_all(root / "batch", jobs, facts, 2 * PROMPTS)
     say(f"  {len(facts['paid'])} submissions, {len(jobs)} saved, each picture whole")
+
+
+async def kill_modal(root: Path, seed: int) -> None:
+    """With an answered modal: 180 jobs; nothing twice, and whatever is in doubt reported."""
+    facts = await _killed(root, seed, "U1>Custom Zoom[{prompt} --zoom 2]")
+    jobs = await ledger(root / "batch")
+    check_reported(jobs, facts)
+    check_files(root / "batch", jobs)
+    say(f"  {len(facts['paid'])} submissions, none twice; {told(jobs)}")
 
 
 async def kill_unlisted(root: Path, seed: int) -> None:
@@ -95,11 +116,11 @@ async def kill_unlisted(root: Path, seed: int) -> None:
     for dialect, options in (("plus", {"list_endpoint": False}), ("new-api", {}), ("one-hub", {})):
         folder = root / dialect
         folder.mkdir()
-        _, facts = await _killed(folder, seed, dialect=dialect, **options)
+        facts = await _killed(folder, seed, dialect=dialect, **options)
         jobs = await ledger(folder / "batch")
         check_reported(jobs, facts)
         check_files(folder / "batch", jobs)
-        say(f"  {dialect}: {len(facts['paid'])} submissions, none twice; {dict(states(jobs))}")
+        say(f"  {dialect}: {len(facts['paid'])} submissions, none twice; {told(jobs)}")
 
 
 async def _restarted(root: Path, seed: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -144,9 +165,8 @@ async def restart_forgetful(root: Path, seed: int) -> None:
     facts = await _restarted(root, seed, keeps=False)
     jobs = await ledger(root / "batch")
     check_files(root / "batch", jobs)
-    counts = Counter((job.state.value, job.error_class) for job in jobs)
-    say(f"  {len(facts['paid'])} submissions; {dict(counts)}")
     check_reported(jobs, facts)
+    say(f"  {len(facts['paid'])} submissions, none twice; {told(jobs)}")
 
 
 async def many(root: Path, _: int) -> None:
@@ -184,6 +204,7 @@ async def many(root: Path, _: int) -> None:
 
 PARTS: Final[Mapping[str, Callable[[Path, int], Awaitable[None]]]] = {
     "kill": kill,
+    "kill-modal": kill_modal,
     "kill-unlisted": kill_unlisted,
     "restart": restart,
     "restart-forgetful": restart_forgetful,
