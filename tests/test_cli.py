@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import importlib
 import io
 import json
 import os
-import pty
 import re
 import signal
 import socket
-import struct
 import sys
-import termios
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterator
-from fcntl import ioctl
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
-from conftest import EAGER, QUICK, connect, eventually
+from conftest import QUICK, connect, eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from shell import SECRET, Outcome, Run, command, ended, shown_on, size_of, terminal
 
 from mjasync import Client, MJError, SubmitUncertain, TaskFailed, TaskInfo, TaskStalled, TaskStatus
 from mjasync.cli import main, words
@@ -36,76 +29,13 @@ from mjasync.cli.app import app
 from mjasync.cli.jobs import Job, look_back
 from mjasync.simulator import Simulator
 
-SECRET = "sk-nobody-may-read-this"
-PATIENCE = 30  # seconds after which a process that does not end is given up
-PROMPTS = Path(__file__).parent.parent / "examples" / "prompts.txt"
+pytest_plugins = ["shell"]
+pytestmark = pytest.mark.usefixtures("clean_environment")
 COMMANDS = (
     *("imagine", "blend", "describe", "shorten", "action", "modal", "watch", "batch"),
-    *("doctor", "simulate"),
+    *("gallery", "doctor", "simulate"),
 )
-
-
-@attrs.frozen
-class Outcome:
-    """What a command line left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """Its JSON lines."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """Its only JSON line."""
-        (found,) = self.records
-        return found
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Work in an empty folder, with no server in the environment and nothing to colour."""
-    for name in [name for name in os.environ if name.startswith("MJASYNC_")]:
-        monkeypatch.delenv(name)
-    for name in ("FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in this process; no secret may be in what it says."""
-
-    def run(*argv: object) -> Outcome:
-        code = main([str(word) for word in argv])
-        said = capsys.readouterr()
-        assert SECRET not in said.out + said.err
-        return Outcome(code, said.out, said.err)
-
-    return run
-
-
-@pytest.fixture
-async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Simulator]:
-    """A server that wants a token; the environment names both. Clients look at it often."""
-    quick = partial(Client, schedule=QUICK, retries=EAGER)
-    monkeypatch.setattr("mjasync._client.Client", quick)
-    async with Simulator(time_scale=0.001, token=SECRET, concurrency=50) as sim:
-        monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
-        monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
-        yield sim
-
-
-@pytest.fixture
-def cli(run: Run) -> Callable[..., Any]:
-    """Run a command line in a thread, so that a server of this loop can answer it."""
-    return partial(asyncio.to_thread, run)
+SERVERLESS = ("gallery", "simulate")
 
 
 def picture(name: str = "cat.png", size: tuple[int, int] = (64, 48)) -> Path:
@@ -122,13 +52,6 @@ def mask(name: str = "mask.png") -> Path:
     ImageDraw.Draw(drawn).rectangle((16, 16, 48, 48), fill=255)
     drawn.save(path)
     return path
-
-
-def size_of(path: str | Path) -> tuple[int, int]:
-    """Decode a picture wholly; return its size."""
-    with Image.open(path) as image:
-        image.load()
-        return image.size
 
 
 # --- where the server is -----------------------------------------------------------------------
@@ -202,7 +125,7 @@ def test_help(run: Run, command: str) -> None:
     outcome = run(*filter(None, [command]), "--help")
     assert (outcome.code, outcome.err) == (0, "")
     expected = (
-        COMMANDS if not command else ("--base-url", "--token") if command != "simulate" else ()
+        COMMANDS if not command else () if command in SERVERLESS else ("--base-url", "--token")
     )
     assert all(word in outcome.out for word in expected)
 
@@ -496,157 +419,7 @@ def test_interrupt_before_anything_began(monkeypatch: pytest.MonkeyPatch) -> Non
     assert main(["shorten", "a fox"]) == 130
 
 
-# --- batches -----------------------------------------------------------------------------------
-
-
-def test_batch_on_the_simulator(run: Run) -> None:
-    """Every prompt becomes a picture that can be decoded, all differ, and Chinese is kept."""
-    outcome = run("batch", PROMPTS, "--simulate", "--out", "renders", "--limit", 12)
-    assert outcome.code == 0
-    files = sorted(Path("renders").iterdir())
-    assert len({file.read_bytes() for file in files}) == len(files) == 20
-    assert all(size_of(file) for file in files)
-    assert files[2].name == "0003-一只橘猫坐在苏州园林的窗台上-水墨画风格.png"
-    assert "20 done" in outcome.err
-    assert all(str(file) in outcome.out for file in files)
-
-
-async def test_batch_reads_prompts(
-    server: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Comments and blank lines are skipped; - is stdin; BOM, CRLF and UTF-16 are no matter."""
-    text = "\r\n# a comment\r\na fox\r\n\r\n  一只猫  \r\n"
-    Path("utf16.txt").write_text(text, encoding="utf-16")
-    Path("bom.txt").write_text(text, encoding="utf-8-sig")
-    stdin = io.TextIOWrapper(io.BytesIO(text.encode()))
-    monkeypatch.setattr("sys.stdin", stdin)
-    for source in ("utf16.txt", "bom.txt", "-"):
-        assert (await cli("batch", source, "--out", "out")).code == 0
-    assert sorted(s.prompt or "" for s in server.submissions) == [*["a fox"] * 3, *["一只猫"] * 3]
-
-
-def test_batch_overwrites_nothing(run: Run) -> None:
-    """A second run into the same folder finds new names, even where the folder has braces."""
-    Path("prompts.txt").write_text("a fox\na fox\n", encoding="utf-8")
-    for _ in range(2):
-        assert run("batch", "prompts.txt", "--simulate", "--out", "a{b}c").code == 0
-    names = sorted(path.name for path in Path("a{b}c").iterdir())
-    assert names == ["0001-a-fox-2.png", "0001-a-fox.png", "0002-a-fox-2.png", "0002-a-fox.png"]
-
-
-@pytest.mark.parametrize(
-    "content,said",
-    [(b"", "no prompt"), (b"# nothing\n\n", "no prompt"), (b"a fox\n\xff\xfa\n", "line 2")],
-)
-def test_batch_of_a_file_without_prompts(run: Run, content: bytes, said: str) -> None:
-    """An empty file, and one that is no text, are refused by name."""
-    Path("prompts.txt").write_bytes(content)
-    outcome = run("batch", "prompts.txt", "--simulate", "--out", "renders")
-    assert outcome.code == 2
-    assert "prompts.txt" in outcome.err
-    assert said in outcome.err
-
-
-def test_places_that_cannot_be_written_to(run: Run) -> None:
-    """Where pictures cannot be saved, nothing is submitted in the first place."""
-    Path("file").write_text("a fox\n", encoding="utf-8")
-    for line in (
-        ("batch", "file", "--out", "file"),
-        ("imagine", "a fox", "--save", "file/fox.png"),
-        ("imagine", "a fox", "--save", "file/{id}/{action}.png"),
-    ):
-        outcome = run(*line, "--simulate")
-        assert (outcome.code, outcome.out) == (2, "")
-        assert "cannot be written" in outcome.err
-
-
-async def test_batch_goes_on_after_failures(server: Simulator, cli: Run) -> None:
-    """Failures are reported with id and reason, listed at the end, and the others are drawn."""
-    Path("prompts.txt").write_text("a fox\ngore\na cat\n", encoding="utf-8")
-    server.fault("fail", reason="the moon is full")
-    outcome = await cli("batch", "prompts.txt", "--out", "out", "--limit", "1")
-    assert outcome.code == 1
-    assert [path.name for path in Path("out").iterdir()] == ["0003-a-cat.png"]
-    lost = server.submissions[0].task_id
-    report, _, listed = outcome.err.partition("Failed:")
-    assert f"failed    1  {lost}  a fox" in report
-    assert "1 done, 2 failed" in report
-    assert f"   1  {lost}  a fox: the moon is full" in listed
-    assert "   2  -  gore: " in listed
-
-
-async def test_batch_json_has_every_id(server: Simulator, cli: Run) -> None:
-    """Each prompt is one JSON line with its number, and its id once it was accepted."""
-    Path("prompts.txt").write_text("a fox\ngore\na cat\n", encoding="utf-8")
-    server.fault("fail")
-    outcome = await cli("batch", "prompts.txt", "--out", "out", "--limit", "1", "--json")
-    by_number = {record["number"]: record for record in outcome.records}
-    accepted = [submission.task_id for submission in server.submissions]
-    assert [by_number[number]["id"] for number in (1, 2, 3)] == [accepted[0], None, accepted[1]]
-    assert [by_number[number]["ok"] for number in (1, 2, 3)] == [False, False, True]
-
-
-async def test_batch_says_every_id_at_once(server: Simulator, cli: Run) -> None:
-    """A log has each id from the moment it is accepted, whatever happens to the process later."""
-    Path("prompts.txt").write_text("a fox\na cat\n", encoding="utf-8")
-    outcome = await cli("batch", "prompts.txt", "--out", "out")
-    sent = re.findall(r"^sent +\d+  (\d+)", outcome.err, re.MULTILINE)
-    assert sorted(sent) == sorted(submission.task_id for submission in server.submissions)
-
-
-async def test_batch_keeps_within_its_limit(server: Simulator, cli: Run) -> None:
-    """No more than --limit tasks are unfinished at once."""
-    assert (await cli("batch", PROMPTS, "--out", "out", "--limit", "3")).code == 0
-    assert server.max_in_flight <= 3
-    assert len(server.submissions) == 20
-
-
-async def test_batch_stops_where_no_prompt_can_succeed(server: Simulator, cli: Run) -> None:
-    """A refused token is tried once by those under way; the rest is not begun."""
-    outcome = await cli("batch", PROMPTS, "--out", "out", "--limit", "2", "--token", "wrong")
-    assert outcome.code == 1
-    assert "0 done, 2 failed, 18 not begun" in outcome.err
-    assert "MJASYNC_TOKEN" in outcome.err
-    assert len(server.requests) == 2
-
-
-async def test_picture_that_cannot_be_had_can_be_had_later(server: Simulator, cli: Run) -> None:
-    """A finished task whose picture does not come is a failure; how to go on with it is said."""
-    Path("prompts.txt").write_text("a fox\n", encoding="utf-8")
-    server.fault("reply", on="image", times=None, status=404)
-    outcome = await cli("batch", "prompts.txt", "--out", "out")
-    assert outcome.code == 1
-    assert f"mjasync watch --save out/ {server.submissions[0].task_id}" in outcome.err
-    assert list(Path("out").iterdir()) == []
-
-
 # --- pure parts --------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 99_999), st.text(max_size=400))
-def test_file_names_are_safe_everywhere(number: int, prompt: str) -> None:
-    """Names are short, never empty or reserved, and hold nothing a file system refuses."""
-    name = words.file_name(number, prompt)
-    assert name.startswith(f"{number:04}")
-    assert len(name.encode("utf-8", "surrogatepass")) <= 220
-    assert not set(name) & set('/\\:*?"<>|.{} ')
-    assert not any(unicodedata.category(char) in {"Cc", "Cf", "Cs"} for char in name)
-    assert not name.endswith("-")
-
-
-@pytest.mark.parametrize(
-    "prompt,name",
-    [
-        ("a fox --ar 16:9", "0007-a-fox"),
-        ("--tile", "0007"),
-        ("https://cdn.example.com/cat.png 水墨画，一只猫 —niji 6", "0007-水墨画-一只猫"),
-        ("../../etc/passwd", "0007-etc-passwd"),
-        ("one-off " * 20, "0007-one-off-one-off-one-off-one-off-one-off-one-off"),
-    ],
-)
-def test_file_names_read_well(prompt: str, name: str) -> None:
-    """A name is the words of the prompt: no flags, no links, cut between words."""
-    assert words.file_name(7, prompt) == name
 
 
 @given(st.text(max_size=200), st.integers(1, 50))
@@ -718,60 +491,6 @@ def test_everything_public_is_a_command() -> None:
 # --- real processes ----------------------------------------------------------------------------
 
 
-Process = asyncio.subprocess.Process
-
-
-@contextlib.asynccontextmanager
-async def command(*argv: object, **options: Any) -> AsyncIterator[Process]:  # noqa: ANN401 - what a subprocess takes
-    """Start the real command; it must not outlive the test."""
-    pipes = dict.fromkeys(("stdout", "stderr"), asyncio.subprocess.PIPE)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mjasync", *map(str, argv), **{**pipes, **options}
-    )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        process._transport.close()  # type: ignore[attr-defined] - closed before it is collected
-
-
-async def ended(process: Process) -> Outcome:
-    """Wait for a process and read what it said."""
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    outcome = Outcome(process.returncode, (out or b"").decode(), (err or b"").decode())
-    assert SECRET not in outcome.out + outcome.err
-    return outcome
-
-
-@pytest.fixture
-async def slow(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Simulator]:
-    """A server whose tasks never end; the environment names it."""
-    async with Simulator(token=SECRET, concurrency=50, time_scale=0.001) as sim:
-        monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
-        monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
-        sim.fault("stall", times=None, at=31)
-        yield sim
-
-
-async def test_interrupt_of_a_batch(slow: Simulator, cli: Run) -> None:
-    """Ctrl-C ends with 130 and a command that names every accepted id; nothing is lost."""
-    async with command("batch", PROMPTS, "--out", "out", "--limit", "3") as process:
-        await eventually(lambda: len(slow.submissions) == 3)
-        process.send_signal(signal.SIGINT)
-        outcome = await ended(process)
-    assert outcome.code == 130
-    assert "Traceback" not in outcome.err
-    assert "17 not begun" in outcome.err
-    resume = re.search(r"^  mjasync watch --save out/ (.*)$", outcome.err, re.MULTILINE)
-    assert resume is not None
-    assert sorted(resume[1].split()) == sorted(s.task_id for s in slow.submissions)
-    assert len(slow.submissions) == 3
-
-
 async def test_interrupt_while_submitting(slow: Simulator) -> None:
     """An id that the server gives while the command stops is named too; nothing is sent after."""
     slow.fault("slow_body", on="submit", gap=0.005)
@@ -798,29 +517,6 @@ async def test_second_interrupt_stops_at_once(slow: Simulator) -> None:
     assert outcome.code == 130
     assert "whether the server took" in outcome.err
     await eventually(lambda: slow.requests[0].status is not None)
-
-
-async def test_interrupt_on_the_simulator(tmp_path: Path) -> None:
-    """With --simulate there is nothing to go on with, and no command pretends there is."""
-    async with command("batch", PROMPTS, "--simulate", "--out", "out", "--limit", "1") as process:
-        assert process.stderr is not None
-        assert (await process.stderr.readline()).startswith(b"sent")
-        process.send_signal(signal.SIGINT)
-        outcome = await ended(process)
-    assert outcome.code == 130
-    assert "mjasync watch" not in outcome.err
-
-
-async def test_reader_that_leaves() -> None:
-    """When the reader of the pipe leaves, every picture is saved all the same."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    async with command("batch", PROMPTS, "--simulate", "--out", "out", stdout=writer) as process:
-        os.close(writer)
-        outcome = await ended(process)
-    assert outcome.code == 0
-    assert len(list(Path("out").iterdir())) == 20
-    assert "BrokenPipe" not in outcome.err
 
 
 async def test_simulate_is_a_server_for_other_commands(
@@ -851,53 +547,6 @@ def test_simulate_on_a_port_that_is_taken(run: Run) -> None:
 
 
 # --- a terminal --------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def terminal(columns: int) -> Iterator[tuple[int, int]]:
-    """A pseudo-terminal of some width: our end, and that of a process."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with os.fdopen(ours, "rb", buffering=0) as end:
-        try:
-            yield end.fileno(), theirs
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(theirs)
-
-
-def shown_on(end: int) -> str:
-    """Everything a process writes to a terminal until it ends."""
-    shown = b""
-    with contextlib.suppress(OSError):  # EIO: the other end is closed
-        while piece := os.read(end, 65536):
-            shown += piece
-    return shown.decode()
-
-
-async def on_terminal(*argv: object, columns: int = 90) -> tuple[int, str]:
-    """Run a command on a terminal of its own."""
-    environment = {**os.environ, "TERM": "xterm-256color"}
-    with terminal(columns) as (ours, theirs):
-        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-        async with command(*argv, env=environment, **streams) as process:
-            os.close(theirs)
-            shown = await asyncio.to_thread(shown_on, ours)
-            return await process.wait(), shown
-
-
-async def test_bars_on_a_terminal() -> None:
-    """On a terminal every task has a bar with its state; afterwards only the results are left."""
-    Path("prompts.txt").write_text("a fox\n一只猫\ngore\n", encoding="utf-8")
-    code, shown = await on_terminal("batch", "prompts.txt", "--simulate", "--out", "out")
-    assert code == 1
-    assert "━━━━" in shown
-    assert re.search("drawing [0-9]+%", shown)
-    assert "3 of 3, 1 failed" in shown or "2 of 3, 1 failed" in shown
-    assert "\x1b[?25l" in shown
-    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is back"
-    assert "done" in shown
-    assert "out/0002-一只猫.png" in shown
 
 
 async def test_bars_leave_stdout_to_machines() -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 from cyclopts.validators import Number
 
+from .order import Order
 from .server import Server
 
 __all__ = ["app", "run"]
@@ -23,10 +24,12 @@ server: --simulate.
 
 Exit codes: 0 done, 1 some failed, 2 usage, 130 after Ctrl-C."""
 _SERVER: Final = Server()
+_ORDER: Final = Order()
 _SLIP: Final = 0.8
 """How alike two options are when one is meant for the other."""
 
 ServerOptions = Annotated[Server, Parameter(name="*")]
+BatchOptions = Annotated[Order, Parameter(name="*")]
 Json = Annotated[bool, Parameter(name="--json")]
 
 
@@ -292,39 +295,78 @@ def watch(
     return work.run()
 
 
-@app.command
+_batch: Final = App(name="batch", help_format="plaintext")
+app.command(_batch)
+
+
+@_batch.default
 def batch(
     file: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    out: Path,
-    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 8,
+    order: BatchOptions = _ORDER,
     json: Json = False,
     server: ServerOptions = _SERVER,
 ) -> int:
-    """Draw every prompt of a file, many at once.
+    """Draw every prompt of a file, many at once. Again: go on where it stopped.
+
+    A ledger in the folder knows what was sent and paid, so nothing is paid twice. Exit code 1 means
+    that something failed or is left.
 
     Args:
-        file: One prompt a line; blank lines and # comments are skipped; - reads stdin.
-        out: The folder for the pictures. Nothing in it is overwritten.
-        limit: How many tasks may be unfinished at once; 8 by default.
-        json: Print one JSON object on stdout for each task that has ended.
+        file: .txt (a prompt a line, # for comments), .csv, .tsv, .jsonl, .yaml; - reads text from
+            stdin. {a, b} in a prompt stands for two.
+        order: What.
+        json: Print one JSON object on stdout for each job that has ended.
         server: Where.
     """
-    from .jobs import Job
-    from .prompts import make_folder, read_prompts, targets
-    from .work import Work
+    from .server import check_can_keep
 
-    server.check()
-    prompts = read_prompts(file)
-    make_folder(out)
+    check_can_keep()
+    from .batch import draw
 
-    def job(number: int, prompt: str, save: str) -> Job:
-        return Job(make=lambda mj: mj.imagine(prompt), prompt=prompt, number=number, save=save)
+    return draw(file, order=order, server=server, as_json=json)
 
-    places = targets(out, prompts)
-    jobs = [job(number, *pair) for number, pair in enumerate(zip(prompts, places, strict=True), 1)]
-    return Work(server=server, jobs=jobs, as_json=json, limit=limit, folder=out).run()
+
+@_batch.command
+def status(
+    folder: Annotated[Path, Parameter(name="DIR")],
+    /,
+    *,
+    ledger: str | None = None,
+    json: Json = False,
+) -> int:
+    """Tell where a batch stands, while it runs or not. Nothing is sent.
+
+    Exit code 0 means that everything is saved.
+
+    Args:
+        folder: The folder of the batch.
+        ledger: Where its ledger is, as a database URL; ledger.db in the folder.
+        json: Print one JSON object on stdout.
+    """
+    from .server import check_can_keep
+
+    check_can_keep()
+    from .status import tell
+
+    return tell(folder, ledger=ledger, as_json=json)
+
+
+@app.command
+def gallery(folder: Annotated[Path, Parameter(name="DIR")], /, *, open: bool = False) -> int:  # noqa: A002 - the option
+    """Make the gallery of a batch again, and print where it is.
+
+    Args:
+        folder: The folder of the batch.
+        open: Show it in a browser.
+    """
+    from .server import check_can_keep
+
+    check_can_keep()
+    from .status import show
+
+    return show(folder, in_browser=open)
 
 
 @app.command

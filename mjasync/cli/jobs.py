@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from ..errors import AuthenticationError, MJError, QuotaExhausted, SubmitUncertain, TaskTimeout
+from ..errors import MJError, SubmitUncertain, TaskTimeout
 
 if TYPE_CHECKING:
     from .._client import Client
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Onlooker", "carry_out", "look_back"]
 
-_HOPELESS: Final = (AuthenticationError, QuotaExhausted)
-"""What one submission is refused for, all others would be."""
-
 
 @attrs.define(kw_only=True, eq=False)
 class Job:
@@ -28,8 +25,6 @@ class Job:
 
     make: Callable[[Client], Task]
     prompt: str = ""
-    number: int | None = None
-    """Its place in a batch, from 1."""
     save: str | None = None
     """Where its picture goes: anything `Task.save` takes."""
     task: Task | None = None
@@ -81,47 +76,24 @@ class Onlooker(Protocol):
         """It was delivered, or failed with `job.error`."""
 
 
-async def carry_out(jobs: Sequence[Job], mj: Client, onlooker: Onlooker, limit: int | None) -> None:
-    """Carry every job to its end, `limit` unfinished ones at once; what fails stays on its job.
-
-    When the server refuses the token or the balance is used up, no further job is begun.
-    """
-    waiting = iter(jobs)
-
-    async def lane(group: asyncio.TaskGroup) -> None:
-        for job in waiting:
-            if await _finish(job, mj, onlooker):
-                group.create_task(_deliver(job, onlooker))
-            elif isinstance(job.error, _HOPELESS):
-                for _ in waiting:
-                    pass
-
+async def carry_out(jobs: Sequence[Job], mj: Client, onlooker: Onlooker) -> None:
+    """Carry every job to its end, all at once; what fails stays on its job."""
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(limit or len(jobs), len(jobs))):
-            group.create_task(lane(group))
+        for job in jobs:
+            group.create_task(_carry_out(job, mj, onlooker))
 
 
-async def _finish(job: Job, mj: Client, onlooker: Onlooker) -> bool:
-    """Send a job and wait until it is finished; whether it went well."""
+async def _carry_out(job: Job, mj: Client, onlooker: Onlooker) -> None:
+    """Send a job, wait until it is finished, and save what it has to show."""
     onlooker.begin(job)
     try:
         job.task = job.make(mj)
         async for _ in job.task:
             onlooker.change(job)
-    except Exception as error:  # noqa: BLE001 - shown, and the others go on
-        job.error = error
-        onlooker.end(job)
-        return False
-    return True
-
-
-async def _deliver(job: Job, onlooker: Onlooker) -> None:
-    """Save what a finished job has to show."""
-    try:
-        if job.task is not None and job.save and not job.task.text:
+        if job.save and not job.task.text:
             job.file = await job.task.save(job.save)
         job.delivered = True
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - shown, and the others go on
         job.error = error
     onlooker.end(job)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 if TYPE_CHECKING:
     from .._client import Client
 
-__all__ = ["Server", "check_can_draw"]
+__all__ = ["Server", "check_can_draw", "check_can_keep"]
 
 _GROUP: Final = Group("Server", sort_key=10)
 _TIME_SCALE: Final = 0.01
@@ -143,8 +143,24 @@ def check_can_draw() -> None:
     Raises:
         ConfigurationError: Pillow is not installed.
     """
+    _need({"PIL": "Pillow"}, "The simulator draws with", "sim")
+
+
+def check_can_keep() -> None:
+    """Raise when there can be no ledger.
+
+    Raises:
+        ConfigurationError: What it needs is not installed.
+    """
+    needed = {"sqlalchemy": "SQLAlchemy", "aiosqlite": "aiosqlite", "PIL": "Pillow"}
+    _need(needed, "Batches are kept and shown with", "batch")
+
+
+def _need(modules: Mapping[str, str], what_for: str, extra: str) -> None:
     from ..errors import ConfigurationError
 
-    if importlib.util.find_spec("PIL") is None:
-        message = 'The simulator draws with Pillow: python -m pip install "mjasync[sim]".'
+    missing = [name for module, name in modules.items() if not importlib.util.find_spec(module)]
+    if missing:
+        names = " and ".join(missing)
+        message = f'{what_for} {names}: python -m pip install "mjasync[{extra}]".'
         raise ConfigurationError(message)

@@ -9,8 +9,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Collection, Hashable, Sequence
+from typing import Final
 
 import attrs
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -21,9 +21,9 @@ from rich.text import Text
 
 from ..errors import ModalRequired
 from .jobs import Job
-from .words import command, explain, is_usage, names_of, one_line, record, stands
+from .words import command, explain, is_usage, names_of, one_line, progress_of, record, stands
 
-__all__ = ["BatchStyle", "CardStyle", "Screen", "Style"]
+__all__ = ["Bars", "Cards", "Screen", "Stream", "on_terminal"]
 
 _BAR_WIDTH: Final = 24
 _FOR_ECHO: Final = 4
@@ -32,7 +32,7 @@ _FAILED: Final = ("failed", "red")
 _ASKED: Final = ("modal", "yellow")
 
 
-class _Stream(Console):
+class Stream(Console):
     """A console whose end is not the end of the jobs: when its reader has left, they go on."""
 
     def on_broken_pipe(self) -> None:
@@ -55,42 +55,17 @@ class _Stream(Console):
 # --- how results look --------------------------------------------------------------------------
 
 
-class Style(Protocol):
-    """How a command shows a job that ended."""
-
-    eager: bool
-    """Whether a pipe is told every step on the way, or only the first: its id."""
-
-    def step(self, job: Job, state: str) -> Text:
-        """A job on its way."""
-        ...
-
-    def shown(self, job: Job) -> Text:
-        """A job that was delivered."""
-        ...
-
-    def failed(self, job: Job) -> Text:
-        """A job that was not."""
-        ...
-
-
-class CardStyle:
-    """Everything about a task, for commands that have one or a few.
+class Cards:
+    """Everything about a task.
 
     Args:
         fleeting: Whether links die with this process.
         flags: The options that commands to copy need.
     """
 
-    eager = True
-
     def __init__(self, *, fleeting: bool, flags: Sequence[str] = ()) -> None:
         self._fleeting = fleeting
         self._flags = flags
-
-    def step(self, job: Job, state: str) -> Text:
-        """Its id, and where it stands."""
-        return Text(f"{job.id}  {state}")
 
     def shown(self, job: Job) -> Text:
         """Its id, link, buttons, words, file, and what may come next."""
@@ -128,35 +103,6 @@ class CardStyle:
         return rows
 
 
-class BatchStyle:
-    """One line a task.
-
-    Args:
-        flags: The options that commands to copy need.
-    """
-
-    eager = False
-
-    def __init__(self, *, flags: Sequence[str] = ()) -> None:
-        self._flags = flags
-
-    def step(self, job: Job, state: str) -> Text:
-        """Its number and its id."""
-        return Text(f"{'sent':<6} {job.number or '':>4}  {job.id}  {state}")
-
-    def shown(self, job: Job) -> Text:
-        """Its number and its file."""
-        return _numbered(job).append(str(job.file or job.id))
-
-    def failed(self, job: Job) -> Text:
-        """Its number, its id where it has one, its prompt, and why it failed."""
-        line = _numbered(job)
-        if job.id:
-            line.append(f"{job.id}  ", style="dim")
-        line.append(one_line(job.title, 40))
-        return line.append(f"  {explain(job.error, self._flags)}") if job.error else line
-
-
 def _mark(job: Job) -> tuple[str, str]:
     """What became of it in a word, and its colour."""
     if job.error is None:
@@ -173,11 +119,6 @@ def _headline(job: Job, title: str) -> Text:
     return line.append(f"  {one_line(title)}")
 
 
-def _numbered(job: Job) -> Text:
-    word, colour = _mark(job)
-    return Text.assemble((f"{word:<6}", colour), (f" {job.number or '':>4}  ", "dim"))
-
-
 # --- the screen --------------------------------------------------------------------------------
 
 
@@ -185,22 +126,20 @@ class Screen:
     """Shows jobs as they go: an `Onlooker`.
 
     Args:
-        style: How results look.
+        cards: How results look.
         as_json: Print one JSON object for each job that ended, instead.
         total: How many jobs there are.
     """
 
-    def __init__(self, style: Style, *, as_json: bool, total: int) -> None:
-        self._style = style
+    def __init__(self, cards: Cards, *, as_json: bool, total: int) -> None:
+        self._cards = cards
         self._as_json = as_json
         self._total = total
-        self._out = _Stream(file=sys.stdout)
-        self._err = _Stream(file=sys.stderr)
+        self._out = Stream(file=sys.stdout)
+        self._err = Stream(file=sys.stderr)
         self._ends = {True: 0, False: 0}
         self._said: dict[Job, str] = {}
-        self._bars: _Bars | None = None
-        if self._err.is_interactive and sys.stderr.isatty():
-            self._bars = _Bars(self._err, total)
+        self._bars = Bars(self._err, total) if on_terminal(self._err) else None
 
     def __enter__(self) -> None:
         if self._bars is not None:
@@ -220,16 +159,18 @@ class Screen:
     def begin(self, job: Job) -> None:
         """Show a job that is about to be sent."""
         if self._bars is not None:
-            self._bars.begin(job)
+            self._bars.show(job, one_line(job.title), 0, "sending")
 
     def change(self, job: Job) -> None:
         """Show where a job stands now."""
         state = stands(job.info)
         if self._bars is not None:
-            self._bars.change(job, state)
-        elif self._said.get(job) != state and (self._style.eager or job not in self._said):
+            percent = 100 if job.info and job.info.status == "SUCCESS" else progress_of(job.info)
+            saving = percent == 100 and job.save
+            self._bars.show(job, one_line(job.title), percent, "saving" if saving else state)
+        elif self._said.get(job) != state:
             self._said[job] = state
-            self.note(self._style.step(job, state))
+            self.note(f"{job.id}  {state}")
 
     def end(self, job: Job) -> None:
         """Show what became of a job."""
@@ -237,16 +178,19 @@ class Screen:
         self._ends[ok] += 1
         self._said.pop(job, None)
         if self._bars is not None:
-            self._bars.end(job, self._ends)
+            self._bars.drop(job)
+            failed = f", {self._ends[False]} failed" if self._ends[False] else ""
+            ended = sum(self._ends.values())
+            self._bars.overall(ended, f"{ended} of {self._total}{failed}")
         if job.error is not None and self._total == 1 and is_usage(job.error):
             self.complain(getattr(job.error, "message", ""))
             return
         if self._as_json:
             self._result(json.dumps(record(job)))
         elif ok:
-            self._result(self._style.shown(job))
+            self._result(self._cards.shown(job))
         if not ok:
-            self.note(self._style.failed(job))
+            self.note(self._cards.failed(job))
 
     # --- told by the command ---
 
@@ -261,6 +205,11 @@ class Screen:
     def _result(self, text: Text | str) -> None:
         same_terminal = self._bars is not None and sys.stdout.isatty()
         (self._err if same_terminal else self._out).say(text)
+
+
+def on_terminal(console: Console) -> bool:
+    """Whether bars can be shown there."""
+    return console.is_interactive and sys.stderr.isatty()
 
 
 class _Title(ProgressColumn):
@@ -291,8 +240,13 @@ class _Progress(Progress):
         return _Narrower(super().get_renderable())
 
 
-class _Bars:
-    """A bar for every job under way, and one above them for a batch."""
+class Bars:
+    """A bar for everything under way, and one above them for all of it.
+
+    Args:
+        console: Where they are.
+        total: How many things there are; the upper bar is for several.
+    """
 
     def __init__(self, console: Console, total: int) -> None:
         self._progress = _Progress(
@@ -305,34 +259,37 @@ class _Bars:
             transient=True,
             redirect_stdout=False,
         )
-        self._rows: dict[Job, TaskID] = {}
+        self._rows: dict[Hashable, TaskID] = {}
         self._whole: TaskID | None = None
         if total > 1:
-            self._whole = self._progress.add_task("all", total=total, state=f"0 of {total}")
-        self._total = total
+            self._whole = self._progress.add_task(f"0 of {total}", total=total, state="")
 
     def start(self) -> None:
+        """Put them on the terminal."""
         self._progress.start()
 
     def stop(self) -> None:
+        """Take them away."""
         self._progress.stop()
 
-    def begin(self, job: Job) -> None:
-        title = one_line(job.title)
-        self._rows[job] = self._progress.add_task(title, total=100, state="sending")
+    def show(self, key: Hashable, title: str, percent: int, state: str) -> None:
+        """Show where something stands."""
+        if key not in self._rows:
+            self._rows[key] = self._progress.add_task(title, total=100, state=state)
+        row = self._rows[key]
+        self._progress.update(row, completed=percent, state=state, description=title)
 
-    def change(self, job: Job, state: str) -> None:
-        info = job.info
-        percent = 100 if info and info.status == "SUCCESS" else (info and info.progress) or 0
-        shown = "saving" if percent == 100 and job.save else state
-        self._progress.update(
-            self._rows[job], completed=percent, state=shown, description=one_line(job.title)
-        )
+    def drop(self, key: Hashable) -> None:
+        """Something has ended."""
+        if key in self._rows:
+            self._progress.remove_task(self._rows.pop(key))
 
-    def end(self, job: Job, ends: dict[bool, int]) -> None:
-        self._progress.remove_task(self._rows.pop(job))
+    def keep(self, keys: Collection[Hashable]) -> None:
+        """Drop all but these."""
+        for key in [key for key in self._rows if key not in keys]:
+            self.drop(key)
+
+    def overall(self, done: int, title: str, state: str = "") -> None:
+        """Show where all of it stands."""
         if self._whole is not None:
-            state = f"{sum(ends.values())} of {self._total}"
-            if ends[False]:
-                state += f", {ends[False]} failed"
-            self._progress.update(self._whole, completed=sum(ends.values()), state=state)
+            self._progress.update(self._whole, completed=done, description=title, state=state)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one ends the work in good order, the second one at once."""
+"""Ctrl-C and SIGTERM: the first one ends the work in good order, the last one at once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ class Stop:
     """`with Stop(…) as stop:` cancels its body on a signal and swallows the cancellation.
 
     Args:
-        first: Called when the first signal comes, before the body is cancelled.
+        first: Called when the signal comes that cancels the body, before it does.
         again: Called when another one comes; the process ends after it.
+        drain: Called at the first Ctrl-C, instead: True where the body will end by itself soon,
+            and only the next signal is to cancel it. SIGTERM is for those who cannot wait.
     """
 
-    def __init__(self, first: Callable[[], None], again: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        first: Callable[[], None],
+        again: Callable[[], None],
+        drain: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._first = first
         self._again = again
+        self._drain = drain
         self._handlers: dict[signal.Signals, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._is_cancelled = False
         self.exit_code: int | None = None
-        """128 and the number of the signal; None while there was none."""
+        """128 and the number of the first signal; None while there was none."""
 
     def __enter__(self) -> Self:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
@@ -49,7 +58,7 @@ class Stop:
     ) -> bool:
         for number, handler in self._handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
-        if self.exit_code is None or self._task is None:
+        if not self._is_cancelled or self._task is None:
             return False
         self._task.uncancel()
         return exc_type is asyncio.CancelledError
@@ -59,10 +68,14 @@ class Stop:
             self._loop.call_soon_threadsafe(self._stop, number)
 
     def _stop(self, number: int) -> None:
-        if self.exit_code is not None:
+        is_new = self.exit_code is None
+        self.exit_code = self.exit_code or 128 + number
+        if self._is_cancelled:
             self._again()
             raise SystemExit(self.exit_code)
-        self.exit_code = 128 + number
+        if is_new and number == signal.SIGINT and self._drain():
+            return
+        self._is_cancelled = True
         self._first()
         if self._task is not None:
             self._task.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -19,10 +18,10 @@ __all__ = [
     "command",
     "explain",
     "facts",
-    "file_name",
     "is_usage",
     "names_of",
     "one_line",
+    "progress_of",
     "record",
     "stands",
 ]
@@ -54,9 +53,6 @@ _FACTS: Final = (
     *("image_url", "image_urls", "video_urls", "submitted_at", "finished_at"),
 )
 """What a server says of a task, as keys of the JSON."""
-_LONGEST_NAME: Final = 48
-_SHOWN: Final = frozenset({"L", "M", "N"})
-"""Unicode categories that file names keep: letters of any script, their marks, digits."""
 
 
 def one_line(text: str, most: int | None = None) -> str:
@@ -78,6 +74,11 @@ def stands(info: TaskInfo | None) -> str:
     word = _STATES.get(info.status, info.status.lower())
     running = info.status == "IN_PROGRESS" and info.progress is not None
     return f"{word} {info.progress}%" if running else word
+
+
+def progress_of(info: TaskInfo | None) -> int:
+    """How far a task is, in percent; 0 where nobody knows."""
+    return (info.progress if info else None) or 0
 
 
 def names_of(buttons: Collection[Button]) -> list[str]:
@@ -139,7 +140,6 @@ def record(job: Job) -> dict[str, Any]:
     task = job.task
     return {
         "ok": job.error is None,
-        "number": job.number,
         **known,
         "prompt": (known["prompt"] or job.prompt) or None,
         "buttons": [_button_record(button) for button in (task.buttons if task else ())],
@@ -174,21 +174,3 @@ def _error_record(error: BaseException) -> dict[str, Any]:
         "retryable": getattr(error, "retryable", False),
         "state": _state_of(error),
     }
-
-
-# --- file names --------------------------------------------------------------------------------
-
-
-def file_name(number: int, prompt: str) -> str:
-    """A name for the picture of a prompt, without ending, that every file system takes.
-
-    Letters of every script are kept; flags, links and punctuation are not.
-    """
-    words = re.sub(r"https?://\S+", " ", re.split(r"(?:^|\s)(?:--|—|–)\w", prompt, maxsplit=1)[0])
-    normal = unicodedata.normalize("NFC", words)
-    kept = (char if unicodedata.category(char)[0] in _SHOWN else " " for char in normal)
-    slug = "-".join("".join(kept).split())
-    if len(slug) > _LONGEST_NAME:
-        whole_words = slug[: _LONGEST_NAME + 1].rpartition("-")[0]
-        slug = whole_words or slug[:_LONGEST_NAME]
-    return f"{number:04}-{slug}".rstrip("-")

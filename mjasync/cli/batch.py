@@ -1,0 +1,253 @@
+"""`mjasync batch`: prompts in, pictures out, and the same again to go on."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+import tempfile
+import time
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import attrs
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..batch import Batch, Job, JobState, Totals
+from ..errors import ConfigurationError, MJError
+from .board import Board
+from .order import Order, flags_of
+from .prompts import make_folder
+from .server import Server
+from .stop import Stop
+from .tally import counts, money, troubles
+from .words import command, explain, is_usage
+
+if TYPE_CHECKING:
+    from .._client import Client
+
+__all__ = ["draw"]
+
+_MARK: Final = ".simulated"
+"""The file that says a folder's pictures are the simulator's."""
+_GONE: Final = "TaskNotFound"
+_NOWHERE: Final = "http://127.0.0.1:9"
+"""The server of a dry run, which asks none."""
+_LIMITS: Final = {"max_submits": "--max-submits", "max_failures": "--max-failures"}
+
+
+def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
+    """Do a batch, or go on with it; return the exit code.
+
+    Raises:
+        ConfigurationError: It cannot work as it was asked for.
+    """
+    source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else Path(file)
+    if order.out is None:
+        message = (
+            "Where to? Name a folder for the pictures: --out renders. The same command with the "
+            "same folder goes on where it stopped."
+        )
+        raise ConfigurationError(message)
+    _check_classes(order.retry_failed or ())
+    _keep_apart(order, server)
+    if order.dry_run:
+        return asyncio.run(_dry_run(file, source, order))
+    server.check()
+    return asyncio.run(_Run(file, source, order, server, order.out, as_json=as_json).run())
+
+
+def _check_classes(names: tuple[str, ...]) -> None:
+    from .. import errors
+
+    for name in names:
+        if name not in errors.__all__:
+            message = f"--retry-failed: {name!r} is no class of errors; TaskFailed is one."
+            raise ConfigurationError(message)
+
+
+def _keep_apart(order: Order, server: Server) -> None:
+    """See that a simulated batch and a real one do not take each other's pictures for theirs."""
+    folder = order.out or Path()
+    is_simulated = (folder / _MARK).exists()
+    if server.simulate and order.ledger:
+        message = "--ledger is for real servers: run one with `mjasync simulate`, and name it."
+        raise ConfigurationError(message)
+    if is_simulated and not server.simulate:
+        message = f"{str(folder)!r} holds what a simulator drew: use another --out."
+        raise ConfigurationError(message)
+    if server.simulate and (folder / "ledger.db").exists() and not is_simulated:
+        message = f"{str(folder)!r} is the batch of a real server: use another --out."
+        raise ConfigurationError(message)
+
+
+def _batch(mj: Client, folder: Path, order: Order, **changes: Any) -> Batch:  # noqa: ANN401 - options
+    retry = order.retry_failed
+    options: dict[str, Any] = {
+        "limit": order.limit,
+        "then": order.then,
+        "images": order.images,
+        "repeat": order.repeat,
+        "retry_failed": retry or retry is not None,
+        "resubmit_uncertain": order.resubmit_uncertain,
+        "max_submits": order.max_submits,
+        "max_failures": order.max_failures,
+        "ledger": order.ledger,
+        "gallery": not order.no_gallery,
+    }
+    if order.name is not None:
+        options["name"] = order.name
+    return Batch(folder, client=mj, **{**options, **changes})
+
+
+def _add(batch: Batch, file: str, source: Path | BinaryIO, order: Order) -> None:
+    if not batch.add_file(source, template=order.template):
+        name = "stdin" if file == "-" else repr(file)
+        message = f"There is no prompt in {name}: write one on each line."
+        raise ConfigurationError(message)
+
+
+async def _dry_run(file: str, source: Path | BinaryIO, order: Order) -> int:
+    """Say what would be paid. Where there is no batch yet, none is made."""
+    from .._client import Client
+
+    folder = order.out or Path()
+    with tempfile.TemporaryDirectory() as nowhere:
+        is_there = order.ledger or (folder / "ledger.db").exists()
+        async with Client(_NOWHERE, "") as mj:
+            batch = _batch(mj, folder if is_there else Path(nowhere), order)
+            _add(batch, file, source, order)
+            async with batch:
+                steps = await batch.forecast()
+    grids = steps.pop("", 0)
+    presses = ", ".join(f"{many} {step}" for step, many in steps.items())
+    said = f"{grids} grids" + (f", {steps.total()} follow-ups ({presses})" if presses else "")
+    sys.stdout.write(f"{grids + steps.total()} submissions to pay for: {said}. Nothing was sent.\n")
+    return 0
+
+
+@attrs.define
+class _Run:
+    """One run of a batch."""
+
+    file: str
+    source: Path | BinaryIO
+    order: Order
+    server: Server
+    folder: Path
+    as_json: bool = attrs.field(kw_only=True)
+    _board: Board = attrs.field(init=False)
+    _batch: Batch | None = attrs.field(default=None, init=False)
+    """While it runs, so that it has to be stopped."""
+    _before: Totals | None = attrs.field(default=None, init=False)
+    """Where it stood before this run; None while it is not planned."""
+    _jobs: list[Job] = attrs.field(factory=list, init=False)
+    """Where they stand after it."""
+    _new: int = attrs.field(default=0, init=False)
+    _reason: str = attrs.field(default="", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._board = Board(self.folder, as_json=self.as_json)
+
+    async def run(self) -> int:
+        """Do it, and return the exit code."""
+        began, trouble = time.monotonic(), None
+        with Stop(self._leaving, self._giving_up, self._draining) as stop:
+            try:
+                async with self.server.open(self.order.limit) as mj:
+                    await self._draw(mj)
+            except (MJError, OSError, SQLAlchemyError) as error:
+                trouble = error
+        if trouble is not None:
+            self._board.complain(explain(trouble, self.server.flags()))
+            if is_usage(trouble):
+                return 2
+        if self._before is not None:
+            self._sum_up(time.monotonic() - began, is_stopped=stop.exit_code is not None)
+        is_whole = trouble is None and all(job.state is JobState.SAVED for job in self._jobs)
+        return stop.exit_code or (0 if is_whole else 1)
+
+    async def _draw(self, mj: Client) -> None:
+        simulated = {"settle": 0.0} if self.server.simulate else {}
+        batch = _batch(mj, self.folder, self.order, **simulated)
+        _add(batch, self.file, self.source, self.order)
+        make_folder(self.folder)
+        async with batch:
+            if self.server.simulate:
+                (self.folder / _MARK).touch()
+            self._new = await batch.plan()
+            self._before = await batch.totals()
+            gone = await self._pass(batch)
+        if gone and not self._board.is_stopping:
+            self._board.note(f"{gone} ended with an earlier simulator: drawn again.")
+            again = _batch(mj, self.folder, self.order, retry_failed=[_GONE])
+            async with again:
+                await self._pass(again, is_last=True)
+
+    async def _pass(self, batch: Batch, *, is_last: bool = False) -> int:
+        """Do what is left to do; return how many ended with a simulator that is no more."""
+        retries = is_last or self.order.retry_failed is not None
+        ends = [JobState.SAVED] if retries else [JobState.SAVED, JobState.FAILED]
+        totals = await batch.totals()
+        before = sum(totals.states.get(state, 0) for state in ends)
+        gone = 0
+        self._batch = batch
+        try:
+            async with self._board.showing(batch, totals, before), aclosing(batch.run()) as jobs:
+                async for job in jobs:
+                    if self.server.simulate and not is_last and job.error_class == _GONE:
+                        gone += 1
+                    else:
+                        self._board.end(job)
+        finally:
+            self._batch = None
+            self._reason = batch.stopped
+            self._jobs = await batch.jobs()
+        return gone
+
+    # --- when it is over ---
+
+    def _sum_up(self, seconds: float, *, is_stopped: bool) -> None:
+        """Say how it went, where the pictures are, and what to do about the rest."""
+        note, jobs = self._board.note, self._jobs
+        totals, before = Totals.of(jobs), self._before or Totals.of([])
+        if set(before.states) == {JobState.SAVED} and not self._new:
+            note(f"All {len(jobs)} are there already: nothing was sent.")
+        else:
+            if self._reason in _LIMITS:
+                note(f"Stopped by {_LIMITS[self._reason]}.")
+            note(f"{'Stopped: ' if is_stopped else ''}{counts(totals)}, in {seconds:.1f} s.")
+            note(f"{money(totals)} In this run: {totals.submits - before.submits}.")
+        if totals.states.get(JobState.SAVED):
+            page = self.folder / "index.html"
+            shown = f" Look at them: {page}" if page.exists() else ""
+            note(f"The pictures are in {self.folder}.{shown}")
+        for said in troubles(jobs, self._again()):
+            note(said)
+
+    def _again(self) -> str:
+        """The command that goes on with it."""
+        order = attrs.evolve(self.order, retry_failed=None, resubmit_uncertain=False)
+        return command("batch", self.file, *flags_of(order), *flags_of(self.server))
+
+    # --- signals ---
+
+    def _draining(self) -> bool:
+        if self._batch is None:
+            return False
+        self._board.is_stopping = True
+        under_way = len(self._batch.under_way)
+        self._batch.stop()
+        self._board.note(
+            f"Stopping: nothing more is begun; {under_way} under way are waited for and saved. "
+            "Again to stop at once."
+        )
+        return True
+
+    def _leaving(self) -> None:
+        self._board.is_stopping = True
+        self._board.note("Stopping at once: what is being submitted is noted.")
+
+    def _giving_up(self) -> None:
+        self._board.note(f"Stopped. What was sent is in the ledger. Go on with:\n  {self._again()}")

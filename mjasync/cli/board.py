@@ -1,0 +1,119 @@
+"""How a batch goes, as people see it: bars on a terminal, a line for each job that ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.text import Text
+
+from ..batch import Batch, Job, JobState, Totals
+from .show import Bars, Stream, on_terminal
+from .tally import failure, files_of, line, record, time_left
+from .words import one_line, progress_of, stands
+
+__all__ = ["Board"]
+
+_TICK: Final = 0.1
+"""Seconds between two looks at what is under way."""
+_COLOURS: Final = {JobState.SAVED: "green", JobState.FAILED: "red"}
+_LEFT: Final = "yellow"
+
+
+class Board:
+    """Shows a batch.
+
+    Args:
+        folder: Where its pictures are.
+        as_json: Print one JSON object for each job that ended, instead of a line for each file.
+    """
+
+    def __init__(self, folder: Path, *, as_json: bool) -> None:
+        self._folder = folder
+        self._as_json = as_json
+        self._out = Stream(file=sys.stdout)
+        self._err = Stream(file=sys.stderr)
+        self._bars: Bars | None = None
+        self._total = self._before = self._ended = self._failed = 0
+        self._began = time.monotonic()
+        self.is_stopping = False
+
+    @asynccontextmanager
+    async def showing(self, batch: Batch, totals: Totals, before: int) -> AsyncIterator[None]:
+        """Show what is under way meanwhile; `before` jobs were at their end already."""
+        self._total, self._before = sum(totals.states.values()), before
+        self._ended = self._failed = 0
+        self._began = time.monotonic()
+        if not on_terminal(self._err):
+            yield
+            return
+        self._bars = Bars(self._err, max(2, self._total))
+        ticking = asyncio.create_task(self._tick(batch, self._bars))
+        self._bars.start()
+        try:
+            yield
+        finally:
+            self._bars.stop()
+            self._bars = None
+            ticking.cancel()
+            await asyncio.gather(ticking, return_exceptions=True)
+
+    def end(self, job: Job) -> None:
+        """Show what became of a job."""
+        self._ended += 1
+        self._failed += job.state is JobState.FAILED
+        if self._as_json:
+            self._result(json.dumps(record(job, self._folder)))
+        elif job.state is JobState.SAVED:
+            for file in files_of(job, self._folder) or [one_line(job.prompt)]:
+                self._result(_marked(job, f"{job.n:>4}  {file}"))
+        if job.state is not JobState.SAVED:
+            self.note(_marked(job, failure(job)))
+
+    def note(self, text: Text | str) -> None:
+        """Say something beside the results."""
+        self._err.say(text)
+
+    def complain(self, text: str) -> None:
+        """Say that the command cannot go on."""
+        self._err.say(Text.assemble(("mjasync: ", "bold red"), text))
+
+    def _result(self, text: Text | str) -> None:
+        same_terminal = self._bars is not None and sys.stdout.isatty()
+        (self._err if same_terminal else self._out).say(text)
+
+    async def _tick(self, batch: Batch, bars: Bars) -> None:
+        while True:
+            self._draw(batch, bars)
+            await asyncio.sleep(_TICK)
+
+    def _draw(self, batch: Batch, bars: Bars) -> None:
+        under_way = batch.under_way
+        bars.keep({job.key for job, _ in under_way})
+        for job, info in under_way:
+            is_saving = job.state is JobState.FINISHED or bool(info and info.status == "SUCCESS")
+            state = "saving" if is_saving else stands(info)
+            bars.show(job.key, line(job), 100 if is_saving else progress_of(info), state)
+        ended = self._before + self._ended
+        failed = f", {self._failed} failed" if self._failed else ""
+        bars.overall(ended, f"{ended} of {self._total}{failed}", self._rest(batch))
+
+    def _rest(self, batch: Batch) -> str:
+        if self.is_stopping:
+            return "stopping"
+        parts = sum(progress_of(info) for _, info in batch.under_way) / 100
+        todo, seconds = self._total - self._before, time.monotonic() - self._began
+        return time_left(todo, self._ended + parts, seconds)
+
+
+def _marked(job: Job, text: str) -> Text:
+    """A line that begins with what became of the job."""
+    known = job.state in {JobState.SAVED, JobState.FAILED, JobState.UNCERTAIN}
+    word = str(job.state) if known else "left"
+    return Text.assemble((f"{word:<9}", _COLOURS.get(job.state, _LEFT)), f" {text}")

@@ -1,0 +1,65 @@
+"""`mjasync batch status` and `mjasync gallery`: a batch looked at from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import webbrowser
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..batch import Job, JobState, Totals, read_batch, write_gallery
+from .order import without_password
+from .tally import counts, money, money_record, record, troubles
+from .words import command
+
+__all__ = ["show", "tell"]
+
+
+def tell(folder: Path, *, ledger: str | None, as_json: bool) -> int:
+    """Say where a batch stands; return 0 when all of it is saved.
+
+    Raises:
+        ConfigurationError: There is no batch.
+    """
+    jobs = asyncio.run(read_batch(folder, ledger=ledger))
+    said = json.dumps(_record(folder, jobs)) if as_json else "\n".join(_lines(folder, jobs, ledger))
+    sys.stdout.write(f"{said}\n")
+    return 0 if all(job.state is JobState.SAVED for job in jobs) else 1
+
+
+def show(folder: Path, *, in_browser: bool) -> int:
+    """Make the gallery again; print its path.
+
+    Raises:
+        ConfigurationError: There is no batch.
+    """
+    page = asyncio.run(write_gallery(folder))
+    sys.stdout.write(f"{page}\n")
+    if in_browser:
+        webbrowser.open(page.resolve().as_uri())
+    return 0
+
+
+def _lines(folder: Path, jobs: Sequence[Job], ledger: str | None) -> Iterable[str]:
+    totals = Totals.of(jobs)
+    yield f"{folder}: {len(jobs)} jobs: {counts(totals)}."
+    yield money(totals)
+    options = ["--ledger", without_password(ledger)] if ledger else []
+    yield from troubles(jobs, command("batch", "FILE", "--out", str(folder), *options))
+
+
+def _record(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
+    """The JSON of a batch. Every key is always there."""
+    totals = Totals.of(jobs)
+    return {
+        "ok": all(job.state is JobState.SAVED for job in jobs),
+        "jobs": len(jobs),
+        "states": {str(state): totals.states.get(state, 0) for state in JobState},
+        "submits": totals.submits,
+        "paid": money_record(totals),
+        "failed": [record(job, folder) for job in jobs if job.state is JobState.FAILED],
+        "uncertain": [record(job, folder) for job in jobs if job.state is JobState.UNCERTAIN],
+    }

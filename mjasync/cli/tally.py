@@ -1,0 +1,143 @@
+"""What the command line says about the jobs of a batch: to people, and to machines. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ..batch import Job, JobState, Totals
+from ..batch._life import NEVER_AGAIN
+from .words import one_line
+
+__all__ = ["counts", "files_of", "line", "money", "money_record", "record", "time_left", "troubles"]
+
+_WORDS: Final = {
+    JobState.SAVED: "saved",
+    JobState.FAILED: "failed",
+    JobState.UNCERTAIN: "uncertain",
+    JobState.FINISHED: "drawn but not saved",
+    JobState.ACCEPTED: "on the server",
+    JobState.SUBMITTING: "being submitted",
+    JobState.PLANNED: "not begun",
+}
+"""Where jobs stand, in the order it is told."""
+_UNFINISHED: Final = frozenset(_WORDS) - {JobState.SAVED, JobState.FAILED, JobState.UNCERTAIN}
+_TOLD: Final = 10
+"""Failed jobs listed at the end; a batch may have thousands."""
+_TITLE: Final = 48
+
+
+def counts(totals: Totals) -> str:
+    """How many jobs stand where; none saved is worth saying."""
+    told = {word: totals.states.get(state, 0) for state, word in _WORDS.items()}
+    return ", ".join(f"{n} {word}" for word, n in told.items() if n or word == "saved")
+
+
+def money(totals: Totals) -> str:
+    """What was submitted and paid, by action and speed."""
+    said = f"Submissions: {totals.submits}."
+    paid = [
+        " ".join(filter(None, (one_line(action), one_line(speed), str(many))))
+        for (action, speed), many in sorted(totals.paid.items())
+    ]
+    return f"{said} Finished: {', '.join(paid)}." if paid else said
+
+
+def line(job: Job) -> str:
+    """Number, step and prompt of a job."""
+    return " ".join(filter(None, (f"{job.n:>4} ", one_line(job.step), one_line(job.prompt))))
+
+
+def files_of(job: Job, folder: Path) -> list[str]:
+    """Where its pictures are."""
+    return [str(folder / file.path) for file in job.files]
+
+
+def failure(job: Job) -> str:
+    """Which job failed, and what was said."""
+    title = one_line(" ".join(filter(None, (job.step, job.prompt))), _TITLE)
+    said = one_line(job.error) or job.error_class or "no reason given"
+    return f"{job.n:>4}  {job.task_id or '-'}  {title}: {said}"
+
+
+def troubles(jobs: Sequence[Job], again: str) -> Iterable[str]:
+    """What failed, what is uncertain, what is left; and what to do about each.
+
+    `again` is the command that goes on with the batch.
+    """
+    failed = [job for job in jobs if job.state is JobState.FAILED]
+    uncertain = [job for job in jobs if job.state is JobState.UNCERTAIN]
+    yield from _listed("Failed", failed)
+    yield from _listed("Uncertain: sent, and nobody can tell whether the server took it", uncertain)
+    if any(job.state in _UNFINISHED and not _is_blocked(job, failed) for job in jobs):
+        yield "Nothing is lost. Go on with:"
+        yield f"  {again}"
+    if any(job.error_class not in NEVER_AGAIN for job in failed):
+        yield "To begin what failed anew:"
+        yield f"  {again} --retry-failed"
+    if uncertain:
+        yield "Look for those on the server first. To send them again, and perhaps pay twice:"
+        yield f"  {again} --resubmit-uncertain"
+
+
+def _is_blocked(job: Job, failed: Sequence[Job]) -> bool:
+    return job.is_step and job.root in {other.root for other in failed}
+
+
+def _listed(title: str, jobs: Sequence[Job]) -> Iterable[str]:
+    if not jobs:
+        return
+    classes = Counter(job.error_class or "?" for job in jobs)
+    by_class = ", ".join(f"{many} {name}" for name, many in classes.most_common())
+    yield f"{title} ({by_class}):" if title == "Failed" else f"{title}:"
+    yield from (f"  {failure(job)}" for job in jobs[:_TOLD])
+    if len(jobs) > _TOLD:
+        yield f"  … and {len(jobs) - _TOLD} more"
+
+
+def time_left(total: int, done: float, seconds: float) -> str:
+    """How long the rest takes at the speed so far; "" while there is none.
+
+    Args:
+        total: Jobs to do in this run.
+        done: How many of them are; those under way count in part.
+        seconds: Since the run began.
+    """
+    if done <= 0 or total <= done:
+        return ""
+    minutes, rest = divmod(round((total - done) * seconds / done), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
+
+
+# --- for machines ------------------------------------------------------------------------------
+
+
+def record(job: Job, folder: Path) -> dict[str, Any]:
+    """The JSON of one job. Every key is always there."""
+    error = {"type": job.error_class, "message": job.error} if job.error_class else None
+    return {
+        "ok": job.state is JobState.SAVED,
+        "number": job.n,
+        "key": job.key,
+        "prompt": job.prompt,
+        "step": job.step or None,
+        "seed": job.seed,
+        "state": str(job.state),
+        "id": job.task_id,
+        "action": job.action or None,
+        "speed": job.speed or None,
+        "attempts": job.attempts,
+        "files": files_of(job, folder),
+        "error": error,
+    }
+
+
+def money_record(totals: Totals) -> list[dict[str, Any]]:
+    """The JSON of what was paid for."""
+    return [
+        {"action": action, "speed": speed or None, "count": many}
+        for (action, speed), many in sorted(totals.paid.items())
+    ]
