@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import BinaryIO, Final, Self, TypeAlias
 
 import attrs
 
@@ -200,20 +201,29 @@ class Batch:
         self._sources.append((prompts, template, repeat or self._repeat))
 
     def add_file(
-        self, path: str | os.PathLike[str], *, template: str | None = None, repeat: int = 0
-    ) -> None:
+        self,
+        file: str | os.PathLike[str] | BinaryIO,
+        *,
+        template: str | None = None,
+        repeat: int = 0,
+    ) -> int:
         """Add what is in a file: text (a prompt a line, `#` for comments), CSV, TSV, JSONL, YAML.
 
         Args:
-            path: The file; its ending tells what it is.
+            file: Its path, whose ending tells what it is; or text that is open for reading bytes.
             template: The prompt of rows that have none.
             repeat: How often each is drawn; by default what the batch says.
+
+        Returns:
+            How many rows there are in it.
 
         Raises:
             ConfigurationError: It cannot be read; the message says where.
         """
-        rows = read_rows(Path(path), template, repeat or self._repeat)
+        source = Path(file) if isinstance(file, str | os.PathLike) else file
+        rows = read_rows(source, template, repeat or self._repeat)
         self._sources.append((rows, None, 1))  # type: ignore[arg-type]  # rows are taken as they are
+        return len(rows)
 
     async def dry_run(self) -> int:
         """How many submissions a run would make if all went well. Sends and writes nothing.
@@ -221,16 +231,25 @@ class Batch:
         Raises:
             MJError: A row makes no sense.
         """
+        return (await self.forecast()).total()
+
+    async def forecast(self) -> Counter[str]:
+        """The same by step, as `Job.step` names them: "" for grids.
+
+        Raises:
+            MJError: A row makes no sense.
+        """
         self._check_open()
-        count = sum(job.state is JobState.PLANNED for job in await self._unfinished())
+        todo = [job for job in await self._unfinished() if job.state is JobState.PLANNED]
         if self._resubmit_uncertain:
-            count += len(await self._ledger.jobs(*DOUBTFUL))
+            todo += await self._ledger.jobs(*DOUBTFUL)
+        count = Counter(job.step for job in todo)
         seen: set[str] = set()
         kept, self._sources = self._sources, []
         async for source in self._listed(kept):
             async for jobs in self._new([source]):
-                count += len({job.key for job in jobs} - seen)
-                seen |= {job.key for job in jobs}
+                count.update({job.key: job.step for job in jobs if job.key not in seen}.values())
+                seen.update(job.key for job in jobs)
         return count
 
     async def plan(self) -> int:

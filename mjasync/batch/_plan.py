@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -10,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import attrs
 
@@ -170,17 +171,20 @@ def steps_of(then: Step | Iterable[Step]) -> tuple[tuple[str, ...], dict[str, Ca
 # --- files -------------------------------------------------------------------------------------
 
 
-def read_rows(path: Path, template: str | None = None, repeat: int = 1) -> list[Row]:
+def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int = 1) -> list[Row]:
     """The rows of a file, by its ending: .csv, .tsv, .jsonl, .yaml; anything else is text.
 
     Raises:
         ConfigurationError: It cannot be read; the message says where.
     """
+    path = source if isinstance(source, Path) else Path("stdin")
     read = _READERS.get(path.suffix.lower(), _read_text)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = source.read_bytes() if isinstance(source, Path) else source.read()
+        is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if is_wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        message = f"The prompts {str(path)!r} cannot be read: {error}."
+        message = f"The prompts {str(path)!r} cannot be read as UTF-8 text: {error}."
         raise ConfigurationError(message) from error
     rows = []
     for where, given in read(text, str(path)):

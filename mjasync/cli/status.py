@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..batch import Job, JobState, Totals, read_batch, write_gallery
+from ..batch import Job, JobState, Totals, read_batch
 from .order import without_password
 from .tally import counts, money, money_record, record, troubles
 from .words import command
@@ -36,6 +36,8 @@ def show(folder: Path, *, in_browser: bool) -> int:
     Raises:
         ConfigurationError: There is no batch.
     """
+    from ..batch import write_gallery
+
     page = asyncio.run(write_gallery(folder))
     sys.stdout.write(f"{page}\n")
     if in_browser:
