@@ -21,6 +21,8 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
+pytest_plugins = ["shell"]  # what runs the command line
+
 LAST_TURNS = 20  # of the loop, in which callbacks of what a test has closed may still run
 PATIENCE = 20  # seconds that anything in a test may take
 LONGEST = 120  # seconds that a test may take

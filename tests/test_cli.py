@@ -29,7 +29,6 @@ from mjasync.cli.app import app
 from mjasync.cli.jobs import Job, look_back
 from mjasync.simulator import Simulator
 
-pytest_plugins = ["shell"]
 pytestmark = pytest.mark.usefixtures("clean_environment")
 COMMANDS = (
     *("imagine", "blend", "describe", "shorten", "action", "modal", "watch", "batch"),

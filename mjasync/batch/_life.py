@@ -118,7 +118,10 @@ class Life:
             outcome = await self._follow(job)
             job = outcome.job
         elif job.state is JobState.FINISHED and job.task_id:
-            await self._read(self._task(job))
+            outcome = await self._wait(job, self._task(job))
+            job = outcome.job
+            if job.error_class:  # where its pictures are is not known
+                return outcome
         if job.state is not JobState.FINISHED:
             return outcome
         landed(job)

@@ -110,7 +110,7 @@ def imagine(
         server: Where.
     """
     from .jobs import Job
-    from .prompts import check_picture, check_target
+    from .paths import check_picture, check_target
     from .work import Work
 
     server.check()
@@ -139,7 +139,7 @@ def blend(
         server: Where.
     """
     from .jobs import Job
-    from .prompts import check_picture, check_target
+    from .paths import check_picture, check_target
     from .work import Work
 
     server.check()
@@ -164,7 +164,7 @@ def describe(image: str, /, *, json: Json = False, server: ServerOptions = _SERV
         server: Where.
     """
     from .jobs import Job
-    from .prompts import check_picture
+    from .paths import check_picture
     from .work import Work
 
     server.check()
@@ -210,7 +210,7 @@ def action(
         server: Where.
     """
     from .jobs import Job
-    from .prompts import check_target
+    from .paths import check_target
     from .work import Work
 
     server.check()
@@ -243,7 +243,7 @@ def modal(
         server: Where.
     """
     from .jobs import Job
-    from .prompts import check_picture, check_target
+    from .paths import check_picture, check_target
     from .work import Work
 
     server.check()
@@ -277,7 +277,7 @@ def watch(
     """
     from ..errors import ConfigurationError
     from .jobs import Job
-    from .prompts import check_target
+    from .paths import check_target
     from .work import Work
 
     server.check()

@@ -18,7 +18,7 @@ from ..batch import Batch, Job, JobState, Totals
 from ..errors import ConfigurationError, MJError
 from .board import Board
 from .order import Order, flags_of
-from .prompts import make_folder
+from .paths import is_simulated, make_folder, mark_simulated
 from .server import Server
 from .stop import Stop
 from .tally import counts, money, troubles
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
-_MARK: Final = ".simulated"
-"""The file that says a folder's pictures are the simulator's."""
 _GONE: Final = "TaskNotFound"
 _NOWHERE: Final = "http://127.0.0.1:9"
 """The server of a dry run, which asks none."""
@@ -43,7 +41,6 @@ def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
     Raises:
         ConfigurationError: It cannot work as it was asked for.
     """
-    source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else Path(file)
     if order.out is None:
         message = (
             "Where to? Name a folder for the pictures: --out renders. The same command with the "
@@ -52,9 +49,11 @@ def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
         raise ConfigurationError(message)
     _check_classes(order.retry_failed or ())
     _keep_apart(order, server)
+    if not order.dry_run:
+        server.check()
+    source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else Path(file)
     if order.dry_run:
         return asyncio.run(_dry_run(file, source, order))
-    server.check()
     return asyncio.run(_Run(file, source, order, server, order.out, as_json=as_json).run())
 
 
@@ -70,19 +69,20 @@ def _check_classes(names: tuple[str, ...]) -> None:
 def _keep_apart(order: Order, server: Server) -> None:
     """See that a simulated batch and a real one do not take each other's pictures for theirs."""
     folder = order.out or Path()
-    is_simulated = (folder / _MARK).exists()
+    simulated = is_simulated(folder)
     if server.simulate and order.ledger:
         message = "--ledger is for real servers: run one with `mjasync simulate`, and name it."
         raise ConfigurationError(message)
-    if is_simulated and not server.simulate:
+    if simulated and not server.simulate:
         message = f"{str(folder)!r} holds what a simulator drew: use another --out."
         raise ConfigurationError(message)
-    if server.simulate and (folder / "ledger.db").exists() and not is_simulated:
+    if server.simulate and (folder / "ledger.db").exists() and not simulated:
         message = f"{str(folder)!r} is the batch of a real server: use another --out."
         raise ConfigurationError(message)
 
 
 def _batch(mj: Client, folder: Path, order: Order, **changes: Any) -> Batch:  # noqa: ANN401 - options
+    """The batch as it was ordered."""
     retry = order.retry_failed
     options: dict[str, Any] = {
         "limit": order.limit,
@@ -159,23 +159,23 @@ class _Run:
                     await self._draw(mj)
             except (MJError, OSError, SQLAlchemyError) as error:
                 trouble = error
+        if isinstance(trouble, MJError) and is_usage(trouble):
+            self._board.complain(trouble.message)
+            return 2
         if trouble is not None:
             self._board.complain(explain(trouble, self.server.flags()))
-            if is_usage(trouble):
-                return 2
         if self._before is not None:
             self._sum_up(time.monotonic() - began, is_stopped=stop.exit_code is not None)
         is_whole = trouble is None and all(job.state is JobState.SAVED for job in self._jobs)
         return stop.exit_code or (0 if is_whole else 1)
 
     async def _draw(self, mj: Client) -> None:
-        simulated = {"settle": 0.0} if self.server.simulate else {}
-        batch = _batch(mj, self.folder, self.order, **simulated)
+        batch = _batch(mj, self.folder, self.order, **self._of_simulator())
         _add(batch, self.file, self.source, self.order)
         make_folder(self.folder)
         async with batch:
             if self.server.simulate:
-                (self.folder / _MARK).touch()
+                mark_simulated(self.folder)
             self._new = await batch.plan()
             self._before = await batch.totals()
             gone = await self._pass(batch)
@@ -184,6 +184,12 @@ class _Run:
             again = _batch(mj, self.folder, self.order, retry_failed=[_GONE])
             async with again:
                 await self._pass(again, is_last=True)
+
+    def _of_simulator(self) -> dict[str, Any]:
+        """What differs where each run has a server of its own, that knows nothing of the others."""
+        classes = self.order.retry_failed
+        retry = {} if classes == () else {"retry_failed": [*(classes or ()), _GONE]}
+        return {"settle": 0.0, **retry} if self.server.simulate else {}
 
     async def _pass(self, batch: Batch, *, is_last: bool = False) -> int:
         """Do what is left to do; return how many ended with a simulator that is no more."""

@@ -102,7 +102,8 @@ def flags_of(options: attrs.AttrsInstance) -> list[str]:
 
 def without_password(url: str) -> str:
     """A database URL as it may be shown."""
-    return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", url)
+    told = re.sub(r"(//[^:/@]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", told)
 
 
 def _words(options: attrs.AttrsInstance, field: attrs.Attribute[object]) -> Iterator[str]:

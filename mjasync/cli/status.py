@@ -12,6 +12,7 @@ from typing import Any
 
 from ..batch import Job, JobState, Totals, read_batch
 from .order import without_password
+from .paths import is_simulated
 from .tally import counts, money, money_record, record, troubles
 from .words import command
 
@@ -50,6 +51,7 @@ def _lines(folder: Path, jobs: Sequence[Job], ledger: str | None) -> Iterable[st
     yield f"{folder}: {len(jobs)} jobs: {counts(totals)}."
     yield money(totals)
     options = ["--ledger", without_password(ledger)] if ledger else []
+    options += ["--simulate"] if is_simulated(folder) else []
     yield from troubles(jobs, command("batch", "FILE", "--out", str(folder), *options))
 
 

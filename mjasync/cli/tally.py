@@ -11,7 +11,17 @@ from ..batch import Job, JobState, Totals
 from ..batch._life import NEVER_AGAIN
 from .words import one_line
 
-__all__ = ["counts", "files_of", "line", "money", "money_record", "record", "time_left", "troubles"]
+__all__ = [
+    "counts",
+    "failure",
+    "files_of",
+    "line",
+    "money",
+    "money_record",
+    "record",
+    "time_left",
+    "troubles",
+]
 
 _WORDS: Final = {
     JobState.SAVED: "saved",
@@ -26,7 +36,8 @@ _WORDS: Final = {
 _UNFINISHED: Final = frozenset(_WORDS) - {JobState.SAVED, JobState.FAILED, JobState.UNCERTAIN}
 _TOLD: Final = 10
 """Failed jobs listed at the end; a batch may have thousands."""
-_TITLE: Final = 48
+_TITLE: Final = 40
+_SAID: Final = 160
 
 
 def counts(totals: Totals) -> str:
@@ -55,10 +66,11 @@ def files_of(job: Job, folder: Path) -> list[str]:
     return [str(folder / file.path) for file in job.files]
 
 
-def failure(job: Job) -> str:
-    """Which job failed, and what was said."""
+def failure(job: Job, most: int | None = None) -> str:
+    """Which job failed, and what was said, at most so many characters of it."""
     title = one_line(" ".join(filter(None, (job.step, job.prompt))), _TITLE)
-    said = one_line(job.error) or job.error_class or "no reason given"
+    known = job.error.replace(f"(task {job.task_id}) ", "")
+    said = one_line(known, most) or job.error_class or "no reason given"
     return f"{job.n:>4}  {job.task_id or '-'}  {title}: {said}"
 
 
@@ -71,7 +83,8 @@ def troubles(jobs: Sequence[Job], again: str) -> Iterable[str]:
     uncertain = [job for job in jobs if job.state is JobState.UNCERTAIN]
     yield from _listed("Failed", failed)
     yield from _listed("Uncertain: sent, and nobody can tell whether the server took it", uncertain)
-    if any(job.state in _UNFINISHED and not _is_blocked(job, failed) for job in jobs):
+    lost = {job.root for job in failed}
+    if any(job.state in _UNFINISHED and not (job.is_step and job.root in lost) for job in jobs):
         yield "Nothing is lost. Go on with:"
         yield f"  {again}"
     if any(job.error_class not in NEVER_AGAIN for job in failed):
@@ -82,17 +95,13 @@ def troubles(jobs: Sequence[Job], again: str) -> Iterable[str]:
         yield f"  {again} --resubmit-uncertain"
 
 
-def _is_blocked(job: Job, failed: Sequence[Job]) -> bool:
-    return job.is_step and job.root in {other.root for other in failed}
-
-
 def _listed(title: str, jobs: Sequence[Job]) -> Iterable[str]:
     if not jobs:
         return
     classes = Counter(job.error_class or "?" for job in jobs)
     by_class = ", ".join(f"{many} {name}" for name, many in classes.most_common())
     yield f"{title} ({by_class}):" if title == "Failed" else f"{title}:"
-    yield from (f"  {failure(job)}" for job in jobs[:_TOLD])
+    yield from (f"  {failure(job, _SAID)}" for job in jobs[:_TOLD])
     if len(jobs) > _TOLD:
         yield f"  … and {len(jobs) - _TOLD} more"
 

@@ -1,4 +1,4 @@
-"""What is seen to before anything is paid: that paths can be read, or written to."""
+"""Paths on the command line: what is seen to before anything is paid."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Final
 
 from ..errors import ConfigurationError
 
-__all__ = ["check_picture", "check_target", "make_folder"]
+__all__ = ["check_picture", "check_target", "is_simulated", "make_folder", "mark_simulated"]
 
+_MARK: Final = ".simulated"
 _TEMPLATE_FIELDS: Final = ("id", "action", "prompt", "state")
 
 
@@ -27,6 +28,16 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         message = f"Pictures cannot be written to {str(folder)!r}: {error.strerror or error}."
         raise ConfigurationError(message) from error
+
+
+def is_simulated(folder: Path) -> bool:
+    """Whether the pictures of a folder are a simulator's."""
+    return (folder / _MARK).exists()
+
+
+def mark_simulated(folder: Path) -> None:
+    """Have them be taken for that."""
+    (folder / _MARK).touch()
 
 
 def check_target(save: str | None, *, several: bool = False) -> None:
