@@ -429,7 +429,7 @@ async def test_interrupt_on_the_simulator(run: Run) -> None:
     lost = [job for job in await read_batch("out") if job.state is JobState.ACCEPTED]
     outcome = await asyncio.to_thread(run, *line)
     assert outcome.code == 0
-    assert bool(lost) == ("drawn again" in outcome.err)
+    assert bool(lost) == ("tried again" in outcome.err)
     assert "20 saved" in outcome.err
     saved = {Path("out", file.path) for job in await read_batch("out") for file in job.files}
     assert len(saved) == 20

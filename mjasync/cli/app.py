@@ -310,12 +310,11 @@ def batch(
 ) -> int:
     """Draw every prompt of a file, many at once. Again: go on where it stopped.
 
-    A ledger in the folder knows what was sent and paid, so nothing is paid twice. Exit code 1 means
-    that something failed or is left.
+    A ledger in the folder knows what was sent, so nothing is paid twice.
+    Exit code 1 means that something failed or is left.
 
     Args:
-        file: .txt (a prompt a line, # for comments), .csv, .tsv, .jsonl, .yaml; - reads text from
-            stdin. {a, b} in a prompt stands for two.
+        file: A prompt a line (.txt; - reads stdin), or .csv, .tsv, .jsonl, .yaml.
         order: What.
         json: Print one JSON object on stdout for each job that has ended.
         server: Where.

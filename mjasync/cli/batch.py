@@ -180,7 +180,7 @@ class _Run:
             self._before = await batch.totals()
             gone = await self._pass(batch)
         if gone and not self._board.is_stopping:
-            self._board.note(f"{gone} ended with an earlier simulator: drawn again.")
+            self._board.note(f"{gone} ended with an earlier simulator: tried again.")
             again = _batch(mj, self.folder, self.order, retry_failed=[_GONE])
             async with again:
                 await self._pass(again, is_last=True)
@@ -224,12 +224,13 @@ class _Run:
             if self._reason in _LIMITS:
                 note(f"Stopped by {_LIMITS[self._reason]}.")
             note(f"{'Stopped: ' if is_stopped else ''}{counts(totals)}, in {seconds:.1f} s.")
-            note(f"{money(totals)} In this run: {totals.submits - before.submits}.")
+            mine = f" In this run: {totals.submits - before.submits}."
+            note(money(totals) + ("" if self.order.ledger else mine))
         if totals.states.get(JobState.SAVED):
             page = self.folder / "index.html"
             shown = f" Look at them: {page}" if page.exists() else ""
             note(f"The pictures are in {self.folder}.{shown}")
-        for said in troubles(jobs, self._again()):
+        for said in troubles(jobs, self._again(), "Nothing is lost. Go on with:"):
             note(said)
 
     def _again(self) -> str:

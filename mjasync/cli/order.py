@@ -24,7 +24,7 @@ class Order:
 
     out: Annotated[
         Path | None,
-        Parameter(group=_GROUP, help="The folder for pictures and ledger. Again with it: go on."),
+        Parameter(group=_GROUP, help="The folder for the pictures and their ledger. Required."),
     ] = None
     limit: Annotated[
         int,
@@ -89,7 +89,8 @@ class Order:
     ledger: Annotated[
         str | None,
         Parameter(
-            group=_GROUP, help="Where the ledger is, as a database URL; ledger.db in the folder."
+            group=_GROUP,
+            help="The URL of a database to keep it in; by default ledger.db in the folder.",
         ),
     ] = None
     no_gallery: Annotated[bool, Parameter(group=_GROUP, help="Make no index.html.")] = False

@@ -52,7 +52,8 @@ def _lines(folder: Path, jobs: Sequence[Job], ledger: str | None) -> Iterable[st
     yield money(totals)
     options = ["--ledger", without_password(ledger)] if ledger else []
     options += ["--simulate"] if is_simulated(folder) else []
-    yield from troubles(jobs, command("batch", "FILE", "--out", str(folder), *options))
+    again = command("batch", "FILE", "--out", str(folder), *options)
+    yield from troubles(jobs, again, "Unless it is running, go on with:")
 
 
 def _record(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:

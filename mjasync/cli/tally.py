@@ -74,10 +74,10 @@ def failure(job: Job, most: int | None = None) -> str:
     return f"{job.n:>4}  {job.task_id or '-'}  {title}: {said}"
 
 
-def troubles(jobs: Sequence[Job], again: str) -> Iterable[str]:
+def troubles(jobs: Sequence[Job], again: str, lead: str = "Go on with:") -> Iterable[str]:
     """What failed, what is uncertain, what is left; and what to do about each.
 
-    `again` is the command that goes on with the batch.
+    `again` is the command that goes on with the batch; `lead` introduces it.
     """
     failed = [job for job in jobs if job.state is JobState.FAILED]
     uncertain = [job for job in jobs if job.state is JobState.UNCERTAIN]
@@ -85,7 +85,7 @@ def troubles(jobs: Sequence[Job], again: str) -> Iterable[str]:
     yield from _listed("Uncertain: sent, and nobody can tell whether the server took it", uncertain)
     lost = {job.root for job in failed}
     if any(job.state in _UNFINISHED and not (job.is_step and job.root in lost) for job in jobs):
-        yield "Nothing is lost. Go on with:"
+        yield lead
         yield f"  {again}"
     if any(job.error_class not in NEVER_AGAIN for job in failed):
         yield "To begin what failed anew:"
