@@ -245,6 +245,8 @@ async def test_uncertain_ones_are_left_alone(server: Simulator, cli: Run) -> Non
     told = await cli("batch", "status", "out")
     assert "Uncertain: sent, and nobody can tell" in told.out
     assert "mjasync batch FILE --out out --resubmit-uncertain" in told.out
+    assert server.submissions[0].state
+    assert server.submissions[0].state in told.out, "it can be looked for"
     assert len(server.submissions) == 1
     assert (await cli(*line, "--resubmit-uncertain")).code == 0
     assert len(server.submissions) == 2
@@ -271,7 +273,9 @@ async def test_dry_run_of_the_rest(server: Simulator, cli: Run) -> None:
     assert (await cli("batch", prompts("a fox"), *line)).code == 0
     before = len(server.requests)
     outcome = await cli("batch", prompts("a fox", "a cat"), *line, "--dry-run")
-    assert outcome.out.startswith("1 submissions to pay for: 1 grids.")
+    assert outcome.out == "1 submission to pay for: 1 grid. Nothing was sent.\n"
+    told = await cli("batch", "prompts.txt", *line, "--repeat", "2", "--dry-run", "--json")
+    assert told.record == {"submits": 3, "grids": 3, "steps": {}}
     assert len(server.requests) == before
     assert len(await read_batch("out")) == 1
 

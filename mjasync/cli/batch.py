@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ from .order import Order, flags_of
 from .paths import is_simulated, make_folder, mark_simulated
 from .server import Server
 from .stop import Stop
-from .tally import counts, money, troubles
+from .tally import counts, forecast, forecast_record, money, troubles
 from .words import command, explain, is_usage
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
         server.check()
     source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else Path(file)
     if order.dry_run:
-        return asyncio.run(_dry_run(file, source, order))
+        return asyncio.run(_dry_run(file, source, order, as_json=as_json))
     return asyncio.run(_Run(file, source, order, server, order.out, as_json=as_json).run())
 
 
@@ -108,7 +109,7 @@ def _add(batch: Batch, file: str, source: Path | BinaryIO, order: Order) -> None
         raise ConfigurationError(message)
 
 
-async def _dry_run(file: str, source: Path | BinaryIO, order: Order) -> int:
+async def _dry_run(file: str, source: Path | BinaryIO, order: Order, *, as_json: bool) -> int:
     """Say what would be paid. Where there is no batch yet, none is made."""
     from .._client import Client
 
@@ -120,10 +121,8 @@ async def _dry_run(file: str, source: Path | BinaryIO, order: Order) -> int:
             _add(batch, file, source, order)
             async with batch:
                 steps = await batch.forecast()
-    grids = steps.pop("", 0)
-    presses = ", ".join(f"{many} {step}" for step, many in steps.items())
-    said = f"{grids} grids" + (f", {steps.total()} follow-ups ({presses})" if presses else "")
-    sys.stdout.write(f"{grids + steps.total()} submissions to pay for: {said}. Nothing was sent.\n")
+    said = json.dumps(forecast_record(steps)) if as_json else forecast(steps)
+    sys.stdout.write(f"{said}\n")
     return 0
 
 
@@ -152,13 +151,16 @@ class _Run:
 
     async def run(self) -> int:
         """Do it, and return the exit code."""
-        began, trouble = time.monotonic(), None
+        began = time.monotonic()
+        trouble: Exception | None = None
         with Stop(self._leaving, self._giving_up, self._draining) as stop:
             try:
                 async with self.server.open(self.order.limit) as mj:
                     await self._draw(mj)
-            except (MJError, OSError, SQLAlchemyError) as error:
+            except (MJError, OSError) as error:
                 trouble = error
+            except SQLAlchemyError as error:  # its own words repeat the statement
+                trouble = OSError(f"The ledger: {getattr(error, 'orig', None) or error}")
         if isinstance(trouble, MJError) and is_usage(trouble):
             self._board.complain(trouble.message)
             return 2
@@ -173,9 +175,9 @@ class _Run:
         batch = _batch(mj, self.folder, self.order, **self._of_simulator())
         _add(batch, self.file, self.source, self.order)
         make_folder(self.folder)
+        if self.server.simulate:
+            mark_simulated(self.folder)
         async with batch:
-            if self.server.simulate:
-                mark_simulated(self.folder)
             self._new = await batch.plan()
             self._before = await batch.totals()
             gone = await self._pass(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ __all__ = [
     "counts",
     "failure",
     "files_of",
+    "forecast",
+    "forecast_record",
     "line",
     "money",
     "money_record",
@@ -54,6 +56,21 @@ def money(totals: Totals) -> str:
         for (action, speed), many in sorted(totals.paid.items())
     ]
     return f"{said} Finished: {', '.join(paid)}." if paid else said
+
+
+def forecast(steps: Mapping[str, int]) -> str:
+    """What a run would pay for, by step."""
+    presses = {step: many for step, many in steps.items() if step}
+    said = [_many(steps.get("", 0), "grid")]
+    if presses:
+        by_step = ", ".join(f"{many} {one_line(step)}" for step, many in presses.items())
+        said.append(f"{_many(sum(presses.values()), 'follow-up')} ({by_step})")
+    whole = _many(sum(steps.values()), "submission")
+    return f"{whole} to pay for: {', '.join(said)}. Nothing was sent."
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def line(job: Job) -> str:
@@ -101,7 +118,9 @@ def _listed(title: str, jobs: Sequence[Job]) -> Iterable[str]:
     classes = Counter(job.error_class or "?" for job in jobs)
     by_class = ", ".join(f"{many} {name}" for name, many in classes.most_common())
     yield f"{title} ({by_class}):" if title == "Failed" else f"{title}:"
-    yield from (f"  {failure(job, _SAID)}" for job in jobs[:_TOLD])
+    for job in jobs[:_TOLD]:
+        mark = f" (state {job.mark})" if job.mark and job.state is JobState.UNCERTAIN else ""
+        yield f"  {failure(job, _SAID)}{mark}"
     if len(jobs) > _TOLD:
         yield f"  … and {len(jobs) - _TOLD} more"
 
@@ -138,10 +157,17 @@ def record(job: Job, folder: Path) -> dict[str, Any]:
         "id": job.task_id,
         "action": job.action or None,
         "speed": job.speed or None,
+        "mark": job.mark,
         "attempts": job.attempts,
         "files": files_of(job, folder),
         "error": error,
     }
+
+
+def forecast_record(steps: Mapping[str, int]) -> dict[str, Any]:
+    """The JSON of what a run would pay for."""
+    presses = {step: many for step, many in steps.items() if step}
+    return {"submits": sum(steps.values()), "grids": steps.get("", 0), "steps": presses}
 
 
 def money_record(totals: Totals) -> list[dict[str, Any]]:
