@@ -163,7 +163,7 @@ BAD = [
     ("p.csv", b"prompt,repeat\nfox,-1\n", "line 2.*repeat"),
     ("p.yaml", b"a: [", "no YAML"),
     ("p.yaml", b"a: b", "a list"),
-    ("p.txt", b"\xff\xfe", "cannot be read"),
+    ("p.txt", b"\xff\xfa", "cannot be read"),
 ]
 
 

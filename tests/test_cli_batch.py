@@ -343,29 +343,32 @@ def test_simulated_and_real_pictures_do_not_mix(run: Run, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-async def steady(
+async def veiled(
     clean_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Simulator]:
-    """A server whose tasks take a while; the environment names it."""
-    async with Simulator(token=SECRET, concurrency=50, time_scale=0.01) as sim:
+    """A server that does not tell how its tasks are; the environment names it."""
+    async with Simulator(token=SECRET, concurrency=50, time_scale=0.001) as sim:
         monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
         monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
         yield sim
 
 
-async def test_interrupt_drains(steady: Simulator) -> None:
+async def test_interrupt_drains(veiled: Simulator) -> None:
     """Ctrl-C begins nothing more, waits for what is under way, and names the command to go on."""
-    line = ("batch", PROMPTS, "--out", "out", "--limit", "3")
-    async with command(*line) as process:
-        await eventually(lambda: len(steady.submissions) == 3)
+    veils = [veiled.fault("reply", on=place, times=None, status=503) for place in ("fetch", "list")]
+    async with command("batch", PROMPTS, "--out", "out", "--limit", "3") as process:
+        await eventually(lambda: len(veiled.submissions) == 3)
         process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = await process.stderr.readline()
+        for veil in veils:
+            veil.remove()
         outcome = await ended(process)
+    assert b"3 under way are waited for and saved. Again to stop at once." in said
     assert outcome.code == 130
     assert "Traceback" not in outcome.err
-    assert "under way are waited for and saved. Again to stop at once." in outcome.err
-    begun = len(steady.submissions)
-    assert f"Stopped: {begun} saved, {20 - begun} not begun" in outcome.err
-    assert len(pictures()) == begun < 20
+    assert "Stopped: 3 saved, 17 not begun" in outcome.err
+    assert len(pictures()) == len(veiled.submissions) == 3
     assert f"  mjasync batch {PROMPTS} --out out --limit 3\n" in outcome.err
 
 

@@ -135,7 +135,7 @@ class Life:
 
     @staticmethod
     async def _read(task: Task) -> None:
-        """Know the task as the server does; what goes wrong will when its picture is fetched."""
+        """Know the task as the server does, where it can be read."""
         try:
             await task.refresh()
         except MJError:
