@@ -5,7 +5,17 @@ where it stopped, however it stopped.
 """
 
 from ._batch import Batch
+from ._gallery import write_gallery
 from ._jobs import BatchInUse, File, Job, JobState, Totals
 from ._open import read_batch
 
-__all__ = ["Batch", "BatchInUse", "File", "Job", "JobState", "Totals", "read_batch"]
+__all__ = [
+    "Batch",
+    "BatchInUse",
+    "File",
+    "Job",
+    "JobState",
+    "Totals",
+    "read_batch",
+    "write_gallery",
+]
