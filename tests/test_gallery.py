@@ -133,8 +133,8 @@ async def test_a_page_is_replaced_whole_or_not_at_all(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
         await written(tmp_path, [a_job(1), a_job(2)])
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
     assert (tmp_path / "index.html").read_bytes() == before
@@ -215,7 +215,7 @@ async def test_a_video_is_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "ending"),
+    "mode, ending",
     [
         ("1", "png"),
         ("L", "png"),

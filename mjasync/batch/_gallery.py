@@ -215,7 +215,7 @@ class _Thumbnails:
 
     def _found(self) -> dict[str, _Thumbnail]:
         folder = self._folder / _FOLDER
-        names = os.listdir(folder) if folder.is_dir() else []
+        names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
         matches = filter(None, map(_NAME.fullmatch, names))
         return {
             m[1]: _Thumbnail(stem=m[1], width=int(m[2]), height=int(m[3]), colour=m[4])

@@ -13,8 +13,8 @@ const GROUPS = { saved: "Saved", running: "Under way", planned: "Waiting", faile
 const THEMES = { auto: "as the system is", light: "light", dark: "dark" };
 const UNSURE = "It was sent, and nobody can tell whether the server took it.";
 const FLAG = /(?:^|\s)--(?=[a-z])/i;
-const SLICE = 48;
-const AHEAD = 1200; // pixels
+const AT_ONCE = 40; // cards
+const AHEAD = "1200px 0px";
 const TILES = 6;
 const AGAIN = [4, 60]; // seconds between two looks at a batch under way
 
@@ -90,7 +90,7 @@ function read() {
 }
 
 const searchable = (job) => (job.found ??= [
-  job.prompt, job.step, job.word, job.state, job.action, job.speed, job.task, job.key, job.seed, `#${job.n}`,
+  job.prompt, job.step, job.word, job.state, job.action, job.speed, job.task, job.seed, `#${job.n}`,
   job.error_class, job.error, ...Object.values(job.variables || {}), ...job.files.map((file) => file.path),
 ].join("\n").toLowerCase());
 
@@ -98,9 +98,9 @@ const label = (job) => `${job.name}, number ${job.n}, ${job.word.toLowerCase()}:
 
 // --- cards --------------------------------------------------------------------------------------
 
-let shown = 0; // cards
 let matches = []; // jobs
 let current = null; // the job that keys are about
+let viewed = null; // the job that is open, or was last
 
 function thumbnail(file) {
   const image = h("img", { src: file.thumbnail, width: file.width, height: file.height, alt: "", loading: "lazy", decoding: "async" });
@@ -158,18 +158,33 @@ function steps(job) {
   return h("span", { class: "step", title: [...names, last].join(" › ") }, names.length ? h("i", null, `${names.join(" › ")} › `) : null, last);
 }
 
-function card(job) {
+const near = new IntersectionObserver(
+  (seen) => seen.forEach(({ isIntersecting, target }) => isIntersecting && fill(target.job)),
+  { rootMargin: AHEAD },
+);
+
+function card(job) { // a place for it, which is empty until it comes near
   if (job.card) return job.card;
-  const copy = h("button", { class: "copy icon", type: "button", tabindex: -1, title: "Copy the prompt (c)", "aria-label": `Copy the prompt of number ${job.n}`, click: () => copyPrompt(job) }, icon("copy"));
-  job.card = h("li", { class: `card ${job.group}`, focusin: () => mark(job) },
-    frame(job), copy,
-    h("div", { class: "line" }, steps(job), h("span", { class: "number" }, `#${job.n}`)),
-    h("p", { class: "prompt", dir: "auto" }, cut(job.text, 300)),
-    chips(job), family(job));
+  job.card = h("li", { class: `card ${job.group}`, focusin: () => mark(job) });
+  job.card.job = job;
+  near.observe(job.card);
   return job.card;
 }
 
-const face = (job) => card(job).firstElementChild;
+function fill(job) {
+  if (card(job).firstChild) return;
+  near.unobserve(job.card);
+  const copy = h("button", { class: "copy icon", type: "button", tabindex: -1, title: "Copy the prompt (c)", "aria-label": `Copy the prompt of number ${job.n}`, click: () => copyPrompt(job) }, icon("copy"));
+  job.card.append(frame(job), copy,
+    h("div", { class: "line" }, steps(job), h("span", { class: "number" }, `#${job.n}`)),
+    h("p", { class: "prompt", dir: "auto" }, cut(job.text, 300)),
+    chips(job), family(job));
+}
+
+function face(job) {
+  fill(job);
+  return job.card.firstElementChild;
+}
 
 function mark(job) {
   if (current && current.card) face(current).tabIndex = -1;
@@ -177,24 +192,7 @@ function mark(job) {
   face(job).tabIndex = 0;
 }
 
-function more(wanted) {
-  const slice = matches.slice(shown, wanted);
-  const first = shown === 0;
-  $("cards").append(...slice.map(card));
-  shown += slice.length;
-  if (first && slice.length) root.style.setProperty("--tall", `${slice[0].card.offsetHeight}px`);
-}
-
 const columns = () => getComputedStyle($("cards")).gridTemplateColumns.split(" ").length;
-
-function grow() { // what is near the window is there, and the scroll bar knows of the rest
-  if (!matches.length) return;
-  if (!shown) more(SLICE);
-  const tall = matches[0].card.offsetHeight + 12;
-  const missing = (innerHeight + AHEAD - $("rest").getBoundingClientRect().top) / tall;
-  if (missing > 0 && shown < matches.length) more(shown + Math.max(SLICE, Math.ceil(missing + 1) * columns()));
-  $("rest").style.height = `${Math.ceil((matches.length - shown) / columns()) * tall}px`;
-}
 
 let ratio = 1;
 
@@ -225,10 +223,9 @@ function show() {
   const words = asked.q.toLowerCase().split(/\s+/).filter(Boolean);
   const found = jobs.filter((job) => words.every((word) => searchable(job).includes(word)));
   matches = asked.state ? found.filter((job) => job.group === asked.state) : found;
-  shown = 0;
-  $("cards").replaceChildren();
-  $("rest").style.height = 0;
-  grow();
+  matches.slice(0, AT_ONCE).forEach(fill);
+  $("cards").replaceChildren(...matches.map(card));
+  if (matches.length) root.style.setProperty("--tall", `${matches[0].card.offsetHeight}px`);
   if (!matches.includes(current)) { if (matches.length) mark(matches[0]); else current = null; }
   tellStates(found);
   tellNothing();
@@ -269,8 +266,8 @@ function tellSummary() {
 
 function view(job) {
   if (!matches.includes(job)) clear();
-  more(job === matches.at(-1) ? matches.length : matches.indexOf(job) + 1);
   mark(job);
+  viewed = job;
   asked.job = job.key;
   note();
   $("viewing").replaceChildren(stage(job), side(job));
@@ -351,7 +348,7 @@ function closed() {
   asked.job = "";
   note();
   $("viewing").replaceChildren();
-  if (current) focusOn(current);
+  focusOn(viewed); // the browser has gone back to where it was opened
 }
 
 // --- copying, words -----------------------------------------------------------------------------
@@ -405,11 +402,9 @@ function nextTheme() {
 // --- keys ---------------------------------------------------------------------------------------
 
 function focusOn(job) {
-  more(matches.indexOf(job) + 1);
   mark(job);
   face(job).focus({ preventScroll: true });
   job.card.scrollIntoView({ block: "nearest" });
-  grow();
 }
 
 function move(by) {
@@ -433,8 +428,8 @@ const inList = {
   ArrowLeft: () => move(() => -1),
   ArrowDown: () => move(columns),
   ArrowUp: () => move(() => -columns()),
-  Home: () => move(() => -matches.length),
-  End: () => move(() => matches.length),
+  Home: () => matches.length && focusOn(matches[0]),
+  End: () => matches.length && focusOn(matches.at(-1)),
   Enter: () => current && view(current),
   "/": () => { $("filter").focus(); $("filter").select(); },
   Escape: clear,
@@ -472,17 +467,15 @@ function follow() {
 }
 
 function keep() {
-  const place = { y: scrollY, shown, key: current && current.key, inside: $("cards").contains(document.activeElement) };
+  const place = { y: scrollY, key: current && current.key, inside: $("cards").contains(document.activeElement) };
   store.set(session, HERE, JSON.stringify(place));
 }
 
 function resume() {
   const place = JSON.parse(store.get(session, HERE) || "{}");
   const job = byKey.get(place.key);
-  more(Math.min(place.shown || 0, matches.length));
   if (matches.includes(job)) mark(job);
   if (place.inside && current) face(current).focus({ preventScroll: true });
-  grow();
   if (place.y) scrollTo(0, place.y);
 }
 
@@ -496,8 +489,6 @@ function begin() {
   resume();
   const opened = byKey.get(asked.job);
   if (opened) view(opened);
-  addEventListener("scroll", grow, { passive: true });
-  addEventListener("resize", grow);
   addEventListener("pagehide", keep);
   addEventListener("hashchange", () => { recall(); show(); turnTo(byKey.get(asked.job)); });
   document.addEventListener("keydown", pressed);
