@@ -15,7 +15,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["tests", "lint", "typing", "slotscheck", "docs", "build", "fork"]
+nox.options.sessions = ["tests", "lint", "typing", "slotscheck", "docs", "build", "gallery", "fork"]
 
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
@@ -42,24 +42,26 @@ def group(*names: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, *names))
 
 
-def install_postgres(session: nox.Session) -> None:
-    """Have a PostgreSQL server for the tests that want one, where Debian's is to be had.
+def install_debian(session: nox.Session, package: str, *, found: bool) -> None:
+    """Have a program some tests want, where Debian's can be installed.
 
-    It never fails: without one they are skipped, and say so.
+    It never fails: the tests that go without are skipped, and say so.
     """
-    root, apt = getattr(os, "geteuid", lambda: 1)() == 0, shutil.which("apt-get")
-    if list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or not (root and apt):
+    is_root = getattr(os, "geteuid", lambda: 1)() == 0
+    if found or not is_root or not shutil.which("apt-get"):
         return
-    quiet = {"external": True, "success_codes": range(256), "silent": True}
-    session.run("apt-get", "update", **quiet)
-    session.run("apt-get", "install", "--yes", "--no-install-recommends", "postgresql", **quiet)
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    apt = ("apt-get", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1", "--yes")
+    for command in (["update"], ["install", "--no-install-recommends", package]):
+        session.run(*apt, *command, env=env, external=True, success_codes=range(256), silent=True)
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the suite; on the first interpreter, with branch coverage."""
     session.install("-e", ".[all]", *group("tests"))
-    install_postgres(session)
+    servers = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    install_debian(session, "postgresql", found=any(servers))
     # asyncio's debug mode (on in pyproject.toml) and coverage are slow: each has its interpreter
     plain = [] if session.python == PYTHONS[-1] else ["-o", "asyncio_debug=0"]
     if session.posargs or session.python != PYTHONS[0]:
@@ -135,6 +137,23 @@ def soak(session: nox.Session) -> None:
     """Set fire to batches at length: a hundred deaths, ten thousand prompts; takes minutes."""
     session.install("-e", ".[all]", *group("tests"))
     session.run("python", "tests/soak.py", *session.posargs)
+
+
+@nox.session
+def gallery(session: nox.Session) -> None:
+    """Test the gallery of a batch in Debian's Chromium, and print how fast it opens."""
+    session.install("-e", ".[all]", *group("tests", "browser"))
+    install_debian(session, "chromium", found=bool(shutil.which("chromium")))
+    files = ["tests/test_gallery.py", "tests/test_gallery_browser.py"]
+    session.run("python", "-m", "pytest", *(session.posargs or ["-s", *files]))
+
+
+@nox.session
+def screenshot(session: nox.Session) -> None:
+    """Draw docs/_static/gallery.webp again, from a batch on the simulator."""
+    session.install("-e", ".[all]", *group("tests", "browser"))
+    install_debian(session, "chromium", found=bool(shutil.which("chromium")))
+    session.run("python", "tests/screenshot.py")
 
 
 @nox.session(reuse_venv=False)

@@ -15,6 +15,7 @@ from conftest import connect
 from galleries import FAMILY, HOSTILE, a_file, a_job, facts_of, hostile, many, one_of_each, told
 from PIL import Image
 
+from mjasync import ConfigurationError
 from mjasync.batch import Batch, Job, write_gallery
 from mjasync.batch._gallery import Gallery
 from mjasync.simulator import Simulator
@@ -67,6 +68,13 @@ async def test_a_batch_gets_a_gallery(sim: Simulator, tmp_path: Path) -> None:
             assert (file["width"], file["height"]) == large.size
             assert max(small.size) <= 480
             assert small.width / small.height == pytest.approx(large.width / large.height, rel=0.02)
+
+
+async def test_a_folder_without_a_batch(tmp_path: Path) -> None:
+    """Where no batch is, an error says so, and nothing is left there."""
+    with pytest.raises(ConfigurationError, match="no batch"):
+        await write_gallery(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 async def test_the_page_stands_alone(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ except ImportError as error:  # pragma: no cover - the tests have it
     ) from error
 
 from ._jobs import File, Job
-from ._ledger import Ledger
+from ._open import read_batch
 from ._output import write_whole
 
 __all__ = ["Gallery", "write_gallery"]
@@ -50,22 +50,18 @@ _ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 """What could end the block the data stands in."""
 
 
-async def write_gallery(folder: str | os.PathLike[str]) -> Path:
+async def write_gallery(folder: str | os.PathLike[str], *, ledger: str | None = None) -> Path:
     """Write the gallery of a batch, whether or not it is being worked on, and return its page.
 
     Args:
         folder: The folder of the batch.
+        ledger: Its ledger, where it is not in the folder.
 
     Raises:
         ConfigurationError: There is no batch.
         OSError: The page or a thumbnail cannot be written.
     """
-    ledger = Ledger(Path(folder) / "ledger.db")
-    await ledger.open()
-    try:
-        jobs = await ledger.jobs()
-    finally:
-        await ledger.close()
+    jobs = await read_batch(folder, ledger=ledger)
     await Gallery(Path(folder)).write(jobs, running=False)
     return Path(folder) / _PAGE
 

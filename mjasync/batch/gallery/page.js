@@ -165,7 +165,7 @@ const near = new IntersectionObserver(
 
 function card(job) { // a place for it, which is empty until it comes near
   if (job.card) return job.card;
-  job.card = h("li", { class: `card ${job.group}`, focusin: () => mark(job) });
+  job.card = h("li", { class: `card ${job.group}` });
   job.card.job = job;
   near.observe(job.card);
   return job.card;
@@ -179,6 +179,13 @@ function fill(job) {
     h("div", { class: "line" }, steps(job), h("span", { class: "number" }, `#${job.n}`)),
     h("p", { class: "prompt", dir: "auto" }, cut(job.text, 300)),
     chips(job), family(job));
+}
+
+let later;
+
+function attach() {
+  clearTimeout(later);
+  $("cards").append(...matches.slice($("cards").childElementCount).map(card));
 }
 
 function face(job) {
@@ -220,11 +227,13 @@ function recall() {
 }
 
 function show() {
+  clearTimeout(later);
   const words = asked.q.toLowerCase().split(/\s+/).filter(Boolean);
   const found = jobs.filter((job) => words.every((word) => searchable(job).includes(word)));
   matches = asked.state ? found.filter((job) => job.group === asked.state) : found;
   matches.slice(0, AT_ONCE).forEach(fill);
-  $("cards").replaceChildren(...matches.map(card));
+  $("cards").replaceChildren(...matches.slice(0, 5 * AT_ONCE).map(card));
+  later = setTimeout(attach, 100); // the rest once these are painted
   if (matches.length) root.style.setProperty("--tall", `${matches[0].card.offsetHeight}px`);
   if (!matches.includes(current)) { if (matches.length) mark(matches[0]); else current = null; }
   tellStates(found);
@@ -402,6 +411,7 @@ function nextTheme() {
 // --- keys ---------------------------------------------------------------------------------------
 
 function focusOn(job) {
+  attach();
   mark(job);
   face(job).focus({ preventScroll: true });
   job.card.scrollIntoView({ block: "nearest" });
@@ -476,7 +486,10 @@ function resume() {
   const job = byKey.get(place.key);
   if (matches.includes(job)) mark(job);
   if (place.inside && current) face(current).focus({ preventScroll: true });
-  if (place.y) scrollTo(0, place.y);
+  if (place.y) {
+    attach();
+    scrollTo(0, place.y);
+  }
 }
 
 function begin() {
@@ -489,6 +502,7 @@ function begin() {
   resume();
   const opened = byKey.get(asked.job);
   if (opened) view(opened);
+  $("cards").addEventListener("focusin", (event) => mark(event.target.closest(".card").job));
   addEventListener("pagehide", keep);
   addEventListener("hashchange", () => { recall(); show(); turnTo(byKey.get(asked.job)); });
   document.addEventListener("keydown", pressed);
