@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import re
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ from mjasync.batch import Batch, BatchInUse, Job, JobState, Totals, read_batch
 from mjasync.simulator import Simulator
 
 PROMPTS = [f"fox {n}" for n in range(6)]
-BOUND = {"settle": 0.0}
+BOUND = {"settle": 0.0, "gallery": False}
 SETTLE = 60.0
 
 
@@ -65,9 +66,9 @@ def check_files(folder: Path, jobs: list[Job]) -> None:
             with Image.open(io.BytesIO(data)) as picture:
                 picture.load()
                 assert picture.text["Description"] == job.prompt
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*")}
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*.*") if p.suffix != ".webp"}
     ours = {"ledger.db", "ledger.lock", "manifest.jsonl"}
-    assert there - {"ledger.db-wal", "ledger.db-shm"} == ours | {
+    assert there - {"ledger.db-wal", "ledger.db-shm", "index.html"} == ours | {
         file.path for job in jobs for file in job.files
     }
     lines = map(json.loads, (folder / "manifest.jsonl").read_text("utf-8").splitlines())
@@ -768,3 +769,35 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill it as hard as can be, and see it gone."""
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def shown(folder: Path) -> dict[str, Any]:
+    """Return what the gallery of a batch is told."""
+    page = (folder / "index.html").read_text("utf-8")
+    found = re.search(r"<script[^>]*application/json[^>]*>(.*?)</script>", page, re.DOTALL)
+    assert found
+    facts: dict[str, Any] = json.loads(found[1])
+    return facts
+
+
+async def test_the_gallery_follows_a_run(tmp_path: Path, plain: Simulator) -> None:
+    """It is there from the start, says that it will change, and in the end shows everything."""
+    async with connect(plain) as mj, Batch(tmp_path, client=mj, limit=1) as batch:
+        batch.add(PROMPTS[:3])
+        async for _ in batch.run():
+            await eventually(lambda: (tmp_path / "index.html").exists())
+            assert shown(tmp_path)["running"]
+        assert not (facts := shown(tmp_path))["running"]
+        assert [job["state"] for job in facts["jobs"]] == ["saved"] * 3
+        assert all(file["thumbnail"] for job in facts["jobs"] for file in job["files"])
+
+
+async def test_a_gallery_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, plain: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It can be made again; what is paid for goes on."""
+    (tmp_path / "index.html").mkdir()
+    async with connect(plain) as mj:
+        (job,) = await finish(tmp_path, mj, "a fox", gallery=True)
+    assert job.state is JobState.SAVED
+    assert "the gallery was not written" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
@@ -13,11 +14,14 @@ from typing import BinaryIO, Final, Self, TypeAlias
 import attrs
 
 from .._client import Client
+from .._clock import Clock
 from .._models import TaskInfo
 from ..errors import ConfigurationError
 from ._crew import Bounds, Crew
 from ._door import Door
+from ._gallery import Gallery
 from ._jobs import Job, JobState, Totals
+from ._ledger import whole
 from ._life import DOUBTFUL, NEVER_AGAIN, Life
 from ._names import DEFAULT_NAME, Names
 from ._open import ledger_of
@@ -27,11 +31,15 @@ from ._plan import Row, Step, as_row, jobs_of, read_rows, steps_of
 
 __all__ = ["Batch", "Given"]
 
+_log: Final = logging.getLogger("mjasync")
+
 Given: TypeAlias = str | Mapping[str, object]
 """A prompt, or a row: a mapping with a `prompt`, or with what goes into a template."""
 Source: TypeAlias = Given | Iterable[Given] | AsyncIterable[Given]
 
 _PLANNED_AT_ONCE: Final = 500
+_SHOWN_EVERY: Final = 3.0
+"""Seconds between two galleries of a run."""
 _OPEN: Final = (
     JobState.PLANNED,
     JobState.SUBMITTING,
@@ -117,7 +125,7 @@ class Batch:
         self._settle = settle
         self._names = Names(name)
         self._output = Output(self._folder, self._names, images)
-        self._gallery = gallery
+        self._gallery = Gallery(self._folder) if gallery else None
         self._ledger, self._lock = ledger_of(self._folder, ledger)
         if self._ledger.is_shared and not self._names.are_apart:
             message = f"Where several processes write, {name!r} needs {{key}} or {{task_id}}."
@@ -126,6 +134,7 @@ class Batch:
         self._is_open = False
         self._crew: Crew | None = None
         self._last: Crew | None = None
+        self._showing: asyncio.Task[None] | None = None
         self._winding_up = asyncio.Lock()
 
     @property
@@ -337,6 +346,8 @@ class Batch:
             jobs = await self._unfinished()
             await self._list()
             await crew.begin(jobs)
+            if self._gallery is not None and crew.had_work:
+                self._showing = asyncio.create_task(self._keep_showing(door.clock))
             while (job := await crew.next_ended()) is not None:
                 yield job
         finally:
@@ -351,10 +362,14 @@ class Batch:
                 return
             try:
                 await crew.disband()
+                if self._showing is not None:
+                    self._showing.cancel()
+                    await asyncio.gather(self._showing, return_exceptions=True)
                 if crew.had_work:
                     await self._list()
+                    await self._show(running=False)
             finally:
-                self._crew = None
+                self._crew = self._showing = None
 
     def stop(self) -> None:
         """Begin nothing more; `run` ends when what is under way has ended."""
@@ -367,6 +382,21 @@ class Batch:
             for job in jobs:
                 self._names.keep(job)
             await self._output.list(jobs)
+
+    async def _keep_showing(self, clock: Clock) -> None:
+        """Have the gallery follow the run, for a tenth of the time at most."""
+        while True:
+            began = clock.now()
+            await self._show(running=True)
+            await clock.sleep(max(_SHOWN_EVERY, 9 * (clock.now() - began)))
+
+    async def _show(self, *, running: bool) -> None:
+        """Write the gallery; a run does not fail for it, as it can be made again any time."""
+        if self._gallery is not None:
+            try:
+                await whole(self._gallery.write(await self._ledger.jobs(), running=running))
+            except OSError as error:
+                _log.warning("the gallery was not written: %s", error)
 
     async def _unfinished(self) -> list[Job]:
         """What is left to do, as it is to be begun."""

@@ -353,11 +353,18 @@ def status(
 
 
 @app.command
-def gallery(folder: Annotated[Path, Parameter(name="DIR")], /, *, open: bool = False) -> int:  # noqa: A002 - the option
+def gallery(
+    folder: Annotated[Path, Parameter(name="DIR")],
+    /,
+    *,
+    ledger: str | None = None,
+    open: bool = False,  # noqa: A002 - the option
+) -> int:
     """Make the gallery of a batch again, and print where it is.
 
     Args:
         folder: The folder of the batch.
+        ledger: Where its ledger is, as a database URL; ledger.db in the folder.
         open: Show it in a browser.
     """
     from .server import check_can_keep
@@ -365,7 +372,7 @@ def gallery(folder: Annotated[Path, Parameter(name="DIR")], /, *, open: bool = F
     check_can_keep()
     from .status import show
 
-    return show(folder, in_browser=open)
+    return show(folder, ledger=ledger, in_browser=open)
 
 
 @app.command

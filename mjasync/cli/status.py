@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..batch import Job, JobState, Totals, read_batch
+from ..batch import Job, JobState, Totals, read_batch, write_gallery
 from .order import without_password
 from .paths import is_simulated
 from .tally import counts, money, money_record, record, troubles
@@ -31,15 +31,13 @@ def tell(folder: Path, *, ledger: str | None, as_json: bool) -> int:
     return 0 if all(job.state is JobState.SAVED for job in jobs) else 1
 
 
-def show(folder: Path, *, in_browser: bool) -> int:
+def show(folder: Path, *, ledger: str | None, in_browser: bool) -> int:
     """Make the gallery again; print its path.
 
     Raises:
         ConfigurationError: There is no batch.
     """
-    from ..batch import write_gallery
-
-    page = asyncio.run(write_gallery(folder))
+    page = asyncio.run(write_gallery(folder, ledger=ledger))
     sys.stdout.write(f"{page}\n")
     if in_browser:
         webbrowser.open(page.resolve().as_uri())
