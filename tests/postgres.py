@@ -14,6 +14,14 @@ from typing import Any, Final
 BINARIES: Final = Path("/usr/lib/postgresql")
 QUICK: Final = "-c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=50"
 
+KEEPER: Final = """
+"$1" -D data -w -l log -o "$2" start >/dev/null && echo ready
+read -r _
+"$1" -D data -m immediate stop >/dev/null
+rm -rf "$PWD"
+"""
+"""Has the server run until its standard input ends, with the tests or with their process."""
+
 
 def binary(name: str) -> Path | None:
     """Find one of the server's programs, of the newest version there is."""
@@ -28,19 +36,20 @@ def server() -> Iterator[Path]:
     assert initdb is not None
     assert control is not None
     folder = Path(tempfile.mkdtemp(prefix="mjasync-pg-"))
-    options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": folder}
+    options: dict[str, Any] = {"cwd": folder}
     if os.geteuid() == 0:  # it refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
         options |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-    data = folder / "data"
-    make = [initdb, "-D", data, "-A", "trust", "-U", "postgres", "-N", "-E", "UTF8", "--locale=C"]
-    start = [control, "-D", data, "-w", "-l", folder / "log", "-o", f"{QUICK} -k {folder}", "start"]
-    try:
-        subprocess.run(make, check=True, **options)
-        subprocess.run(start, check=True, **options)
-        try:
-            yield folder
-        finally:
-            subprocess.run([control, "-D", data, "-m", "immediate", "stop"], check=True, **options)
-    finally:
-        shutil.rmtree(folder)
+    make = [initdb, "-D", "data", "-A", "trust", "-U", "postgres", "-N", "-E", "UTF8"]
+    subprocess.run([*make, "--locale=C"], stdout=subprocess.DEVNULL, check=True, **options)
+    keeper = subprocess.Popen(
+        ["/bin/sh", "-c", KEEPER, "keeper", control, f"{QUICK} -k {folder}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        **options,
+    )
+    with keeper:
+        assert keeper.stdout is not None
+        assert keeper.stdout.readline() == b"ready\n"
+        yield folder

@@ -785,7 +785,7 @@ async def test_the_gallery_follows_a_run(tmp_path: Path, plain: Simulator) -> No
     async with connect(plain) as mj, Batch(tmp_path, client=mj, limit=1) as batch:
         batch.add(PROMPTS[:3])
         async for _ in batch.run():
-            await eventually(lambda: (tmp_path / "index.html").exists())
+            await eventually((tmp_path / "index.html").exists)
             assert shown(tmp_path)["running"]
         assert not (facts := shown(tmp_path))["running"]
         assert [job["state"] for job in facts["jobs"]] == ["saved"] * 3
