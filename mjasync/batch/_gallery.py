@@ -133,7 +133,7 @@ def _page(facts: Mapping[str, Any]) -> bytes:
 @cache
 def _template() -> tuple[str, str]:
     """What stands before the facts and after them."""
-    room = files(__package__).joinpath("gallery")
+    room = files("mjasync.batch").joinpath("gallery")
     page, style, script = (
         room.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
     )
