@@ -203,6 +203,24 @@ class Client(Submits):
         except TaskNotFound:
             return None
 
+    def observe(self, payload: bytes | str | Mapping[str, Any]) -> bool:
+        """Take a webhook as a hint: the task it names is looked at soon, if anybody waits for it.
+
+        Nothing else in it is believed, so one that is forged, repeated or late does no harm: at
+        worst it costs a look, and those at one task are half a second apart. While hooks bring
+        news of a task it is polled more rarely (`Schedule.net`); when they stop, as usual again.
+
+        Call it on the event loop that the client runs on.
+
+        Args:
+            payload: The body of the webhook as it came, or read already.
+
+        Returns:
+            Whether the task is waited for here. Nothing is ever raised: not JSON, no id or an
+            unknown id is False.
+        """
+        return self._watcher.hint(codec.task_id_in(payload))
+
     # --- many at once ---
 
     async def tasks(self) -> list[TaskInfo]:

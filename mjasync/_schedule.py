@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -21,8 +22,16 @@ class Look:
     """Seconds since watching began."""
     unchanged: float
     """Seconds since anything changed."""
+    running: float | None = None
+    """Seconds since it was first seen in progress; None before that."""
     speed: str | None = None
     """The client's speed, where the task itself does not tell."""
+    typical: float | None = None
+    """Seconds such jobs took here of late; None until some have ended."""
+    refresh: float | None = None
+    """Seconds until a server that asks another every so often does so next; None for others."""
+    hinted: float | None = None
+    """Seconds since a webhook last brought true news of it; None where none has."""
 
 
 class NextLook(Protocol):
@@ -46,40 +55,69 @@ _TYPICAL: Final[Mapping[str, float]] = {
 }
 _TYPICAL_OTHER: Final = 50.0
 _PACE: Final[Mapping[str, float]] = {"turbo": 0.4, "fast": 1.0, "relax": 3.0}
+_SURE: Final = 6.0
+"""How closely jobs keep to what such jobs take: the shape of a log-logistic distribution."""
+_SURE_RUNNING: Final = (4.0, 16.0)
+"""The same for an estimate from progress: to begin with, and gained by the time of 100 %."""
+_INSTANT: Final = 1e-3
+_NEVER: Final = 1e-9
 
 
 @attrs.frozen(kw_only=True)
 class Schedule:
-    """Look more often the nearer the end: a fraction of the time a job probably still takes.
+    """Look more often the likelier it is that a job ends any moment.
 
-    Backing off would be the wrong way round: the longer a job has run, the likelier it is to end
-    any moment. The rest is estimated from the progress it made, else from what such jobs take;
-    one that outlives every estimate (a long queue) is looked at less and less often again.
+    The fewest looks for the least delay are those at a rate that follows the square root of the
+    hazard. A job's duration is taken as log-logistic around what its progress foretells, else
+    around what such jobs take. So backing off would be the wrong way round, but for a job that
+    outlives every estimate (a long queue): that one is looked at less and less often again.
     """
 
     shortest: float = 1.0
     """Seconds: no task is looked at more often, but for the first looks."""
     longest: float = 5.0
-    """Seconds: no task is looked at less often."""
+    """Seconds: no task is looked at less often, but for `net`."""
     first: float = 0.5
-    """Seconds until the first look; each of the next ones at most doubles the time watched."""
-    fraction: float = 0.2
-    """Of the estimated rest until the next look."""
+    """Seconds until the first look, and each of the next ones at most doubles the time watched;
+    but not once it is known what such jobs take."""
+    price: float = 0.1
+    """Seconds of delay that are worth one look: the higher, the fewer looks."""
+    net: float = 3.0
+    """Times `longest`, that is how rarely a task is looked at while webhooks tell of it, or while
+    the server itself learns nothing new."""
     together: float = 0.5
     """Looks due within so many seconds of one another share a request."""
 
     def next_look(self, look: Look) -> float:
-        """Seconds until the next look, `longest` at most."""
-        wait = max(self.fraction * self._rest(look), self.shortest)
-        return min(wait, self.longest, max(self.first, look.watched))
+        """Seconds until the next look: `longest` at most, or `net` times that."""
+        rarely = self.net * self.longest
+        if look.hinted is not None and look.hinted < rarely:
+            return rarely
+        if look.refresh is not None:
+            return max(self.shortest, min(look.refresh, rarely))
+        wait = math.sqrt(2 * self.price / _hazard(look, ahead=self.shortest))
+        wait = min(max(wait, self.shortest), self.longest)
+        return wait if look.typical else min(wait, max(self.first, look.watched))
 
-    def _rest(self, look: Look) -> float:
-        info = look.info
-        if info.status is TaskStatus.IN_PROGRESS and info.progress:
-            ran = max(0.0, look.watched - look.unchanged)
-            rest = ran * (100 - info.progress) / info.progress - look.unchanged
-        else:
-            typical = _TYPICAL.get(info.action, _TYPICAL_OTHER)
-            pace = _PACE.get((info.mode or look.speed or "fast").lower(), 1.0)
-            rest = typical * pace - look.watched
-        return max(rest, look.unchanged / 4)
+
+def _hazard(look: Look, ahead: float) -> float:
+    """How likely a job is to end in a second, some seconds from now, if it has not until then."""
+    age, median, sure = _expectation(look)
+    age += max(ahead, _INSTANT)
+    odds: float = (age / median) ** sure
+    return max(sure / age * odds / (1 + odds), _NEVER)
+
+
+def _expectation(look: Look) -> tuple[float, float, float]:
+    """How old a job is, at what age such jobs end, and how surely."""
+    info = look.info
+    if info.status is TaskStatus.IN_PROGRESS and info.progress:
+        done = info.progress / 100
+        age = look.watched if look.running is None else look.running
+        if age <= look.unchanged:  # it had come so far when it was first seen to run
+            age = look.watched
+        start, gain = _SURE_RUNNING
+        return age, max(age - look.unchanged, 0.1) / done, start + gain * done
+    pace = _PACE.get((info.mode or look.speed or "fast").lower(), 1.0)
+    typical = look.typical or _TYPICAL.get(info.action, _TYPICAL_OTHER) * pace
+    return look.watched, typical, _SURE

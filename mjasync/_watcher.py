@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 
 from ._clock import Clock
+from ._habits import Durations, Refreshes
 from ._models import TaskInfo, TaskStatus
 from ._schedule import Look, NextLook
 from ._wire import codec
@@ -38,6 +39,9 @@ _LANES: Final = 32
 """Single fetches under way at once, so that submissions find a free connection."""
 _ROOM: Final = 1000
 """Entries of the schedule that are not worth tidying up."""
+
+_UNDER_WAY: Final = float("inf")
+"""When a look is due that has begun."""
 
 _log: Final = logging.getLogger("mjasync")
 
@@ -70,6 +74,19 @@ class _Watch:
     begun: float
     changed: float
     was_seen: bool
+    asked: float
+    """When the last look that worked was sent."""
+    from_birth: bool
+    """Whether watching began when the job did."""
+    due: float = _UNDER_WAY
+    hinted: bool = False
+    """Whether a webhook came since the last look was sent."""
+    checking: bool = False
+    """Whether the look under way is for a webhook."""
+    told: float | None = None
+    """When a webhook last turned out to be news."""
+    running: float | None = None
+    """When it was first seen in progress."""
     body: bytes | None = None
     missing_since: float | None = None
     pace: Pace | None = None
@@ -100,6 +117,8 @@ class Watcher:
         self._crowded = _ROOM
         self._together = schedule.together
         self._places = asyncio.Semaphore(_LANES)
+        self._durations = Durations()
+        self._refreshes: Refreshes | None = None
         self._strange: set[tuple[str, str]] = set()
         self._order = itertools.count()
         self._timer: asyncio.Task[None] | None = None
@@ -175,6 +194,22 @@ class Watcher:
             self._alarms.discard(waiter)
             self._rest_if_idle()
 
+    def hint(self, task_id: str | None) -> bool:
+        """Look at a task soon, for somebody says it has changed; whether anybody waits for it.
+
+        However many hints there are, looks at one task are `together` seconds apart, and a
+        server in trouble is not asked sooner.
+        """
+        watch = self._watches.get(task_id or "")
+        if watch is None or self._closed:
+            return False
+        watch.hinted = True
+        soon = max(self._clock.now(), watch.asked + self._together)
+        is_seen = watch.pace is None and watch.missing_since is None
+        if is_seen and soon < watch.due < _UNDER_WAY:
+            self._plan(soon, watch)
+        return True
+
     async def close(self) -> None:
         """Let every waiter go with `ClientClosed`, and stop."""
         self._closed = True
@@ -199,7 +234,15 @@ class Watcher:
 
     def _begin(self, info: TaskInfo, *, known: bool) -> _Watch:
         now = self._clock.now()
-        watch = _Watch(info.id, info, begun=now, changed=now, was_seen=known)
+        watch = _Watch(
+            info.id,
+            info,
+            begun=now,
+            changed=now,
+            was_seen=known,
+            asked=now,
+            from_birth=known and not info.raw,
+        )
         first_look = now + (self._delay(watch) if known else 0.0)
         self._watches[info.id] = watch
         self._plan(first_look, watch)
@@ -225,6 +268,8 @@ class Watcher:
     def _plan(self, when: float, what: _Watch | _Waiter) -> None:
         if when == float("inf"):
             return
+        if isinstance(what, _Watch):
+            what.due = when
         heapq.heappush(self._due, (when, next(self._order), what))
         if len(self._due) > self._crowded:
             self._tidy()
@@ -233,14 +278,14 @@ class Watcher:
 
     def _tidy(self) -> None:
         """Forget the alarms of waiters that are gone, so that they do not pile up."""
-        self._due = [entry for entry in self._due if self._is_live(entry[2])]
+        self._due = [entry for entry in self._due if self._is_live(entry[0], entry[2])]
         heapq.heapify(self._due)
         self._crowded = 2 * len(self._due) + _ROOM
 
-    def _is_live(self, what: _Watch | _Waiter) -> bool:
+    def _is_live(self, when: float, what: _Watch | _Waiter) -> bool:
         if isinstance(what, _Waiter):
             return not what.future.done()
-        return self._watches.get(what.id) is what
+        return what.due == when and self._watches.get(what.id) is what
 
     def _arm(self) -> None:
         self._disarm()
@@ -268,7 +313,8 @@ class Watcher:
         while self._due and self._due[0][0] <= now + (self._together if looks else 0.0):
             when, _, what = heapq.heappop(self._due)
             if isinstance(what, _Watch):
-                if self._watches.get(what.id) is what:
+                if self._is_live(when, what):
+                    what.due = _UNDER_WAY
                     looks.append(what)
             elif when <= now:
                 self._expire(what, now)
@@ -322,6 +368,7 @@ class Watcher:
     async def _look_at(self, watch: _Watch) -> None:
         try:
             async with self._places:
+                asked = self._ask(watch)
                 body, raw = await self._calls.look(watch.id, known=watch.body)
         except (TaskNotFound, UnsupportedEndpoint) as error:
             self._missed(watch, error)
@@ -329,9 +376,10 @@ class Watcher:
             self._stumbled(watch, error)
         else:
             watch.body = body
-            self._saw(watch, raw)
+            self._saw(watch, raw, asked)
 
     async def _look_together(self, watches: list[_Watch]) -> None:
+        asked = self._ask(*watches)
         try:
             tasks = await self._calls.fetch_many([watch.id for watch in watches])
         except MJError as error:
@@ -346,19 +394,26 @@ class Watcher:
         for watch in watches:
             if watch.id in found:
                 watch.body = None  # what a fetch brought before this look is of no use any more
-                self._saw(watch, found[watch.id])
+                self._saw(watch, found[watch.id], asked)
         await self._look_in_lanes([watch for watch in watches if watch.id not in found])
 
     async def _look_in_lanes(self, watches: list[_Watch]) -> None:
         lanes = (watches[lane::_LANES] for lane in range(min(_LANES, len(watches))))
         await asyncio.gather(*map(self._look_singly, lanes))
 
-    def _saw(self, watch: _Watch, raw: dict[str, Any] | None) -> None:
+    def _ask(self, *watches: _Watch) -> float:
+        """Note that a look is sent now."""
+        for watch in watches:
+            watch.checking, watch.hinted = watch.hinted, False
+        return self._clock.now()
+
+    def _saw(self, watch: _Watch, raw: dict[str, Any] | None, asked: float) -> None:
         """Take in a look: None or an equal object means that nothing changed."""
         watch.was_seen, watch.missing_since, watch.pace = True, None, None
         if raw is not None and raw != watch.info.raw:
             self._changed(watch, codec.structure_task(raw))
             self._log_strange(watch.info)
+        watch.asked = asked
         if not watch.info.status.is_final:
             self._look_later(watch)
 
@@ -374,21 +429,48 @@ class Watcher:
     def _changed(self, watch: _Watch, info: TaskInfo) -> None:
         before, watch.info = watch.info, info
         if (before.status, before.progress) != (info.status, info.progress):
-            watch.changed = self._clock.now()
+            self._progressed(watch, is_first=not before.raw)
         for waiter in tuple(watch.waiters):
             _tell(waiter, info)
 
+    def _progressed(self, watch: _Watch, *, is_first: bool) -> None:
+        """Note what a change of status or progress tells of the job, the server and its hooks."""
+        watch.changed = now = self._clock.now()
+        if watch.checking:
+            watch.told = now
+        if watch.running is None and watch.info.status is TaskStatus.IN_PROGRESS:
+            watch.running = now
+        period = codec.refresh_period(watch.info.raw)
+        if period is not None:
+            self._refreshes = self._refreshes or Refreshes(period)
+        if is_first:
+            return  # it was so before, perhaps
+        if self._refreshes is not None:
+            self._refreshes.changed(watch.asked, now)
+        if watch.from_birth and watch.info.status is TaskStatus.SUCCESS:
+            self._learn_duration(watch.info, now - watch.begun)
+
+    def _learn_duration(self, info: TaskInfo, seconds: float) -> None:
+        """Learn by the speed the server tells, and by the client's: early looks know no other."""
+        for speed in {_mode(info), self._speed}:
+            self._durations.learn(info.action, speed, seconds)
+
     def _look_later(self, watch: _Watch) -> None:
         if self._watches.get(watch.id) is watch:
-            self._plan(self._clock.now() + self._delay(watch), watch)
+            delay = self._together if watch.hinted else self._delay(watch)
+            self._plan(self._clock.now() + delay, watch)
 
     def _delay(self, watch: _Watch) -> float:
-        now = self._clock.now()
+        now, info = self._clock.now(), watch.info
         look = Look(
-            info=watch.info,
+            info=info,
             watched=now - watch.begun,
             unchanged=now - watch.changed,
+            running=None if watch.running is None else now - watch.running,
             speed=self._speed,
+            typical=self._durations.typical(info.action, _mode(info) or self._speed),
+            refresh=None if self._refreshes is None else self._refreshes.next_in(now),
+            hinted=None if watch.told is None else now - watch.told,
         )
         return max(0.0, self._schedule.next_look(look))
 
@@ -420,6 +502,10 @@ class Watcher:
 
 
 _NOTHING: Final = TaskInfo(id="")
+
+
+def _mode(info: TaskInfo) -> str | None:
+    return info.mode and info.mode.lower()
 
 
 def _by_id(tasks: Iterable[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:

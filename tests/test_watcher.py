@@ -10,79 +10,10 @@ from typing import Any
 
 import pytest
 from conftest import EAGER, Every, FakeClock, connect, eventually
-from hypothesis import given
-from hypothesis import strategies as st
 
 import mjasync
-from mjasync import Client, Clock, Look, Schedule, Task, TaskInfo, TaskStatus
+from mjasync import Client, Clock, Look, Task, TaskInfo, TaskStatus
 from mjasync.simulator import Simulator
-
-# --- the schedule: a pure function -------------------------------------------------------------
-
-SECONDS = st.floats(min_value=0, max_value=1e6)
-
-
-@st.composite
-def looks(draw: st.DrawFn) -> Look:
-    """Anything that can be known of a task when its next look is planned."""
-    info = TaskInfo(
-        id="1",
-        status=TaskStatus(draw(st.sampled_from([*TaskStatus, "POLISHING"]))),
-        action=draw(st.sampled_from(["", "IMAGINE", "UPSCALE", "DESCRIBE", "VIDEO", "what?"])),
-        progress=draw(st.none() | st.integers(0, 100)),
-        mode=draw(st.sampled_from([None, "RELAX", "FAST", "TURBO", "?"])),
-    )
-    watched = draw(SECONDS)
-    unchanged = draw(st.floats(min_value=0, max_value=watched))
-    speed = draw(st.sampled_from([None, "relax", "fast", "turbo"]))
-    return Look(info=info, watched=watched, unchanged=unchanged, speed=speed)
-
-
-@given(looks(), st.floats(0.01, 10), st.floats(0.01, 10), st.floats(0.01, 1))
-def test_the_schedule_keeps_to_its_bounds(
-    look: Look, one: float, other: float, fraction: float
-) -> None:
-    """Whatever is known of a task: never later than `longest`, and nothing but a wait."""
-    shortest, longest = sorted([one, other])
-    schedule = Schedule(shortest=shortest, longest=longest, fraction=fraction)
-    wait = schedule.next_look(look)
-    assert 0 < wait <= longest
-    assert wait == schedule.next_look(look)
-    assert wait >= min(shortest, max(schedule.first, look.watched))
-
-
-@given(looks())
-def test_a_task_that_goes_nowhere_is_looked_at_as_rarely_as_can_be(look: Look) -> None:
-    """A job that outlives every estimate is looked at every `longest` seconds in the end."""
-    schedule = Schedule()
-    long_since = Look(info=look.info, watched=1e6, unchanged=1e6)
-    assert schedule.next_look(long_since) == schedule.longest
-
-
-def waits(**facts: Any) -> float:  # noqa: ANN401 - what TaskInfo takes
-    """Return the default schedule's wait for a job that has been watched for 20 seconds."""
-    speed = facts.pop("speed", None)
-    watched = facts.pop("watched", 20.0)
-    info = TaskInfo(id="1", **facts)
-    return Schedule().next_look(Look(info=info, watched=watched, unchanged=0.0, speed=speed))
-
-
-def test_the_schedule_looks_more_often_the_nearer_the_end() -> None:
-    """The further along a job is, the sooner the next look."""
-    progress = [waits(status=TaskStatus.IN_PROGRESS, progress=done) for done in range(1, 101)]
-    assert progress == sorted(progress, reverse=True)
-    assert (progress[0], progress[-1]) == (Schedule().longest, Schedule().shortest)
-
-
-def test_the_schedule_knows_what_jobs_take() -> None:
-    """Quick kinds of job, and quick modes, are looked at sooner; the task's own mode decides."""
-    assert waits(action="UPSCALE") < waits(action="IMAGINE")
-    assert waits(mode="TURBO") < waits(mode="FAST")
-    assert waits(speed="turbo") < waits()
-    assert waits(speed="turbo", mode="FAST") == waits(mode="FAST")
-    assert waits(mode="?") == waits()
-    assert waits(watched=0.0) < waits()
-
 
 # --- requests ----------------------------------------------------------------------------------
 

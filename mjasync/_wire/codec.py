@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from cattrs.gen import make_dict_structure_fn, override
@@ -13,10 +13,21 @@ from cattrs.preconf.orjson import make_converter
 
 from .._models import NOTHING, Account, Button, TaskInfo, TaskStatus
 
-__all__ = ["dump", "load", "structure_account", "structure_task"]
+__all__ = [
+    "dump",
+    "load",
+    "refresh_period",
+    "structure_account",
+    "structure_task",
+    "task_id_in",
+]
 
 _PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
 _SECRET = re.compile(r"token|secret|password|cookie|agent", re.IGNORECASE)
+
+_REFRESHED: Final[Mapping[str, float]] = {"maskBase64": 15.0}
+"""What only a gateway's own rows have, and how many seconds pass until such a gateway looks at the
+server behind it again (PROTOCOL §3.4, §6.3)."""
 
 load = orjson.loads
 dump = orjson.dumps
@@ -31,6 +42,21 @@ def structure_task(raw: Mapping[str, Any]) -> TaskInfo:
         ValueError: It has no id.
     """
     return _converter.structure(raw, TaskInfo)
+
+
+def refresh_period(raw: Mapping[str, Any]) -> float | None:
+    """Seconds between a server's own looks at the one behind it; None where it needs none."""
+    return next((_REFRESHED[key] for key in _REFRESHED if key in raw), None)
+
+
+def task_id_in(payload: object) -> str | None:
+    """The id of the task in somebody's JSON, read or not; None where there is none."""
+    if isinstance(payload, str | bytes | bytearray | memoryview):
+        try:
+            payload = load(payload)
+        except orjson.JSONDecodeError:
+            return None
+    return text(payload.get("id")) if isinstance(payload, Mapping) else None
 
 
 def structure_account(raw: Mapping[str, Any]) -> Account:

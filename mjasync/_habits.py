@@ -1,0 +1,72 @@
+"""What a server was seen to do: how long its jobs take, and when it learns of anything."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import attrs
+
+__all__ = ["Durations", "Refreshes"]
+
+_ENOUGH: Final = 3
+"""Jobs that must have ended before anything is said of such jobs."""
+_LATELY: Final = 20
+"""Jobs after which an older one hardly counts any more."""
+
+
+class Durations:
+    """What jobs took of late, by kind: an action at a speed, on one server."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str | None], tuple[int, float]] = {}
+
+    def learn(self, action: str, speed: str | None, seconds: float) -> None:
+        """Take in that a job was done after some seconds."""
+        count, mean = self._seen.get((action, speed), (0, 0.0))
+        log = math.log(max(seconds, 1e-3))
+        count = min(count + 1, _LATELY)
+        self._seen[action, speed] = count, mean + (log - mean) / count
+
+    def typical(self, action: str, speed: str | None) -> float | None:
+        """Seconds such a job takes; None while too few have ended."""
+        count, mean = self._seen.get((action, speed), (0, 0.0))
+        return math.exp(mean) if count >= _ENOUGH else None
+
+
+@attrs.define
+class Refreshes:
+    """When a server that asks another every `period` seconds did so, told by what changed when.
+
+    Nothing is foretold until two refreshes were seen a period apart; a server that is found to
+    change in between is one of another kind, and nothing is foretold of it ever after.
+    """
+
+    period: float
+    """Seconds (PROTOCOL §6.3); a loop that sleeps so long between refreshes takes a bit longer."""
+    _after: float = attrs.field(default=-math.inf, init=False)
+    _by: float = attrs.field(default=-math.inf, init=False)
+    _regular: bool = attrs.field(default=False, init=False)
+    _refuted: bool = attrs.field(default=False, init=False)
+
+    def changed(self, after: float, by: float) -> None:
+        """Take in that something changed between two moments."""
+        if after < self._by and self._after < by:  # the same refresh
+            self._after, self._by = max(after, self._after), min(by, self._by)
+            return
+        if by <= self._after:  # an earlier one
+            return
+        least, most = after - self._by, by - self._after
+        slack = self.period / 5  # what one refresh may take
+        self._refuted |= least > slack and most < self.period - slack
+        self._regular |= least > self.period - 2 * slack and most < self.period + 2 * slack
+        foretold = self._after + self.period
+        self._after, self._by = max(after, foretold) if foretold < by else after, by
+
+    def next_in(self, now: float) -> float | None:
+        """Seconds until the next refresh has probably come to light; None where nobody can say."""
+        after, by = self._after + self.period, self._by + self.period
+        if self._refuted or not self._regular or now > by + self.period / 5:
+            return None
+        aim = after + max((by - after) / 2, min(by - after, 1.0))
+        return max(0.0, aim - now)
