@@ -1,0 +1,67 @@
+"""One line of the table: what was measured, against what, and whether that is good enough."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+__all__ = ["Row", "row_of"]
+
+Series = Mapping[str, Sequence[tuple[float, float]]]
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One comparison; `ratio` is what the bar is about."""
+
+    name: str
+    """What is compared, in a few words."""
+    ratio: float
+    """The median."""
+    bar: float | None = None
+    """The most it may be (the least, where `at_least`); None: told, not judged."""
+    low: float | None = None
+    high: float | None = None
+    """The spread: the least and the most of all rounds."""
+    null: float | None = None
+    """The baseline against itself in the same rounds: 1 but for noise."""
+    unit: str = "×"
+    """"×", or what the figure counts (ms, MB)."""
+    at_least: bool = False
+    note: str = ""
+    """What helps to read it: absolute figures of both sides, say."""
+    series: Series = attrs.field(factory=dict)
+    """Points for a plot: x and y by the name of a line."""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is met; None where there is none."""
+        if self.bar is None:
+            return None
+        return self.ratio >= self.bar if self.at_least else self.ratio <= self.bar
+
+
+def row_of(
+    name: str,
+    ratios: Sequence[float],
+    *,
+    bar: float | None = None,
+    nulls: Sequence[float] = (),
+    unit: str = "×",
+    at_least: bool = False,
+    note: str = "",
+) -> Row:
+    """A row from the ratios of all rounds."""
+    return Row(
+        name=name,
+        ratio=statistics.median(ratios),
+        low=min(ratios),
+        high=max(ratios),
+        null=statistics.median(nulls) if nulls else None,
+        bar=bar,
+        unit=unit,
+        at_least=at_least,
+        note=note,
+    )
