@@ -19,7 +19,7 @@ from mjasync._habits import Durations, Refreshes
 
 from .row import Row
 
-__all__ = ["detection"]
+__all__ = ["run"]
 
 BAR = 0.75
 """Mean delay of the schedule against a fixed interval with as many looks per job, at most."""
@@ -211,7 +211,7 @@ class Point:
         return f"{self.polls:.1f} polls, {self.delay:.2f} s"
 
 
-def detection(jobs: int = JOBS) -> list[Row]:
+def run(jobs: int = JOBS) -> list[Row]:
     """Every model against its bar."""
     return [*(_against_fixed(model, jobs) for model in MODELS), *_behind_a_gateway(jobs)]
 

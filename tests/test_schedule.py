@@ -18,7 +18,7 @@ from conftest import Every, FakeClock, connect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.detection import detection
+from benchmarks import detection
 from mjasync import (
     Client,
     Look,
@@ -143,7 +143,7 @@ def test_the_schedule_beats_a_fixed_interval_in_every_model() -> None:
 
     A simulation in virtual time with seeds of its own: nothing here depends on the machine.
     """
-    rows = detection(jobs=80)
+    rows = detection.run(jobs=80)
     assert len(rows) == 10
     assert [row.name for row in rows if not row.met] == []
 
@@ -197,6 +197,14 @@ def test_a_refresh_is_foretold_after_two() -> None:
     after(refreshes, (116, 118))
     assert 130 <= 118 + (refreshes.next_in(118) or 0) <= 133
     assert refreshes.next_in(150) is None
+
+
+def test_what_tells_nothing_new_of_a_refresh_is_passed_over() -> None:
+    """The same refresh, seen by another task, can only narrow the moment down; an older one not."""
+    known = [(100, 102), (116, 118)]
+    narrow = after(Refreshes(15.0), *known, (117, 120), (90, 99), (90, 117.5))
+    assert narrow.next_in(118) == after(Refreshes(15.0), *known, (117, 117.5)).next_in(118)
+    assert 118 + (narrow.next_in(118) or 0) == pytest.approx(132.5)
 
 
 def test_what_changes_in_between_is_no_refresh() -> None:
@@ -293,6 +301,7 @@ async def left(waiting: asyncio.Future[Any]) -> None:
     await asyncio.gather(waiting, return_exceptions=True)
 
 
+@pytest.mark.usefixtures("without_debug")
 async def test_a_gateway_is_not_asked_for_what_it_cannot_know() -> None:
     """Rows that change every 15 s are looked at when they do: fewer looks, and none too late."""
     looks, late = await watched(FakeClock(), GATEWAY_ROW, every=15)
@@ -301,6 +310,7 @@ async def test_a_gateway_is_not_asked_for_what_it_cannot_know() -> None:
     assert late < usually_late
 
 
+@pytest.mark.usefixtures("without_debug")
 async def test_a_gateway_that_keeps_up_is_looked_at_as_any_server() -> None:
     """Rows of a gateway's shape that change more often than every 15 s are no reason to wait."""
     gateway, server = [

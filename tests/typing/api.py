@@ -87,6 +87,7 @@ async def submissions(mj: Client, image: Image.Image) -> None:
     assert_type(mj.task("42"), Task)
     assert_type(mj.task("42", answered=True), Task)
     assert_type(await mj.fetch(["1", "2"]), dict[str, TaskInfo])
+    assert_type(mj.observe(b'{"id": "1"}'), bool)
     assert_type(await mj.tasks(), list[TaskInfo])
     assert_type(await mj.accounts(), list[Account])
     report = await mj.probe(spend=mj.imagine("a fox"))
