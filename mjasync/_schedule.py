@@ -60,6 +60,7 @@ _SURE: Final = 6.0
 _SURE_RUNNING: Final = (4.0, 16.0)
 """The same for an estimate from progress: to begin with, and gained by the time of 100 %."""
 _INSTANT: Final = 1e-3
+_BRIEF: Final = 0.1
 _NEVER: Final = 1e-9
 
 
@@ -110,14 +111,14 @@ def _hazard(look: Look, ahead: float) -> float:
 
 def _expectation(look: Look) -> tuple[float, float, float]:
     """How old a job is, at what age such jobs end, and how surely."""
-    info = look.info
-    if info.status is TaskStatus.IN_PROGRESS and info.progress:
-        done = info.progress / 100
-        age = look.watched if look.running is None else look.running
-        if age <= look.unchanged:  # it had come so far when it was first seen to run
-            age = look.watched
-        start, gain = _SURE_RUNNING
-        return age, max(age - look.unchanged, 0.1) / done, start + gain * done
+    info, unchanged = look.info, look.unchanged
     pace = _PACE.get((info.mode or look.speed or "fast").lower(), 1.0)
     typical = look.typical or _TYPICAL.get(info.action, _TYPICAL_OTHER) * pace
-    return look.watched, typical, _SURE
+    if info.status is not TaskStatus.IN_PROGRESS or not info.progress:
+        return look.watched, typical, _SURE
+    done = info.progress / 100
+    age = look.running if look.running and look.running > unchanged else look.watched
+    if age <= unchanged:  # it was found like this, so how fast it goes is not known yet
+        return age, max(typical * (1 - done), _BRIEF), _SURE
+    start, gain = _SURE_RUNNING
+    return age, max(age - unchanged, _BRIEF) / done, start + gain * done

@@ -138,6 +138,12 @@ def test_the_time_in_the_queue_does_not_foretell_the_run() -> None:
     assert waits(**nearly, running=20.0) < waits(**nearly)
 
 
+def test_a_task_found_midway_is_not_rushed() -> None:
+    """Its progress tells how much is left, but not how fast it goes before that has changed."""
+    found = {"status": TaskStatus.IN_PROGRESS, "watched": 10.0, "unchanged": 10.0}
+    assert waits(**found, progress=95) < waits(**found, progress=46) == Schedule().longest
+
+
 def test_the_schedule_beats_a_fixed_interval_in_every_model() -> None:
     """At equal polls the delay is a quarter less at least; a gateway takes a quarter fewer polls.
 
