@@ -1,0 +1,120 @@
+"""How everything here is measured: in turns, in fresh processes, beside a null control.
+
+A benchmark is an async function in a process of its own that is given the address of the server. It
+names its sides; every round runs them forwards and then backwards (A B C C B A), so that a machine
+that grows slower or faster meanwhile does so for all of them. What is compared is always taken from
+the same round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias
+
+import aiohttp
+import attrs
+import orjson
+
+__all__ = [
+    "Rounds",
+    "Side",
+    "alternate",
+    "counts",
+    "cpu",
+    "cpu_of",
+    "in_processes",
+    "process",
+    "ratios",
+]
+
+Side: TypeAlias = Callable[[], Awaitable[float]]
+"""Does some work and tells what a unit of it cost."""
+Rounds: TypeAlias = list[dict[str, float]]
+"""By name of the side, the mean of its two turns; one mapping for each round."""
+
+ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+
+
+def cpu() -> float:
+    """CPU seconds of this process so far, user and system, all threads."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def cpu_of(work: Awaitable[Any]) -> float:
+    """CPU seconds that some work takes, with the garbage of earlier work out of the way."""
+    gc.collect()
+    before = cpu()
+    await work
+    return cpu() - before
+
+
+async def counts(server: str) -> Mapping[str, int]:
+    """What the server has counted since it was last asked."""
+    async with aiohttp.ClientSession() as session, session.get(f"{server}/counts") as response:
+        found: dict[str, int] = orjson.loads(await response.read())
+        return found
+
+
+async def alternate(sides: Mapping[str, Side], rounds: int, *, warm: bool = True) -> Rounds:
+    """Run the sides forwards and backwards, `rounds` times; the first time of all is not counted.
+
+    """
+    for side in sides.values() if warm else ():
+        await side()
+    found: Rounds = []
+    for _ in range(rounds):
+        taken: dict[str, list[float]] = {name: [] for name in sides}
+        for name in [*sides, *reversed(sides)]:
+            taken[name].append(await sides[name]())
+        found.append({name: statistics.fmean(costs) for name, costs in taken.items()})
+    return found
+
+
+def ratios(rounds: Rounds, side: str, base: str) -> list[float]:
+    """One side against another, round by round."""
+    return [costs[side] / costs[base] for costs in rounds]
+
+
+@contextmanager
+def process(module: str, *arguments: str) -> Iterator[str]:
+    """Run a module beside us for a while; yield the first line it says: its address."""
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None  # noqa: S101 - for the type checker
+        assert child.stdin is not None  # noqa: S101
+        try:
+            yield child.stdout.readline().strip()
+        finally:
+            child.stdin.close()
+            child.wait(30)
+
+
+def in_processes(name: str, times: int, *arguments: object) -> list[Any]:
+    """What a worker function says, in several fresh processes one after the other.
+
+    Args:
+        name: `module:function`, within this package; it takes the arguments as strings.
+        times: How many processes.
+        arguments: For the function.
+    """
+    command = [sys.executable, "-m", "benchmarks.worker", name, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": ROOT, "PYTHONHASHSEED": "0"}
+    return [
+        orjson.loads(
+            subprocess.run(
+                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True
+            ).stdout
+        )
+        for _ in range(times)
+    ]

@@ -1,0 +1,67 @@
+"""What needs no server: decoding one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from mjasync._wire import codec
+
+from . import payloads
+from .harness import Rounds, Side, alternate, cpu_of, in_processes, ratios
+from .row import Row, row_of
+
+__all__ = ["decode"]
+
+_LOOPS: Final = 2000
+_ID: Final = "1760000000123456"
+
+
+def _snapshot(body: bytes) -> object:
+    """Decode a task and look at it, so that nothing can be left for later."""
+    info = codec.structure_task(codec.load(body))
+    return info.status, info.progress, info.buttons, info.finished_at, info.properties
+
+
+def _times(work: Callable[[bytes], object], body: bytes) -> Side:
+    async def loop() -> None:
+        for _ in range(_LOOPS):
+            work(body)
+
+    async def side() -> float:
+        return await cpu_of(loop()) / _LOOPS
+
+    return side
+
+
+async def decode_rounds(times: str) -> Rounds:
+    """Decoding, in one process."""
+    finished, running = payloads.success(_ID), payloads.running(_ID, 46)
+    sides = {
+        "loads": _times(orjson.loads, finished),
+        "full": _times(_snapshot, finished),
+        "null": _times(orjson.loads, finished),
+        "loads running": _times(orjson.loads, running),
+        "running": _times(_snapshot, running),
+    }
+    return await alternate(sides, int(times))
+
+
+def decode(processes: int = 3, times: int = 7) -> list[Row]:
+    """A whole task from bytes to the public snapshot."""
+    found: Rounds = sum(in_processes("local:decode_rounds", processes, times), [])
+    cost = sorted(costs["full"] for costs in found)[len(found) // 2]
+    return [
+        row_of(
+            "a finished task with 11 buttons decoded / orjson.loads",
+            ratios(found, "full", "loads"),
+            nulls=ratios(found, "null", "loads"),
+            bar=4.0,
+            note=f"{1e6 * cost:.1f} µs; "
+            f"one under way {sorted(ratios(found, 'running', 'loads running'))[0]:.2f} ×",
+        )
+    ]
+
+

@@ -1,0 +1,166 @@
+"""Private bytes of a waiting task, the caller's own asyncio task included.
+
+Ten thousand prompts are submitted, a hundred at a time, each by an asyncio task that then waits.
+The memory is taken before and after; two processes, one for each side. The loop written by hand
+has the four frames of its kind: the job, the call, the wait, the pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import attrs
+import orjson
+
+from mjasync import Client, Look
+
+from . import by_hand
+from .harness import counts, in_processes, process
+from .row import Row, row_of
+
+__all__ = ["memory"]
+
+_BATCH: Final = 100
+_NEVER: Final = 86_400.0
+_ENDLESS: Final = "7-0-list"
+Start = Callable[[str], Coroutine[Any, Any, Any]]
+
+
+def private_bytes() -> int:
+    """Memory that belongs to this process alone, once all that can be given back has been."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+    return 1024 * sum(int(one.split()[1]) for one in lines if one.startswith("Private_"))
+
+
+async def _wait_by_hand(
+    session: aiohttp.ClientSession, root: str, prompt: str, *, looks: bool
+) -> dict[str, Any]:
+    """The job."""
+    return await _imagine(session, root, prompt, looks=looks)
+
+
+async def _imagine(
+    session: aiohttp.ClientSession, root: str, prompt: str, *, looks: bool
+) -> dict[str, Any]:
+    """The call."""
+    task_id = await by_hand.submit(session, root, prompt)
+    return await _until_ended(session, root, task_id, looks=looks)
+
+
+async def _until_ended(
+    session: aiohttp.ClientSession, root: str, task_id: str, *, looks: bool
+) -> dict[str, Any]:
+    """The wait; it holds its last reply, as such loops do."""
+    while True:
+        if looks:
+            async with session.get(f"{root}/mj/task/{task_id}/fetch") as response:
+                task: dict[str, Any] = orjson.loads(await response.read())
+            if task["status"] == "SUCCESS":
+                return task
+        await _pause()
+
+
+async def _pause() -> None:
+    await asyncio.sleep(_NEVER)
+
+
+async def _fill(server: str, start: Start, tasks: int, counted: str) -> float:
+    """Start so many and wait until the server has counted them all; private bytes of each."""
+    running: list[asyncio.Task[Any]] = []
+
+    async def add(number: int) -> None:
+        seen = 0
+        await counts(server)
+        for first in range(0, number, _BATCH):
+            fresh = range(first, min(first + _BATCH, number))
+            running.extend(asyncio.create_task(start(f"a fox, number {n}")) for n in fresh)
+            while seen < fresh.stop:
+                await asyncio.sleep(0.002)
+                seen += (await counts(server))[counted]
+
+    await add(200)
+    await asyncio.sleep(0.1)
+    before = private_bytes()
+    await add(tasks)
+    await asyncio.sleep(0.1)
+    found = private_bytes() - before
+    for one in running:
+        one.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    return found / tasks
+
+
+async def by_hand_bytes(server: str, tasks: str, looks: str) -> float:
+    """The loop written by hand."""
+    root = f"{server}/{_ENDLESS}"
+    async with aiohttp.ClientSession() as session:
+        counted = "polls" if looks == "1" else "submits"
+        return await _fill(
+            server,
+            lambda prompt: _wait_by_hand(session, root, prompt, looks=looks == "1"),
+            int(tasks),
+            counted,
+        )
+
+
+async def sdk_bytes(server: str, tasks: str, looks: str) -> float:
+    """The SDK: as many Tasks awaited, looked at never or once."""
+    async with Client(
+        f"{server}/{_ENDLESS}",
+        by_hand.TOKEN,
+        schedule=_Once(soon=looks == "1"),
+        timeout=2 * _NEVER,
+        stall_timeout=2 * _NEVER,
+    ) as mj:
+        counted = "polls" if looks == "1" else "submits"
+        return await _fill(server, lambda prompt: mj.imagine(prompt).wait(), int(tasks), counted)
+
+
+@attrs.frozen(kw_only=True)
+class _Once:
+    """A schedule of one look, soon or not at all."""
+
+    soon: bool
+    together: float = 0.5
+
+    def next_look(self, look: Look) -> float:
+        """Seconds until the next look."""
+        return 0.02 if self.soon and look.watched < 0.01 else _NEVER
+
+
+def memory(tasks: int = 10_000, processes: int = 2) -> list[Row]:
+    """What a waiting task takes, before and after the first look at it."""
+    with process("benchmarks.server") as server:
+        return [_row(server, tasks, processes, looks=looks) for looks in (False, True)]
+
+
+def _row(server: str, tasks: int, processes: int, *, looks: bool) -> Row:
+    """The sides in turns, each time in a fresh process."""
+    arguments = (1, server, tasks, int(looks))
+    here, there, again = (
+        list(
+            itertools.chain.from_iterable(
+                in_processes(f"memory:{side}", *arguments) for _ in range(processes)
+            )
+        )
+        for side in ("sdk_bytes", "by_hand_bytes", "by_hand_bytes")
+    )
+    when = "once it was looked at" if looks else "before the first look"
+    return row_of(
+        f"memory of a waiting task, {when} / a loop of four frames",
+        [mine / other for mine, other in zip(here, there, strict=True)],
+        nulls=[one / other for one, other in zip(again, there, strict=True)],
+        bar=0.40,
+        note=f"{here[0]:.0f} B, by hand {there[0]:.0f} B",
+    )

@@ -1,0 +1,233 @@
+"""CPU of waiting: one look at one task, alone and in lists, and how that grows.
+
+CPU of everything between making the Tasks and having them finished, divided by the looks the server
+counted. Looks follow one another without a pause; connections stay open from block to block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import aiohttp
+import attrs
+import httpx
+
+from mjasync import Client, Schedule
+
+from . import by_hand
+from .harness import Rounds, Side, alternate, counts, cpu_of, in_processes, process, ratios
+from .row import Row, row_of
+
+__all__ = ["growth", "lists", "polls"]
+
+_AT_ONCE: Final = 50
+_MANY: Final = 1000
+_SELDOM: Final = "13-40"
+"""Changes at the looks 1, 13, 26 and 39 of 40, 40 being the end: about one in ten."""
+_ALWAYS: Final = "1-40"
+_SHORT: Final = "13-8"
+"""For httpx, which takes ten times as long."""
+_GROWING: Final = "7-20"
+_NO_PAUSE: Final = Schedule(shortest=1e-6, longest=1e-6, first=1e-6)
+
+
+class Bench:
+    """The clients of one process, each with connections of its own, and ids nobody used yet."""
+
+    def __init__(self, server: str, stack: AsyncExitStack) -> None:
+        self._server = server
+        self._stack = stack
+        self._ids: Iterator[str] = map(str, itertools.count(time.time_ns() // 1000))
+
+    async def client(self, plan: str) -> Client:
+        """The SDK, at a server that behaves so."""
+        return await self._stack.enter_async_context(
+            Client(f"{self._server}/{plan}", by_hand.TOKEN, schedule=_NO_PAUSE, auth="secret")
+        )
+
+    async def session(self) -> aiohttp.ClientSession:
+        """aiohttp as it comes."""
+        headers = {"mj-api-secret": by_hand.TOKEN}
+        return await self._stack.enter_async_context(aiohttp.ClientSession(headers=headers))
+
+    async def httpx(self) -> httpx.AsyncClient:
+        """Httpx with a connection for every task."""
+        limits = httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
+        return await self._stack.enter_async_context(
+            httpx.AsyncClient(limits=limits, headers={"mj-api-secret": by_hand.TOKEN})
+        )
+
+    async def per_look(
+        self, work: Callable[[str], Awaitable[Any]], tasks: int, times: int = 1
+    ) -> float:
+        """CPU seconds per look of waiting for so many tasks side by side, one time after another."""
+
+        async def all_of_it() -> None:
+            for _ in range(times):
+                ids = itertools.islice(self._ids, tasks)
+                await asyncio.gather(*map(work, ids))
+
+        await counts(self._server)
+        spent = await cpu_of(all_of_it())
+        return spent / (await counts(self._server))["polls"]
+
+    def raw(self, session: aiohttp.ClientSession, plan: str = _SELDOM) -> Side:
+        """The side written by hand with aiohttp and orjson."""
+        root = f"{self._server}/{plan}"
+        return lambda: self.per_look(lambda one: by_hand.poll(session, root, one), _AT_ONCE)
+
+    def sdk(self, mj: Client, tasks: int = _AT_ONCE, times: int = 1) -> Side:
+        """The side that awaits Tasks of the SDK."""
+        return lambda: self.per_look(lambda one: mj.task(one).wait(), tasks, times)
+
+
+async def _observe(mj: Client, task_id: str) -> None:
+    async for _ in mj.task(task_id).updates():
+        pass
+
+
+async def poll_rounds(server: str, times: str) -> Rounds:
+    """Single fetches, in one process."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(server, stack)
+        session = await bench.session()
+        seldom, always = await bench.client(_SELDOM), await bench.client(_ALWAYS)
+        sides = {
+            "raw": bench.raw(session),
+            "unchanged": bench.sdk(seldom),
+            "null": bench.raw(session),
+            "changed": lambda: bench.per_look(lambda one: _observe(always, one), _AT_ONCE),
+            "raw changed": bench.raw(session, _ALWAYS),
+        }
+        return await alternate(sides, int(times))
+
+
+async def list_rounds(server: str, times: str) -> Rounds:
+    """Lists against single fetches, in one process."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(server, stack)
+        session, other = await bench.session(), await bench.httpx()
+        mj = await bench.client(f"{_SELDOM}-list")
+        root = f"{server}/{_SHORT}"
+        sides = {
+            "raw": bench.raw(session),
+            "list": bench.sdk(mj, _MANY),
+            "null": bench.raw(session),
+            "httpx": lambda: bench.per_look(
+                lambda one: by_hand.poll_with_httpx(other, root, one), _AT_ONCE
+            ),
+        }
+        return await alternate(sides, int(times))
+
+
+async def growth_rounds(server: str, times: str, most: str) -> Rounds:
+    """Few tasks and many, in one process; the few as often as it takes to measure them."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(server, stack)
+        mj = await bench.client(f"{_GROWING}-list")
+        sizes = [size for size in (100, 300, 1000, 3000, 10_000) if size <= int(most)]
+        sides = {str(size): bench.sdk(mj, size, max(1, 2000 // size)) for size in sizes}
+        sides["null"] = bench.sdk(mj, 100, 20)
+        return await alternate(sides, int(times))
+
+
+async def raw_growth(server: str, most: str) -> dict[str, float]:
+    """CPU seconds of a look written by hand, by the number of tasks; for the plot."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(server, stack)
+        session = await bench.session()
+        root = f"{server}/7-2"
+        await bench.raw(session)()
+        return {
+            str(size): await bench.per_look(
+                lambda one: by_hand.poll(session, root, one), size, max(1, 1000 // size)
+            )
+            for size in (100, 1000, 10_000)
+            if size <= int(most)
+        }
+
+
+def _together(rounds: Sequence[Rounds]) -> Rounds:
+    return [costs for of_process in rounds for costs in of_process]
+
+
+def _micros(rounds: Rounds, side: str) -> str:
+    costs = sorted(costs[side] for costs in rounds)
+    return f"{1e6 * costs[len(costs) // 2]:.1f} µs"
+
+
+def polls(processes: int = 3, times: int = 4) -> list[Row]:
+    """Waiting for tasks one by one."""
+    with process("benchmarks.server") as server:
+        found = _together(in_processes("polls:poll_rounds", processes, server, times))
+    nulls = ratios(found, "null", "raw")
+    by_hand_costs = f"by hand {_micros(found, 'raw')} a look"
+    return [
+        row_of(
+            "one look, 9 in 10 replies unchanged / aiohttp + orjson by hand",
+            ratios(found, "unchanged", "raw"),
+            nulls=nulls,
+            bar=1.10,
+            note=f"{_micros(found, 'unchanged')}, {by_hand_costs}",
+        ),
+        row_of(
+            "one look, every reply changed and observed / aiohttp + orjson by hand",
+            ratios(found, "changed", "raw changed"),
+            nulls=nulls,
+            bar=1.25,
+            note=f"{_micros(found, 'changed')}, by hand {_micros(found, 'raw changed')} a look",
+        ),
+    ]
+
+
+def lists(processes: int = 3, times: int = 3) -> list[Row]:
+    """Waiting for a thousand tasks together."""
+    with process("benchmarks.server") as server:
+        found = _together(in_processes("polls:list_rounds", processes, server, times))
+    nulls = ratios(found, "null", "raw")
+    here = _micros(found, "list")
+    return [
+        row_of(
+            "1,000 tasks together, a task and tick / aiohttp + orjson by hand, singly",
+            ratios(found, "list", "raw"),
+            nulls=nulls,
+            bar=0.11,
+            note=f"{here}, by hand {_micros(found, 'raw')}",
+        ),
+        row_of(
+            "1,000 tasks together, a task and tick / httpx by hand, singly",
+            ratios(found, "list", "httpx"),
+            nulls=nulls,
+            bar=0.02,
+            note=f"{here}, httpx {_micros(found, 'httpx')}",
+        ),
+    ]
+
+
+def growth(processes: int = 2, times: int = 2, most: int = 10_000) -> list[Row]:
+    """What a task costs when there are a hundred times as many."""
+    with process("benchmarks.server") as server:
+        found = _together(in_processes("polls:growth_rounds", processes, server, times, most))
+        (alone,) = in_processes("polls:raw_growth", 1, server, most)
+    here = {
+        float(size): sorted(costs[size] for costs in found)[len(found) // 2]
+        for size in found[0]
+        if size != "null"
+    }
+    row = row_of(
+        f"a task and tick among {most:,} / among 100",
+        ratios(found, str(most), "100"),
+        nulls=ratios(found, "null", "100"),
+        bar=1.2,
+        note=f"{_micros(found, str(most))}, among 100 {_micros(found, '100')}",
+    )
+    lines = {
+        "mjasync, lists": [(size, 1e6 * cost) for size, cost in here.items()],
+        "aiohttp + orjson by hand": [(float(size), 1e6 * cost) for size, cost in alone.items()],
+    }
+    return [attrs.evolve(row, series=lines)]
