@@ -9,7 +9,7 @@ import aiohttp
 import httpx
 import orjson
 
-__all__ = ["TOKEN", "poll", "poll_with_httpx", "submit"]
+__all__ = ["TOKEN", "fetch", "poll", "poll_with_httpx", "submit"]
 
 TOKEN: Final = "sk-made-up-for-the-benchmarks"  # noqa: S105 - opens nothing
 _ENDED: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
@@ -26,6 +26,13 @@ async def poll(
             return task
         if interval:
             await asyncio.sleep(interval)
+
+
+async def fetch(session: aiohttp.ClientSession, root: str, task_id: str) -> dict[str, Any]:
+    """One look at a task."""
+    async with session.get(f"{root}/mj/task/{task_id}/fetch") as response:
+        task: dict[str, Any] = orjson.loads(await response.read())
+    return task
 
 
 async def submit(session: aiohttp.ClientSession, root: str, prompt: str, **fields: Any) -> str:

@@ -65,9 +65,7 @@ async def counts(server: str) -> Mapping[str, int]:
 
 
 async def alternate(sides: Mapping[str, Side], rounds: int, *, warm: bool = True) -> Rounds:
-    """Run the sides forwards and backwards, `rounds` times; the first time of all is not counted.
-
-    """
+    """Run the sides forwards and backwards, `rounds` times; the first time of all is not counted."""
     for side in sides.values() if warm else ():
         await side()
     found: Rounds = []

@@ -63,5 +63,3 @@ def decode(processes: int = 3, times: int = 7) -> list[Row]:
             f"one under way {sorted(ratios(found, 'running', 'loads running'))[0]:.2f} ×",
         )
     ]
-
-

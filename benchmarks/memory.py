@@ -18,9 +18,8 @@ from typing import Any, Final
 
 import aiohttp
 import attrs
-import orjson
 
-from mjasync import Client, Look
+from mjasync import Client, Look, TaskStatus
 
 from . import by_hand
 from .harness import counts, in_processes, process
@@ -64,8 +63,7 @@ async def _until_ended(
     """The wait; it holds its last reply, as such loops do."""
     while True:
         if looks:
-            async with session.get(f"{root}/mj/task/{task_id}/fetch") as response:
-                task: dict[str, Any] = orjson.loads(await response.read())
+            task = await by_hand.fetch(session, root, task_id)
             if task["status"] == "SUCCESS":
                 return task
         await _pause()
@@ -136,10 +134,10 @@ class _Once:
 
     def next_look(self, look: Look) -> float:
         """Seconds until the next look."""
-        return 0.02 if self.soon and look.watched < 0.01 else _NEVER
+        return 0.02 if self.soon and look.info.status is TaskStatus.NOT_START else _NEVER
 
 
-def memory(tasks: int = 10_000, processes: int = 2) -> list[Row]:
+def memory(tasks: int = 10_000, processes: int = 1) -> list[Row]:
     """What a waiting task takes, before and after the first look at it."""
     with process("benchmarks.server") as server:
         return [_row(server, tasks, processes, looks=looks) for looks in (False, True)]
