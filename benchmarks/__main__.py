@@ -22,6 +22,12 @@ _ROWS: Final = {
     "growth": "polls:growth",
     "decode": "local:decode",
     "memory": "memory:memory",
+    "detection": "detection:run",
+    "stall": "pictures:stall",
+    "downloads": "pictures:downloads",
+    "imports": "startup:imports",
+    "help": "startup:command_line",
+    "imagines": "imagines:imagines",
 }
 """Where each benchmark is."""
 

@@ -161,7 +161,7 @@ def _micros(rounds: Rounds, side: str) -> str:
     return f"{1e6 * costs[len(costs) // 2]:.1f} µs"
 
 
-def polls(processes: int = 3, times: int = 4) -> list[Row]:
+def polls(processes: int = 3, times: int = 3) -> list[Row]:
     """Waiting for tasks one by one."""
     with process("benchmarks.server") as server:
         found = _together(in_processes("polls:poll_rounds", processes, server, times))
@@ -209,7 +209,7 @@ def lists(processes: int = 3, times: int = 3) -> list[Row]:
     ]
 
 
-def growth(processes: int = 2, times: int = 2, most: int = 10_000) -> list[Row]:
+def growth(processes: int = 1, times: int = 2, most: int = 10_000) -> list[Row]:
     """What a task costs when there are a hundred times as many."""
     with process("benchmarks.server") as server:
         found = _together(in_processes("polls:growth_rounds", processes, server, times, most))

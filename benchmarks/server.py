@@ -1,7 +1,8 @@
 """A server that costs next to nothing: rendered replies, a hand-written protocol, its own process.
 
 The path says how its tasks behave: under `/13-40` a task changes at every 13th look and is finished
-at the 40th; under `/13-40-list` there is a list endpoint, too. A task exists once it is asked for.
+at the 40th; under `/13-40-list` there is a list endpoint, too; under `/1-1x64` a finished picture has
+64 MB instead of 8. A task exists once it is asked for.
 `GET /counts` tells what was asked since the last time.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import sys
@@ -79,10 +81,10 @@ class Site:
     def _look(self, plan: bytes, task_id: bytes) -> bytes:
         self._counts["polls"] += 1
         looks = self._looks[task_id] = self._looks.get(task_id, 0) + 1
-        every, end = plan.split(b"-")[:2]
-        if looks >= (int(end) or _FOREVER):
-            return self._success.replace(_ID, task_id)
-        return _RUNNING[looks // int(every) % 100].replace(_ID, task_id)
+        every, end, size = _plan(plan)
+        if looks >= end:
+            return self._success.replace(_ID, task_id).replace(b"/8mb/", size)
+        return _RUNNING[looks // every % 100].replace(_ID, task_id)
 
 
 class Connection(asyncio.Protocol):
@@ -153,6 +155,14 @@ class Connection(asyncio.Protocol):
             self._transport.write(piece[:left])
             left -= min(left, _PIECE)
         self._transport.write(_PNG_END)
+
+
+@functools.cache
+def _plan(words: bytes) -> tuple[int, int, bytes]:
+    """What a path such as `13-40`, `13-40-list` or `1-1x64` asks for."""
+    every, end = words.removesuffix(b"-list").split(b"-")
+    end, _, size = end.partition(b"x")
+    return int(every), int(end) or _FOREVER, b"/%bmb/" % (size or b"8")
 
 
 def _length(head: bytes) -> int:

@@ -1,0 +1,24 @@
+"""The simulator in a process of its own: its whole engine, but no pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from mjasync.simulator import Simulator
+
+
+async def _serve(time_scale: float) -> None:
+    async with Simulator(
+        draw=False, time_scale=time_scale, concurrency=100_000, queue_size=100_000
+    ) as simulator:
+        sys.stdout.write(f"{simulator.url}\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)  # until whoever started it is gone
+
+
+if __name__ == "__main__":
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    asyncio.run(_serve(float(sys.argv[1])))
