@@ -156,6 +156,13 @@ def screenshot(session: nox.Session) -> None:
     session.run("python", "tests/screenshot.py")
 
 
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure everything (or what follows --) against the same by hand; `-- --docs` writes it."""
+    session.install("-e", ".[all]", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
 @nox.session(reuse_venv=False)
 def build(session: nox.Session) -> None:
     """Build sdist and wheel, install the wheel, and use it as a stranger would."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--json] [--docs] [NAME…]`: run all rows, or some, and show them."""
+"""`python -m benchmarks [--json] [--docs] [NAME…]`: run all of it, or some, and show the rows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import attrs
 import orjson
 
+from . import report
+from .harness import ROOT
 from .row import Row
 
 __all__ = ["main"]
@@ -32,41 +35,32 @@ _ROWS: Final = {
 """Where each benchmark is."""
 
 
-def run(names: Sequence[str]) -> list[Row]:
-    """Run some benchmarks, telling each row as it comes."""
-    found: list[Row] = []
+def run(names: Sequence[str]) -> Iterator[Row]:
+    """Run some benchmarks, and say on standard error how far it got."""
     for name in names:
         begun = time.monotonic()
         module, _, function = _ROWS[name].partition(":")
-        rows = getattr(importlib.import_module(f"benchmarks.{module}"), function)()
-        found.extend(rows)
+        yield from getattr(importlib.import_module(f"benchmarks.{module}"), function)()
         sys.stderr.write(f"{name}: {time.monotonic() - begun:.0f} s\n")
-        for row in rows:
-            sys.stderr.write(f"  {line(row)}\n")
-    return found
 
 
-def line(row: Row) -> str:
-    """A row on one line."""
-    spread = "" if row.low is None else f" ({row.low:.3g}…{row.high:.3g})"
-    null = "" if row.null is None else f"  null {row.null:.3f}"
-    verdict = {True: "  met", False: "  MISSED", None: ""}[row.met]
-    bar = "" if row.bar is None else f"  bar {'≥' if row.at_least else '≤'} {row.bar:g}"
-    return f"{row.ratio:.3f} {row.unit}{spread}{null}{bar}{verdict}  {row.name}  [{row.note}]"
-
-
-def main() -> int:
-    """Parse the command line and do what it says."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, run, and show what was found."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(_ROWS))
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    options = parser.parse_args()
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md")
+    options = parser.parse_args(arguments)
     unknown = set(options.names) - set(_ROWS)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
-    rows = run(options.names or list(_ROWS))
-    if options.json:
-        sys.stdout.buffer.write(orjson.dumps(list(map(attrs.asdict, rows)), option=2) + b"\n")
+    if options.docs and options.names:
+        parser.error("--docs is about all of them")
+    rows = list(run(options.names or list(_ROWS)))
+    if options.docs:
+        report.write_docs(rows, Path(ROOT) / "docs")
+    shown = orjson.dumps(list(map(attrs.asdict, rows)), option=orjson.OPT_INDENT_2).decode()
+    sys.stdout.write(f"{shown}\n" if options.json else "\n".join([*report.table(rows), ""]))
     return 0
 
 

@@ -1,13 +1,15 @@
-"""The baselines: what somebody writes in an afternoon, without the traps and without the guarantees."""
+"""The baselines: what somebody writes in an afternoon, without any of the guarantees."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-import httpx
 import orjson
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["TOKEN", "fetch", "poll", "poll_with_httpx", "submit"]
 
@@ -35,9 +37,9 @@ async def fetch(session: aiohttp.ClientSession, root: str, task_id: str) -> dict
     return task
 
 
-async def submit(session: aiohttp.ClientSession, root: str, prompt: str, **fields: Any) -> str:
+async def submit(session: aiohttp.ClientSession, root: str, prompt: str) -> str:
     """Have a prompt drawn; the task's id."""
-    body = orjson.dumps({"prompt": prompt, **fields})
+    body = orjson.dumps({"prompt": prompt})
     headers = {"Content-Type": "application/json"}
     async with session.post(f"{root}/mj/submit/imagine", data=body, headers=headers) as response:
         receipt = orjson.loads(await response.read())

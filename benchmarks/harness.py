@@ -8,31 +8,33 @@ the same round.
 
 from __future__ import annotations
 
-import asyncio
 import gc
+import itertools
 import os
 import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import aiohttp
-import attrs
 import orjson
 
 __all__ = [
     "Rounds",
     "Side",
     "alternate",
+    "cores",
     "counts",
     "cpu",
     "cpu_of",
     "in_processes",
+    "pin",
     "process",
     "ratios",
+    "rounds_in",
 ]
 
 Side: TypeAlias = Callable[[], Awaitable[float]]
@@ -41,6 +43,17 @@ Rounds: TypeAlias = list[dict[str, float]]
 """By name of the side, the mean of its two turns; one mapping for each round."""
 
 ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+
+
+def cores() -> list[int]:
+    """The processors this process may use; empty where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def pin(which: int) -> None:
+    """Keep to the first of the processors, or to the last: client and server, each on its own."""
+    if len(cores()) > 1:
+        os.sched_setaffinity(0, {cores()[which]})
 
 
 def cpu() -> float:
@@ -64,14 +77,14 @@ async def counts(server: str) -> Mapping[str, int]:
         return found
 
 
-async def alternate(sides: Mapping[str, Side], rounds: int, *, warm: bool = True) -> Rounds:
-    """Run the sides forwards and backwards, `rounds` times; the first time of all is not counted."""
-    for side in sides.values() if warm else ():
+async def alternate(sides: Mapping[str, Side], rounds: int) -> Rounds:
+    """Run the sides forwards and backwards so many times, after once that does not count."""
+    for side in sides.values():
         await side()
     found: Rounds = []
     for _ in range(rounds):
         taken: dict[str, list[float]] = {name: [] for name in sides}
-        for name in [*sides, *reversed(sides)]:
+        for name in [*sides, *reversed([*sides])]:
             taken[name].append(await sides[name]())
         found.append({name: statistics.fmean(costs) for name, costs in taken.items()})
     return found
@@ -96,6 +109,11 @@ def process(module: str, *arguments: str) -> Iterator[str]:
         finally:
             child.stdin.close()
             child.wait(30)
+
+
+def rounds_in(name: str, processes: int, *arguments: object) -> Rounds:
+    """All rounds of several fresh processes."""
+    return list(itertools.chain.from_iterable(in_processes(name, processes, *arguments)))
 
 
 def in_processes(name: str, times: int, *arguments: object) -> list[Any]:

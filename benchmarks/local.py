@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Final
 
@@ -10,7 +11,7 @@ import orjson
 from mjasync._wire import codec
 
 from . import payloads
-from .harness import Rounds, Side, alternate, cpu_of, in_processes, ratios
+from .harness import Rounds, Side, alternate, cpu_of, ratios, rounds_in
 from .row import Row, row_of
 
 __all__ = ["decode"]
@@ -51,8 +52,8 @@ async def decode_rounds(times: str) -> Rounds:
 
 def decode(processes: int = 3, times: int = 7) -> list[Row]:
     """A whole task from bytes to the public snapshot."""
-    found: Rounds = sum(in_processes("local:decode_rounds", processes, times), [])
-    cost = sorted(costs["full"] for costs in found)[len(found) // 2]
+    found = rounds_in("local:decode_rounds", processes, times)
+    cost = statistics.median(costs["full"] for costs in found)
     return [
         row_of(
             "a finished task with 11 buttons decoded / orjson.loads",
@@ -60,6 +61,6 @@ def decode(processes: int = 3, times: int = 7) -> list[Row]:
             nulls=ratios(found, "null", "loads"),
             bar=4.0,
             note=f"{1e6 * cost:.1f} µs; "
-            f"one under way {sorted(ratios(found, 'running', 'loads running'))[0]:.2f} ×",
+            f"one under way {statistics.median(ratios(found, 'running', 'loads running')):.2f} ×",
         )
     ]

@@ -24,7 +24,7 @@ _BUTTONS: Final = (
 )
 
 
-def _task(task_id: str, **fields: Any) -> dict[str, Any]:
+def _task(task_id: str, **fields: object) -> dict[str, Any]:
     return {
         "id": task_id,
         "action": "IMAGINE",

@@ -16,7 +16,7 @@ import aiohttp
 from mjasync import Client
 
 from . import by_hand
-from .harness import Rounds, alternate, in_processes, process, ratios
+from .harness import Rounds, alternate, in_processes, process, ratios, rounds_in
 from .row import Row, row_of
 
 __all__ = ["downloads", "stall"]
@@ -43,7 +43,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 async def _stream_by_hand(session: aiohttp.ClientSession, url: str, path: Path) -> None:
     async with session.get(url) as response:
-        with path.open("wb") as file:  # noqa: ASYNC230 - as it is written by hand
+        with path.open("wb") as file:
             async for chunk in response.content.iter_chunked(_CHUNK):
                 file.write(chunk)
 
@@ -86,7 +86,7 @@ async def download_peak(server: str) -> float:
 def downloads(processes: int = 2, times: int = 6) -> list[Row]:
     """Throughput to a file, and peak memory for a large one."""
     with process("benchmarks.server") as server:
-        found: Rounds = sum(in_processes("pictures:download_rounds", processes, server, times), [])
+        found = rounds_in("pictures:download_rounds", processes, server, times)
         peaks = in_processes("pictures:download_peak", processes, server)
     speeds = {side: _MEGABYTES / min(costs[side] for costs in found) for side in ("raw", "sdk")}
     return [

@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import attrs
-import httpx
 
 from mjasync import Client, Schedule
 
 from . import by_hand
-from .harness import Rounds, Side, alternate, counts, cpu_of, in_processes, process, ratios
+from .harness import (
+    Rounds,
+    Side,
+    alternate,
+    counts,
+    cpu_of,
+    in_processes,
+    process,
+    ratios,
+    rounds_in,
+)
 from .row import Row, row_of
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["growth", "lists", "polls"]
 
@@ -51,12 +64,14 @@ class Bench:
         )
 
     async def session(self) -> aiohttp.ClientSession:
-        """aiohttp as it comes."""
+        """A session of aiohttp as it comes."""
         headers = {"mj-api-secret": by_hand.TOKEN}
         return await self._stack.enter_async_context(aiohttp.ClientSession(headers=headers))
 
     async def httpx(self) -> httpx.AsyncClient:
-        """Httpx with a connection for every task."""
+        """A client of httpx with a connection for every task."""
+        import httpx
+
         limits = httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
         return await self._stack.enter_async_context(
             httpx.AsyncClient(limits=limits, headers={"mj-api-secret": by_hand.TOKEN})
@@ -65,7 +80,7 @@ class Bench:
     async def per_look(
         self, work: Callable[[str], Awaitable[Any]], tasks: int, times: int = 1
     ) -> float:
-        """CPU seconds per look of waiting for so many tasks side by side, one time after another."""
+        """CPU seconds per look of waiting for so many tasks side by side, so many times."""
 
         async def all_of_it() -> None:
             for _ in range(times):
@@ -125,18 +140,18 @@ async def list_rounds(server: str, times: str) -> Rounds:
         return await alternate(sides, int(times))
 
 
-async def growth_rounds(server: str, times: str, most: str) -> Rounds:
+async def growth_rounds(server: str, times: str, most: str, least: str) -> Rounds:
     """Few tasks and many, in one process; the few as often as it takes to measure them."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
         mj = await bench.client(f"{_GROWING}-list")
         sizes = [size for size in (100, 300, 1000, 3000, 10_000) if size <= int(most)]
-        sides = {str(size): bench.sdk(mj, size, max(1, 2000 // size)) for size in sizes}
-        sides["null"] = bench.sdk(mj, 100, 20)
+        sides = {str(size): bench.sdk(mj, size, max(1, int(least) // size)) for size in sizes}
+        sides["null"] = sides["100"]
         return await alternate(sides, int(times))
 
 
-async def raw_growth(server: str, most: str) -> dict[str, float]:
+async def raw_growth(server: str, most: str, least: str) -> dict[str, float]:
     """CPU seconds of a look written by hand, by the number of tasks; for the plot."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
@@ -145,26 +160,25 @@ async def raw_growth(server: str, most: str) -> dict[str, float]:
         await bench.raw(session)()
         return {
             str(size): await bench.per_look(
-                lambda one: by_hand.poll(session, root, one), size, max(1, 1000 // size)
+                lambda one: by_hand.poll(session, root, one), size, max(1, int(least) // 2 // size)
             )
             for size in (100, 1000, 10_000)
             if size <= int(most)
         }
 
 
-def _together(rounds: Sequence[Rounds]) -> Rounds:
-    return [costs for of_process in rounds for costs in of_process]
-
-
 def _micros(rounds: Rounds, side: str) -> str:
-    costs = sorted(costs[side] for costs in rounds)
-    return f"{1e6 * costs[len(costs) // 2]:.1f} µs"
+    return f"{1e6 * _median(rounds, side):.1f} µs"
+
+
+def _median(rounds: Rounds, side: str) -> float:
+    return statistics.median(costs[side] for costs in rounds)
 
 
 def polls(processes: int = 3, times: int = 3) -> list[Row]:
     """Waiting for tasks one by one."""
     with process("benchmarks.server") as server:
-        found = _together(in_processes("polls:poll_rounds", processes, server, times))
+        found = rounds_in("polls:poll_rounds", processes, server, times)
     nulls = ratios(found, "null", "raw")
     by_hand_costs = f"by hand {_micros(found, 'raw')} a look"
     return [
@@ -188,7 +202,7 @@ def polls(processes: int = 3, times: int = 3) -> list[Row]:
 def lists(processes: int = 3, times: int = 3) -> list[Row]:
     """Waiting for a thousand tasks together."""
     with process("benchmarks.server") as server:
-        found = _together(in_processes("polls:list_rounds", processes, server, times))
+        found = rounds_in("polls:list_rounds", processes, server, times)
     nulls = ratios(found, "null", "raw")
     here = _micros(found, "list")
     return [
@@ -209,16 +223,12 @@ def lists(processes: int = 3, times: int = 3) -> list[Row]:
     ]
 
 
-def growth(processes: int = 1, times: int = 2, most: int = 10_000) -> list[Row]:
-    """What a task costs when there are a hundred times as many."""
+def growth(processes: int = 1, times: int = 2, most: int = 10_000, least: int = 2000) -> list[Row]:
+    """What a task costs when there are a hundred times as many; blocks have `least` tasks or more."""
     with process("benchmarks.server") as server:
-        found = _together(in_processes("polls:growth_rounds", processes, server, times, most))
-        (alone,) = in_processes("polls:raw_growth", 1, server, most)
-    here = {
-        float(size): sorted(costs[size] for costs in found)[len(found) // 2]
-        for size in found[0]
-        if size != "null"
-    }
+        found = rounds_in("polls:growth_rounds", processes, server, times, most, least)
+        (alone,) = in_processes("polls:raw_growth", 1, server, most, least)
+    here = {float(size): _median(found, size) for size in found[0] if size != "null"}
     row = row_of(
         f"a task and tick among {most:,} / among 100",
         ratios(found, str(most), "100"),

@@ -1,8 +1,8 @@
 """A server that costs next to nothing: rendered replies, a hand-written protocol, its own process.
 
 The path says how its tasks behave: under `/13-40` a task changes at every 13th look and is finished
-at the 40th; under `/13-40-list` there is a list endpoint, too; under `/1-1x64` a finished picture has
-64 MB instead of 8. A task exists once it is asked for.
+at the 40th; under `/13-40-list` there is a list endpoint, too; under `/1-1x64` a picture has 64 MB
+instead of 8. A task exists once it is asked for.
 `GET /counts` tells what was asked since the last time.
 """
 
@@ -12,13 +12,13 @@ import asyncio
 import contextlib
 import functools
 import itertools
-import os
 import sys
 from typing import Final
 
 import orjson
 
 from . import payloads
+from .harness import pin
 
 __all__ = ["main"]
 
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface
         self._writable.set()
         if self._pump is not None:
             self._pump.cancel()
@@ -186,9 +186,7 @@ async def _serve() -> None:
 
 def main() -> None:
     """Serve on the second core, where there is one, until standard input ends."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[1]})
+    pin(-1)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve())
 

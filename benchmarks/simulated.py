@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 
 from mjasync.simulator import Simulator
+
+from .harness import pin
 
 
 async def _serve(time_scale: float) -> None:
@@ -19,6 +20,5 @@ async def _serve(time_scale: float) -> None:
 
 
 if __name__ == "__main__":
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pin(-1)
     asyncio.run(_serve(float(sys.argv[1])))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import os
 import sys
 
 import orjson
+
+from .harness import pin
 
 
 def main() -> None:
     """Run `module:function` with the arguments that follow."""
     name, *arguments = sys.argv[1:]
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    pin(0)
     module, _, function = name.partition(":")
     found = getattr(importlib.import_module(f"benchmarks.{module}"), function)(*arguments)
     if inspect.iscoroutine(found):
