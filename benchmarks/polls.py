@@ -224,7 +224,7 @@ def lists(processes: int = 3, times: int = 3) -> list[Row]:
 
 
 def growth(processes: int = 1, times: int = 2, most: int = 10_000, least: int = 2000) -> list[Row]:
-    """What a task costs when there are a hundred times as many; blocks have `least` tasks or more."""
+    """What a task costs among a hundred times as many; a block has `least` tasks or more."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:growth_rounds", processes, server, times, most, least)
         (alone,) = in_processes("polls:raw_growth", 1, server, most, least)
