@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
 from collections.abc import Callable
 from typing import Final
 
+import attrs
 import orjson
 
+from mjasync import TaskInfo
 from mjasync._wire import codec
 
 from . import payloads
@@ -18,12 +21,12 @@ __all__ = ["decode"]
 
 _LOOPS: Final = 2000
 _ID: Final = "1760000000123456"
+_everything: Final = operator.attrgetter(*attrs.fields_dict(TaskInfo))
 
 
 def _snapshot(body: bytes) -> object:
-    """Decode a task and look at it, so that nothing can be left for later."""
-    info = codec.structure_task(codec.load(body))
-    return info.status, info.progress, info.buttons, info.finished_at, info.properties
+    """Decode a task and read all of it, so that nothing can be left for later."""
+    return _everything(codec.structure_task(codec.load(body)))
 
 
 def _times(work: Callable[[bytes], object], body: bytes) -> Side:

@@ -102,8 +102,8 @@ class Bench:
 
 
 async def _observe(mj: Client, task_id: str) -> None:
-    async for _ in mj.task(task_id).updates():
-        pass
+    async for update in mj.task(task_id).updates():
+        _ = update.status, update.progress
 
 
 async def poll_rounds(server: str, times: str) -> Rounds:
