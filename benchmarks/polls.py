@@ -43,8 +43,6 @@ _MANY: Final = 1000
 _SELDOM: Final = "13-40"
 """Changes at the looks 1, 13, 26 and 39 of 40, 40 being the end: about one in ten."""
 _ALWAYS: Final = "1-40"
-_SHORT: Final = "13-8"
-"""For httpx, which takes ten times as long."""
 _GROWING: Final = "7-20"
 _NO_PAUSE: Final = Schedule(shortest=1e-6, longest=1e-6, first=1e-6)
 
@@ -128,7 +126,7 @@ async def list_rounds(server: str, times: str) -> Rounds:
         bench = Bench(server, stack)
         session, other = await bench.session(), await bench.httpx()
         mj = await bench.client(f"{_SELDOM}-list")
-        root = f"{server}/{_SHORT}"
+        root = f"{server}/{_SELDOM}"
         sides = {
             "raw": bench.raw(session),
             "list": bench.sdk(mj, _MANY),
@@ -199,7 +197,7 @@ def polls(processes: int = 3, times: int = 3) -> list[Row]:
     ]
 
 
-def lists(processes: int = 3, times: int = 3) -> list[Row]:
+def lists(processes: int = 2, times: int = 2) -> list[Row]:
     """Waiting for a thousand tasks together."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:list_rounds", processes, server, times)
