@@ -433,7 +433,8 @@ def check_files(folder: Path, jobs: Iterable[Job]) -> int:
         if told != [tuple(file.values()) for file in manifest[job.key]["files"]]:
             raise AssertionError(f"ledger and manifest differ about {job}")
         paths |= {check_file(folder, *file) for file in told}
-    there = {path for path in folder.rglob("*") if path.is_file()}
+    thumbnails = folder / "thumbnails"
+    there = {path for path in folder.rglob("*") if path.is_file() and path.parent != thumbnails}
     ours = {folder / name for name in ("manifest.jsonl", "ledger.lock", "index.html")}
     strange = {path for path in there - paths - ours if not path.name.startswith("ledger.db")}
     if strange:
