@@ -361,10 +361,10 @@ class Batch:
             if crew is None or self._crew is not crew:
                 return
             try:
-                await crew.disband()
                 if self._showing is not None:
                     self._showing.cancel()
                     await asyncio.gather(self._showing, return_exceptions=True)
+                await crew.disband()
                 if crew.had_work:
                     await self._list()
                     await self._show(running=False)
