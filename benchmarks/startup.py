@@ -17,6 +17,8 @@ __all__ = ["command_line", "imports"]
 _IMPORT: Final = (
     "import time; begun = time.process_time(); {statement}; print(time.process_time() - begun)"
 )
+_LOOKS: Final = {"COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"}
+"""Variables that ask for another look of the help; they are left out."""
 _HELP: Final = "import sys; sys.argv = ['mjasync', '--help']; from mjasync.cli import main; main()"
 
 
@@ -34,7 +36,8 @@ def _process_seconds(*arguments: str) -> float:
 
 
 def _run(*arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": ROOT, "COLUMNS": "100"}
+    ordinary = {name: value for name, value in os.environ.items() if name not in _LOOKS}
+    environment = {**ordinary, "PYTHONPATH": ROOT}
     command = [sys.executable, *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, text=True
@@ -64,13 +67,10 @@ def imports(times: int = 25) -> list[Row]:
             f"`{statement}` / `import aiohttp`",
             [one / other for one, other in zip(costs, base, strict=True)],
             nulls=nulls,
-            bar=bar,
+            bar=1.12,
             note=f"{_milliseconds(costs)}, aiohttp {_milliseconds(base)}",
         )
-        for statement, costs, bar in (
-            ("import mjasync", plain, 1.12),
-            ("from mjasync import Client", client, None),
-        )
+        for statement, costs in (("import mjasync", plain), ("from mjasync import Client", client))
     ]
 
 
