@@ -77,7 +77,9 @@ def _figures(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> tuple[str, str, str, str]:
     unit = "" if row.unit == "×" else f" {row.unit}"
-    spread = "" if row.low is None or row.high is None else f"{_short(row.low)} to {_short(row.high)}"
+    spread = (
+        "" if row.low is None or row.high is None else f"{_short(row.low)} to {_short(row.high)}"
+    )
     null = "" if row.null is None else f"{row.null:.2f}"
     bar = "" if row.bar is None else f"{'≥' if row.at_least else '≤'} {row.bar:g}"
     return f"{_short(row.ratio)}{unit}", spread, null, bar
