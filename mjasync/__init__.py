@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         TaskNotReady,
         TaskStalled,
         TaskTimeout,
+        TooManyOpenFiles,
         UnsupportedEndpoint,
     )
 
@@ -101,6 +102,7 @@ __all__ = [
     "TaskStalled",
     "TaskStatus",
     "TaskTimeout",
+    "TooManyOpenFiles",
     "UnsupportedEndpoint",
 ]
 

@@ -42,6 +42,7 @@ __all__ = [
     "TaskNotReady",
     "TaskStalled",
     "TaskTimeout",
+    "TooManyOpenFiles",
     "UnsupportedEndpoint",
 ]
 
@@ -169,6 +170,15 @@ class ConnectionFailed(MJError, ConnectionError):
 
     retryable = True
     hint = "Check the base URL, the network and that the server is up, then try again."
+
+
+class TooManyOpenFiles(ConnectionFailed):
+    """No connection came about for want of a free file descriptor on this side."""
+
+    hint = (
+        "Close some, raise the limit (`ulimit -n`), or pass a session with fewer connections: "
+        "ClientSession(connector=TCPConnector(limit=…))."
+    )
 
 
 class RequestTimeout(MJError, TimeoutError):

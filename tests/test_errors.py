@@ -58,6 +58,7 @@ BASES = {
     "TaskNotReady": (),
     "TaskStalled": (TaskTimeout,),
     "TaskTimeout": (TimeoutError,),
+    "TooManyOpenFiles": (ConnectionFailed,),
     "UnsupportedEndpoint": (),
 }
 RETRYABLE = {
@@ -71,6 +72,7 @@ RETRYABLE = {
     "TaskNotReady",
     "TaskStalled",
     "TaskTimeout",
+    "TooManyOpenFiles",
 }
 SAYS_IT_IN_THE_MESSAGE = {"MJError", "ConfigurationError", "ButtonNotFound"}
 SINGLE = {

@@ -33,6 +33,7 @@ from ..errors import (
     ServerError,
     SubmitUncertain,
     TaskNotReady,
+    TooManyOpenFiles,
     UnsupportedEndpoint,
 )
 from . import codec, replies
@@ -233,6 +234,7 @@ class Calls:
             return self.retries.busy
         policies = {
             ConnectionFailed: self.retries.connect,
+            TooManyOpenFiles: self.retries.connect,
             QueueFull: self.retries.busy,
             RateLimited: self.retries.busy,
             TaskNotReady: self.retries.lagging,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import aiohttp
@@ -14,12 +15,22 @@ from yarl import URL
 
 from .._clock import Clock
 from .._models import Auth
-from ..errors import ClientClosed, ConfigurationError, ConnectionFailed, MJError, RequestTimeout
+from ..errors import (
+    ClientClosed,
+    ConfigurationError,
+    ConnectionFailed,
+    MJError,
+    RequestTimeout,
+    TooManyOpenFiles,
+)
 
 __all__ = ["Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
 
-_CONNECTIONS: Final = 200
-"""Connections of a session of ours: fewer than the files a process may open."""
+_CONNECTIONS: Final = 500
+"""Connections of a session of ours, at most: more of them slow one core down."""
+_KEPT_ALIVE: Final = 30.0
+"""Seconds that an idle connection is kept: longer than any look is put off by default."""
+_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _PIECE: Final = 1 << 16
 """Bytes of a body that are written at once."""
 _TELLING: Final = 6
@@ -112,9 +123,8 @@ class Transport:
             Interrupted: The request began; what the server did is unknown.
         """
         begun = self._clock.now()
-        async with (
-            _telling_how_far(url),
-            self._open().request(
+        with _telling_how_far(url):
+            async with self._open().request(
                 method,
                 url,
                 data=_in_pieces(body),
@@ -122,9 +132,8 @@ class Transport:
                 timeout=self._limits(timeout),
                 allow_redirects=False,
                 raise_for_status=False,
-            ) as response,
-        ):
-            reply = Reply(response.status, response.headers, await response.read())
+            ) as response:
+                reply = Reply(response.status, response.headers, await response.read())
         spent = self._clock.now() - begun
         _log.debug("%s %s -> %d in %.3f s", method, url.path, reply.status, spent)
         return reply
@@ -137,13 +146,11 @@ class Transport:
             ConnectionFailed: No connection came about.
             Interrupted: It broke off before the end.
         """
-        async with (
-            _telling_how_far(url),
-            self._open().get(
+        with _telling_how_far(url):
+            async with self._open().get(
                 url, timeout=self._limits(timeout), raise_for_status=False
-            ) as response,
-        ):
-            yield response
+            ) as response:
+                yield response
 
     async def close(self) -> None:
         """Close the session, if it is ours."""
@@ -157,7 +164,7 @@ class Transport:
             raise ClientClosed(message)
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+                connector=aiohttp.TCPConnector(limit=_connections(), keepalive_timeout=_KEPT_ALIVE),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
@@ -170,7 +177,7 @@ class Transport:
         """Requests for which there is a connection at any time."""
         given = self._session.connector if self._session is not None else None
         limits = (given.limit, given.limit_per_host) if given is not None else ()
-        return min(filter(None, limits), default=_CONNECTIONS)
+        return min(filter(None, limits), default=_connections())
 
     def _headers(self, content_type: str | None) -> Mapping[str, str]:
         kind = {"Content-Type": content_type} if content_type else {}
@@ -190,13 +197,29 @@ class Transport:
         )
 
 
+def _connections() -> int:
+    """How many connections a session of ours has: at most half the files the process may open."""
+    files = _files_allowed()
+    return _CONNECTIONS if files is None else max(1, min(_CONNECTIONS, files // 2))
+
+
+def _files_allowed() -> int | None:
+    """Files and sockets this process may have open at once; None without such a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
     """A body that holds pictures is written a piece at a time: others have a turn in between."""
     return body if body is None or len(body) <= _PIECE else io.BytesIO(body)
 
 
-@asynccontextmanager
-async def _telling_how_far(url: URL) -> AsyncIterator[None]:
+@contextmanager
+def _telling_how_far(url: URL) -> Iterator[None]:
     """Turn aiohttp's errors into ours: before the connection stood, or after.
 
     The causes are kept without their tracebacks: aiohttp's frames hold the request as sent.
@@ -204,6 +227,8 @@ async def _telling_how_far(url: URL) -> AsyncIterator[None]:
     try:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        if _is_out_of_files(error):
+            raise _too_many(url) from bare(error)
         message = f"No connection to {url.origin()}: {_reason(error)}."
         raise ConnectionFailed(message) from bare(error)
     except aiohttp.ClientHttpProxyError as error:
@@ -215,6 +240,24 @@ async def _telling_how_far(url: URL) -> AsyncIterator[None]:
         raise Interrupted(f"unreadable HTTP ({error.status})", timed_out=False) from None
     except aiohttp.ClientError as error:
         raise Interrupted(_reason(error), timed_out=False) from bare(error)
+
+
+def _is_out_of_files(error: BaseException | None) -> bool:
+    """Whether it came about, perhaps at one remove, for want of a free file descriptor."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _too_many(url: URL) -> TooManyOpenFiles:
+    most = _files_allowed()
+    allowed = "the machine" if most is None else f"this process ({most})"
+    return TooManyOpenFiles(
+        f"No connection to {url.origin()}: all the files and sockets that {allowed} may have open "
+        "are open."
+    )
 
 
 def bare(error: BaseException) -> BaseException:

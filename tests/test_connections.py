@@ -1,0 +1,93 @@
+"""How many connections a client has, how long it keeps them, and what it says without any."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import subprocess
+import sys
+
+import pytest
+from conftest import connect
+
+import mjasync
+from mjasync import Schedule
+from mjasync.simulator import Simulator
+
+resource = pytest.importorskip("resource", reason="this system has no such limits")
+
+CROWDED = """
+import asyncio, os, pickle, resource, sys
+
+import mjasync
+
+
+async def main(url):
+    async with mjasync.Client(url, "sim-token", retries=mjasync.Retries.none()) as mj:
+        task, files = mj.imagine("a fox"), []
+        try:
+            while True:
+                files.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+        outcomes = await asyncio.gather(task.submit(), mj.tasks(), return_exceptions=True)
+        for file in files:
+            os.close(file)
+        assert len(await mj.fetch(["1", "2"])) == 0
+    sys.stdout.buffer.write(pickle.dumps(outcomes))
+
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_connections_outlive_the_pauses_between_looks(plain: Simulator) -> None:
+    """An idle connection is kept for longer than any look is put off by default."""
+    async with connect(plain) as mj:
+        connector = mj._transport._open().connector
+        assert connector is not None
+        assert connector._keepalive_timeout > 3 * Schedule().longest
+
+
+@pytest.mark.parametrize("files, connections", [(64, 32), (100_000, 500), (1, 1)])
+async def test_connections_leave_files_to_others(
+    files: int, connections: int, plain: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are at most 500 connections, and at most half of what the process may open."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    async with connect(plain) as mj:
+        connector = mj._transport._open().connector
+        assert connector is not None
+        assert connector.limit == mj._transport.room == connections
+
+
+async def test_no_limit_of_files(plain: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where files are not limited, connections still are."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    async with connect(plain) as mj:
+        assert mj._transport.room == 500
+
+
+async def test_a_wait_for_a_connection_is_no_timeout(plain: Simulator) -> None:
+    """Only silence on the wire times a request out: what waits for a connection just waits."""
+    async with connect(plain) as mj:
+        limits = mj._transport._limits(30.0)
+        assert (limits.total, limits.connect, limits.sock_read) == (None, None, 30.0)
+
+
+async def test_out_of_files() -> None:
+    """With no descriptor left it says how many there are and what to do; then it goes on."""
+    async with Simulator(time_scale=0, draw=False, token="sim-token") as sim:
+        run = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", CROWDED, sim.url],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    for error in pickle.loads(run.stdout):  # noqa: S301 - our own
+        assert type(error) is mjasync.TooManyOpenFiles
+        assert error.retryable
+        assert "this process (64) may have open" in str(error)
+        assert "ulimit -n" in str(error)
+    assert not sim.submissions
