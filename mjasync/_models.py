@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
 
@@ -88,8 +88,32 @@ class Button:
     type: int = 0
 
 
+class Unread:
+    """Where a snapshot keeps the reply whose fields nobody has asked for yet.
+
+    Of a task under way hardly anybody asks for more than status and progress. Read, it would take
+    four times the memory; and thousands may be waited for.
+    """
+
+    __slots__ = ("_body",)
+    _read: ClassVar[Callable[[bytes], TaskInfo]]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Fill in every field once one is asked for that was left unread."""
+            fields = attrs.fields_dict(type(self))
+            if name not in fields:
+                message = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(message)
+            whole = type(self)._read(self._body)  # noqa: SLF001 - our own
+            for field in fields:
+                object.__setattr__(self, field, getattr(whole, field))
+            return getattr(self, name)
+
+
 @attrs.frozen(kw_only=True)
-class TaskInfo:
+class TaskInfo(Unread):
     """One snapshot of a task, as the server told it. PROTOCOL §3."""
 
     id: str

@@ -163,7 +163,9 @@ class Task(Snapshot):
         stall = self._runtime.stall_timeout if stall_timeout is None else stall_timeout
         try:
             await self._accepted(deadline, stall)
-            await self._settled(deadline, stall)
+            while not self._is_settled(self._info):
+                await self._watch(self._settles, deadline, stall)
+            await self._judge()
         except Exception as error:
             self._error = self._concerning_me(error)
             raise
@@ -499,10 +501,8 @@ class Task(Snapshot):
         if asked is not None and asked.id != first.id:
             asked._store(first)  # noqa: SLF001 - its job goes on under another id
 
-    async def _settled(self, deadline: float, stall: float) -> None:
-        """Wait until the job ended or wants an answer, and judge."""
-        while not self._is_settled(self._info):
-            await self._watch(self._is_settled, deadline, stall)
+    async def _judge(self) -> None:
+        """Raise what became of a job that has ended or wants an answer, unless it is well."""
         if self._info.status is TaskStatus.MODAL:
             message = "The server waits for the answer to a modal."
             raise ModalRequired(message, task=self)
@@ -511,22 +511,25 @@ class Task(Snapshot):
             self._relinked = True
         _results.judge(self._info)
 
-    async def _watch(
-        self, reached: Callable[[TaskInfo], bool], deadline: float, stall: float
-    ) -> None:
-        await self._runtime.watcher.until(
-            self._info,
-            reached,
-            seen=self._store,
-            known=self._is_known,
-            deadline=deadline,
-            stall=stall,
+    def _watch(
+        self, tell: Callable[[TaskInfo], bool], deadline: float, stall: float
+    ) -> Awaitable[TaskInfo]:
+        return self._runtime.watcher.until(
+            self._info, tell, known=self._is_known, deadline=deadline, stall=stall
         )
+
+    def _settles(self, info: TaskInfo) -> bool:
+        self._store(info)
+        return self._is_settled(info)
+
+    def _begins(self, info: TaskInfo) -> bool:
+        self._store(info)
+        return info.status is not TaskStatus.NOT_START
 
     @property
     def _is_known(self) -> bool:
         """Whether the server has ever spoken of this job."""
-        return self._was_known or bool(self._info.raw)
+        return self._was_known or codec.is_told(self._info)
 
     def _is_settled(self, info: TaskInfo) -> bool:
         return info.status.is_final or (info.status is TaskStatus.MODAL and not self._answered)
@@ -535,10 +538,10 @@ class Task(Snapshot):
         """Swap the snapshot; what has ended never comes alive again."""
         if info is self._info or (self.done and not info.status.is_final):
             return
-        news = info != self._info
-        self._info = info
-        for tell in tuple(self._listeners) if news else ():
-            tell(info)
+        before, self._info = self._info, info
+        if self._listeners and info != before:
+            for tell in tuple(self._listeners):
+                tell(info)
 
     def _known_id(self) -> str:
         if not self._info.id:
@@ -658,9 +661,9 @@ class Task(Snapshot):
             message = "This modal has been answered already."
             raise InvalidRequest(message, task=self)
         if self.status is TaskStatus.NOT_START:
-            await self._watch(_has_begun, _FOREVER, stall)
+            await self._watch(self._begins, _FOREVER, stall)
         if self.done:
-            await self._settled(_FOREVER, _FOREVER)
+            await self._judge()
         return self.status is TaskStatus.MODAL
 
     # --- manners ---
@@ -692,10 +695,6 @@ def _pick(buttons: Buttons, key: str | int) -> Button:
         offered = ", ".join(buttons.names) or "no buttons"
         message = f"There is no button at position {key!r}. This task has: {offered}."
         raise ButtonNotFound(message) from None
-
-
-def _has_begun(info: TaskInfo) -> bool:
-    return info.status is not TaskStatus.NOT_START
 
 
 def _number(which: int) -> str:

@@ -10,7 +10,8 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import attrs
@@ -54,8 +55,8 @@ class _Waiter:
     begun: float
     deadline: float
     stall: float
-    until: Callable[[TaskInfo], bool]
-    seen: Callable[[TaskInfo], None]
+    tell: Callable[[TaskInfo], bool]
+    """Takes a snapshot that differs; whether that is what is waited for."""
     watch: _Watch | None = None
 
     def expires(self) -> float:
@@ -88,6 +89,7 @@ class _Watch:
     running: float | None = None
     """When it was first seen in progress."""
     body: bytes | None = None
+    """What the last look brought."""
     missing_since: float | None = None
     pace: Pace | None = None
     """The failures since the last look that worked."""
@@ -116,7 +118,8 @@ class Watcher:
         self._due: list[tuple[float, int, _Watch | _Waiter]] = []
         self._crowded = _ROOM
         self._together = schedule.together
-        self._places = asyncio.Semaphore(_LANES)
+        self._singly: deque[_Watch] = deque()
+        self._lanes = 0
         self._durations = Durations()
         self._refreshes: Refreshes | None = None
         self._strange: set[tuple[str, str]] = set()
@@ -126,22 +129,21 @@ class Watcher:
         self._jobs: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def until(
+    def until(
         self,
         info: TaskInfo,
-        reached: Callable[[TaskInfo], bool],
+        tell: Callable[[TaskInfo], bool],
         *,
-        seen: Callable[[TaskInfo], None],
         known: bool,
         deadline: float,
         stall: float,
-    ) -> TaskInfo:
-        """Watch a task until `reached(snapshot)`; `seen` is told every snapshot that differs.
+    ) -> Awaitable[TaskInfo]:
+        """Watch a task until `tell(snapshot)` says so, which is told every snapshot that differs.
 
         Args:
             info: What is known of it so far.
-            reached: Whether a snapshot is what is waited for.
-            seen: Told every snapshot that differs from the one before.
+            tell: Told every snapshot that differs from the one before; whether that is what is
+                waited for.
             known: Whether the server is known to have it; if not, the first "unknown" is final.
             deadline: When to give up, on the client's clock.
             stall: Seconds without change after which to give up.
@@ -154,12 +156,15 @@ class Watcher:
         """
         self._check_open()
         watch = self._watches.get(info.id) or self._begin(info, known=known)
-        waiter = self._wait(deadline, stall, reached, seen)
+        waiter = self._wait(deadline, stall, tell)
         waiter.watch = watch
         watch.waiters.append(waiter)
         self._plan(waiter.expires(), waiter)
-        if watch.info is not info and (watch.info.status.is_final or not info.raw):
+        if watch.info is not info and (watch.info.status.is_final or not codec.is_told(info)):
             _tell(waiter, watch.info)
+        return self._outcome(waiter, watch)
+
+    async def _outcome(self, waiter: _Waiter, watch: _Watch) -> TaskInfo:
         try:
             return await waiter.future
         finally:
@@ -178,7 +183,7 @@ class Watcher:
         if future.done():
             return
         self._check_open()
-        waiter = self._wait(deadline, float("inf"), lambda _: False, lambda _: None)
+        waiter = self._wait(deadline, float("inf"), lambda _: False)
 
         def open_gate(_: asyncio.Future[Any]) -> None:
             if not waiter.future.done():
@@ -226,11 +231,10 @@ class Watcher:
         self,
         deadline: float,
         stall: float,
-        until: Callable[[TaskInfo], bool],
-        seen: Callable[[TaskInfo], None],
+        tell: Callable[[TaskInfo], bool],
     ) -> _Waiter:
         future = asyncio.get_running_loop().create_future()
-        return _Waiter(future, self._clock.now(), deadline, stall, until, seen)
+        return _Waiter(future, self._clock.now(), deadline, stall, tell)
 
     def _begin(self, info: TaskInfo, *, known: bool) -> _Watch:
         now = self._clock.now()
@@ -241,7 +245,7 @@ class Watcher:
             changed=now,
             was_seen=known,
             asked=now,
-            from_birth=known and not info.raw,
+            from_birth=known and not codec.is_told(info),
         )
         first_look = now + (self._delay(watch) if known else 0.0)
         self._watches[info.id] = watch
@@ -342,7 +346,7 @@ class Watcher:
         if not watches:
             return
         if len(watches) == 1 or not self._calls.can_list():
-            self._spawn(self._look_in_lanes(watches), watches)
+            self._look_singly(watches)
             return
         for first in range(0, len(watches), LIST_AT_MOST):
             chunk = watches[first : first + LIST_AT_MOST]
@@ -360,23 +364,35 @@ class Watcher:
         self._jobs.add(task)
         task.add_done_callback(ended)
 
-    async def _look_singly(self, watches: list[_Watch]) -> None:
-        for watch in watches:
-            if self._watches.get(watch.id) is watch:
-                await self._look_at(watch)
+    def _look_singly(self, watches: Iterable[_Watch]) -> None:
+        self._singly.extend(watches)
+        for _ in range(min(_LANES - self._lanes, len(self._singly))):
+            self._lanes += 1
+            self._spawn(self._look_in_a_lane(), [])
+
+    async def _look_in_a_lane(self) -> None:
+        """Fetch one task after another, until none is due."""
+        try:
+            while self._singly:
+                watch = self._singly.popleft()
+                if self._watches.get(watch.id) is watch:
+                    try:
+                        await self._look_at(watch)
+                    except Exception as error:  # noqa: BLE001 - as in `_spawn`
+                        self._give_up(watch, error)
+        finally:
+            self._lanes -= 1
 
     async def _look_at(self, watch: _Watch) -> None:
         try:
-            async with self._places:
-                asked = self._ask(watch)
-                body, raw = await self._calls.look(watch.id, known=watch.body)
+            asked = self._ask(watch)
+            body, raw = await self._calls.look(watch.id, known=watch.body)
         except (TaskNotFound, UnsupportedEndpoint) as error:
             self._missed(watch, error)
         except MJError as error:
             self._stumbled(watch, error)
         else:
-            watch.body = body
-            self._saw(watch, raw, asked)
+            self._saw(watch, body, raw, asked)
 
     async def _look_together(self, watches: list[_Watch]) -> None:
         asked = self._ask(*watches)
@@ -385,21 +401,18 @@ class Watcher:
         except MJError as error:
             unlisted = isinstance(error, UnsupportedEndpoint | InvalidRequest)
             if unlisted or not self._calls.can_list():
-                await self._look_in_lanes(watches)
+                self._look_singly(watches)
                 return
             for watch in watches:
                 self._stumbled(watch, error)
             return
         found = _by_id(tasks)
         for watch in watches:
-            if watch.id in found:
-                watch.body = None  # what a fetch brought before this look is of no use any more
-                self._saw(watch, found[watch.id], asked)
-        await self._look_in_lanes([watch for watch in watches if watch.id not in found])
-
-    async def _look_in_lanes(self, watches: list[_Watch]) -> None:
-        lanes = (watches[lane::_LANES] for lane in range(min(_LANES, len(watches))))
-        await asyncio.gather(*map(self._look_singly, lanes))
+            raw = found.get(watch.id)
+            if raw is not None:
+                body = codec.dump(raw)
+                self._saw(watch, body, None if body == watch.body else raw, asked)
+        self._look_singly(watch for watch in watches if watch.id not in found)
 
     def _ask(self, *watches: _Watch) -> float:
         """Note that a look is sent now."""
@@ -407,42 +420,44 @@ class Watcher:
             watch.checking, watch.hinted = watch.hinted, False
         return self._clock.now()
 
-    def _saw(self, watch: _Watch, raw: dict[str, Any] | None, asked: float) -> None:
-        """Take in a look: None or an equal object means that nothing changed."""
+    def _saw(self, watch: _Watch, body: bytes, raw: dict[str, Any] | None, asked: float) -> None:
+        """Take in a look; no `raw` where the body was the same as before."""
         watch.was_seen, watch.missing_since, watch.pace = True, None, None
-        if raw is not None and raw != watch.info.raw:
-            self._changed(watch, codec.structure_task(raw))
-            self._log_strange(watch.info)
+        if raw is not None:
+            watch.body = body
+            self._changed(watch, raw, body)
+            self._log_strange(watch.info, raw)
         watch.asked = asked
         if not watch.info.status.is_final:
             self._look_later(watch)
 
-    def _log_strange(self, info: TaskInfo) -> None:
+    def _log_strange(self, info: TaskInfo, raw: dict[str, Any]) -> None:
         """Say once of each word that the protocol does not know; it passes through all the same."""
-        for kind, word in strange_words(info):
+        for kind, word in strange_words(info, raw):
             if (kind, word) not in self._strange:
                 self._strange.add((kind, word))
                 _log.warning(
                     "unknown %s %r (task %s): passed through as it is", kind, word, info.id
                 )
 
-    def _changed(self, watch: _Watch, info: TaskInfo) -> None:
-        before, watch.info = watch.info, info
+    def _changed(self, watch: _Watch, raw: dict[str, Any], body: bytes) -> None:
+        before = watch.info
+        watch.info = info = codec.snapshot(raw, body)
         if (before.status, before.progress) != (info.status, info.progress):
-            self._progressed(watch, is_first=not before.raw)
+            self._progressed(watch, raw, is_first=not codec.is_told(before))
         for waiter in tuple(watch.waiters):
             _tell(waiter, info)
 
-    def _progressed(self, watch: _Watch, *, is_first: bool) -> None:
+    def _progressed(self, watch: _Watch, raw: dict[str, Any], *, is_first: bool) -> None:
         """Note what a change of status or progress tells of the job, the server and its hooks."""
         watch.changed = now = self._clock.now()
         if watch.checking:
             watch.told = now
         if watch.running is None and watch.info.status is TaskStatus.IN_PROGRESS:
             watch.running = now
-        period = codec.refresh_period(watch.info.raw)
+        period = None if self._refreshes else codec.refresh_period(raw)
         if period is not None:
-            self._refreshes = self._refreshes or Refreshes(period)
+            self._refreshes = Refreshes(period)
         if is_first:
             return  # it was so before, perhaps
         if self._refreshes is not None:
@@ -519,8 +534,7 @@ def _by_id(tasks: Iterable[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
 
 
 def _tell(waiter: _Waiter, info: TaskInfo) -> None:
-    waiter.seen(info)
-    if not waiter.future.done() and waiter.until(info):
+    if waiter.tell(info) and not waiter.future.done():
         waiter.future.set_result(info)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
 
 from ._buttons import meaning_of
-from ._models import TaskInfo, TaskStatus
+from ._models import Button, TaskInfo, TaskStatus
 
 __all__ = ["strange_words"]
 
@@ -36,16 +37,24 @@ _FIELDS: Final = frozenset({
 })
 """Every key a Task JSON is known to have (PROTOCOL §3.1-§3.4)."""
 # fmt: on
+_JOB: Final = re.compile(r"[0-9a-fA-F-]{16,}")
+"""What differs from job to job in the custom id of the same button."""
 
 
-def strange_words(info: TaskInfo) -> Iterator[tuple[str, str]]:
-    """What the protocol does not know of this task, as (kind, word)."""
+def strange_words(info: TaskInfo, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the protocol does not know of this task, as (kind, word); buttons once it has ended."""
     if info.status not in TaskStatus.__members__:
         yield "status", info.status
     if info.action and info.action not in _ACTIONS:
         yield "action", info.action
-    for button in info.buttons:
-        if meaning_of(button) is None:
-            yield "button", re.sub(r"[0-9a-fA-F-]{16,}", "…", button.custom_id)
-    for field in info.raw.keys() - _FIELDS:
+    for button in info.buttons if info.status.is_final else ():
+        kind = _JOB.sub("…", button.custom_id)
+        if not _means_something(kind, button.label, button.emoji):
+            yield "button", kind
+    for field in raw.keys() - _FIELDS:
         yield "field", field
+
+
+@lru_cache(1024)
+def _means_something(custom_id: str, label: str, emoji: str) -> bool:
+    return meaning_of(Button(custom_id=custom_id, label=label, emoji=emoji)) is not None

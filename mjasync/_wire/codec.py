@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any, Final
 
 import orjson
@@ -15,8 +16,10 @@ from .._models import NOTHING, Account, Button, TaskInfo, TaskStatus
 
 __all__ = [
     "dump",
+    "is_told",
     "load",
     "refresh_period",
+    "snapshot",
     "structure_account",
     "structure_task",
     "task_id_in",
@@ -42,6 +45,34 @@ def structure_task(raw: Mapping[str, Any]) -> TaskInfo:
         ValueError: It has no id.
     """
     return _converter.structure(raw, TaskInfo)
+
+
+def snapshot(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
+    """The snapshot of a task just read from `body`.
+
+    Of one that goes on, all but what waiting needs is read when somebody asks for it.
+
+    Raises:
+        ValueError: It has no id.
+    """
+    status = _status(raw.get("status"), None)
+    if status.is_final:
+        return structure_task(raw)
+    info = TaskInfo.__new__(TaskInfo)
+    keep = object.__setattr__  # it is frozen
+    keep(info, "_body", body)
+    keep(info, "id", _task_id(raw.get("id"), None))
+    keep(info, "status", status)
+    keep(info, "action", intern(_word(raw.get("action"))))
+    keep(info, "progress", percent(raw.get("progress")))
+    mode = text(raw.get("mode"))
+    keep(info, "mode", mode and intern(mode))
+    return info
+
+
+def is_told(info: TaskInfo) -> bool:
+    """Whether a server told it; nothing that was left unread is read for that."""
+    return hasattr(info, "_body") or bool(info.raw)
 
 
 def refresh_period(raw: Mapping[str, Any]) -> float | None:
@@ -202,3 +233,4 @@ def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
 
 
 _converter.register_structure_hook(TaskInfo, _structure)
+TaskInfo._read = staticmethod(lambda body: structure_task(load(body)))  # noqa: SLF001 - its reader

@@ -135,7 +135,7 @@ class Transport:
             ) as response:
                 reply = Reply(response.status, response.headers, await response.read())
         spent = self._clock.now() - begun
-        _log.debug("%s %s -> %d in %.3f s", method, url.path, reply.status, spent)
+        _log.debug("%s %s -> %d in %.3f s", method, url, reply.status, spent)
         return reply
 
     @asynccontextmanager
