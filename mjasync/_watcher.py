@@ -424,7 +424,7 @@ class Watcher:
         """Take in a look; no `raw` where the body was the same as before."""
         watch.was_seen, watch.missing_since, watch.pace = True, None, None
         if raw is not None:
-            watch.body = body
+            watch.body = body = bytes(memoryview(body))  # no longer than need be: it stays
             self._changed(watch, raw, body)
             self._log_strange(watch.info, raw)
         watch.asked = asked

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from sys import intern
 from typing import Any, Final
 
 import orjson
-from cattrs.gen import make_dict_structure_fn, override
 from cattrs.preconf.orjson import make_converter
 
-from .._models import NOTHING, Account, Button, TaskInfo, TaskStatus
+from .._models import NOTHING, Account, Button, TaskInfo, TaskStatus, Unread
 
 __all__ = [
     "dump",
@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 _PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _SECRET = re.compile(r"token|secret|password|cookie|agent", re.IGNORECASE)
 
 _REFRESHED: Final[Mapping[str, float]] = {"maskBase64": 15.0}
@@ -55,18 +57,12 @@ def snapshot(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
     Raises:
         ValueError: It has no id.
     """
-    status = _status(raw.get("status"), None)
-    if status.is_final:
+    if _status(raw.get("status")).is_final:
         return structure_task(raw)
     info = TaskInfo.__new__(TaskInfo)
-    keep = object.__setattr__  # it is frozen
-    keep(info, "_body", body)
-    keep(info, "id", _task_id(raw.get("id"), None))
-    keep(info, "status", status)
-    keep(info, "action", intern(_word(raw.get("action"))))
-    keep(info, "progress", percent(raw.get("progress")))
-    mode = text(raw.get("mode"))
-    keep(info, "mode", mode and intern(mode))
+    _put_body(info, body)
+    for put, key, read in _NEEDED:
+        put(info, read(raw.get(key)))
     return info
 
 
@@ -116,27 +112,32 @@ def text(value: Any, _: Any = None) -> str | None:
 def percent(value: Any, _: Any = None) -> int | None:
     """`"45%"` is 45; "", null and words are None. PROTOCOL §3.6."""
     if isinstance(value, str):
-        match = _PERCENT.fullmatch(value)
-        value = int(match[1][:9]) if match else None
+        return _percent_in(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return max(0, min(100, int(value)))
     return None
 
 
+@lru_cache(256)
+def _percent_in(words: str) -> int | None:
+    match = _PERCENT.fullmatch(words)
+    return min(100, int(match[1][:9])) if match else None
+
+
 def moment(value: Any, _: Any = None) -> datetime | None:
     """Epoch milliseconds; 0 and null are None."""
-    number = whole(value)
+    number = value if type(value) is int else whole(value)
     if not number or number < 0:
         return None
     try:
-        return datetime.fromtimestamp(number / 1000, UTC)
-    except (OverflowError, ValueError, OSError):
+        return _EPOCH + number * _MILLISECOND
+    except OverflowError:
         return None
 
 
 def whole(value: Any, _: Any = None) -> int | None:
     """An integer, spelled out or not (a seed is a string on some servers)."""
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
         return value
@@ -158,7 +159,7 @@ def mapping(value: Any, _: Any = None) -> Mapping[str, Any]:
     return value if isinstance(value, dict) and value else NOTHING
 
 
-def _task_id(value: Any, _: Any) -> str:
+def _task_id(value: Any, _: Any = None) -> str:
     task_id = text(value)
     if task_id is None:
         message = "a task without an id"
@@ -166,71 +167,108 @@ def _task_id(value: Any, _: Any) -> str:
     return task_id
 
 
-def _status(value: Any, _: Any) -> TaskStatus:
-    return TaskStatus(value) if isinstance(value, str) and value else TaskStatus.NOT_START
+def _status(value: Any, _: Any = None) -> TaskStatus:
+    if not isinstance(value, str) or not value:
+        return TaskStatus.NOT_START
+    return _STATUSES.get(value) or TaskStatus(value)
 
 
 def _word(value: Any, _: Any = None) -> str:
     return text(value) or ""
 
 
-def _buttons(value: Any, _: Any) -> tuple[Button, ...]:
+def _interned(value: Any, _: Any = None) -> str | None:
+    """One of a few words that thousands of tasks share."""
+    word = text(value)
+    return word and intern(word)
+
+
+def _action(value: Any, _: Any = None) -> str:
+    return _interned(value) or ""
+
+
+def _final_prompt(properties: Any, _: Any = None) -> str | None:
+    return text(properties.get("finalPrompt")) if isinstance(properties, dict) else None
+
+
+def _buttons(value: Any, _: Any = None) -> tuple[Button, ...]:
+    """A dozen on each finished task: what is as promised goes fast."""
     if not isinstance(value, list):
         return ()
-    pressable = (item for item in value if isinstance(item, dict) and item.get("customId"))
-    return tuple(_converter.structure(item, Button) for item in pressable)
+    made, new = [], Button.__new__
+    for item in value:
+        if isinstance(item, dict) and (custom_id := item.get("customId")):
+            get = item.get
+            label, emoji, style, kind = get("label"), get("emoji"), get("style"), get("type")
+            button = new(Button)
+            _put_custom_id(button, custom_id if type(custom_id) is str else _word(custom_id))
+            _put_label(button, label if type(label) is str else _word(label))
+            _put_emoji(button, emoji if type(emoji) is str else _word(emoji))
+            _put_style(button, style if type(style) is int else whole(style) or 0)
+            _put_type(button, kind if type(kind) is int else whole(kind) or 0)
+            made.append(button)
+    return tuple(made)
+
+
+def _setter(cls: type, field: str) -> Callable[[Any, Any], None]:
+    """Sets a field of an object that is being made: what is frozen has no quicker way in."""
+    put: Callable[[Any, Any], None] = cls.__dict__[field].__set__
+    return put
+
+
+_STATUSES: Final[Mapping[str, TaskStatus]] = dict(TaskStatus.__members__)
+_put_custom_id, _put_label, _put_emoji, _put_style, _put_type = (
+    _setter(Button, field) for field in ("custom_id", "label", "emoji", "style", "type")
+)
+_put_raw, _put_video_urls = _setter(TaskInfo, "raw"), _setter(TaskInfo, "video_urls")
+_put_body = _setter(Unread, "_body")
+_NEEDED: Final = tuple(
+    (_setter(TaskInfo, field), key, read)
+    for field, key, read in (
+        ("id", "id", _task_id),
+        ("status", "status", _status),
+        ("action", "action", _action),
+        ("progress", "progress", percent),
+        ("mode", "mode", _interned),
+    )
+)
+"""What waiting needs: field, key and reader of each."""
+_FIELDS: Final = (
+    *_NEEDED,
+    *(
+        (_setter(TaskInfo, field), key, read)
+        for field, key, read in (
+            ("prompt", "prompt", text),
+            ("prompt_en", "promptEn", text),
+            ("final_prompt", "properties", _final_prompt),
+            ("description", "description", text),
+            ("image_url", "imageUrl", text),
+            ("image_urls", "imageUrls", links),
+            ("video_urls", "videoUrls", links),
+            ("buttons", "buttons", _buttons),
+            ("fail_reason", "failReason", text),
+            ("seed", "seed", whole),
+            ("state", "state", text),
+            ("submitted_at", "submitTime", moment),
+            ("started_at", "startTime", moment),
+            ("finished_at", "finishTime", moment),
+            ("properties", "properties", mapping),
+        )
+    ),
+)
+
+
+def _structure(raw: Mapping[str, Any], _: Any = None) -> TaskInfo:
+    info = TaskInfo.__new__(TaskInfo)
+    get = raw.get
+    for put, key, read in _FIELDS:
+        put(info, read(get(key)))
+    _put_raw(info, raw)
+    if not info.video_urls and "videoUrl" in raw:
+        _put_video_urls(info, links([raw["videoUrl"]]))
+    return info
 
 
 _converter = make_converter()
-_converter.register_structure_hook(
-    Button,
-    make_dict_structure_fn(
-        Button,
-        _converter,
-        custom_id=override(rename="customId", struct_hook=_word),
-        label=override(struct_hook=_word),
-        emoji=override(struct_hook=_word),
-        style=override(struct_hook=lambda value, _: whole(value) or 0),
-        type=override(struct_hook=lambda value, _: whole(value) or 0),
-    ),
-)
-_structure_fields = make_dict_structure_fn(
-    TaskInfo,
-    _converter,
-    _cattrs_detailed_validation=False,
-    id=override(struct_hook=_task_id),
-    status=override(struct_hook=_status),
-    action=override(struct_hook=_word),
-    progress=override(struct_hook=percent),
-    prompt=override(struct_hook=text),
-    prompt_en=override(rename="promptEn", struct_hook=text),
-    final_prompt=override(rename="finalPrompt", struct_hook=text),
-    description=override(struct_hook=text),
-    image_url=override(rename="imageUrl", struct_hook=text),
-    image_urls=override(rename="imageUrls", struct_hook=links),
-    video_urls=override(rename="videoUrls", struct_hook=links),
-    buttons=override(struct_hook=_buttons),
-    fail_reason=override(rename="failReason", struct_hook=text),
-    seed=override(struct_hook=whole),
-    state=override(struct_hook=text),
-    mode=override(struct_hook=text),
-    submitted_at=override(rename="submitTime", struct_hook=moment),
-    started_at=override(rename="startTime", struct_hook=moment),
-    finished_at=override(rename="finishTime", struct_hook=moment),
-    properties=override(struct_hook=mapping),
-    raw=override(struct_hook=mapping),
-)
-
-
-def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
-    videos = links(raw.get("videoUrls")) or links([raw.get("videoUrl")])
-    made = {
-        "finalPrompt": mapping(raw.get("properties")).get("finalPrompt"),
-        "videoUrls": list(videos),
-        "raw": raw,
-    }
-    return _structure_fields({"id": None, **raw, **made}, TaskInfo)
-
-
 _converter.register_structure_hook(TaskInfo, _structure)
 TaskInfo._read = staticmethod(lambda body: structure_task(load(body)))  # noqa: SLF001 - its reader
