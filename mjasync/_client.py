@@ -116,7 +116,6 @@ class Client(Submits):
         self._transport = Transport(
             auth_headers(token, header),
             session=session,
-            clock=clock,
             connect_timeout=connect_timeout,
         )
         self._calls = Calls(
@@ -300,7 +299,6 @@ class Client(Submits):
         transport = Transport(
             auth_headers(self._token, auth) if auth else {},
             session=None,
-            clock=self._calls.clock,
             connect_timeout=self._connect_timeout,
         )
         return attrs.evolve(self._calls, transport=transport)

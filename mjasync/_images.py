@@ -54,6 +54,8 @@ _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _PNG_END: Final = b"IEND\xaeB`\x82"
 _PIECE: Final = 1 << 20
 """Bytes written at a time."""
+_ENCODED: Final = 3 << 18
+"""Bytes encoded at a time, three to four characters: meanwhile every other thread stands still."""
 _SIGNATURES: Final = (
     (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
     (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
@@ -160,7 +162,9 @@ def _encode(data: bytes, name: str) -> str:
         what = "is empty" if not data else "is not in a picture format servers know"
         message = f"The picture {name} {what} (PNG, JPEG, WebP, GIF…)."
         raise InvalidRequest(message)
-    return f"data:{kind[1]};base64,{base64.b64encode(data).decode('ascii')}"
+    pieces = (data[at : at + _ENCODED] for at in range(0, len(data), _ENCODED))
+    encoded = (base64.b64encode(piece).decode("ascii") for piece in pieces)
+    return "".join((f"data:{kind[1]};base64,", *encoded))
 
 
 def _name_of(image: ImageInput) -> str:

@@ -247,7 +247,7 @@ class Watcher:
             asked=now,
             from_birth=known and not codec.is_told(info),
         )
-        first_look = now + (self._delay(watch) if known else 0.0)
+        first_look = now + (self._delay(watch, now) if known else 0.0)
         self._watches[info.id] = watch
         self._plan(first_look, watch)
         return watch
@@ -472,11 +472,11 @@ class Watcher:
 
     def _look_later(self, watch: _Watch) -> None:
         if self._watches.get(watch.id) is watch:
-            delay = self._together if watch.hinted else self._delay(watch)
-            self._plan(self._clock.now() + delay, watch)
+            now = self._clock.now()
+            self._plan(now + (self._together if watch.hinted else self._delay(watch, now)), watch)
 
-    def _delay(self, watch: _Watch) -> float:
-        now, info = self._clock.now(), watch.info
+    def _delay(self, watch: _Watch, now: float) -> float:
+        info = watch.info
         look = Look(
             info=info,
             watched=now - watch.begun,

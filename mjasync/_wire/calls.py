@@ -111,7 +111,7 @@ def make_submission(
     return Submission(
         endpoint=endpoint,
         payload=payload,
-        body=codec.dump(payload),
+        body=codec.dump_long(payload),
         operation=operation,
         expects=expects,
         path=path,
@@ -272,13 +272,18 @@ class Calls:
         """
         url = (route or self.route).task(task_id, "fetch")
 
-        async def once() -> tuple[bytes, dict[str, Any] | None]:
-            reply = await self._exchange("GET", url)
-            if reply.body == known and reply.status == 200:
-                return reply.body, None
-            return reply.body, replies.parse_object(Operation.FETCH, self._read(reply))
+        if policy is None:
+            return self._seen(await self._exchange("GET", url), known)
 
-        return await (self._persist_read(once, policy) if policy else once())
+        async def once() -> tuple[bytes, dict[str, Any] | None]:
+            return self._seen(await self._exchange("GET", url), known)
+
+        return await self._persist_read(once, policy)
+
+    def _seen(self, reply: Reply, known: bytes | None) -> tuple[bytes, dict[str, Any] | None]:
+        if reply.body == known and reply.status == 200:
+            return reply.body, None
+        return reply.body, replies.parse_object(Operation.FETCH, self._read(reply))
 
     async def fetch_many(
         self, task_ids: Sequence[str], policy: RetryPolicy | None = None
@@ -359,7 +364,7 @@ class Calls:
             MJError: It cannot, refused, or the exchange failed.
         """
         url = self.route.url("submit/upload-discord-images")
-        body = await asyncio.to_thread(codec.dump, {"base64Array": list(data_urls)})
+        body = await asyncio.to_thread(codec.dump_long, {"base64Array": list(data_urls)})
 
         async def once() -> list[str]:
             reply = await self._exchange("POST", url, body=body, timeout=self.submit_timeout)

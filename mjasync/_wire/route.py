@@ -62,7 +62,8 @@ class Route:
 
     def task(self, task_id: str, verb: str) -> URL:
         """The URL of `task/<id>/<verb>`, whatever characters the id has."""
-        return self.url(f"task/{quote(task_id, safe='')}/{verb}")
+        quoted = task_id if task_id.isalnum() and task_id.isascii() else quote(task_id, safe="")
+        return self.url(f"task/{quoted}/{verb}")
 
 
 def _checked(pasted: str) -> URL:

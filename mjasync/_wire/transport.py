@@ -7,13 +7,13 @@ import io
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache, partial
 from typing import Final
 
 import aiohttp
 import attrs
 from yarl import URL
 
-from .._clock import Clock
 from .._models import Auth
 from ..errors import (
     ClientClosed,
@@ -97,14 +97,12 @@ class Transport:
         credentials: Mapping[str, str],
         *,
         session: aiohttp.ClientSession | None,
-        clock: Clock,
         connect_timeout: float,
     ) -> None:
         self._credentials = credentials
         self._session = session
         self._owns_session = session is None
-        self._clock = clock
-        self._connect_timeout = connect_timeout
+        self._limits = cache(partial(_limits, connect_timeout))
         self.closed: bool = False
 
     async def exchange(
@@ -122,7 +120,6 @@ class Transport:
             ConnectionFailed: No connection came about: the server has seen nothing.
             Interrupted: The request began; what the server did is unknown.
         """
-        begun = self._clock.now()
         with _telling_how_far(url):
             async with self._open().request(
                 method,
@@ -134,8 +131,7 @@ class Transport:
                 raise_for_status=False,
             ) as response:
                 reply = Reply(response.status, response.headers, await response.read())
-        spent = self._clock.now() - begun
-        _log.debug("%s %s -> %d in %.3f s", method, url, reply.status, spent)
+        _log.debug("%s %s -> %d", method, url, reply.status)
         return reply
 
     @asynccontextmanager
@@ -191,10 +187,10 @@ class Transport:
                 words = words.replace(token, "***")
         return words
 
-    def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(
-            total=None, sock_connect=self._connect_timeout, sock_read=timeout
-        )
+
+def _limits(connect: float, read: float) -> aiohttp.ClientTimeout:
+    """How long the wire may be silent; waiting for a free connection is not limited here."""
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
 
 
 def _connections() -> int:
