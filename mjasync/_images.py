@@ -8,8 +8,10 @@ import io
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, runtime_checkable
+from typing import BinaryIO, Final, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
@@ -22,10 +24,14 @@ __all__ = [
     "as_data_url",
     "as_mask",
     "collect",
+    "in_turn",
     "several",
     "split_grid",
     "write_stream",
 ]
+
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -97,8 +103,8 @@ async def as_data_url(image: ImageInput, download: Callable[[str], Awaitable[byt
     if isinstance(image, str) and image.startswith("data:"):
         return image
     if isinstance(image, str) and re.match(r"https?://", image):
-        return await asyncio.to_thread(_encode, await download(image), image)
-    return await asyncio.to_thread(_read_and_encode, image)
+        return await in_turn(_encode, await download(image), image)
+    return await in_turn(_encode, await asyncio.to_thread(_read, image), _name_of(image))
 
 
 async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> str:
@@ -124,8 +130,17 @@ async def as_bytes(file: ImageInput) -> bytes:
     return await asyncio.to_thread(_read, file)
 
 
-def _read_and_encode(image: ImageInput) -> str:
-    return _encode(_read(image), _name_of(image))
+async def in_turn(work: Callable[..., T], *given: object) -> T:
+    """Do what is all computing in a thread of its own, one thing after the other.
+
+    Several threads that compute would keep the event loop from its turn, for that is one more.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_worker(), work, *given)
+
+
+@cache
+def _worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="mjasync-pictures")
 
 
 def _read(image: ImageInput) -> bytes:

@@ -330,7 +330,7 @@ class Submits:
                     route=route,
                 )
 
-            return await asyncio.to_thread(make) if encoded else make()
+            return await _images.in_turn(make) if encoded else make()
 
         return Task(self._runtime, f"{endpoint} {detail}".strip(), prepare, route=route)
 
