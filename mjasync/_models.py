@@ -96,19 +96,16 @@ class Unread:
     """
 
     __slots__ = ("_body",)
-    _read: ClassVar[Callable[[bytes], TaskInfo]]
+    _read: ClassVar[Callable[[TaskInfo], None]]
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
             """Fill in every field once one is asked for that was left unread."""
-            fields = attrs.fields_dict(type(self))
-            if name not in fields:
+            if name not in _FIELDS:
                 message = f"{type(self).__name__!r} object has no attribute {name!r}"
                 raise AttributeError(message)
-            whole = type(self)._read(self._body)  # noqa: SLF001 - our own
-            for field in fields:
-                object.__setattr__(self, field, getattr(whole, field))
+            type(self)._read(self)  # noqa: SLF001 - our own
             return getattr(self, name)
 
 
@@ -144,6 +141,9 @@ class TaskInfo(Unread):
     properties: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
     raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False, eq=False)
     """The reply as it came, for whatever has no field of its own here."""
+
+
+_FIELDS: Final = frozenset(attrs.fields_dict(TaskInfo))
 
 
 @attrs.frozen(kw_only=True)

@@ -283,7 +283,8 @@ class Calls:
     def _seen(self, reply: Reply, known: bytes | None) -> tuple[bytes, dict[str, Any] | None]:
         if reply.body == known and reply.status == 200:
             return reply.body, None
-        return reply.body, replies.parse_object(Operation.FETCH, self._read(reply))
+        task = replies.plain_task(reply.status, reply.body)
+        return reply.body, task or replies.parse_object(Operation.FETCH, self._read(reply))
 
     async def fetch_many(
         self, task_ids: Sequence[str], policy: RetryPolicy | None = None

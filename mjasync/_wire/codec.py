@@ -291,15 +291,19 @@ _FIELDS: Final = (
 
 def _structure(raw: Mapping[str, Any], _: Any = None) -> TaskInfo:
     info = TaskInfo.__new__(TaskInfo)
+    _fill(info, raw)
+    return info
+
+
+def _fill(info: TaskInfo, raw: Mapping[str, Any]) -> None:
     get = raw.get
     for put, key, read in _FIELDS:
         put(info, read(get(key)))
     _put_raw(info, raw)
     if not info.video_urls and "videoUrl" in raw:
         _put_video_urls(info, links([raw["videoUrl"]]))
-    return info
 
 
 _converter = make_converter()
 _converter.register_structure_hook(TaskInfo, _structure)
-TaskInfo._read = staticmethod(lambda body: structure_task(load(body)))  # noqa: SLF001 - its reader
+TaskInfo._read = staticmethod(lambda info: _fill(info, load(info._body)))  # noqa: SLF001

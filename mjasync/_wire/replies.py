@@ -235,6 +235,16 @@ def _capped(seconds: float) -> float | None:
 # --- from words to a value ---------------------------------------------------------------------
 
 
+def plain_task(status: int, body: bytes) -> dict[str, Any] | None:
+    """A task as promised, which most answers to a look are; None: `read` it and see."""
+    try:
+        value = codec.load(body) if status == 200 else None
+    except ValueError:
+        return None
+    is_task = isinstance(value, dict) and "status" in value and codec.text(value.get("id"))
+    return value if is_task else None
+
+
 def parse_receipt(operation: Operation, words: Words) -> SubmitReceipt:
     """Read the answer to a submission.
 
