@@ -8,14 +8,16 @@ import io
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
 from .errors import ConfigurationError, InvalidRequest, MalformedReply
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
     "ImageInput",
@@ -140,6 +142,8 @@ async def in_turn(work: Callable[..., T], *given: object) -> T:
 
 @cache
 def _worker() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(1, thread_name_prefix="mjasync-pictures")
 
 

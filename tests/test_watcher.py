@@ -222,10 +222,10 @@ async def test_an_unchanged_reply_is_not_decoded(
 ) -> None:
     """A fetch that brings the same bytes again is recognised before it is parsed."""
     parsed = []
-    parse = mjasync._wire.replies.parse_object
+    parse = mjasync._wire.replies.plain_task
     monkeypatch.setattr(
-        "mjasync._wire.replies.parse_object",
-        lambda operation, words: parsed.append(words) or parse(operation, words),
+        "mjasync._wire.replies.plain_task",
+        lambda status, body: parsed.append(body) or parse(status, body),
     )
     async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
         sim.fault("stall", at=46)

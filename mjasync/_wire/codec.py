@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -30,7 +30,7 @@ __all__ = [
 
 _PIECE: Final = 1 << 20
 """Characters of a text that are dumped at once."""
-_A_TEXT: Final = f"a text ({secrets.token_hex(16)})"
+_A_TEXT: Final = f"a text ({os.urandom(16).hex()})"
 """Stands for a long one meanwhile."""
 _PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
