@@ -103,6 +103,7 @@ class Transport:
         self._session = session
         self._owns_session = session is None
         self._limits = cache(partial(_limits, connect_timeout))
+        self._headers = cache(partial(_headers, credentials))
         self.closed: bool = False
 
     async def exchange(
@@ -175,10 +176,6 @@ class Transport:
         limits = (given.limit, given.limit_per_host) if given is not None else ()
         return min(filter(None, limits), default=_connections())
 
-    def _headers(self, content_type: str | None) -> Mapping[str, str]:
-        kind = {"Content-Type": content_type} if content_type else {}
-        return {"Accept": "application/json", **kind, **self._credentials}
-
     def without_token(self, words: str) -> str:
         """What a server said, but for the token: some repeat it in their refusals."""
         for value in self._credentials.values():
@@ -186,6 +183,11 @@ class Transport:
             if len(token) >= _TELLING:
                 words = words.replace(token, "***")
         return words
+
+
+def _headers(credentials: Mapping[str, str], content_type: str | None) -> Mapping[str, str]:
+    kind = {"Content-Type": content_type} if content_type else {}
+    return {"Accept": "application/json", **kind, **credentials}
 
 
 def _limits(connect: float, read: float) -> aiohttp.ClientTimeout:
