@@ -36,7 +36,7 @@ class Names:
             ConfigurationError: It does not work, or leads out of the folder.
         """
         self._template = template
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str, tuple[str, int | None]] = {}
         parts = template.split("/")
         if "\\" in template or ".." in parts or PurePosixPath(template).is_absolute():
             message = f"The name {template!r} must stay in the batch's folder."
@@ -60,23 +60,29 @@ class Names:
 
     def keep(self, job: Job) -> None:
         """Take note of the names a job has already."""
-        for file in job.files:
-            self._owners[file.path.casefold()] = job.key
+        for number, file in enumerate(job.files, 1):
+            part = number if len(job.files) > 1 else None
+            self._owners[file.path.casefold()] = (job.key, part)
 
-    def name(self, job: Job, part: int | None, extension: str) -> str:
+    def name(self, job: Job, part: int | None, extension: str, *, apart: bool = False) -> str:
         """The path of a file, relative to the folder; `part` is its number where there are four.
+
+        `apart` is for a name that no other file can have, whatever the template leaves out.
 
         Raises:
             ConfigurationError: The template names an unknown field.
         """
         fields = _fields(job, part)
         stems = self._template.removesuffix(".{ext}").split("/")
-        *folders, stem = (_safe(self._filled(piece, fields)) for piece in stems)
+        filled = [self._filled(piece, fields) for piece in stems]
+        *folders, stem = map(_safe, filled)
         if stem.casefold() in _OURS:
             stem = f"_{stem}"
-        for candidate in (stem, f"{stem}-{job.key}"):
+        unique = f"{stem}-{job.key}" if part is None else f"{stem}-{job.key}-{part}"
+        is_cut = any(len(piece.encode("utf-8", "replace")) > _LONGEST for piece in filled)
+        for candidate in (unique,) if apart or is_cut else (stem, unique):
             path = "/".join([*folders, f"{candidate}.{_safe(extension)}"])
-            if self._owners.setdefault(path.casefold(), job.key) == job.key:
+            if self._owners.setdefault(path.casefold(), (job.key, part)) == (job.key, part):
                 break
         return path
 

@@ -69,6 +69,8 @@ class Output:
     ) -> File:
         data = with_facts(picture.data, {**facts, "part": part})
         path = self._names.name(job, part, picture.extension)
+        if _is_anothers(self._folder / path, job, data):
+            path = self._names.name(job, part, picture.extension, apart=True)
         write_whole(self._folder / path, data)
         return File(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
@@ -130,6 +132,15 @@ def with_facts(data: bytes, facts: Mapping[str, Any]) -> bytes:
 def _text_chunk(keyword: str, text: str) -> bytes:
     body = b"iTXt" + keyword.encode() + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
     return (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def _is_anothers(path: Path, job: Job, data: bytes) -> bool:
+    """Whether a file is there that is not what a run that was killed has left of this one."""
+    try:
+        there = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return there != data and job.key.encode() not in there
 
 
 def write_whole(target: Path, data: bytes) -> None:

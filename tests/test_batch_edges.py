@@ -1,0 +1,91 @@
+"""Batches where it is easily got wrong: names that meet, counts after retries, doubled cancels."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from conftest import connect, eventually
+
+from mjasync import Client, InvalidRequest, Task
+from mjasync.batch import Batch, Job, JobState, Totals, read_batch
+from mjasync.batch._names import DEFAULT_NAME, Names
+from mjasync.batch._plan import Row, jobs_of, read_rows
+from mjasync.errors import ConfigurationError
+from mjasync.simulator import Simulator
+
+BOUND = {"settle": 0.0, "gallery": False}
+
+
+@pytest.fixture
+async def mj_plain(plain: Simulator, without_debug: None) -> AsyncIterator[Client]:
+    """A quick client of `plain`."""
+    async with connect(plain) as client:
+        yield client
+
+
+async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> list[Job]:  # noqa: ANN401
+    """Run a batch to its end."""
+    async with Batch(folder, client=mj, **{**BOUND, **options}) as batch:
+        batch.add(prompts)
+        return [job async for job in batch.run()]
+
+
+def digests(folder: Path, jobs: list[Job]) -> list[tuple[str, str]]:
+    """Return what the files are, and what the ledger says they are."""
+    return [
+        (hashlib.sha256((folder / file.path).read_bytes()).hexdigest(), file.sha256)
+        for job in jobs
+        for file in job.files
+    ]
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["{task_id}.{ext}", "picture.{ext}", "{key}-{slug}.{ext}"])
+async def test_parts_never_share_a_name(
+    sim: Simulator, mj: Client, tmp_path: Path, name: str
+) -> None:
+    """The four pictures of a grid are four files, whatever the template leaves out."""
+    jobs = await finish(tmp_path, mj, "a fox", "an owl", images="split", name=name)
+    found = digests(tmp_path, jobs)
+    assert len({file.path for job in jobs for file in job.files}) == len(found) == 8
+    assert all(is_ == told for is_, told in found)
+
+
+def test_long_names_stay_apart() -> None:
+    """What tells files apart is not cut off with the end of a long name."""
+    names = Names(DEFAULT_NAME)
+    (job,) = jobs_of(Row("\U00020000" * 60), ())
+    one, other = (attrs.evolve(job, key=key, task_id="1" * 19) for key in ("a" * 32, "b" * 32))
+    paths = [names.name(one, part, "png") for part in (None, 1, 2, 3, 4)]
+    paths += [Names(DEFAULT_NAME).name(other, part, "png") for part in (None, 1)]
+    assert len({*paths}) == 7
+
+
+async def test_files_of_others_are_left_alone(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A file that was in the folder before is never overwritten."""
+    (tmp_path / "a-fox.png").write_text("mine")
+    (job,) = await finish(tmp_path, mj_plain, "a fox", name="{slug}.{ext}")
+    assert (tmp_path / "a-fox.png").read_text() == "mine"
+    assert all(is_ == told for is_, told in digests(tmp_path, [job]))
+
+
+# --- counts ------------------------------------------------------------------------------------
+
+
+# --- plans -------------------------------------------------------------------------------------
+
+
+# --- functions ---------------------------------------------------------------------------------
+
+
+# --- waiting and leaving -----------------------------------------------------------------------
