@@ -89,3 +89,29 @@ async def test_files_of_others_are_left_alone(
 
 
 # --- waiting and leaving -----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("without_debug")
+async def test_leaving_twice_notes_what_is_on_the_wire(tmp_path: Path) -> None:
+    """A second cancel does not cut off the answer to a submission either."""
+    async with (
+        Simulator(time_scale=0.005, draw=False, list_endpoint=False) as sim,
+        connect(sim) as mj,
+    ):
+        sim.fault("slow_body", on="submit", times=None, gap=0.01)
+
+        async def run() -> None:
+            async with Batch(tmp_path, client=mj) as batch:
+                batch.add("a fox")
+                async for _ in batch.run():
+                    pass
+
+        running = asyncio.ensure_future(run())
+        await eventually(lambda: bool(sim.submissions))
+        for _ in range(3):
+            running.cancel()
+            for _ in range(3):
+                await asyncio.sleep(0)
+        await asyncio.gather(running, return_exceptions=True)
+        (job,) = await read_batch(tmp_path)
+        assert (job.state, bool(job.task_id)) == (JobState.ACCEPTED, True)

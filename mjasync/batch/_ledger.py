@@ -6,7 +6,7 @@ import asyncio
 import errno
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -88,7 +88,8 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.shield(job)
     except asyncio.CancelledError:
         while not job.done():
-            await asyncio.wait([job])
+            with suppress(asyncio.CancelledError):  # whoever is impatient, too
+                await asyncio.wait([job])
         if not job.cancelled():
             job.exception()  # nobody is left to read it
         raise
