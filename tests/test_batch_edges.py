@@ -82,6 +82,17 @@ async def test_files_of_others_are_left_alone(
 # --- counts ------------------------------------------------------------------------------------
 
 
+async def test_every_submission_counts(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """A job that failed and was sent again was paid for twice, and the totals say so."""
+    plain.fault("fail", reason="Internal error", times=2)
+    for _ in range(3):
+        await finish(tmp_path, mj_plain, "a fox", retry_failed=True)
+    jobs = await read_batch(tmp_path)
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        totals = await batch.totals()
+    assert len(plain.submissions) == totals.submits == Totals.of(jobs).submits == 3
+
+
 # --- plans -------------------------------------------------------------------------------------
 
 

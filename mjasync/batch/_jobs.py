@@ -89,6 +89,8 @@ class Job:
     """Where its modal stands: "open", "answered" (its answer went out), "" for none."""
     attempts: int = 0
     """How often it was sent."""
+    taken: int = 0
+    """How often the server took it, as far as is known: again after a failure is paid again."""
     action: str = ""
     """The server's word for it, once it has finished."""
     speed: str = ""
@@ -132,6 +134,6 @@ class Totals:
         given = list(jobs)
         return cls(
             states=Counter(job.state for job in given),
-            submits=sum(job.accepted_at is not None for job in given),
+            submits=sum(max(job.taken, job.accepted_at is not None) for job in given),
             paid=Counter((job.action, job.speed) for job in given if job.action),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -51,8 +51,8 @@ __all__ = ["JOBS", "Ledger", "Reader", "job_of", "said", "whole"]
 T = TypeVar("T")
 _AT_ONCE: Final = 500
 """Rows in one statement."""
-_VERSION: Final = 2
-"""Of the tables below: 1 had neither a version nor `modal`."""
+_VERSION: Final = 3
+"""Of the tables below: 1 had neither a version nor `modal`, 2 had no `taken`."""
 _TABLES: Final = MetaData()
 _ABOUT: Final = Table("ledger_version", _TABLES, Column("version", Integer, nullable=False))
 JOBS: Final = Table(
@@ -73,6 +73,7 @@ JOBS: Final = Table(
     Column("task_id", Text),
     Column("modal", String(16), nullable=False, server_default=""),
     Column("attempts", Integer, nullable=False),
+    Column("taken", Integer, nullable=False, server_default="0"),
     Column("action", Text, nullable=False),
     Column("speed", Text, nullable=False),
     Column("files", JSON, nullable=False),
@@ -266,7 +267,7 @@ class Ledger:
         """Where the batch stands."""
         c, count = JOBS.c, func.count()
         states = await self._rows(select(c.state, count).group_by(c.state))
-        taken = await self._rows(select(count).where(c.accepted_at.is_not(None)))
+        taken = await self._rows(select(func.coalesce(func.sum(c.taken), 0)))
         paid = select(c.action, c.speed, count).where(c.action != "").group_by(c.action, c.speed)
         return Totals(
             states={JobState(state): many for state, many in states},
@@ -374,12 +375,24 @@ def _check_version(connection: Connection) -> None:
         raise ConfigurationError(message)
 
 
+_CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "modal": ("ALTER TABLE jobs ADD COLUMN modal VARCHAR(16) NOT NULL DEFAULT ''",),
+    "taken": (
+        "ALTER TABLE jobs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0",
+        "UPDATE jobs SET taken = 1 WHERE accepted_at IS NOT NULL",
+    ),
+}
+"""What brings a table of an earlier version up to date, by the column it lacks."""
+
+
 def _prepare(connection: Connection, *tables: MetaData) -> None:
     """Make the tables, or bring those of an earlier version up to date."""
     _check_version(connection)
-    if inspect(connection).has_table(JOBS.name) and "modal" not in _columns(connection):
-        column = "ALTER TABLE jobs ADD COLUMN modal VARCHAR(16) NOT NULL DEFAULT ''"
-        connection.execute(text(column))
+    if inspect(connection).has_table(JOBS.name):
+        there = _columns(connection)
+        for column, changes in _CHANGES.items():
+            for change in changes if column not in there else ():
+                connection.execute(text(change))
     for some in tables:
         some.create_all(connection)
     if connection.execute(select(_ABOUT.c.version)).first() is None:

@@ -208,6 +208,7 @@ class Life:
             task_id=task_id,
             modal=modal,
             accepted_at=self.door.clock.wall(),
+            taken=job.taken + (job.accepted_at is None),  # an answer belongs to its press
             error_class="",
             error="",
         )
