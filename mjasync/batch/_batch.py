@@ -357,6 +357,9 @@ class Batch:
 
     async def _wind_up(self, crew: Crew | None) -> None:
         """End a run, once: what is on the wire is finished, noted and listed."""
+        await whole(self._wound_up(crew))  # however often it is cancelled meanwhile
+
+    async def _wound_up(self, crew: Crew | None) -> None:
         async with self._winding_up:
             if crew is None or self._crew is not crew:
                 return
