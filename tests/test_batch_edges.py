@@ -12,7 +12,7 @@ import attrs
 import pytest
 from conftest import connect, eventually
 
-from mjasync import Client, InvalidRequest, Task
+from mjasync import AuthenticationError, Client, InvalidRequest, Task
 from mjasync.batch import Batch, Job, JobState, Totals, read_batch
 from mjasync.batch._names import DEFAULT_NAME, Names
 from mjasync.batch._plan import Row, jobs_of, read_rows
@@ -93,6 +93,34 @@ async def test_every_submission_counts(plain: Simulator, mj_plain: Client, tmp_p
     assert len(plain.submissions) == totals.submits == Totals.of(jobs).submits == 3
 
 
+async def test_a_dry_run_leaves_out_what_waits_for_a_failure(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Steps of a job that failed are not paid for unless it is tried again."""
+    then = ["U1>Zoom Out 2x", "U2"]
+    plain.fault("fail", reason="Internal error")
+    await finish(tmp_path, mj_plain, "a fox", then=then)
+    async with Batch(tmp_path, client=mj_plain, then=[*then, "U3"]) as batch:
+        batch.add("a fox")
+        assert await batch.dry_run() == 0
+        assert [job async for job in batch.run()] == []
+    async with Batch(tmp_path, client=mj_plain, retry_failed=True) as batch:
+        assert await batch.dry_run() == 5
+        assert len([job async for job in batch.run()]) == 5
+
+
+async def test_a_dry_run_that_fails_forgets_nothing(mj_plain: Client, tmp_path: Path) -> None:
+    """What was added is still there after a row that makes no sense."""
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        batch.add(name for name in ("a fox", "an owl"))
+        batch.add("a { fox")
+        batch.add("an elk")
+        for _ in range(2):
+            with pytest.raises(InvalidRequest):
+                await batch.dry_run()
+        assert len(batch._sources) == 3
+
+
 # --- plans -------------------------------------------------------------------------------------
 
 
@@ -126,3 +154,15 @@ async def test_leaving_twice_notes_what_is_on_the_wire(tmp_path: Path) -> None:
         await asyncio.gather(running, return_exceptions=True)
         (job,) = await read_batch(tmp_path)
         assert (job.state, bool(job.task_id)) == (JobState.ACCEPTED, True)
+
+
+async def test_a_dry_run_counts_the_answer_of_an_open_modal(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A modal that was opened and not answered is paid for by its answer."""
+    then = "U1>Custom Zoom[{prompt} --zoom 1.8]"
+    plain.fault("reply", endpoint="modal", times=None, status=401, body="no")
+    with pytest.raises(AuthenticationError):
+        await finish(tmp_path, mj_plain, "a fox", then=then)
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        assert await batch.forecast() == {then: 1}

@@ -249,17 +249,28 @@ class Batch:
             MJError: A row makes no sense.
         """
         self._check_open()
-        todo = [job for job in await self._unfinished() if job.state is JobState.PLANNED]
-        if self._resubmit_uncertain:
-            todo += await self._ledger.jobs(*DOUBTFUL)
-        count = Counter(job.step for job in todo)
-        seen: set[str] = set()
-        kept, self._sources = self._sources, []
-        async for source in self._listed(kept):
-            async for jobs in self._new([source]):
-                count.update({job.key: job.step for job in jobs if job.key not in seen}.values())
-                seen.update(job.key for job in jobs)
-        return count
+        failed = await self._ledger.jobs(JobState.FAILED)
+        held = {job.key for job in failed if not self._retries(job)}
+        todo: dict[str, str] = {}
+        async for job in self._to_pay():
+            if job.parent in held:
+                held.add(job.key)
+            else:
+                todo[job.key] = job.step
+        return Counter(todo.values())
+
+    async def _to_pay(self) -> AsyncIterator[Job]:
+        """What is left to pay for, and what is new, each after the job it is a step of."""
+        for job in await self._unfinished():
+            is_doubtful = job.state in DOUBTFUL and self._resubmit_uncertain
+            if job.state is JobState.PLANNED or job.modal == "open" or is_doubtful:
+                yield job
+        for at, (source, template, repeat) in enumerate(self._sources):
+            rows = [one async for one in _each(source)]  # some can be read only once
+            self._sources[at] = (rows, template, repeat)
+        async for jobs in self._new(self._sources):
+            for job in jobs:
+                yield job
 
     async def plan(self) -> int:
         """Put into the ledger what was added and is not there yet; return how many jobs that is.
@@ -275,16 +286,6 @@ class Batch:
             count += await self._ledger.add(jobs)
         self._sources = []
         return count
-
-    async def _listed(
-        self, sources: list[tuple[Source, str | None, int]]
-    ) -> AsyncIterator[tuple[Source, str | None, int]]:
-        """Read sources that may be read only once into lists, which are kept for the run."""
-        for source, template, repeat in sources:
-            rows = [as_row(one, template, repeat) async for one in _each(source)]
-            listed: tuple[Source, str | None, int] = (rows, None, 1)  # type: ignore[assignment]
-            self._sources.append(listed)
-            yield listed
 
     async def _new(self, sources: list[tuple[Source, str | None, int]]) -> AsyncIterator[list[Job]]:
         """The jobs that the ledger does not have, so many at a time."""
