@@ -124,6 +124,17 @@ async def test_a_dry_run_that_fails_forgets_nothing(mj_plain: Client, tmp_path: 
 # --- plans -------------------------------------------------------------------------------------
 
 
+async def test_a_plan_is_whole_or_not_at_all(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A row that makes no sense leaves nothing of the others to be paid for by the next run."""
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        batch.add([*(f"fox {n}" for n in range(600)), "a { fox"])
+        with pytest.raises(InvalidRequest):
+            await batch.plan()
+        assert await batch.jobs() == []
+
+
 # --- functions ---------------------------------------------------------------------------------
 
 

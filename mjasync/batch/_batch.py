@@ -281,9 +281,8 @@ class Batch:
             MJError: A row makes no sense.
         """
         self._check_open()
-        count = 0
-        async for jobs in self._new(self._sources):
-            count += await self._ledger.add(jobs)
+        new = [job async for jobs in self._new(self._sources) for job in jobs]
+        count = await self._ledger.add(new) if new else 0
         self._sources = []
         return count
 
