@@ -135,6 +135,14 @@ async def test_a_plan_is_whole_or_not_at_all(
         assert await batch.jobs() == []
 
 
+def test_columns_in_an_answer_are_asked_for() -> None:
+    """Rows that differ in what they answer a modal with are different steps of one grid."""
+    step = "U1>Custom Zoom[{prompt} --zoom {zoom}]"
+    rows = [Row("a fox", variables={"zoom": zoom, "note": zoom}) for zoom in ("1.2", "1.8")]
+    jobs = {job.key: job for row in rows for job in jobs_of(row, ("U1", step))}
+    assert [job.step for job in jobs.values()] == ["", "U1", step, step]
+
+
 # --- functions ---------------------------------------------------------------------------------
 
 
@@ -177,3 +185,15 @@ async def test_a_dry_run_counts_the_answer_of_an_open_modal(
         await finish(tmp_path, mj_plain, "a fox", then=then)
     async with Batch(tmp_path, client=mj_plain) as batch:
         assert await batch.forecast() == {then: 1}
+
+
+async def test_rows_that_answer_differently_are_all_done(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """One grid is paid for, and an answer for each row, each saved in a file of its own."""
+    rows = [{"prompt": "a fox", "zoom": zoom} for zoom in ("1.2", "1.8")]
+    then = "U1>Custom Zoom[{prompt} --zoom {zoom}]"
+    jobs = await finish(tmp_path, mj_plain, *rows, then=then, name="{n}{step}.{ext}")
+    answers = [s.body["prompt"] for s in plain.submissions if s.endpoint == "modal"]
+    assert sorted(answers) == ["a fox --zoom 1.2", "a fox --zoom 1.8"]
+    assert len({file.path for job in jobs for file in job.files}) == len(jobs) == 4

@@ -21,7 +21,7 @@ from .._task import Task
 from ..errors import ConfigurationError, InvalidRequest
 from ..prompt import expand, normalise, with_flag, without_flags
 from ._jobs import CALL, Job
-from ._path import before, parsed
+from ._path import before, filled, parsed
 
 __all__ = ["Call", "Row", "Step", "as_row", "jobs_of", "read_rows", "steps_of"]
 
@@ -135,8 +135,9 @@ def _grid(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
 
 def _steps(grid: Job, steps: Sequence[str]) -> Iterator[Job]:
     keys = {"": grid.key}
+    columns = {name: text for name, text in grid.variables.items() if name != "prompt"}
     for step in steps:
-        keys[step] = _key("step", grid.key, step)
+        keys[step] = _key("step", grid.key, filled(step, columns))
         yield attrs.evolve(grid, key=keys[step], parent=keys[before(step)], step=step)
 
 
