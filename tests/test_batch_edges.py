@@ -146,6 +146,19 @@ def test_columns_in_an_answer_are_asked_for() -> None:
 # --- functions ---------------------------------------------------------------------------------
 
 
+async def test_a_function_may_return_a_task_not_sent_yet(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """It is submitted, noted, waited for and saved as one that was."""
+
+    async def upscaled(task: Task) -> Task:
+        return task.upscale(2)
+
+    jobs = await finish(tmp_path, mj_plain, "a fox", then=upscaled)
+    assert [len(job.files) for job in jobs] == [1, 1]
+    assert len(plain.submissions) == 2
+
+
 # --- waiting and leaving -----------------------------------------------------------------------
 
 

@@ -253,6 +253,8 @@ class Life:
         job = await self._submitting(job, None)
         try:
             task = await call(self.client.task(parent.id))
+            if task is not None and not task.id:
+                await task.submit()
         except SubmitUncertain as error:
             return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
         except Exception as error:  # noqa: BLE001 - the function is not ours
