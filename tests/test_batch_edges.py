@@ -143,6 +143,13 @@ def test_columns_in_an_answer_are_asked_for() -> None:
     assert [job.step for job in jobs.values()] == ["", "U1", step, step]
 
 
+def test_a_field_that_is_too_long_is_told(tmp_path: Path) -> None:
+    """A table that cannot be read is told with the place."""
+    (tmp_path / "p.csv").write_text("prompt\na fox\n" + "x" * 200_000)
+    with pytest.raises(ConfigurationError, match="line"):
+        read_rows(tmp_path / "p.csv")
+
+
 # --- functions ---------------------------------------------------------------------------------
 
 

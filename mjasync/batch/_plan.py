@@ -206,18 +206,22 @@ def _read_text(text: str, _: str) -> Given:
             yield f"line {number}", line.strip()
 
 
-def _read_csv(text: str, _: str) -> Given:
-    yield from _table(text, ",")
+def _read_csv(text: str, name: str) -> Given:
+    yield from _table(text, name, ",")
 
 
-def _read_tsv(text: str, _: str) -> Given:
-    yield from _table(text, "\t")
+def _read_tsv(text: str, name: str) -> Given:
+    yield from _table(text, name, "\t")
 
 
-def _table(text: str, delimiter: str) -> Given:
+def _table(text: str, name: str, delimiter: str) -> Given:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    for row in reader:
-        yield f"line {reader.line_num}", row
+    try:
+        for row in reader:
+            yield f"line {reader.line_num}", row
+    except csv.Error as error:
+        message = f"{name}, after line {reader.line_num}: this is no table ({error})."
+        raise ConfigurationError(message) from error
 
 
 def _read_jsonl(text: str, name: str) -> Given:
