@@ -109,6 +109,20 @@ async def test_two_do_each_job_once(
     assert len(lines) == 12
 
 
+async def test_failures_with_one_prompt_are_all_retried(
+    sim: Simulator, mj: Client, database: str, tmp_path: Path
+) -> None:
+    """Those held back, since they must not be under way together, are not forgotten."""
+    fault = sim.fault("fail", reason="Internal error", times=None)
+    async with Batch(tmp_path, client=mj, ledger=database) as batch:
+        batch.add("a fox", repeat=3)
+        assert {job.state async for job in batch.run()} == {JobState.FAILED}
+    fault.remove()
+    async with Batch(tmp_path, client=mj, ledger=database, retry_failed=True) as batch:
+        jobs = [job async for job in batch.run()]
+    assert Counter(job.state for job in jobs) == {JobState.SAVED: 3}
+
+
 async def test_equal_prompts_are_never_in_flight_together(
     mj: Client, database: str, tmp_path: Path, sim: Simulator
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 import attrs
@@ -156,6 +157,9 @@ class Crew:
     async def _find_work(self) -> bool:
         """Take what nobody does; return whether there may be more, now or later."""
         jobs, others_work = await self._ledger.unclaimed(*_LEFT)
+        found = {job.key for job in jobs}
+        waiting = chain(*self._after.values(), *self._held.values())
+        jobs += [job for job in waiting if job.key not in found]  # failed ones, to be tried again
         self._after.clear()
         self._held.clear()
         busy = self._done | self._workers.keys() | {job.key for job in self._planned}
