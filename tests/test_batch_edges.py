@@ -169,6 +169,21 @@ async def test_a_function_may_return_a_task_not_sent_yet(
 # --- waiting and leaving -----------------------------------------------------------------------
 
 
+async def test_a_task_that_cannot_be_read_has_not_failed(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A page instead of a task does not end a paid job: the next run attaches to it."""
+    fault = plain.fault("reply", on="fetch", times=None, status=400, body="<html>oh no</html>")
+    more = plain.fault("reply", on="list", times=None, status=404, body="<html>not here</html>")
+    (job,) = await finish(tmp_path, mj_plain, "a fox")
+    assert job.state is JobState.ACCEPTED
+    assert job.error_class
+    fault.remove()
+    more.remove()
+    (job,) = await finish(tmp_path, mj_plain, retry_failed=True)
+    assert (job.state, len(plain.submissions)) == (JobState.SAVED, 1)
+
+
 @pytest.mark.usefixtures("without_debug")
 async def test_leaving_twice_notes_what_is_on_the_wire(tmp_path: Path) -> None:
     """A second cancel does not cut off the answer to a submission either."""

@@ -17,6 +17,7 @@ from .._options import SubmitOptions
 from .._task import Task
 from ..errors import (
     AuthenticationError,
+    BannedPrompt,
     ClientClosed,
     ConnectionFailed,
     MJError,
@@ -28,6 +29,8 @@ from ..errors import (
     RateLimited,
     ServerError,
     SubmitUncertain,
+    TaskFailed,
+    TaskNotFound,
     TaskNotReady,
     TaskTimeout,
     UnsupportedEndpoint,
@@ -49,6 +52,8 @@ _HOPELESS: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
 """What would happen to every other job, too."""
 _FOR_NOW: Final = (QueueFull, RateLimited, NoAccount, ConnectionFailed, TaskNotReady)
 """The server provably took nothing, and may take it later."""
+_OVER: Final = (TaskFailed, TaskNotFound, ModalNotOpened, BannedPrompt)
+"""The task has ended without a picture, or the server does not know it."""
 _UNMOVED: Final = frozenset({TaskStatus.MODAL, TaskStatus.NOT_START})
 """How a task stands whose modal is open, or was answered a moment ago."""
 _FULL_LIST: Final = 100
@@ -400,10 +405,10 @@ class Life:
             return await self._reply(job, task, question)
         except _HOPELESS as error:
             return Outcome(job=await self._note(job, error), stop=error)
-        except MJError as error:
-            if error.retryable:
-                return Outcome(job=await self._note(job, error))
+        except _OVER as error:
             return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+        except MJError as error:  # it could not be read, and goes on
+            return Outcome(job=await self._note(job, error))
         if not job.modal and not job.is_call and last(job.step)[1] is not None:
             astray = ModalNotOpened("The server went ahead without asking; `task_id` is that job.")
             return Outcome(job=await self._note(job, astray, state=JobState.FAILED))
