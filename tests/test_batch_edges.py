@@ -232,3 +232,21 @@ async def test_rows_that_answer_differently_are_all_done(
     answers = [s.body["prompt"] for s in plain.submissions if s.endpoint == "modal"]
     assert sorted(answers) == ["a fox --zoom 1.2", "a fox --zoom 1.8"]
     assert len({file.path for job in jobs for file in job.files}) == len(jobs) == 4
+
+
+def test_lines_go_into_a_template(tmp_path: Path) -> None:
+    """A line of text is `{prompt}`; a template without a place for it would draw it as it is."""
+    file = tmp_path / "p.txt"
+    file.write_text("a {red, blue} fox\nan owl\n")
+    rows = read_rows(file, "{prompt} in snow")
+    assert [row.prompt for row in rows] == ["a {red, blue} fox in snow", "an owl in snow"]
+    with pytest.raises(ConfigurationError, match=r"only as \{prompt\}"):
+        read_rows(file, "in snow")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.txt"])
+def test_a_brace_is_told_with_its_place(tmp_path: Path, name: str) -> None:
+    """What only expanding finds out is told with the line, too."""
+    (tmp_path / name).write_text("prompt\na fox\na { fox\n")
+    with pytest.raises(ConfigurationError, match=r"line 3: There is a \{"):
+        read_rows(tmp_path / name)

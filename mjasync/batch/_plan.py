@@ -33,6 +33,7 @@ _REPEAT: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECA
 _SEED: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
 _SEEDS: Final = 2**32
 _MOST_REPEATS: Final = 10_000
+_PROMPT: Final = "{prompt}"
 _FIELD: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
 
 
@@ -48,13 +49,16 @@ class Row:
 def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     """A prompt, or a mapping with a `prompt`, or one whose values go into a template.
 
+    A prompt goes into a template that has a place for it: `{prompt}`.
+
     Raises:
         InvalidRequest: It is none of these.
     """
     if isinstance(given, Row):
         return given
     if isinstance(given, str):
-        return Row(_not_blank(given), repeat)
+        place = template if template and _PROMPT in template else _PROMPT
+        return Row(place.replace(_PROMPT, _not_blank(given)), repeat)
     if not isinstance(given, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
         raise InvalidRequest(message)
@@ -64,6 +68,9 @@ def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     if columns.get("bot"):
         columns["bot"] = columns["bot"].strip().lower()
         one_of("bot", columns["bot"], Bot)
+    if not prompt.strip():
+        message = "A row has no prompt: it needs a column called prompt, or a template."
+        raise InvalidRequest(message)
     return Row(_not_blank(_filled(prompt, columns)), times, columns)
 
 
@@ -187,10 +194,14 @@ def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int 
     except (OSError, UnicodeDecodeError) as error:
         message = f"The prompts {str(path)!r} cannot be read as UTF-8 text: {error}."
         raise ConfigurationError(message) from error
+    if template and read is _read_text and _PROMPT not in template:
+        message = f"{path} has no columns: its lines can go into a template only as {_PROMPT}."
+        raise ConfigurationError(message)
     rows = []
     for where, given in read(text, str(path)):
         try:
             rows.append(as_row(given, template, repeat))
+            next(jobs_of(rows[-1], ()))
         except InvalidRequest as error:
             message = f"{path}, {where}: {error.message}"
             raise ConfigurationError(message) from error
