@@ -204,7 +204,8 @@ class Batch:
         Args:
             prompts: `{a, b}` in a prompt stands for several. A row is a mapping: its `prompt`, or
                 the template, may name its other columns in braces.
-            template: The prompt of rows that have none.
+            template: The prompt of each row, with its columns in braces. A plain prompt goes in as
+                `{prompt}`, and stays as it is where there is no place for it.
             repeat: How often each is drawn; by default what the batch says.
         """
         self._sources.append((prompts, template, repeat or self._repeat))
@@ -220,7 +221,8 @@ class Batch:
 
         Args:
             file: Its path, whose ending tells what it is; or text that is open for reading bytes.
-            template: The prompt of rows that have none.
+            template: The prompt of each row, with its columns in braces; `{prompt}` is a line of
+                text.
             repeat: How often each is drawn; by default what the batch says.
 
         Returns:
