@@ -250,3 +250,13 @@ def test_a_brace_is_told_with_its_place(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("prompt\na fox\na { fox\n")
     with pytest.raises(ConfigurationError, match=r"line 3: There is a \{"):
         read_rows(tmp_path / name)
+
+
+async def test_an_empty_list_is_believed_once(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Where nothing was ever accepted, a list without anything in it proves next to nothing."""
+    plain.fault("reset_after", on="submit", times=None)
+    plain.fault("reply", on="list", times=None, status=200, body="[]")
+    (job,) = await finish(tmp_path, mj_plain, "a fox")
+    assert (job.state, len(plain.submissions)) == (JobState.UNCERTAIN, 2)

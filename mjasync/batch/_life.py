@@ -79,8 +79,14 @@ class Outcome:
 
 class _Verdict(Enum):
     ABSENT = auto()
+    UNPROVEN = auto()
+    """It is not in a list that nothing of this batch was ever in."""
     UNKNOWN = auto()
     UNREADABLE = auto()
+
+
+_NOT_LISTED: Final = frozenset({_Verdict.ABSENT, _Verdict.UNPROVEN})
+_UNCLEAR: Final = frozenset({_Verdict.UNKNOWN, _Verdict.UNPROVEN})
 
 
 @attrs.define(kw_only=True)
@@ -342,13 +348,14 @@ class Life:
         if job.modal == "answered":
             return await self._clear_up_answer(job, may_resend=may_resend)
         verdict = await self._look_up(job)
-        if verdict is _Verdict.ABSENT and (rest := self._unsettled(job)) > 0:
+        if verdict in _NOT_LISTED and (rest := self._unsettled(job)) > 0:
             await self.door.clock.sleep(rest)
             verdict = await self._look_up(job)
         if isinstance(verdict, str):
             return Outcome(job=await self._accepted(job, verdict))
-        asked = may_resend and self.resubmit_uncertain and verdict is _Verdict.UNKNOWN
-        if verdict is _Verdict.ABSENT or asked:
+        asked = may_resend and self.resubmit_uncertain and verdict in _UNCLEAR
+        is_likely = verdict is _Verdict.UNPROVEN and not self._tries[job.key]
+        if verdict is _Verdict.ABSENT or is_likely or asked:
             job = await self.ledger.note(job, state=JobState.PLANNED)
             return Outcome(job=job, again=self._may_try(job))
         return await self._doubtful(job)
@@ -383,6 +390,8 @@ class Life:
         A server that was restarted and keeps its tasks in memory has lost what it was paid for.
         """
         marked = await self.ledger.marked()
+        if not marked:
+            return _Verdict.UNPROVEN if len(tasks) < _FULL_LIST else _Verdict.UNKNOWN
         ours = [(info, *marked[info.id]) for info in tasks if info.id in marked]
         if any(info.state != mark for info, mark, _ in ours):
             return _Verdict.UNKNOWN
