@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self, TypeAlias
+from typing import Any, BinaryIO, Final, Self, TypeAlias
 
 import attrs
 
@@ -268,7 +268,7 @@ class Batch:
             if job.state is JobState.PLANNED or job.modal == "open" or is_doubtful:
                 yield job
         for at, (source, template, repeat) in enumerate(self._sources):
-            rows = [one async for one in _each(source)]  # some can be read only once
+            rows: list[Any] = [one async for one in _each(source)]  # some can be read only once
             self._sources[at] = (rows, template, repeat)
         async for jobs in self._new(self._sources):
             for job in jobs:
