@@ -80,7 +80,7 @@ class Names:
             stem = f"_{stem}"
         unique = f"{stem}-{job.key}" if part is None else f"{stem}-{job.key}-{part}"
         is_cut = any(len(piece.encode("utf-8", "replace")) > _LONGEST for piece in filled)
-        for candidate in (unique,) if apart or is_cut else (stem, unique):
+        for candidate in (unique if apart or is_cut else stem, unique):
             path = "/".join([*folders, f"{candidate}.{_safe(extension)}"])
             if self._owners.setdefault(path.casefold(), (job.key, part)) == (job.key, part):
                 break
