@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
+from sys import intern
 from typing import Any, Final, Literal, Unpack
 
 import aiohttp
@@ -325,7 +326,7 @@ class Submits:
                     endpoint,
                     {**payload, **encoded},
                     Operation.SUBMIT,
-                    expects=endpoint.upper(),
+                    expects=intern(endpoint.upper()),
                     path=path,
                     route=route,
                 )

@@ -15,6 +15,7 @@ from ._launch import Launch, Prepare, Runtime, Turn
 from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskStatus
 from ._options import FollowUpOptions, common_fields, route_for
 from ._snapshot import Snapshot
+from ._watcher import Waiter
 from ._wire import codec
 from ._wire.calls import Submission, at_once, make_submission
 from ._wire.replies import Operation
@@ -110,7 +111,7 @@ class Task(Snapshot):
         self._launch = prepare and Launch(runtime, prepare, turn)
         self._turn: Turn | None = None
         self._error: BaseException | None = None
-        self._listeners: list[Callable[[TaskInfo], None]] = []
+        self._listeners: tuple[Callable[[TaskInfo], None], ...] = ()
         self._siblings: tuple[Task, ...] = ()
         self._seed: int | None = None
         if parent is not None:
@@ -164,7 +165,11 @@ class Task(Snapshot):
         try:
             await self._accepted(deadline, stall)
             while not self._is_settled(self._info):
-                await self._watch(self._settles, deadline, stall)
+                waiter = self._watch(self._settles, deadline, stall)
+                try:
+                    await waiter
+                finally:
+                    self._runtime.watcher.leave(waiter)
             await self._judge()
         except Exception as error:
             self._error = self._concerning_me(error)
@@ -181,7 +186,8 @@ class Task(Snapshot):
         news: asyncio.Queue[TaskInfo | None] = asyncio.Queue()
         if self._is_known:
             news.put_nowait(self._info)
-        self._listeners.append(news.put_nowait)
+        listener = news.put_nowait
+        self._listeners += (listener,)
         waiting = asyncio.ensure_future(self.wait())
         waiting.add_done_callback(lambda _: news.put_nowait(None))
         try:
@@ -189,7 +195,7 @@ class Task(Snapshot):
                 yield info
             await waiting
         finally:
-            self._listeners.remove(news.put_nowait)
+            self._listeners = tuple(one for one in self._listeners if one is not listener)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
 
@@ -511,9 +517,7 @@ class Task(Snapshot):
             self._relinked = True
         _results.judge(self._info)
 
-    def _watch(
-        self, tell: Callable[[TaskInfo], bool], deadline: float, stall: float
-    ) -> Awaitable[TaskInfo]:
+    def _watch(self, tell: Callable[[TaskInfo], bool], deadline: float, stall: float) -> Waiter:
         return self._runtime.watcher.until(
             self._info, tell, known=self._is_known, deadline=deadline, stall=stall
         )
@@ -540,7 +544,7 @@ class Task(Snapshot):
             return
         before, self._info = self._info, info
         if self._listeners and info != before:
-            for tell in tuple(self._listeners):
+            for tell in self._listeners:
                 tell(info)
 
     def _known_id(self) -> str:
@@ -661,7 +665,11 @@ class Task(Snapshot):
             message = "This modal has been answered already."
             raise InvalidRequest(message, task=self)
         if self.status is TaskStatus.NOT_START:
-            await self._watch(self._begins, _FOREVER, stall)
+            waiter = self._watch(self._begins, _FOREVER, stall)
+            try:
+                await waiter
+            finally:
+                self._runtime.watcher.leave(waiter)
         if self.done:
             await self._judge()
         return self.status is TaskStatus.MODAL

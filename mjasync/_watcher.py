@@ -11,7 +11,7 @@ import heapq
 import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import attrs
@@ -34,7 +34,7 @@ from .errors import (
     UnsupportedEndpoint,
 )
 
-__all__ = ["Watcher"]
+__all__ = ["Waiter", "Watcher"]
 
 _LANES: Final = 32
 """Single fetches under way at once, so that submissions find a free connection."""
@@ -47,17 +47,19 @@ _UNDER_WAY: Final = float("inf")
 _log: Final = logging.getLogger("mjasync")
 
 
-@attrs.define(eq=False)
-class _Waiter:
+class Waiter(asyncio.Future[TaskInfo]):
     """Somebody who waits: for a task to get somewhere, or (without a watch) just for a deadline."""
 
-    future: asyncio.Future[TaskInfo]
+    __slots__ = ("alarms", "begun", "deadline", "stall", "tell", "watch")
+
     begun: float
     deadline: float
     stall: float
     tell: Callable[[TaskInfo], bool]
     """Takes a snapshot that differs; whether that is what is waited for."""
-    watch: _Watch | None = None
+    watch: _Watch | None
+    alarms: set[Waiter] | None
+    """The alarms of the second in which this one gives up, while that is to come."""
 
     def expires(self) -> float:
         """When this waiter gives up, as things stand."""
@@ -93,7 +95,7 @@ class _Watch:
     missing_since: float | None = None
     pace: Pace | None = None
     """The failures since the last look that worked."""
-    waiters: list[_Waiter] = attrs.field(factory=list)
+    waiters: tuple[Waiter, ...] = ()
 
 
 class Watcher:
@@ -114,8 +116,9 @@ class Watcher:
         self._grace = grace
         self._speed = speed
         self._watches: dict[str, _Watch] = {}
-        self._alarms: set[_Waiter] = set()
-        self._due: list[tuple[float, int, _Watch | _Waiter]] = []
+        self._gates: set[Waiter] = set()
+        self._alarms: dict[int, set[Waiter]] = {}
+        self._due: list[tuple[float, int, _Watch | Waiter | int]] = []
         self._crowded = _ROOM
         self._together = schedule.together
         self._singly: deque[_Watch] = deque()
@@ -137,7 +140,7 @@ class Watcher:
         known: bool,
         deadline: float,
         stall: float,
-    ) -> Awaitable[TaskInfo]:
+    ) -> Waiter:
         """Watch a task until `tell(snapshot)` says so, which is told every snapshot that differs.
 
         Args:
@@ -148,31 +151,35 @@ class Watcher:
             deadline: When to give up, on the client's clock.
             stall: Seconds without change after which to give up.
 
-        Raises:
+        Returns:
+            A future; whoever awaited it must `leave`, whatever came of it. That is no coroutine
+            in between, because every task that is waited for would have to keep one.
+
+        Raises (when awaited):
             TaskTimeout: At the deadline.
             TaskStalled: Nothing changed for `stall` seconds.
             TaskNotFound: The server does not know it (any more).
             MJError: It cannot be read.
         """
         self._check_open()
-        watch = self._watches.get(info.id) or self._begin(info, known=known)
-        waiter = self._wait(deadline, stall, tell)
-        waiter.watch = watch
-        watch.waiters.append(waiter)
-        self._plan(waiter.expires(), waiter)
+        now = self._clock.now()
+        watch = self._watches.get(info.id) or self._begin(info, now, known=known)
+        waiter = self._wait(now, deadline, stall, tell, watch)
+        watch.waiters += (waiter,)
         if watch.info is not info and (watch.info.status.is_final or not codec.is_told(info)):
             _tell(waiter, watch.info)
-        return self._outcome(waiter, watch)
+        return waiter
 
-    async def _outcome(self, waiter: _Waiter, watch: _Watch) -> TaskInfo:
-        try:
-            return await waiter.future
-        finally:
-            watch.waiters.remove(waiter)
-            waiter.watch = None
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no longer; what nobody waits for is not looked at any more."""
+        if waiter.alarms is not None:
+            waiter.alarms.discard(waiter)
+        watch = waiter.watch
+        if watch is not None:
+            watch.waiters = tuple(other for other in watch.waiters if other is not waiter)
             if not watch.waiters and self._watches.get(watch.id) is watch:
                 del self._watches[watch.id]
-            self._rest_if_idle()
+        self._rest_if_idle()
 
     async def within(self, deadline: float, future: asyncio.Future[Any]) -> None:
         """Wait until `future` is done, whatever its outcome, or the deadline passes.
@@ -183,21 +190,19 @@ class Watcher:
         if future.done():
             return
         self._check_open()
-        waiter = self._wait(deadline, float("inf"), lambda _: False)
+        waiter = self._wait(self._clock.now(), deadline, float("inf"), lambda _: True)
 
         def open_gate(_: asyncio.Future[Any]) -> None:
-            if not waiter.future.done():
-                waiter.future.set_result(_NOTHING)
+            _tell(waiter, _NOTHING)
 
         future.add_done_callback(open_gate)
-        self._plan(deadline, waiter)
-        self._alarms.add(waiter)
+        self._gates.add(waiter)
         try:
-            await waiter.future
+            await waiter
         finally:
             future.remove_done_callback(open_gate)
-            self._alarms.discard(waiter)
-            self._rest_if_idle()
+            self._gates.discard(waiter)
+            self.leave(waiter)
 
     def hint(self, task_id: str | None) -> bool:
         """Look at a task soon, for somebody says it has changed; whether anybody waits for it.
@@ -229,15 +234,19 @@ class Watcher:
 
     def _wait(
         self,
+        now: float,
         deadline: float,
         stall: float,
         tell: Callable[[TaskInfo], bool],
-    ) -> _Waiter:
-        future = asyncio.get_running_loop().create_future()
-        return _Waiter(future, self._clock.now(), deadline, stall, tell)
+        watch: _Watch | None = None,
+    ) -> Waiter:
+        waiter = Waiter(loop=asyncio.get_running_loop())
+        waiter.begun, waiter.deadline, waiter.stall = now, deadline, stall
+        waiter.tell, waiter.watch, waiter.alarms = tell, watch, None
+        self._set_alarm(waiter, now)
+        return waiter
 
-    def _begin(self, info: TaskInfo, *, known: bool) -> _Watch:
-        now = self._clock.now()
+    def _begin(self, info: TaskInfo, now: float, *, known: bool) -> _Watch:
         watch = _Watch(
             info.id,
             info,
@@ -253,12 +262,13 @@ class Watcher:
         return watch
 
     def _rest_if_idle(self) -> None:
-        if not self._watches and not self._alarms:
+        if not self._watches and not self._gates:
             self._due.clear()
+            self._alarms.clear()
             self._disarm()
 
-    def _everyone(self) -> Iterable[_Waiter]:
-        yield from self._alarms
+    def _everyone(self) -> Iterable[Waiter]:
+        yield from self._gates
         for watch in self._watches.values():
             yield from watch.waiters
 
@@ -269,7 +279,26 @@ class Watcher:
 
     # --- the timer ---
 
-    def _plan(self, when: float, what: _Watch | _Waiter) -> None:
+    def _set_alarm(self, waiter: Waiter, now: float) -> None:
+        """Ring when a waiter gives up.
+
+        Hardly anybody waits that long: until then those of the same second are kept in one heap,
+        from which whoever leaves is taken without a trace.
+        """
+        when = waiter.expires()
+        if when == float("inf"):
+            return
+        second = int(when)
+        if second <= now:
+            self._plan(when, waiter)
+            return
+        waiter.alarms = self._alarms.get(second)
+        if waiter.alarms is None:
+            waiter.alarms = self._alarms[second] = set()
+            self._plan(second, second)
+        waiter.alarms.add(waiter)
+
+    def _plan(self, when: float, what: _Watch | Waiter | int) -> None:
         if when == float("inf"):
             return
         if isinstance(what, _Watch):
@@ -281,15 +310,15 @@ class Watcher:
             self._arm()
 
     def _tidy(self) -> None:
-        """Forget the alarms of waiters that are gone, so that they do not pile up."""
+        """Forget looks at tasks that nobody waits for, so that they do not pile up."""
         self._due = [entry for entry in self._due if self._is_live(entry[0], entry[2])]
         heapq.heapify(self._due)
         self._crowded = 2 * len(self._due) + _ROOM
 
-    def _is_live(self, when: float, what: _Watch | _Waiter) -> bool:
-        if isinstance(what, _Waiter):
-            return not what.future.done()
-        return what.due == when and self._watches.get(what.id) is what
+    def _is_live(self, when: float, what: _Watch | Waiter | int) -> bool:
+        if isinstance(what, _Watch):
+            return what.due == when and self._watches.get(what.id) is what
+        return isinstance(what, int) or not what.done()
 
     def _arm(self) -> None:
         self._disarm()
@@ -313,27 +342,30 @@ class Watcher:
         """Everything due by now, and the looks due so soon that they may as well come along."""
         now = self._clock.now()
         looks: list[_Watch] = []
-        early: list[tuple[float, _Waiter]] = []
+        early: list[tuple[float, int, Waiter | int]] = []
         while self._due and self._due[0][0] <= now + (self._together if looks else 0.0):
-            when, _, what = heapq.heappop(self._due)
+            when, order, what = heapq.heappop(self._due)
             if isinstance(what, _Watch):
                 if self._is_live(when, what):
                     what.due = _UNDER_WAY
                     looks.append(what)
-            elif when <= now:
-                self._expire(what, now)
+            elif when > now:
+                early.append((when, order, what))
+            elif isinstance(what, int):
+                for waiter in self._alarms.pop(what):
+                    waiter.alarms = None
+                    self._expire(waiter, now)
             else:
-                early.append((when, what))
-        for when, what in early:
-            heapq.heappush(self._due, (when, next(self._order), what))
+                self._expire(what, now)
+        for entry in early:
+            heapq.heappush(self._due, entry)
         return looks
 
-    def _expire(self, waiter: _Waiter, now: float) -> None:
-        if waiter.future.done():
+    def _expire(self, waiter: Waiter, now: float) -> None:
+        if waiter.done():
             return
-        when = waiter.expires()
-        if when > now:
-            heapq.heappush(self._due, (when, next(self._order), waiter))
+        if waiter.expires() > now:
+            self._set_alarm(waiter, now)
         elif now >= waiter.deadline:
             waited = waiter.deadline - waiter.begun
             _fail(waiter, TaskTimeout(f"The task was not finished after {waited:.0f} s."))
@@ -442,10 +474,12 @@ class Watcher:
 
     def _changed(self, watch: _Watch, raw: dict[str, Any], body: bytes) -> None:
         before = watch.info
+        if raw.get("id") == watch.id:
+            raw["id"] = watch.id  # the same text, kept once
         watch.info = info = codec.snapshot(raw, body)
         if (before.status, before.progress) != (info.status, info.progress):
             self._progressed(watch, raw, is_first=not codec.is_told(before))
-        for waiter in tuple(watch.waiters):
+        for waiter in watch.waiters:
             _tell(waiter, info)
 
     def _progressed(self, watch: _Watch, raw: dict[str, Any], *, is_first: bool) -> None:
@@ -533,11 +567,11 @@ def _by_id(tasks: Iterable[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
     return found
 
 
-def _tell(waiter: _Waiter, info: TaskInfo) -> None:
-    if waiter.tell(info) and not waiter.future.done():
-        waiter.future.set_result(info)
+def _tell(waiter: Waiter, info: TaskInfo) -> None:
+    if waiter.tell(info) and not waiter.done():
+        waiter.set_result(info)
 
 
-def _fail(waiter: _Waiter, error: BaseException) -> None:
-    if not waiter.future.done():
-        waiter.future.set_exception(error)
+def _fail(waiter: Waiter, error: BaseException) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)

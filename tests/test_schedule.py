@@ -291,7 +291,7 @@ async def watched(clock: FakeClock, row: Mapping[str, str], every: int) -> tuple
     ):
         task, stage = mj.task("1"), Stage(sim, row)
         begun = clock.now()
-        task._listeners.append(lambda _: late.append((clock.now() - begun) % every))
+        task._listeners += (lambda _: late.append((clock.now() - begun) % every),)
         waiting = asyncio.ensure_future(task.wait())
         for second in range(240):
             if second % every == 0:
@@ -549,7 +549,7 @@ async def test_hooks_alone_carry_a_task_to_its_end(clock: FakeClock, fault: str 
             sim.fault(fault, times=None)
         task = await mj.imagine("a fox", notify_hook=url).submit()
         seen: list[int] = []
-        task._listeners.append(lambda info: seen.append(info.progress or 0))
+        task._listeners += (lambda info: seen.append(info.progress or 0),)
         waiting = asyncio.ensure_future(task.wait())
         await clock.until_done(waiting, mj)
         await sim.settled()

@@ -300,7 +300,7 @@ async def test_leaving_updates_early_stops_waiting_only(plain: Simulator) -> Non
         async with contextlib.aclosing(task.updates()) as updates:
             async for _ in updates:
                 break
-        assert task._listeners == []
+        assert task._listeners == ()
         assert (await task).done
     assert len(plain.submissions) == 1
 

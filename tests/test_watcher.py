@@ -231,7 +231,7 @@ async def test_an_unchanged_reply_is_not_decoded(
         sim.fault("stall", at=46)
         (task,) = await accepted(mj, 1)
         updates: list[TaskInfo] = []
-        task._listeners.append(updates.append)
+        task._listeners += (updates.append,)
         waiting = wait_for([task])
         await clock.advance(50, mj)
         assert (len(fetched(sim)), len(parsed), len(updates)) == (10, 1, 1)
@@ -244,7 +244,7 @@ async def test_an_unchanged_list_brings_no_news(clock: FakeClock) -> None:
         sim.fault("stall", at=46, times=None)
         tasks = await accepted(mj, 2)
         updates: list[TaskInfo] = []
-        tasks[0]._listeners.append(updates.append)
+        tasks[0]._listeners += (updates.append,)
         waiting = wait_for(tasks)
         await clock.advance(50, mj)
         assert (len(asked(sim)), [update.progress for update in updates]) == (10, [46])
@@ -260,7 +260,7 @@ async def test_bytes_of_an_older_fetch_do_not_hide_a_change(clock: FakeClock) ->
         sim.fault("reply", on="fetch", times=2, status=200, body=early)
         sim.fault("reply", on="list", status=200, body=later)
         progress: list[int | None] = []
-        task._listeners.append(lambda info: progress.append(info.progress))
+        task._listeners += (lambda info: progress.append(info.progress),)
         waiting = wait_for([task])
         await clock.advance(5, mj)
         passing = wait_for([other])
