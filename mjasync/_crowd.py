@@ -21,7 +21,8 @@ class Crowd:
         if isinstance(tasks, Collection):
             for task in tasks:  # they exist already, and will be waited for
                 task.adopt()
-        self._source = _iterate(tasks)
+        self._source = _iterate(tasks) if isinstance(tasks, AsyncIterable) else None
+        self._at_hand = iter(()) if isinstance(tasks, AsyncIterable) else iter(tasks)
         self._limit = limit
         self._running: set[asyncio.Task[Task | None]] = set()
         self._drawing: asyncio.Task[Task | None] | None = None
@@ -32,7 +33,9 @@ class Crowd:
         """The next Task that ends; None after the last one."""
         while True:
             if self._has_room():
-                self._drawing = self._start(anext(self._source, None))
+                await self._draw()
+                if self._drawing is None and self._news.empty():
+                    continue
             if not (self._running or self._drawing):
                 return None
             job = await self._news.get()
@@ -40,11 +43,7 @@ class Crowd:
                 self._running.discard(job)
                 return job.result()
             self._drawing = None
-            drawn = job.result()
-            if drawn is None:
-                self._is_drained = True
-            else:
-                self._running.add(self._start(_ended(drawn)))
+            self._take(job.result())
 
     async def disperse(self) -> None:
         """Wait for none of them any longer; jobs the server accepted go on."""
@@ -52,7 +51,25 @@ class Crowd:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
-        await self._source.aclose()
+        if self._source is not None:
+            await self._source.aclose()
+
+    async def _draw(self) -> None:
+        """Take what is at hand; one that must be waited for comes as news."""
+        if self._source is not None:
+            self._drawing = self._start(anext(self._source, None))
+            return
+        drawn = next(self._at_hand, None)
+        if drawn is not None:
+            drawn.adopt()  # ours from here on, even if nobody stays to see it begin
+        await asyncio.sleep(0)  # one at a time: others have a turn in between
+        self._take(drawn)
+
+    def _take(self, drawn: Task | None) -> None:
+        if drawn is None:
+            self._is_drained = True
+        else:
+            self._running.add(self._start(_ended(drawn)))
 
     def _has_room(self) -> bool:
         if self._is_drained or self._drawing is not None:
@@ -74,12 +91,7 @@ async def _ended(task: Task) -> Task:
     return task
 
 
-async def _iterate(tasks: Iterable[Task] | AsyncIterable[Task]) -> AsyncGenerator[Task, None]:
-    if isinstance(tasks, AsyncIterable):
-        async for task in tasks:
-            task.adopt()  # ours from here on, even if nobody stays to see it begin
-            yield task
-    else:
-        for task in tasks:
-            task.adopt()
-            yield task
+async def _iterate(tasks: AsyncIterable[Task]) -> AsyncGenerator[Task, None]:
+    async for task in tasks:
+        task.adopt()  # ours from here on, even if nobody stays to see it begin
+        yield task

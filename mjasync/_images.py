@@ -89,6 +89,8 @@ def sniff(data: bytes) -> tuple[str, str] | None:
 
 def several(images: ImageInput | Iterable[ImageInput]) -> tuple[ImageInput, ...]:
     """Pictures, however given: a single one (a path is a string, too) counts as one."""
+    if isinstance(images, tuple):  # none, most of the time
+        return images
     if isinstance(images, _ONE) or hasattr(images, "read"):
         return (images,)  # type: ignore[return-value]  # one of ImageInput, by the line above
     return tuple(images)

@@ -61,6 +61,8 @@ def dump_long(payload: Mapping[str, Any]) -> bytes:
         return value
 
     rest = dump({key: without_texts(value) for key, value in payload.items()})
+    if not texts:
+        return rest
     whole_of_it = io.BytesIO()
     for part, words in zip(rest.split(_A_TEXT.encode()), [*texts, ""], strict=True):
         whole_of_it.write(part)
