@@ -460,6 +460,34 @@ async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
         assert (mj._watcher._watches, mj._watcher._due, mj._watcher._timer) == ({}, [], None)
 
 
+async def test_a_waiter_takes_its_alarm_along(clock: FakeClock) -> None:
+    """Who leaves is in no set of alarms any more; who stays is."""
+    async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
+        (task,) = await accepted(mj, 1)
+        lasting = wait_for([task], timeout=777.5)
+        crowd = wait_for([task] * 20, timeout=777.5, stall_timeout=math.inf)
+        await clock.advance(0, mj)
+        (alarms,) = (them for them in mj._watcher._alarms.values() if len(them) > 1)
+        assert len(alarms) == 21
+        await leave(crowd)
+        assert len(alarms) == 1
+        await leave(lasting)
+        assert mj._watcher._alarms == {}
+
+
+@pytest.mark.parametrize("timeout", [0.25, 1.0, 7.75, 8.0, 500.125])
+async def test_an_alarm_rings_to_the_moment(clock: FakeClock, timeout: float) -> None:
+    """A wait ends neither before its time nor after, wherever in a second that is."""
+    async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
+        (task,) = await accepted(mj, 1)
+        waiting = asyncio.ensure_future(task.wait(timeout=timeout, stall_timeout=math.inf))
+        await clock.advance(timeout - 0.0625, mj)
+        assert not waiting.done()
+        await clock.advance(0.0625, mj)
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert type(waiting.exception()) is mjasync.TaskTimeout
+
+
 async def test_alarms_of_waiters_that_left_are_tidied_away(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
