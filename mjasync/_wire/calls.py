@@ -489,6 +489,8 @@ class Calls:
             self._strange_codes.add(words.code)
             _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
         described = self.transport.without_token(words.description)
+        if described == words.description:
+            return words
         return attrs.evolve(words, description=described)
 
 
