@@ -13,7 +13,7 @@ from ._models import TaskInfo, TaskStatus
 __all__ = ["Look", "NextLook", "Schedule"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Look:
     """What is known when the next look at a task is planned."""
 

@@ -424,7 +424,7 @@ class Watcher:
         except MJError as error:
             self._stumbled(watch, error)
         else:
-            self._saw(watch, body, raw, asked)
+            self._saw(watch, body, raw, asked, self._clock.now())
 
     async def _look_together(self, watches: list[_Watch]) -> None:
         asked = self._ask(*watches)
@@ -439,11 +439,12 @@ class Watcher:
                 self._stumbled(watch, error)
             return
         found = _by_id(tasks)
+        now = self._clock.now()
         for watch in watches:
             raw = found.get(watch.id)
             if raw is not None:
                 body = codec.dump(raw)
-                self._saw(watch, body, None if body == watch.body else raw, asked)
+                self._saw(watch, body, None if body == watch.body else raw, asked, now)
         self._look_singly(watch for watch in watches if watch.id not in found)
 
     def _ask(self, *watches: _Watch) -> float:
@@ -452,16 +453,18 @@ class Watcher:
             watch.checking, watch.hinted = watch.hinted, False
         return self._clock.now()
 
-    def _saw(self, watch: _Watch, body: bytes, raw: dict[str, Any] | None, asked: float) -> None:
+    def _saw(
+        self, watch: _Watch, body: bytes, raw: dict[str, Any] | None, asked: float, now: float
+    ) -> None:
         """Take in a look; no `raw` where the body was the same as before."""
         watch.was_seen, watch.missing_since, watch.pace = True, None, None
         if raw is not None:
             watch.body = body = bytes(memoryview(body))  # no longer than need be: it stays
-            self._changed(watch, raw, body)
+            self._changed(watch, raw, body, now)
             self._log_strange(watch.info, raw)
         watch.asked = asked
-        if not watch.info.status.is_final:
-            self._look_later(watch)
+        if raw is None or not watch.info.status.is_final:
+            self._look_later(watch, now)
 
     def _log_strange(self, info: TaskInfo, raw: dict[str, Any]) -> None:
         """Say once of each word that the protocol does not know; it passes through all the same."""
@@ -472,19 +475,21 @@ class Watcher:
                     "unknown %s %r (task %s): passed through as it is", kind, word, info.id
                 )
 
-    def _changed(self, watch: _Watch, raw: dict[str, Any], body: bytes) -> None:
+    def _changed(self, watch: _Watch, raw: dict[str, Any], body: bytes, now: float) -> None:
         before = watch.info
         if raw.get("id") == watch.id:
             raw["id"] = watch.id  # the same text, kept once
         watch.info = info = codec.snapshot(raw, body)
         if (before.status, before.progress) != (info.status, info.progress):
-            self._progressed(watch, raw, is_first=not codec.is_told(before))
+            self._progressed(watch, raw, now, is_first=not codec.is_told(before))
         for waiter in watch.waiters:
             _tell(waiter, info)
 
-    def _progressed(self, watch: _Watch, raw: dict[str, Any], *, is_first: bool) -> None:
+    def _progressed(
+        self, watch: _Watch, raw: dict[str, Any], now: float, *, is_first: bool
+    ) -> None:
         """Note what a change of status or progress tells of the job, the server and its hooks."""
-        watch.changed = now = self._clock.now()
+        watch.changed = now
         if watch.checking:
             watch.told = now
         if watch.running is None and watch.info.status is TaskStatus.IN_PROGRESS:
@@ -504,9 +509,8 @@ class Watcher:
         for speed in {_mode(info), self._speed}:
             self._durations.learn(info.action, speed, seconds)
 
-    def _look_later(self, watch: _Watch) -> None:
+    def _look_later(self, watch: _Watch, now: float) -> None:
         if self._watches.get(watch.id) is watch:
-            now = self._clock.now()
             self._plan(now + (self._together if watch.hinted else self._delay(watch, now)), watch)
 
     def _delay(self, watch: _Watch, now: float) -> float:
@@ -539,7 +543,7 @@ class Watcher:
         if watch.missing_since is None:
             watch.missing_since = now
         if watch.was_seen and now - watch.missing_since < self._grace:
-            self._look_later(watch)
+            self._look_later(watch, now)
         else:
             self._give_up(watch, error)
 

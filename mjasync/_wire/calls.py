@@ -273,7 +273,11 @@ class Calls:
         url = (route or self.route).task(task_id, "fetch")
 
         if policy is None:
-            return self._seen(await self._exchange("GET", url), known)
+            try:
+                reply = await self.transport.look(url, timeout=self.read_timeout)
+            except Interrupted as error:
+                raise error.as_read() from error.__cause__
+            return self._seen(reply, known)
 
         async def once() -> tuple[bytes, dict[str, Any] | None]:
             return self._seen(await self._exchange("GET", url), known)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache, partial
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import attrs
+from multidict import CIMultiDict
 from yarl import URL
 
 from .._models import Auth
@@ -103,6 +105,8 @@ class Transport:
         self._session = session
         self._owns_session = session is None
         self._limits = cache(partial(_limits, connect_timeout))
+        self._patience = _Patience(self._is_crowded)
+        self._occupied = 0
         self._headers = cache(partial(_headers, credentials))
         self.closed: bool = False
 
@@ -121,7 +125,7 @@ class Transport:
             ConnectionFailed: No connection came about: the server has seen nothing.
             Interrupted: The request began; what the server did is unknown.
         """
-        with _telling_how_far(url):
+        with _telling_how_far(url), self._occupying_one():
             async with self._open().request(
                 method,
                 url,
@@ -132,8 +136,42 @@ class Transport:
                 raise_for_status=False,
             ) as response:
                 reply = Reply(response.status, response.headers, await response.read())
-        _log.debug("%s %s -> %d", method, url, reply.status)
+        _log.debug("%s %s -> %d", method, url.path, reply.status)
         return reply
+
+    async def look(self, url: URL, *, timeout: float) -> Reply:
+        """As `exchange` for a GET, whose whole answer has to come within `timeout` seconds.
+
+        Meant for looks at waiting tasks, one after another: aiohttp's own timers for each of them
+        and the layers of `exchange` cost a fifth of a look.
+
+        Raises:
+            ConnectionFailed: No connection came about.
+            Interrupted: The answer did not arrive whole, or not in time.
+        """
+        session, me = self._open(), asyncio.current_task()
+        if me is None or not self._owns_session:  # who else uses its connections, nobody knows
+            return await self.exchange("GET", url, timeout=timeout)
+        self._patience.begin(me, timeout)
+        try:
+            response = await session.get(
+                url,
+                headers=self._headers(None),
+                timeout=self._limits(None),
+                allow_redirects=False,
+            )
+            body = await response.read()  # to its end, where it lets go of the connection
+        except asyncio.CancelledError:
+            if self._patience.ran_out_for(me):
+                raise Interrupted(f"{timeout:g} s have passed", timed_out=True) from None
+            raise
+        except Exception:
+            with _telling_how_far(url):
+                raise
+        finally:
+            self._patience.end(me)
+        _log.debug("GET %s -> %d", url.path, response.status)
+        return Reply(response.status, response.headers, body)
 
     @asynccontextmanager
     async def stream(self, url: URL, timeout: float) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -143,7 +181,7 @@ class Transport:
             ConnectionFailed: No connection came about.
             Interrupted: It broke off before the end.
         """
-        with _telling_how_far(url):
+        with _telling_how_far(url), self._occupying_one():
             async with self._open().get(
                 url, timeout=self._limits(timeout), raise_for_status=False
             ) as response:
@@ -152,6 +190,7 @@ class Transport:
     async def close(self) -> None:
         """Close the session, if it is ours."""
         self.closed = True
+        self._patience.close()
         if self._owns_session and self._session is not None:
             await self._session.close()
 
@@ -176,6 +215,18 @@ class Transport:
         limits = (given.limit, given.limit_per_host) if given is not None else ()
         return min(filter(None, limits), default=_connections())
 
+    @contextmanager
+    def _occupying_one(self) -> Iterator[None]:
+        self._occupied += 1
+        try:
+            yield
+        finally:
+            self._occupied -= 1
+
+    def _is_crowded(self, looks: int) -> bool:
+        """Whether a look may be waiting for a connection still, for which no server is to blame."""
+        return self._occupied + looks > self.room
+
     def without_token(self, words: str) -> str:
         """What a server said, but for the token: some repeat it in their refusals."""
         for value in self._credentials.values():
@@ -185,12 +236,57 @@ class Transport:
         return words
 
 
-def _headers(credentials: Mapping[str, str], content_type: str | None) -> Mapping[str, str]:
+def _headers(credentials: Mapping[str, str], content_type: str | None) -> CIMultiDict[str]:
     kind = {"Content-Type": content_type} if content_type else {}
-    return {"Accept": "application/json", **kind, **credentials}
+    return CIMultiDict({"Accept": "application/json", **kind, **credentials})
 
 
-def _limits(connect: float, read: float) -> aiohttp.ClientTimeout:
+class _Patience:
+    """Cancels looks that take too long. One timer for all of them, which is hardly ever set."""
+
+    def __init__(self, is_crowded: Callable[[int], bool]) -> None:
+        self._is_crowded = is_crowded
+        self._late_at: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, look: asyncio.Task[Any], seconds: float) -> None:
+        """Give a look so many seconds, and again as many while it may lack a connection."""
+        loop = look.get_loop()
+        self._late_at[look] = late_at = loop.time() + seconds
+        if self._timer is None:
+            self._timer = loop.call_at(late_at, self._check, seconds)
+
+    def end(self, look: asyncio.Task[Any]) -> None:
+        """It is over."""
+        self._late_at.pop(look, None)
+        self._late.discard(look)
+
+    def ran_out_for(self, look: asyncio.Task[Any]) -> bool:
+        """Whether it was cancelled for that alone, which then is no cancellation any more."""
+        return look in self._late and look.uncancel() == 0
+
+    def close(self) -> None:
+        """Leave no timer behind."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        now, self._timer = loop.time(), None
+        late = [look for look, at in self._late_at.items() if at <= now]
+        if self._is_crowded(len(self._late_at)):
+            self._late_at.update(dict.fromkeys(late, now + seconds))
+        else:
+            for look in late:
+                del self._late_at[look]
+                self._late.add(look)
+                look.cancel()
+        if self._late_at:
+            self._timer = loop.call_at(min(self._late_at.values()), self._check, seconds)
+
+
+def _limits(connect: float, read: float | None) -> aiohttp.ClientTimeout:
     """How long the wire may be silent; waiting for a free connection is not limited here."""
     return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
 
