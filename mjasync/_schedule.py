@@ -59,6 +59,8 @@ _SURE: Final = 6.0
 """How closely jobs keep to what such jobs take: the shape of a log-logistic distribution."""
 _SURE_RUNNING: Final = (4.0, 16.0)
 """The same for an estimate from progress: to begin with, and gained by the time of 100 %."""
+_IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
+"""Read once: a member of an enumeration is slow to find."""
 _INSTANT: Final = 1e-3
 _BRIEF: Final = 0.1
 _NEVER: Final = 1e-9
@@ -96,7 +98,7 @@ class Schedule:
             return rarely
         if look.refresh is not None:
             return max(self.shortest, min(look.refresh, rarely))
-        wait = math.sqrt(2 * self.price / _hazard(look, ahead=self.shortest))
+        wait = math.sqrt(2 * self.price / _hazard(look, self.shortest))
         wait = min(max(wait, self.shortest), self.longest)
         return wait if look.typical else min(wait, max(self.first, look.watched))
 
@@ -111,14 +113,20 @@ def _hazard(look: Look, ahead: float) -> float:
 
 def _expectation(look: Look) -> tuple[float, float, float]:
     """How old a job is, at what age such jobs end, and how surely."""
-    info, unchanged = look.info, look.unchanged
-    pace = _PACE.get((info.mode or look.speed or "fast").lower(), 1.0)
-    typical = look.typical or _TYPICAL.get(info.action, _TYPICAL_OTHER) * pace
-    if info.status is not TaskStatus.IN_PROGRESS or not info.progress:
-        return look.watched, typical, _SURE
+    info, unchanged, running = look.info, look.unchanged, look.running
+    if info.status is not _IN_PROGRESS or not info.progress:
+        return look.watched, _usual(look), _SURE
     done = info.progress / 100
-    age = look.running if look.running and look.running > unchanged else look.watched
+    age = running if running and running > unchanged else look.watched
     if age <= unchanged:  # it was found like this, so how fast it goes is not known yet
-        return age, max(typical * (1 - done), _BRIEF), _SURE
+        return age, max(_usual(look) * (1 - done), _BRIEF), _SURE
     start, gain = _SURE_RUNNING
     return age, max(age - unchanged, _BRIEF) / done, start + gain * done
+
+
+def _usual(look: Look) -> float:
+    """Seconds such jobs take, here or else anywhere."""
+    if look.typical:
+        return look.typical
+    pace = _PACE.get((look.info.mode or look.speed or "fast").lower(), 1.0)
+    return _TYPICAL.get(look.info.action, _TYPICAL_OTHER) * pace

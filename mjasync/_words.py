@@ -12,6 +12,7 @@ from ._models import Button, TaskInfo, TaskStatus
 
 __all__ = ["strange_words"]
 
+_STATUSES: Final = frozenset(TaskStatus.__members__)
 # fmt: off
 _ACTIONS: Final = frozenset({
     "IMAGINE", "UPSCALE", "UPSCALE_HD", "VARIATION", "REROLL", "BLEND", "DESCRIBE", "SHORTEN",
@@ -43,7 +44,7 @@ _JOB: Final = re.compile(r"[0-9a-fA-F-]{16,}")
 
 def strange_words(info: TaskInfo, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the protocol does not know of this task, as (kind, word); buttons once it has ended."""
-    if info.status not in TaskStatus.__members__:
+    if info.status not in _STATUSES:
         yield "status", info.status
     if info.action and info.action not in _ACTIONS:
         yield "action", info.action
@@ -51,8 +52,9 @@ def strange_words(info: TaskInfo, raw: Mapping[str, Any]) -> Iterator[tuple[str,
         kind = _JOB.sub("…", button.custom_id)
         if not _means_something(kind, button.label, button.emoji):
             yield "button", kind
-    for field in raw.keys() - _FIELDS:
-        yield "field", field
+    if not _FIELDS.issuperset(raw):
+        for field in raw.keys() - _FIELDS:
+            yield "field", field
 
 
 @lru_cache(1024)
