@@ -429,7 +429,9 @@ class Watcher:
     async def _look_together(self, watches: list[_Watch]) -> None:
         asked = self._ask(*watches)
         try:
-            tasks = await self._calls.fetch_many([watch.id for watch in watches])
+            same, tasks = await self._calls.look_at_many(
+                [watch.id for watch in watches], [watch.body for watch in watches if watch.body]
+            )
         except MJError as error:
             unlisted = isinstance(error, UnsupportedEndpoint | InvalidRequest)
             if unlisted or not self._calls.can_list():
@@ -440,12 +442,17 @@ class Watcher:
             return
         found = _by_id(tasks)
         now = self._clock.now()
+        missing = []
         for watch in watches:
             raw = found.get(watch.id)
-            if raw is not None:
+            if watch.body in same and not (raw and _has_ended(raw)):
+                self._saw(watch, b"", None, asked, now)
+            elif raw is not None:
                 body = codec.dump(raw)
                 self._saw(watch, body, None if body == watch.body else raw, asked, now)
-        self._look_singly(watch for watch in watches if watch.id not in found)
+            else:
+                missing.append(watch)
+        self._look_singly(missing)
 
     def _ask(self, *watches: _Watch) -> float:
         """Note that a look is sent now."""
@@ -566,9 +573,13 @@ def _by_id(tasks: Iterable[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
     found: dict[str | None, dict[str, Any]] = {}
     for task in tasks:
         task_id = codec.text(task.get("id"))
-        if task_id not in found or TaskStatus(str(task.get("status"))).is_final:
+        if task_id not in found or _has_ended(task):
             found[task_id] = task
     return found
+
+
+def _has_ended(task: dict[str, Any]) -> bool:
+    return TaskStatus(str(task.get("status"))).is_final
 
 
 def _tell(waiter: Waiter, info: TaskInfo) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from sys import intern
@@ -17,6 +18,7 @@ from cattrs.preconf.orjson import make_converter
 from .._models import NOTHING, Account, Button, TaskInfo, TaskStatus, Unread
 
 __all__ = [
+    "cut_up",
     "dump",
     "dump_long",
     "is_told",
@@ -40,6 +42,12 @@ _SECRET = re.compile(r"token|secret|password|cookie|agent", re.IGNORECASE)
 _REFRESHED: Final[Mapping[str, float]] = {"maskBase64": 15.0}
 """What only a gateway's own rows have, and how many seconds pass until such a gateway looks at the
 server behind it again (PROTOCOL §3.4, §6.3)."""
+
+_BEGINNING: Final = 64
+"""Bytes of a task's JSON by which it is found again: its id is usually among them."""
+_MISSES: Final = 4
+"""Tasks of a list that may be news before cutting it up is dearer than reading all of it."""
+_scan: Final = json.JSONDecoder().raw_decode
 
 load = orjson.loads
 dump = orjson.dumps
@@ -69,6 +77,34 @@ def dump_long(payload: Mapping[str, Any]) -> bytes:
         for at in range(0, len(words), _PIECE):
             whole_of_it.write(dump(words[at : at + _PIECE])[1:-1])
     return whole_of_it.getvalue()
+
+
+def cut_up(body: bytes, known: Iterable[bytes]) -> tuple[set[bytes], list[bytes]] | None:
+    """Cut a list of objects into those that are `known`, byte for byte, and the others, unread.
+
+    None where it is no such list, or holds so much news that it had better be read.
+    """
+    seen = {one[:_BEGINNING]: one for one in known}
+    same: set[bytes] = set()
+    others: list[bytes] = []
+    text, at, end = "", 0, len(body) - 1
+    while body[at : at + 2] == (b",{" if at else b"[{"):
+        at += 1
+        one = seen.get(body[at : at + _BEGINNING])
+        if one is not None and body.startswith(one, at):
+            same.add(one)
+            at += len(one)
+            continue
+        if len(others) > _MISSES + len(same) // 4:
+            return None
+        text = text or body.decode("latin-1")  # where a byte is a character
+        try:
+            _, after = _scan(text, at)
+        except ValueError:
+            return None
+        others.append(body[at:after])
+        at = after
+    return (same, others) if at == end and body.endswith(b"]") else None
 
 
 def structure_task(raw: Mapping[str, Any]) -> TaskInfo:
