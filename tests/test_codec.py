@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import attrs
@@ -509,3 +510,47 @@ def test_json_survives(task: dict[str, Any]) -> None:
     """What is dumped is what is loaded."""
     assert codec.load(codec.dump(task)) == task
     assert orjson.loads(codec.dump(task)) == task
+
+
+OBJECTS = st.dictionaries(
+    st.text(max_size=3),
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=90),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner),
+        max_leaves=5,
+    ),
+    max_size=4,
+)
+
+
+@given(st.lists(st.tuples(OBJECTS, st.booleans()), max_size=12), st.lists(OBJECTS, max_size=3))
+def test_cutting_a_list_up_loses_nothing(
+    tasks: list[tuple[dict[str, Any], bool]], gone: list[dict[str, Any]]
+) -> None:
+    """What is cut out as known was known, and with it the rest is the whole list."""
+    known = [orjson.dumps(task) for task, is_known in tasks if is_known]
+    body = orjson.dumps([task for task, _ in tasks])
+    parts = codec.cut_up(body, [*map(orjson.dumps, gone), *known])
+    if parts is not None:
+        same, others = parts
+        assert same.isdisjoint(others) or set(others) <= {*known, *map(orjson.dumps, gone)}
+        assert {*same, *others} == {orjson.dumps(task) for task, _ in tasks}
+
+
+@given(st.lists(OBJECTS, min_size=1, max_size=9), st.randoms())
+def test_what_is_known_is_found_in_any_order(tasks: list[dict[str, Any]], random: Random) -> None:
+    """A list of tasks that are told apart by their ids is known whatever its order."""
+    prompt = {"prompt": "a red fox " * 9}
+    bodies = [orjson.dumps({"id": f"{at:016}", **prompt, **task}) for at, task in enumerate(tasks)]
+    shuffled = random.sample(bodies, len(bodies))
+    assert codec.cut_up(b"[%b]" % b",".join(shuffled), bodies) == ({*bodies}, [])
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"[", b"]", b"[]", b"null", b"{}", b"[K", b"[K,]", b"[K}", b"[KK]", b"[K, K]", b"[K]]",
+])  # fmt: skip
+def test_what_is_no_plain_list_is_not_cut_up(body: bytes) -> None:
+    """What is not exactly a compact list of objects is left to whoever reads all of it."""
+    known = orjson.dumps(ORIGINAL_RUNNING)
+    assert codec.cut_up(b"[K,K]".replace(b"K", known), [known]) == ({known}, [])
+    assert codec.cut_up(body.replace(b"K", known), [known]) is None

@@ -8,10 +8,12 @@ import subprocess
 import sys
 
 import pytest
+from answering import answering, asking, http
 from conftest import connect
 
 import mjasync
 from mjasync import Schedule
+from mjasync._wire.transport import _Patience
 from mjasync.simulator import Simulator
 
 resource = pytest.importorskip("resource", reason="this system has no such limits")
@@ -91,3 +93,54 @@ async def test_out_of_files() -> None:
         assert "this process (64) may have open" in str(error)
         assert "ulimit -n" in str(error)
     assert not sim.submissions
+
+
+async def test_a_look_without_an_answer_ends_in_time() -> None:
+    """Where the server is silent, a look at a waiting task is over after `read_timeout`."""
+    async with (
+        answering(http(200), hang=True) as server,
+        asking(server.url, read_timeout=0.05) as mj,
+    ):
+        with pytest.raises(mjasync.RequestTimeout, match=r"0\.05 s"):
+            await mj.task("1700000000000001")
+        assert len(server.asked) == 1
+
+
+async def look(patience: _Patience, begun: asyncio.Event) -> bool:
+    """Wait for ever, with no patience at all; whether that is why it ended."""
+    me = asyncio.current_task()
+    assert me is not None
+    patience.begin(me, 0)
+    begun.set()
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if not patience.ran_out_for(me):
+            raise
+        return True
+    finally:
+        patience.end(me)
+    return False
+
+
+async def test_a_look_that_is_cancelled_as_its_time_is_up_is_cancelled() -> None:
+    """Somebody's wish to cancel counts for more than a look's own lateness."""
+    patience, begun = _Patience(lambda _: False), asyncio.Event()
+    late = asyncio.create_task(look(patience, begun))
+    assert await late
+    assert not late.cancelling()
+    begun.clear()
+    both = asyncio.create_task(look(patience, begun))
+    await begun.wait()
+    patience._check(0)
+    both.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await both
+    patience.close()
+
+
+async def test_looks_are_not_late_for_want_of_a_connection() -> None:
+    """While looks may still be waiting for a free connection, none of them is cut off."""
+    crowds = iter([True, True, False])
+    assert await look(_Patience(lambda looks: looks == 1 and next(crowds)), asyncio.Event())
+    assert not [*crowds]

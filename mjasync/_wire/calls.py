@@ -14,7 +14,6 @@ from collections.abc import (
     Iterable,
     Mapping,
     Sequence,
-    Set,
 )
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -308,7 +307,7 @@ class Calls:
 
     async def look_at_many(
         self, task_ids: Sequence[str], known: Collection[bytes], policy: RetryPolicy | None = None
-    ) -> tuple[Set[bytes], list[dict[str, Any]]]:
+    ) -> tuple[set[bytes], list[dict[str, Any]]]:
         """As `fetch_many`, but the tasks that are still as `known`, byte for byte, come apart.
 
         Raises:
@@ -318,11 +317,11 @@ class Calls:
         url = self.route.url("task/list-by-condition")
         body = codec.dump({"ids": list(task_ids)})
 
-        async def once() -> tuple[Set[bytes], list[dict[str, Any]]]:
+        async def once() -> tuple[set[bytes], list[dict[str, Any]]]:
             reply = await self._exchange("POST", url, body=body)
             if known and reply.status == 200 and (parts := replies.plain_list(reply.body, known)):
                 return parts
-            return frozenset(), replies.parse_list(self._read(reply))
+            return set(), replies.parse_list(self._read(reply))
 
         try:
             found = await (self._persist_read(once, policy) if policy else once())

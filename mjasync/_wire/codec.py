@@ -104,7 +104,7 @@ def cut_up(body: bytes, known: Iterable[bytes]) -> tuple[set[bytes], list[bytes]
             return None
         others.append(body[at:after])
         at = after
-    return (same, others) if at == end and body.endswith(b"]") else None
+    return (same, others) if 0 < at == end and body.endswith(b"]") else None
 
 
 def structure_task(raw: Mapping[str, Any]) -> TaskInfo:

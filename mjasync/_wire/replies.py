@@ -9,7 +9,7 @@ from __future__ import annotations
 import email.utils
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
@@ -247,7 +247,7 @@ def plain_task(status: int, body: bytes) -> dict[str, Any] | None:
 
 def plain_list(
     body: bytes, known: Iterable[bytes]
-) -> tuple[Set[bytes], list[dict[str, Any]]] | None:
+) -> tuple[set[bytes], list[dict[str, Any]]] | None:
     """Of a list as promised the tasks that are as `known`, and the others; None: `read` it."""
     parts = codec.cut_up(body, known)
     try:
