@@ -110,6 +110,8 @@ class Watcher:
         grace: float,
         speed: str | None = None,
     ) -> None:
+        self.trouble: tuple[MJError, float] | None = None
+        """Why looks fail, and how long it is tried; None once one has worked."""
         self._calls = calls
         self._schedule = schedule
         self._clock = clock
@@ -465,6 +467,7 @@ class Watcher:
     ) -> None:
         """Take in a look; no `raw` where the body was the same as before."""
         watch.was_seen, watch.missing_since, watch.pace = True, None, None
+        self.trouble = None
         if raw is not None:
             watch.body = body = bytes(memoryview(body))  # no longer than need be: it stays
             self._changed(watch, raw, body, now)
@@ -536,8 +539,10 @@ class Watcher:
 
     def _stumbled(self, watch: _Watch, error: MJError) -> None:
         """A look failed: look again ever later, for as long as the policy has patience."""
+        policy = self._calls.retries.watch
+        if self.trouble is None:
+            self.trouble = error, self._clock.now() + policy.budget
         if watch.pace is None:
-            policy = self._calls.retries.watch
             watch.pace = Pace(lambda e: policy if e.retryable else None, self._clock.now)
         if watch.pace.gives_up(error):
             self._give_up(watch, error)

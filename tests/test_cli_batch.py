@@ -15,6 +15,7 @@ from conftest import eventually
 from shell import PROMPTS, SECRET, Run, command, ended, shown_on, size_of, terminal
 
 from mjasync.batch import Job, JobState, Totals, read_batch
+from mjasync.cli.board import Board
 from mjasync.cli.order import Order, flags_of, without_password
 from mjasync.cli.server import Server
 from mjasync.cli.tally import counts, money, time_left, troubles
@@ -201,6 +202,47 @@ async def test_stops_where_no_prompt_can_succeed(server: Simulator, cli: Run) ->
     assert "wrong-token" not in outcome.err
     assert len(server.requests) <= 2
     assert (await cli(*line[:-2])).code == 0
+
+
+async def test_a_server_that_is_not_there(server: Simulator, cli: Run) -> None:
+    """A batch says so and ends, as one picture would; the command that goes on is named."""
+    await server.stop()
+    outcome = await cli("batch", PROMPTS, "--out", "out")
+    assert outcome.code == 1
+    assert f"No connection to {server.url}" in outcome.err
+    assert "0 saved, 20 not begun" in outcome.err
+    assert "Go on with:\n  mjasync batch" in outcome.err
+
+
+async def test_a_server_that_goes_away(
+    server: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe, too, it is said that the batch waits for it, and for how long; then it goes on."""
+    said: list[str] = []
+    waits = re.compile(rf"^No connection to {server.url}.* Trying again for up to \d+ (s|min)\.$")
+    note = Board.note
+    monkeypatch.setattr("mjasync.cli.board._SOON", 0.0)
+    monkeypatch.setattr(
+        Board, "note", lambda self, text: (said.append(str(text)), note(self, text))
+    )
+    drawing = asyncio.create_task(cli("batch", PROMPTS, "--out", "out", "--limit", "1"))
+    await eventually(lambda: len(server.submissions) == 2)
+    await server.stop()
+    await eventually(lambda: any(map(waits.search, said)) or drawing.done())
+    await server.start()
+    await drawing
+    assert any(map(waits.search, said))
+    assert len({sent.prompt for sent in server.submissions}) == len(server.submissions) >= 19
+
+
+async def test_how_far_it_is_without_a_bar(
+    server: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe a count is told now and then."""
+    monkeypatch.setattr("mjasync.cli.board._COUNT", 0.0)
+    outcome = await cli("batch", prompts("a fox", "gore", "a cat"), "--out", "out", "--limit", "1")
+    assert re.search(r"^2 of 3, 1 failed, \d:\d\d left$", outcome.err, re.MULTILINE)
+    assert "3 of 3" not in outcome.err, "the end is told otherwise"
 
 
 async def test_a_picture_that_does_not_come(server: Simulator, cli: Run) -> None:
@@ -407,6 +449,21 @@ async def test_terminated_while_submitting(slow: Simulator) -> None:
     assert job.task_id == slow.submissions[0].task_id
 
 
+async def test_terminated_twice_at_once(slow: Simulator) -> None:
+    """SIGTERM and its echo, as `timeout` sends them, are one: the end is as orderly."""
+    slow.fault("slow_body", on="submit", gap=0.005)
+    async with command("batch", prompts("a fox"), "--out", "out") as process:
+        await eventually(lambda: len(slow.submissions) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert b"at once" in await process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        outcome = await ended(process)
+    assert outcome.code == 143
+    assert "Stopped: 0 saved, 1 on the server" in outcome.err
+    assert "ledger" not in outcome.err
+
+
 async def test_third_interrupt_waits_for_nothing(slow: Simulator) -> None:
     """It does not even wait for the wire; the ledger knows that something went out."""
     slow.fault("slow_body", on="submit", gap=0.5)
@@ -419,7 +476,9 @@ async def test_third_interrupt_waits_for_nothing(slow: Simulator) -> None:
         process.send_signal(signal.SIGINT)
         outcome = await ended(process)
     assert outcome.code == 130
-    assert "What was sent is in the ledger. Go on with:" in outcome.err
+    _, mark, after = outcome.err.partition("What was sent is in the ledger. Go on with:\n")
+    assert mark
+    assert after == "  mjasync batch prompts.txt --out out\n", "and nothing more is said"
     (job,) = await read_batch("out")
     assert job.state is JobState.SUBMITTING
     await eventually(lambda: slow.requests[0].status is not None)

@@ -16,7 +16,7 @@ import attrs
 from .._client import Client
 from .._clock import Clock
 from .._models import TaskInfo
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MJError
 from ._crew import Bounds, Crew
 from ._door import Door
 from ._gallery import Gallery
@@ -149,6 +149,14 @@ class Batch:
     def under_way(self) -> tuple[tuple[Job, TaskInfo | None], ...]:
         """The jobs under way in the order they began, each with the last that is known of it."""
         return self._crew.under_way if self._crew is not None else ()
+
+    @property
+    def held_up(self) -> tuple[MJError, float] | None:
+        """Why the server takes or tells nothing now, and for how many seconds more it is tried.
+
+        None while all is well.
+        """
+        return self._crew.held_up if self._crew is not None else None
 
     # --- life ---
 
@@ -340,6 +348,7 @@ class Batch:
             life=life,
             ledger=self._ledger,
             pace=Pace(self._bounds.limit, door.busy, door.clock.now()),
+            connect=door.connect,
             clock=door.clock,
             bounds=self._bounds,
         )

@@ -12,7 +12,8 @@ import attrs
 
 from .._clock import Clock
 from .._models import TaskInfo
-from ..errors import MJError
+from .._wire.retry import RetryPolicy
+from ..errors import ConnectionFailed, MJError
 from ._jobs import Job, JobState
 from ._ledger import Ledger
 from ._life import Life, Outcome
@@ -56,7 +57,14 @@ class Crew:
     """Jobs under way in one run."""
 
     def __init__(
-        self, *, life: Life, ledger: Ledger, pace: Pace, clock: Clock, bounds: Bounds
+        self,
+        *,
+        life: Life,
+        ledger: Ledger,
+        pace: Pace,
+        connect: RetryPolicy,
+        clock: Clock,
+        bounds: Bounds,
     ) -> None:
         self.error: Exception | None = None
         """What ended the run, if anything did."""
@@ -67,6 +75,9 @@ class Crew:
         self._life = life
         self._ledger = ledger
         self._pace = pace
+        self._connect = connect
+        self._refusal: MJError | None = None
+        self._was_there = False
         self._clock = clock
         self._bounds = bounds
         self._planned: deque[Job] = deque()
@@ -91,6 +102,17 @@ class Crew:
             (worker.job, tasks[key].info if key in tasks else None)
             for key, worker in self._workers.items()
         )
+
+    @property
+    def held_up(self) -> tuple[MJError, float] | None:
+        """Why the server takes or tells nothing, and for how many seconds more it is tried."""
+        now, trouble = self._clock.now(), self._life.door.trouble
+        if self._refusal is not None and not self.stopped and (self._planned or self._paying):
+            hasty = None if self._was_there else self._connect
+            return self._refusal, self._pace.patience(now, hasty)
+        if trouble is not None and self._in_flight:
+            return trouble[0], max(0.0, trouble[1] - now)
+        return None
 
     async def begin(self, jobs: Iterable[Job]) -> None:
         """Take what is left to do; and from now on what other processes leave."""
@@ -251,10 +273,12 @@ class Crew:
         self._count["submits"] += 1
         if job.state is JobState.ACCEPTED:
             self._pace.speed_up()
+            self._refusal, self._was_there = None, True
 
     def _landed(self, job: Job) -> None:
         self._workers[job.key].job = job
         self._leave(job)
+        self._was_there = True
         self._pace.land(self._clock.now())
         self._news.put_nowait(None)
 
@@ -292,7 +316,10 @@ class Crew:
         return job
 
     def _slow_down(self, refusal: MJError) -> None:
-        goes_on = self._pace.slow_down(refusal, self._clock.now())
+        self._was_there = self._was_there or not isinstance(refusal, ConnectionFailed)
+        self._refusal = refusal
+        hasty = None if self._was_there else self._connect  # perhaps it was never there
+        goes_on = self._pace.slow_down(refusal, self._clock.now(), hasty)
         if not goes_on and not self._in_flight:
             self._give_up(refusal)
 

@@ -9,6 +9,7 @@ from .._models import TaskInfo, TaskStatus
 from .._submits import Submits
 from .._task import Task
 from .._wire.retry import RetryPolicy
+from ..errors import MJError
 
 __all__ = ["Door"]
 
@@ -32,6 +33,12 @@ class Door(Submits):
         self._speed_via = client._speed_via  # noqa: SLF001 - the same
         self.clock = calls.clock
         self.busy = calls.retries.busy
+        self.connect = calls.retries.connect
+
+    @property
+    def trouble(self) -> tuple[MJError, float] | None:
+        """Why no task can be looked at now, and until when that is tried."""
+        return self._client._watcher.trouble  # noqa: SLF001 - the same
 
     def check_open(self) -> None:
         """See that the client is.

@@ -34,17 +34,24 @@ class Pace:
         """A task has ended: there is room, and reason to be patient again."""
         self._since = now
 
-    def slow_down(self, error: MJError, now: float) -> bool:
+    def slow_down(self, error: MJError, now: float, hasty: RetryPolicy | None = None) -> bool:
         """The server refused one for now; return whether it is worth going on.
 
         What was on the wire when a pause began is refused on the same occasion, and counts once.
+        `hasty` is for a refusal that is not worth the usual patience.
         """
+        policy = hasty or self._policy
         if not self._refusals:
             self._since = now
         wait = error.retry_after or 0.0
         if now >= self.paused_until:
             self._refusals += 1
             self._allowed = max(1.0, self._allowed / 2)
-            wait = wait or min(self._policy.longest, self._policy.first * 2**self._refusals)
+            wait = wait or min(policy.longest, policy.first * 2**self._refusals)
         self.paused_until = max(self.paused_until, now + wait)
-        return self.paused_until - self._since <= self._policy.budget
+        is_soon = self.paused_until - self._since <= policy.budget
+        return is_soon and (hasty is None or self._refusals < hasty.tries)
+
+    def patience(self, now: float, hasty: RetryPolicy | None = None) -> float:
+        """For how many seconds it is worth going on at most, while the server takes nothing."""
+        return max(0.0, self._since + (hasty or self._policy).budget - now)

@@ -260,3 +260,4 @@ class _Run:
 
     def _giving_up(self) -> None:
         self._board.note(f"Stopped. What was sent is in the ledger. Go on with:\n  {self._again()}")
+        self._board.hush()  # what is torn down now has nothing to add

@@ -14,14 +14,21 @@ from typing import Final
 from rich.text import Text
 
 from ..batch import Batch, Job, JobState, Totals
+from ..errors import ConnectionFailed
 from .show import Bars, Stream, on_terminal
 from .tally import failure, files_of, line, record, time_left
-from .words import one_line, progress_of, stands
+from .words import duration, one_line, progress_of, stands
 
 __all__ = ["Board"]
 
 _TICK: Final = 0.1
 """Seconds between two looks at what is under way."""
+_SOON: Final = 2.0
+"""Seconds after which a missing server is worth a word."""
+_REMIND: Final = 60.0
+"""Seconds between two words about a server that takes nothing."""
+_COUNT: Final = 10.0
+"""Seconds between two counts, where there is no bar."""
 _COLOURS: Final = {JobState.SAVED: "green", JobState.FAILED: "red"}
 _LEFT: Final = "yellow"
 
@@ -41,7 +48,9 @@ class Board:
         self._err = Stream(file=sys.stderr)
         self._bars: Bars | None = None
         self._total = self._before = self._ended = self._failed = 0
-        self._began = time.monotonic()
+        self._began = self._counted = time.monotonic()
+        self._held_since: float | None = None
+        self._reminded = float("-inf")
         self.is_stopping = False
 
     @asynccontextmanager
@@ -49,17 +58,16 @@ class Board:
         """Show what is under way meanwhile; `before` jobs were at their end already."""
         self._total, self._before = sum(totals.states.values()), before
         self._ended = self._failed = 0
-        self._began = time.monotonic()
-        if not on_terminal(self._err):
-            yield
-            return
-        self._bars = Bars(self._err, max(2, self._total))
-        ticking = asyncio.create_task(self._tick(batch, self._bars))
-        self._bars.start()
+        self._began = self._counted = time.monotonic()
+        if on_terminal(self._err):
+            self._bars = Bars(self._err, max(2, self._total))
+            self._bars.start()
+        ticking = asyncio.create_task(self._tick(batch))
         try:
             yield
         finally:
-            self._bars.stop()
+            if self._bars is not None:
+                self._bars.stop()
             self._bars = None
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)
@@ -75,10 +83,15 @@ class Board:
                 self._result(_marked(job, f"{job.n:>4}  {file}"))
         if job.state is not JobState.SAVED:
             self.note(_marked(job, failure(job)))
+        self._count()
 
     def note(self, text: Text | str) -> None:
         """Say something beside the results."""
         self._err.say(text)
+
+    def hush(self) -> None:
+        """Say nothing more, whatever happens."""
+        self._out.quiet = self._err.quiet = True
 
     def complain(self, text: str) -> None:
         """Say that the command cannot go on."""
@@ -88,10 +101,36 @@ class Board:
         same_terminal = self._bars is not None and sys.stdout.isatty()
         (self._err if same_terminal else self._out).say(text)
 
-    async def _tick(self, batch: Batch, bars: Bars) -> None:
+    async def _tick(self, batch: Batch) -> None:
         while True:
-            self._draw(batch, bars)
+            if self._bars is not None:
+                self._draw(batch, self._bars)
+            self._remind(batch)
             await asyncio.sleep(_TICK)
+
+    def _remind(self, batch: Batch) -> None:
+        """Say what holds the batch up: soon where nothing is there, else when it lasts."""
+        held, now = batch.held_up, time.monotonic()
+        if held is None:
+            self._held_since = None
+            return
+        error, seconds = held
+        self._held_since = now if self._held_since is None else self._held_since
+        usual = _SOON if isinstance(error, ConnectionFailed) else _REMIND
+        if now - self._held_since >= usual and now - self._reminded >= _REMIND:
+            self._reminded = now
+            self.note(f"{one_line(error.message)} Trying again for up to {duration(seconds)}.")
+
+    def _count(self) -> None:
+        """Say how far it is, now and then, where no bar does."""
+        now, ended = time.monotonic(), self._before + self._ended
+        if self._bars is None and now - self._counted >= _COUNT and ended < self._total:
+            self._counted = now
+            self.note(", ".join(filter(None, (self._so_far(), self._left()))))
+
+    def _so_far(self) -> str:
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"{self._before + self._ended} of {self._total}{failed}"
 
     def _draw(self, batch: Batch, bars: Bars) -> None:
         under_way = batch.under_way
@@ -100,14 +139,15 @@ class Board:
             is_saving = job.state is JobState.FINISHED or bool(info and info.status == "SUCCESS")
             state = "saving" if is_saving else stands(info)
             bars.show(job.key, line(job), 100 if is_saving else progress_of(info), state)
-        ended = self._before + self._ended
-        failed = f", {self._failed} failed" if self._failed else ""
-        bars.overall(ended, f"{ended} of {self._total}{failed}", self._rest(batch))
+        bars.overall(self._before + self._ended, self._so_far(), self._rest(batch))
 
     def _rest(self, batch: Batch) -> str:
         if self.is_stopping:
             return "stopping"
         parts = sum(progress_of(info) for _, info in batch.under_way) / 100
+        return self._left(parts)
+
+    def _left(self, parts: float = 0.0) -> str:
         todo, seconds = self._total - self._before, time.monotonic() - self._began
         return time_left(todo, self._ended + parts, seconds)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -12,6 +13,9 @@ from typing import Any, Final, Self
 __all__ = ["Stop"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_ECHO: Final = 1.0
+"""Seconds within which SIGTERM again is the same one: `timeout` sends it to the process, and then
+to the group that the process is in."""
 
 
 class Stop:
@@ -37,6 +41,7 @@ class Stop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._is_cancelled = False
+        self._terminated = float("-inf")
         self.exit_code: int | None = None
         """128 and the number of the first signal; None while there was none."""
 
@@ -64,6 +69,10 @@ class Stop:
         return exc_type is asyncio.CancelledError
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGTERM:
+            before, self._terminated = self._terminated, time.monotonic()
+            if self._terminated - before < _ECHO:
+                return
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop, number)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "command",
+    "duration",
     "explain",
     "facts",
     "is_usage",
@@ -65,6 +66,11 @@ def one_line(text: str, most: int | None = None) -> str:
 def command(*words: str) -> str:
     """A command to copy, quoted for a shell."""
     return shlex.join(("mjasync", *words))
+
+
+def duration(seconds: float) -> str:
+    """About how long: seconds, or minutes from two on."""
+    return f"{round(seconds)} s" if seconds < 120 else f"{round(seconds / 60)} min"
 
 
 def stands(info: TaskInfo | None) -> str:
