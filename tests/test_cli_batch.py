@@ -108,6 +108,24 @@ def test_a_file_without_prompts(run: Run, content: bytes, said: str) -> None:
     assert said in outcome.err
 
 
+def test_a_file_that_is_not_there(run: Run) -> None:
+    """It is named; one in another encoding says what to save it as."""
+    outcome = run("batch", "nope.csv", "--simulate", "--out", "renders")
+    assert (outcome.code, outcome.err) == (2, "mjasync: There is no file 'nope.csv'.\n")
+    Path("excel.csv").write_bytes(b"prompt\n\xd2\xbb\xff\n")
+    outcome = run("batch", "excel.csv", "--simulate", "--out", "renders")
+    assert "Save it as UTF-8 (in Excel: CSV UTF-8)" in outcome.err
+
+
+def test_options_that_eat_the_file(run: Run) -> None:
+    """When --retry-failed has taken FILE for a class of errors, it is said where FILE belongs."""
+    for line in (("--retry-failed", prompts("a fox")), ("--retry-failed", "--", "prompts.txt")):
+        outcome = run("batch", *line, "--out", "renders", "--simulate", "--dry-run")
+        assert outcome.code == 2
+        assert "FILE comes first: mjasync batch FILE" in outcome.err
+        assert "Did you mean --dry-run" not in outcome.err
+
+
 def test_places_that_cannot_be_written_to(run: Run) -> None:
     """Where pictures cannot be saved, nothing is submitted in the first place."""
     file = prompts("a fox")
@@ -153,8 +171,9 @@ async def test_goes_on_after_failures(server: Simulator, cli: Run) -> None:
     report, _, listed = outcome.err.partition("Failed (")
     assert re.search(f"failed +1  {lost}  a fox: .*the moon is full", report)
     assert "1 saved, 2 failed" in report
-    assert re.search(f"1  {lost}  a fox: .*the moon is full", listed)
-    assert re.search("2  -  gore: ", listed)
+    assert re.search(r"^  1 × TaskFailed: #1\n    .*the moon is full", listed, re.MULTILINE)
+    assert re.search(r"^  1 × BannedPrompt: #2\n    .*Reword", listed, re.MULTILINE)
+    assert "Reword" not in report, "what to do is told once"
     command_line = f"mjasync batch {file} --out out --limit 1 --retry-failed"
     assert command_line in listed
 
@@ -286,7 +305,7 @@ async def test_uncertain_ones_are_left_alone(server: Simulator, cli: Run) -> Non
     assert (await cli(*line)).code == 1
     told = await cli("batch", "status", "out")
     assert "Uncertain: sent, and nobody can tell" in told.out
-    assert "mjasync batch FILE --out out --resubmit-uncertain" in told.out
+    assert "mjasync batch prompts.txt --out out --resubmit-uncertain" in told.out
     assert server.submissions[0].state
     assert server.submissions[0].state in told.out, "it can be looked for"
     assert len(server.submissions) == 1
@@ -304,9 +323,41 @@ def test_dry_run_touches_nothing(run: Run) -> None:
     assert outcome.code == 0
     assert outcome.out == (
         "9 submissions to pay for: 3 grids, 6 follow-ups (3 U1, 3 U1>Zoom Out 2x). "
-        "Nothing was sent.\n"
+        "Nothing was sent.\n  a fox\n  a cat\n  an owl\n"
     )
     assert [path.name for path in Path().iterdir()] == [file]
+
+
+def test_dry_run_shows_what_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first prompts are shown as they would be sent; duplicates are counted; stdin is too."""
+    text = "a {fox, cat}\n" * 2 + "a dog -- ar 3:2\nan owl\na fox\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    outcome = run("batch", "-", "--out", "out", "--dry-run")
+    assert outcome.out.splitlines()[1:4] == ["  a fox", "  a cat", "  a dog -- ar 3:2"]
+    assert outcome.out.splitlines()[4:] == [
+        "  … and 1 more",
+        "3 duplicates left out: the same prompt is drawn once.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line,options,said",
+    [
+        ("a {fox", (), "without its }"),
+        ("a fox --repeat 0", (), "repeat must be"),
+        ("a fox", ("--speed", "ludicrous"), "ludicrous"),
+        ("a fox", ("--auth", "magic"), "magic"),
+    ],
+)
+def test_dry_run_refuses_what_a_run_would(
+    run: Run, line: str, options: tuple[str, ...], said: str
+) -> None:
+    """What makes no sense is one line and exit code 2, as in the run itself; nothing is made."""
+    outcome = run("batch", prompts(line), "--out", "out", *options, "--dry-run")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1
+    assert said in outcome.err
+    assert not Path("out").exists()
 
 
 async def test_dry_run_of_the_rest(server: Simulator, cli: Run) -> None:
@@ -315,7 +366,7 @@ async def test_dry_run_of_the_rest(server: Simulator, cli: Run) -> None:
     assert (await cli("batch", prompts("a fox"), *line)).code == 0
     before = len(server.requests)
     outcome = await cli("batch", prompts("a fox", "a cat"), *line, "--dry-run")
-    assert outcome.out == "1 submission to pay for: 1 grid. Nothing was sent.\n"
+    assert outcome.out.startswith("1 submission to pay for: 1 grid. Nothing was sent.\n")
     told = await cli("batch", "prompts.txt", *line, "--repeat", "2", "--dry-run", "--json")
     assert told.record == {"submits": 3, "grids": 3, "steps": {}}
     assert len(server.requests) == before
@@ -330,8 +381,11 @@ async def test_status(server: Simulator, cli: Run) -> None:
     before = len(server.requests)
     told = await cli("batch", "status", "out")
     assert told.code == 1
-    assert told.out.startswith("out: 2 jobs: 1 saved, 1 failed.\nSubmissions: 2. Finished: IM")
+    assert told.out.startswith("out: 2 jobs: 1 saved, 1 failed. It is not running.\nSubmissions: 2. Finished: IM")
     assert "the moon is full" in told.out
+    assert "mjasync batch prompts.txt --out out --limit 1 --retry-failed" in told.out
+    Path("out/.command").unlink()
+    told = await cli("batch", "status", "out")
     assert "mjasync batch FILE --out out --retry-failed" in told.out
     record = (await cli("batch", "status", "out", "--json")).record
     assert (record["ok"], record["jobs"], record["submits"]) == (False, 2, 2)
@@ -419,6 +473,7 @@ async def test_second_interrupt_stops_at_once(slow: Simulator, cli: Run) -> None
     async with command("batch", PROMPTS, "--out", "out", "--limit", "3") as process:
         await eventually(lambda: len(slow.submissions) == 3)
         running = await cli("batch", "status", "out", "--json")
+        told = await cli("batch", "status", "out")
         in_use = await cli("batch", PROMPTS, "--out", "out")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
@@ -430,6 +485,8 @@ async def test_second_interrupt_stops_at_once(slow: Simulator, cli: Run) -> None
     assert "Go on with:\n  mjasync batch" in outcome.err
     accepted = {job.task_id for job in await read_batch("out") if job.state is JobState.ACCEPTED}
     assert accepted == {submission.task_id for submission in slow.submissions}
+    assert "It is running." in told.out
+    assert "When it has ended, go on with:\n  mjasync batch" in told.out
     assert (running.code, running.record["states"]["planned"]) == (1, 17), "looked at meanwhile"
     assert (in_use.code, in_use.out) == (2, "")
     assert in_use.err.count("\n") == 1
@@ -599,11 +656,42 @@ def test_thousands_of_failures_are_summed_up() -> None:
     ]
     jobs.append(Job(key="b", n=1001, prompt="gore", state=JobState.FAILED, error_class="QueueFull"))
     lines = list(troubles(jobs, "again"))
-    assert lines[0] == "Failed (1000 TaskFailed, 1 QueueFull):"
-    assert "  … and 991 more" in lines
+    assert lines[:2] == [
+        "Failed (1001):",
+        "  1000 × TaskFailed: #0, #1, #2, #3, #4, #5, #6, #7, #8, #9 … and 990 more",
+    ]
+    assert lines[3] == "  1 × QueueFull: #1001"
     assert len(lines) < 20
     assert max(map(len, lines)) < 250
     assert "\x1b" not in "".join(lines)
+
+
+def test_why_follow_ups_are_not_begun() -> None:
+    """Those behind a failed job are told with its number, and are nothing to go on with."""
+    failed = {"state": JobState.FAILED, "error_class": "TaskFailed", "error": "moon"}
+    jobs = [
+        Job(key="a", root="a", n=3, prompt="a fox", **failed),
+        Job(key="b", root="a", n=3, prompt="a fox", parent="a", step="U1"),
+        Job(key="c", root="a", n=3, prompt="a fox", parent="b", step="U1>Zoom Out 2x"),
+        Job(key="d", root="d", n=4, prompt="a cat", state=JobState.SAVED),
+    ]
+    lines = list(troubles(jobs, "again"))
+    assert "2 follow-ups not begun: waiting for failed #3." in lines
+    assert lines[-2:] == ["To begin what failed anew:", "  again --retry-failed"]
+    assert "  again" not in lines
+
+
+async def test_follow_ups_of_what_the_server_has_forgotten(server: Simulator, cli: Run) -> None:
+    """No retry helps there: it is said that a new folder does."""
+    line = ("batch", prompts("a fox", "a cat"), "--out", "out")
+    assert (await cli(*line)).code == 0
+    server.forget()
+    outcome = await cli(*line, "--then", "U1")
+    assert outcome.code == 1
+    assert "2 × TaskNotFound: #1, #2" in outcome.err
+    assert "has forgotten what 2 follow-ups would follow" in outcome.err
+    assert "use a new --out" in outcome.err
+    assert "--retry-failed" not in outcome.err
 
 
 def test_totals_in_words() -> None:

@@ -45,6 +45,20 @@ class Lock:
             raise BatchInUse(message) from error
         self._fd = fd
 
+    def is_held(self) -> bool:
+        """Whether somebody has it; nothing is made to find out."""
+        try:
+            fd = os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        except OSError:  # never taken, or not ours to take
+            return False
+        try:
+            _lock(fd)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
     def release(self) -> None:
         """Give it back, if it is held."""
         if self._fd is not None:

@@ -38,8 +38,7 @@ def ledger_of(folder: Path, url: str | None) -> tuple[Ledger, Lock | None]:
     where = _url(folder, url)
     if where.drivername == _POSTGRES:
         return SharedLedger(where), None
-    path = Path(where.database or "")
-    return Ledger(where), Lock(path.with_suffix(".lock"))
+    return Ledger(where), _lock_of(where)
 
 
 async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = None) -> list[Job]:
@@ -63,6 +62,20 @@ async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = Non
         raise ConfigurationError(message) from error
     finally:
         await reader.close()
+
+
+def is_running(folder: Path, ledger: str | None = None) -> bool | None:
+    """Whether some process works on a batch; None where the ledger is shared: that is not known.
+
+    Raises:
+        ConfigurationError: The URL is of no ledger.
+    """
+    url = _url(folder, ledger)
+    return None if url.drivername == _POSTGRES else _lock_of(url).is_held()
+
+
+def _lock_of(url: URL) -> Lock:
+    return Lock(Path(url.database or "").with_suffix(".lock"))
 
 
 def _url(folder: Path, given: str | None) -> URL:

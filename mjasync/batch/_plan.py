@@ -191,8 +191,13 @@ def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int 
         data = source.read_bytes() if isinstance(source, Path) else source.read()
         is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if is_wide else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"The prompts {str(path)!r} cannot be read as UTF-8 text: {error}."
+    except FileNotFoundError:
+        raise ConfigurationError(f"There is no file {str(path)!r}.") from None
+    except OSError as error:
+        message = f"The file {str(path)!r} cannot be read: {error.strerror or error}."
+        raise ConfigurationError(message) from error
+    except UnicodeDecodeError as error:
+        message = f"{str(path)!r} is no UTF-8 text. Save it as UTF-8 (in Excel: CSV UTF-8): {error}."
         raise ConfigurationError(message) from error
     if template and read is _read_text and _PROMPT not in template:
         message = f"{path} has no columns: its lines can go into a template only as {_PROMPT}."

@@ -70,10 +70,13 @@ def _refuse(error: CycloptsError, words: Sequence[str]) -> int:
     """Say what is wrong with a command line; a value given to an option is not repeated."""
     error.verbose = False
     said = re.sub(r"(--?[\w-]+)=\S+", r"\1=…", str(error))
+    said = re.sub(r'Unknown option: "?(--?[\w-]+)"?\. Did you mean "?\1"?\?', r"Misplaced: \1.", said)
     command = next((word for word in words if word in _names()), "")
     sys.stderr.write(f"mjasync: {said.strip()}\n")
     if command in {"imagine", "shorten"} and _is_unquoted(error, said):
         sys.stderr.write("A prompt of several words, or with --flags, needs quotes around it.\n")
+    if command == "batch" and "--retry-failed" in words:
+        sys.stderr.write("FILE comes first: mjasync batch FILE --out DIR --retry-failed\n")
     sys.stderr.write(f"Try: {' '.join(filter(None, ('mjasync', command, '--help')))}\n")
     return 2
 
@@ -396,7 +399,7 @@ def doctor(*, spend: bool = False, json: Json = False, server: ServerOptions = _
 def simulate(
     *,
     host: str = "127.0.0.1",
-    port: int = 8080,
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8080,
     dialect: str = "plus",
     time_scale: Annotated[float, Parameter(validator=Number(gte=0))] = 0.2,
     token: str | None = None,

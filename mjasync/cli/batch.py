@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -16,13 +17,14 @@ import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..batch import Batch, Job, JobState, Totals
+from ..batch._plan import jobs_of, read_rows
 from ..errors import ConfigurationError, MJError
 from .board import Board
 from .order import Order, flags_of
-from .paths import is_simulated, make_folder, mark_simulated
+from .paths import is_simulated, keep_command, make_folder, mark_simulated
 from .server import Server
 from .stop import Stop
-from .tally import counts, forecast, forecast_record, money, troubles
+from .tally import asked, counts, forecast, forecast_record, money, troubles
 from .words import command, explain, is_usage
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
         server.check()
     source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else Path(file)
     if order.dry_run:
-        return asyncio.run(_dry_run(file, source, order, as_json=as_json))
+        return _dry_run(file, source, order, server, as_json=as_json)
     return asyncio.run(_Run(file, source, order, server, order.out, as_json=as_json).run())
 
 
@@ -109,21 +111,40 @@ def _add(batch: Batch, file: str, source: Path | BinaryIO, order: Order) -> None
         raise ConfigurationError(message)
 
 
-async def _dry_run(file: str, source: Path | BinaryIO, order: Order, *, as_json: bool) -> int:
-    """Say what would be paid. Where there is no batch yet, none is made."""
+def _dry_run(
+    file: str, source: Path | BinaryIO, order: Order, server: Server, *, as_json: bool
+) -> int:
+    """Say what would be paid; return the exit code."""
+    try:
+        steps = asyncio.run(_forecast(file, source, order, server))
+    except MJError as error:
+        sys.stderr.write(f"mjasync: {error.message if is_usage(error) else explain(error)}\n")
+        return 2 if is_usage(error) else 1
+    if as_json:
+        sys.stdout.write(f"{json.dumps(forecast_record(steps))}\n")
+        return 0
+    if not isinstance(source, Path):
+        source.seek(0)
+    rows = read_rows(source, order.template, order.repeat)
+    grids = [job for row in rows for job in jobs_of(row, ())]
+    sys.stdout.write("".join(f"{said}\n" for said in (forecast(steps), *asked(grids))))
+    return 0
+
+
+async def _forecast(
+    file: str, source: Path | BinaryIO, order: Order, server: Server
+) -> Mapping[str, int]:
+    """What would be paid, by step. Where there is no batch yet, none is made."""
     from .._client import Client
 
     folder = order.out or Path()
     with tempfile.TemporaryDirectory() as nowhere:
         is_there = order.ledger or (folder / "ledger.db").exists()
-        async with Client(_NOWHERE, "") as mj:
+        async with Client(_NOWHERE, "", **server.options()) as mj:
             batch = _batch(mj, folder if is_there else Path(nowhere), order)
             _add(batch, file, source, order)
             async with batch:
-                steps = await batch.forecast()
-    said = json.dumps(forecast_record(steps)) if as_json else forecast(steps)
-    sys.stdout.write(f"{said}\n")
-    return 0
+                return await batch.forecast()
 
 
 @attrs.define
@@ -178,6 +199,7 @@ class _Run:
         if self.server.simulate:
             mark_simulated(self.folder)
         async with batch:
+            keep_command(self.folder, self._again())
             self._new = await batch.plan()
             self._before = await batch.totals()
             gone = await self._pass(batch)

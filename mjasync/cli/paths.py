@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -9,9 +10,18 @@ from typing import Final
 
 from ..errors import ConfigurationError
 
-__all__ = ["check_picture", "check_target", "is_simulated", "make_folder", "mark_simulated"]
+__all__ = [
+    "check_picture",
+    "check_target",
+    "is_simulated",
+    "keep_command",
+    "kept_command",
+    "make_folder",
+    "mark_simulated",
+]
 
 _MARK: Final = ".simulated"
+_COMMAND: Final = ".command"
 _TEMPLATE_FIELDS: Final = ("id", "action", "prompt", "state")
 
 
@@ -38,6 +48,20 @@ def is_simulated(folder: Path) -> bool:
 def mark_simulated(folder: Path) -> None:
     """Have them be taken for that."""
     (folder / _MARK).touch()
+
+
+def keep_command(folder: Path, command: str) -> None:
+    """Note the command that goes on with the batch of a folder; it can do without."""
+    with contextlib.suppress(OSError):
+        (folder / _COMMAND).write_text(f"{command}\n", "utf-8")
+
+
+def kept_command(folder: Path) -> str | None:
+    """The command that goes on with the batch of a folder, if it was noted."""
+    try:
+        return (folder / _COMMAND).read_text("utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
 
 
 def check_target(save: str | None, *, several: bool = False) -> None:

@@ -101,6 +101,16 @@ class Server:
         """
         from .._client import Client
 
+        options = self.options()
+        if not self.simulate:
+            async with Client(self.base_url, self.token, **options) as mj:
+                yield mj
+            return
+        async with _simulated(at_once, options) as mj:
+            yield mj
+
+    def options(self) -> dict[str, Any]:
+        """What a client is made with, but for the server."""
         options: dict[str, Any] = {
             "speed": self.speed,
             "image_host": self.image_host,
@@ -109,12 +119,7 @@ class Server:
         }
         if self.timeout is not None:
             options["timeout"] = self.timeout
-        if not self.simulate:
-            async with Client(self.base_url, self.token, **options) as mj:
-                yield mj
-            return
-        async with _simulated(at_once, options) as mj:
-            yield mj
+        return options
 
     def flags(self) -> list[str]:
         """The options a follow-up command needs to reach the same server; never the token."""

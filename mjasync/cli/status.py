@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..batch import Job, JobState, Totals, read_batch, write_gallery
+from ..batch._open import is_running
 from .order import without_password
-from .paths import is_simulated
+from .paths import is_simulated, kept_command
 from .tally import counts, money, money_record, record, troubles
 from .words import command
 
@@ -46,12 +47,15 @@ def show(folder: Path, *, ledger: str | None, in_browser: bool) -> int:
 
 def _lines(folder: Path, jobs: Sequence[Job], ledger: str | None) -> Iterable[str]:
     totals = Totals.of(jobs)
-    yield f"{folder}: {len(jobs)} jobs: {counts(totals)}."
+    running = is_running(folder, ledger)
+    known = {True: " It is running.", False: " It is not running.", None: ""}
+    yield f"{folder}: {len(jobs)} jobs: {counts(totals)}.{known[running]}"
     yield money(totals)
     options = ["--ledger", without_password(ledger)] if ledger else []
     options += ["--simulate"] if is_simulated(folder) else []
-    again = command("batch", "FILE", "--out", str(folder), *options)
-    yield from troubles(jobs, again, "Unless it is running, go on with:")
+    again = kept_command(folder) or command("batch", "FILE", "--out", str(folder), *options)
+    lead = "Go on with:" if running is False else "Unless it is running, go on with:"
+    yield from troubles(jobs, again, "When it has ended, go on with:" if running else lead)
 
 
 def _record(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from .. import errors
 from ..batch import Job, JobState, Totals
 from ..batch._life import NEVER_AGAIN
 from .words import one_line
 
 __all__ = [
+    "asked",
     "counts",
     "failure",
     "files_of",
@@ -38,8 +41,11 @@ _WORDS: Final = {
 _UNFINISHED: Final = frozenset(_WORDS) - {JobState.SAVED, JobState.FAILED, JobState.UNCERTAIN}
 _TOLD: Final = 10
 """Failed jobs listed at the end; a batch may have thousands."""
+_SHOWN: Final = 3
+"""Prompts shown of a dry run."""
 _TITLE: Final = 40
-_SAID: Final = 160
+_SAID: Final = 240
+_ID: Final = re.compile(r"\(task \S+\) ")
 
 
 def counts(totals: Totals) -> str:
@@ -69,6 +75,17 @@ def forecast(steps: Mapping[str, int]) -> str:
     return f"{whole} to pay for: {', '.join(said)}. Nothing was sent."
 
 
+def asked(grids: Sequence[Job]) -> Iterable[str]:
+    """The first prompts of what is asked for, and how many are there twice."""
+    distinct = list({grid.key: grid for grid in grids}.values())
+    for grid in distinct[:_SHOWN]:
+        yield f"  {one_line(grid.prompt)}"
+    if len(distinct) > _SHOWN:
+        yield f"  … and {len(distinct) - _SHOWN} more"
+    if twice := len(grids) - len(distinct):
+        yield f"{_many(twice, 'duplicate')} left out: the same prompt is drawn once."
+
+
 def _many(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
@@ -83,12 +100,20 @@ def files_of(job: Job, folder: Path) -> list[str]:
     return [str(folder / file.path) for file in job.files]
 
 
-def failure(job: Job, most: int | None = None) -> str:
-    """Which job failed, and what was said, at most so many characters of it."""
+def failure(job: Job) -> str:
+    """Which job failed, and what was said; what to do about it is told at the end."""
+    hint = getattr(getattr(errors, job.error_class, None), "hint", "")
+    return f"{_which(job)}: {one_line(_said(job).removesuffix(hint))}"
+
+
+def _which(job: Job) -> str:
     title = one_line(" ".join(filter(None, (job.step, job.prompt))), _TITLE)
-    known = job.error.replace(f"(task {job.task_id}) ", "")
-    said = one_line(known, most) or job.error_class or "no reason given"
-    return f"{job.n:>4}  {job.task_id or '-'}  {title}: {said}"
+    return f"{job.n:>4}  {job.task_id or '-'}  {title}"
+
+
+def _said(job: Job) -> str:
+    """What was said, without what differs from job to job."""
+    return _ID.sub("", job.error) or job.error_class or "no reason given"
 
 
 def troubles(jobs: Sequence[Job], again: str, lead: str = "Go on with:") -> Iterable[str]:
@@ -98,13 +123,30 @@ def troubles(jobs: Sequence[Job], again: str, lead: str = "Go on with:") -> Iter
     """
     failed = [job for job in jobs if job.state is JobState.FAILED]
     uncertain = [job for job in jobs if job.state is JobState.UNCERTAIN]
-    yield from _listed("Failed", failed)
-    yield from _listed("Uncertain: sent, and nobody can tell whether the server took it", uncertain)
-    lost = {job.root for job in failed}
-    if any(job.state in _UNFINISHED and not (job.is_step and job.root in lost) for job in jobs):
+    yield from _failed(failed)
+    yield from _uncertain(uncertain)
+    lost: defaultdict[str, list[Job]] = defaultdict(list)
+    for job in failed:
+        lost[job.root].append(job)
+    waiting = [
+        job
+        for job in jobs
+        if job.state is JobState.PLANNED and job.is_step and _waits_for(job, lost[job.root])
+    ]
+    if waiting:
+        behind = _numbers(job.n for job in waiting)
+        yield f"{_many(len(waiting), 'follow-up')} not begun: waiting for failed {behind}."
+    stuck = {job.key for job in waiting}
+    if any(job.state in _UNFINISHED and job.key not in stuck for job in jobs):
         yield lead
         yield f"  {again}"
-    if any(job.error_class not in NEVER_AGAIN for job in failed):
+    orphans = [job for job in failed if _is_orphan(job)]
+    if orphans:
+        yield (
+            f"The server has forgotten what {_many(len(orphans), 'follow-up')} would follow: "
+            "to have it drawn again, use a new --out."
+        )
+    if any(job.error_class not in NEVER_AGAIN and not _is_orphan(job) for job in failed):
         yield "To begin what failed anew:"
         yield f"  {again} --retry-failed"
     if uncertain:
@@ -112,17 +154,48 @@ def troubles(jobs: Sequence[Job], again: str, lead: str = "Go on with:") -> Iter
         yield f"  {again} --resubmit-uncertain"
 
 
-def _listed(title: str, jobs: Sequence[Job]) -> Iterable[str]:
-    if not jobs:
-        return
-    classes = Counter(job.error_class or "?" for job in jobs)
-    by_class = ", ".join(f"{many} {name}" for name, many in classes.most_common())
-    yield f"{title} ({by_class}):" if title == "Failed" else f"{title}:"
+def _failed(jobs: Sequence[Job]) -> Iterable[str]:
+    """What failed, by what was said: that is told once."""
+    alike: defaultdict[tuple[str, str], list[Job]] = defaultdict(list)
+    for job in jobs:
+        alike[job.error_class or "?", one_line(_said(job), _SAID)].append(job)
+    by_number = sorted(alike.items(), key=lambda item: -len(item[1]))
+    if by_number:
+        yield f"Failed ({len(jobs)}):"
+    for (error_class, said), those in by_number[:_TOLD]:
+        yield f"  {len(those)} × {error_class}: {_numbers([job.n for job in those])}"
+        yield f"    {said}"
+    if len(by_number) > _TOLD:
+        rest = sum(len(those) for _, those in by_number[_TOLD:])
+        yield f"  … and {rest} more, for {len(by_number) - _TOLD} other reasons"
+
+
+def _uncertain(jobs: Sequence[Job]) -> Iterable[str]:
+    if jobs:
+        yield "Uncertain: sent, and nobody can tell whether the server took it:"
     for job in jobs[:_TOLD]:
-        mark = f" (state {job.mark})" if job.mark and job.state is JobState.UNCERTAIN else ""
-        yield f"  {failure(job, _SAID)}{mark}"
+        yield f"{_which(job)}: {one_line(_said(job), _SAID)} (state {job.mark or 'unknown'})"
     if len(jobs) > _TOLD:
         yield f"  … and {len(jobs) - _TOLD} more"
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    """A few numbers of prompts."""
+    given = list(dict.fromkeys(numbers))
+    more = f" … and {len(given) - _TOLD} more" if len(given) > _TOLD else ""
+    return ", ".join(f"#{number}" for number in given[:_TOLD]) + more
+
+
+def _waits_for(job: Job, failed: Iterable[Job]) -> bool:
+    """Whether what a job would follow has failed, or waits itself."""
+    return any(
+        not other.is_step or job.step.startswith(f"{other.step}>") for other in failed
+    )
+
+
+def _is_orphan(job: Job) -> bool:
+    """Whether it failed because the server does not have what it follows."""
+    return job.is_step and job.error_class == "TaskNotFound" and not job.task_id
 
 
 def time_left(total: int, done: float, seconds: float) -> str:
