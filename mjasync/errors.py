@@ -231,6 +231,12 @@ class InvalidRequest(MJError, ValueError):
 
     hint = "Change the request: sending it again unchanged will be refused again."
 
+    @property
+    def next_step(self) -> str:
+        """What to do next; where no server has said no, it can only be to mend it."""
+        is_local = type(self) is InvalidRequest and not self._said()
+        return "Correct it and try again." if is_local else self.hint
+
 
 class BannedPrompt(InvalidRequest):
     """The prompt holds a word the server refuses.

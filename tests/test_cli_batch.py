@@ -381,7 +381,9 @@ async def test_status(server: Simulator, cli: Run) -> None:
     before = len(server.requests)
     told = await cli("batch", "status", "out")
     assert told.code == 1
-    assert told.out.startswith("out: 2 jobs: 1 saved, 1 failed. It is not running.\nSubmissions: 2. Finished: IM")
+    assert told.out.startswith(
+        "out: 2 jobs: 1 saved, 1 failed. It is not running.\nSubmissions: 2. Finished: IM"
+    )
     assert "the moon is full" in told.out
     assert "mjasync batch prompts.txt --out out --limit 1 --retry-failed" in told.out
     Path("out/.command").unlink()

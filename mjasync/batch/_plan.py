@@ -197,7 +197,9 @@ def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int 
         message = f"The file {str(path)!r} cannot be read: {error.strerror or error}."
         raise ConfigurationError(message) from error
     except UnicodeDecodeError as error:
-        message = f"{str(path)!r} is no UTF-8 text. Save it as UTF-8 (in Excel: CSV UTF-8): {error}."
+        message = (
+            f"{str(path)!r} is no UTF-8 text. Save it as UTF-8 (in Excel: CSV UTF-8): {error}."
+        )
         raise ConfigurationError(message) from error
     if template and read is _read_text and _PROMPT not in template:
         message = f"{path} has no columns: its lines can go into a template only as {_PROMPT}."

@@ -70,7 +70,9 @@ def _refuse(error: CycloptsError, words: Sequence[str]) -> int:
     """Say what is wrong with a command line; a value given to an option is not repeated."""
     error.verbose = False
     said = re.sub(r"(--?[\w-]+)=\S+", r"\1=…", str(error))
-    said = re.sub(r'Unknown option: "?(--?[\w-]+)"?\. Did you mean "?\1"?\?', r"Misplaced: \1.", said)
+    said = re.sub(
+        r'Unknown option: "?(--?[\w-]+)"?\. Did you mean "?\1"?\?', r"Misplaced: \1.", said
+    )
     command = next((word for word in words if word in _names()), "")
     sys.stderr.write(f"mjasync: {said.strip()}\n")
     if command in {"imagine", "shorten"} and _is_unquoted(error, said):
@@ -395,19 +397,19 @@ def doctor(*, spend: bool = False, json: Json = False, server: ServerOptions = _
     return examine(server=server, spend=spend, as_json=json)
 
 
-@app.command
+@app.command(default_parameter=Parameter(negative=(), show_default=True))
 def simulate(
     *,
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8080,
     dialect: str = "plus",
     time_scale: Annotated[float, Parameter(validator=Number(gte=0))] = 0.2,
-    token: str | None = None,
+    token: Annotated[str | None, Parameter(show_default=False)] = None,
     version: str = "7",
     accounts: Annotated[int, Parameter(validator=Number(gte=0))] = 1,
     concurrency: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
     queue_size: Annotated[int, Parameter(validator=Number(gte=0))] = 10,
-    remix: bool = False,
+    remix: Annotated[bool, Parameter(show_default=False)] = False,
     seed: int = 0,
 ) -> int:
     """Run a simulated server to try the other commands on.
@@ -419,7 +421,7 @@ def simulate(
         port: The port to listen on; 0 picks a free one.
         dialect: Which server of the family it plays: plus, original, open-plus, new-api, one-hub
             or seed-gateway.
-        time_scale: Real seconds per simulated second; a grid takes about 50 simulated ones.
+        time_scale: Real seconds per simulated second; a grid takes about 40 simulated ones.
         token: What clients must send; none by default.
         version: The model of prompts that ask for none: 7, 6.1, niji 6…
         accounts: How many Midjourney accounts it has.

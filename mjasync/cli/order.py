@@ -38,7 +38,10 @@ class Order:
         tuple[str, ...],
         Parameter(
             group=_GROUP,
-            help="Buttons to press, as a path from the grid: U1>Zoom Out 2x. May be repeated.",
+            help=(
+                "Buttons to press, as a path from the grid: U1>Zoom Out 2x. For several, say it "
+                "again: --then U1 --then U3."
+            ),
         ),
     ] = ()
     images: Annotated[
@@ -64,7 +67,10 @@ class Order:
         Parameter(
             group=_GROUP,
             consume_multiple=True,
-            help="Begin what failed anew: all of it, or the error classes that follow.",
+            help=(
+                "Begin what failed anew: all of it, or the error classes that follow. FILE comes "
+                "before it."
+            ),
         ),
     ] = None
     resubmit_uncertain: Annotated[

@@ -19,7 +19,7 @@ __all__ = ["Server", "check_can_draw", "check_can_keep"]
 
 _GROUP: Final = Group("Server", sort_key=10)
 _TIME_SCALE: Final = 0.01
-"""Of the simulator inside the process: a grid takes half a second."""
+"""Of the simulator inside the process: a grid takes 0.4 s."""
 _RUNNING_AT_LEAST: Final = 3
 """Jobs that simulator runs at once, as a real account does."""
 

@@ -188,9 +188,7 @@ def _numbers(numbers: Iterable[int]) -> str:
 
 def _waits_for(job: Job, failed: Iterable[Job]) -> bool:
     """Whether what a job would follow has failed, or waits itself."""
-    return any(
-        not other.is_step or job.step.startswith(f"{other.step}>") for other in failed
-    )
+    return any(not other.is_step or job.step.startswith(f"{other.step}>") for other in failed)
 
 
 def _is_orphan(job: Job) -> bool:
