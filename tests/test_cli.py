@@ -165,6 +165,7 @@ def test_version(run: Run) -> None:
         ("batch - --simulate --out renders --limit 0", "--limit"),
         ("batch - --simulate", "--out"),
         ("simulate --dialect klingon", "klingon"),
+        ("simulate --port 99999", "65535"),
     ],
 )
 def test_usage_errors(run: Run, line: str, said: str) -> None:

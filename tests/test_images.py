@@ -254,8 +254,9 @@ async def test_what_is_no_picture(
     """What is no picture, or cannot be read, is refused before anything is sent."""
     image = make(tmp_path)
     try:
-        with pytest.raises(InvalidRequest, match=words):
+        with pytest.raises(InvalidRequest, match=words) as caught:
             await data_url(image)
+        assert "refused" not in str(caught.value), "no server has said anything"
     finally:
         getattr(image, "close", lambda: None)()
 

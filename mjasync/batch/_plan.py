@@ -198,7 +198,8 @@ def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int 
         raise ConfigurationError(message) from error
     except UnicodeDecodeError as error:
         message = (
-            f"{str(path)!r} is no UTF-8 text. Save it as UTF-8 (in Excel: CSV UTF-8): {error}."
+            f"The file {str(path)!r} cannot be read as UTF-8 text ({error}). "
+            "Save it as UTF-8 (in Excel: CSV UTF-8)."
         )
         raise ConfigurationError(message) from error
     if template and read is _read_text and _PROMPT not in template:
