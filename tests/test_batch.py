@@ -170,7 +170,7 @@ async def test_any_iterable_is_taken(plain: Simulator, mj_plain: Client, tmp_pat
             yield f"a {name}"
 
     async with Batch(tmp_path, client=mj_plain, name="{place}/{n}-{key}.{ext}") as batch:
-        batch.add(source(), template="unused")
+        batch.add(source(), template="{prompt} in snow")
         with pytest.raises(ConfigurationError, match="'place'"):
             await batch.dry_run()
     async with Batch(tmp_path, client=mj_plain, name="{animal}/{n}.{ext}") as batch:

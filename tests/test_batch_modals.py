@@ -81,7 +81,7 @@ async def test_a_step_answers_its_modal(dialect: str, tmp_path: Path) -> None:
         Simulator(dialect=dialect, time_scale=0, draw=False, remix=True) as sim,
         connect(sim) as mj,
     ):
-        then = [ZOOM + ">U2", "V1", "U1>Vary (Subtle)[a {color} fox > {all}]"]
+        then = [ZOOM + ">U2", "V1", "U1>Vary (Subtle)[a {color} fox > \\{all\\}]"]
         jobs = await finish(tmp_path, mj, {"prompt": "a fox", "color": "red"}, then=then)
         assert {job.state for job in jobs.values()} == {JobState.SAVED}
         assert len(jobs) == len(sim.submissions) == 6

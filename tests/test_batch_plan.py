@@ -132,7 +132,7 @@ def test_what_cannot_be_asked_is_told(prompt: str) -> None:
 FILES = {
     "p.txt": "\ufeff# foxes\n\na red fox\n  a blue fox \n",
     "p.csv": 'prompt,mood\na red fox,"calm, {x}"\na blue fox,\n',
-    "p.tsv": "prompt\tmood\na red fox\tcalm\na blue fox\n",
+    "p.tsv": "Prompt\tmood\na red fox\tcalm\n\t\na blue fox\t\n",
     "p.jsonl": '"a red fox"\n\n{"prompt": "a blue fox", "mood": null, "n": 3}\n',
     "p.yaml": "- a red fox\n- {prompt: a blue fox, mood: calm}\n",
 }
@@ -147,19 +147,59 @@ def test_every_kind_of_file_is_read(tmp_path: Path, name: str) -> None:
 
 
 def test_columns_go_into_a_template(tmp_path: Path) -> None:
-    """Columns fill the template; `repeat` is how often; unknown names stay alternatives."""
+    """Columns fill the template; `repeat` is how often; alternatives and escapes stay."""
     with (tmp_path / "p.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["animal", "repeat"], ["fox", "2"], ["owl", ""]])
-    rows = read_rows(tmp_path / "p.csv", "a {animal} in {sun, rain} {place}")
+    rows = read_rows(tmp_path / "p.csv", r"a {animal} in {sun, rain} \{here\}")
     assert [row.repeat for row in rows] == [2, 1]
-    assert rows[0].prompt == "a fox in {sun, rain} {place}"
+    assert rows[0].prompt == r"a fox in {sun, rain} \{here\}"
     assert rows[0].variables == {"animal": "fox"}
+
+
+MISSPELT: list[tuple[Any, str | None, str]] = [
+    ({"animal": "fox", "place": "fog"}, "a {animl} in {place}", r"'animl'.*\{animal\}, \{place\}"),
+    ({"prompt": "a {red fx}", "red fox": "fox"}, None, "'red fx'"),
+    ("a fox", "{prompt} in {place}", "'place'"),
+    ("a fox", "in snow", "no place for a prompt"),
+]
+
+
+@pytest.mark.parametrize("given, template, said", MISSPELT)
+def test_a_misspelt_column_is_not_drawn_as_a_word(
+    given: Any,  # noqa: ANN401
+    template: str | None,
+    said: str,
+) -> None:
+    """Braces that name no column of the row are refused, with those that there are."""
+    with pytest.raises(InvalidRequest, match=said):
+        as_row(given, template)
+
+
+def test_braces_of_a_plain_prompt_are_its_own() -> None:
+    """Without columns a single alternative stands for itself, as ever."""
+    assert [job.prompt for job in jobs_of(as_row({"prompt": "a {single} fox"}), ())] == [
+        "a single fox"
+    ]
+    assert as_row("a {red, blue} fox", "{prompt} in snow").prompt == "a {red, blue} fox in snow"
+
+
+def test_an_answer_names_columns_that_are_there() -> None:
+    """A misspelt column in the answer to a modal is told before anything is sent."""
+    step = "U1>Custom Zoom[{anml} --zoom 1.8]"
+    with pytest.raises(InvalidRequest, match=r"'anml'.*\{prompt\}, \{animal\}"):
+        [*jobs_of(Row("a fox", variables={"animal": "fox"}), ("U1", step))]
 
 
 BAD = [
     ("p.jsonl", b'"a"\n{', "line 2"),
     ("p.jsonl", b"3", "line 1"),
-    ("p.csv", b"animal\nfox\n", "line 2"),
+    ("p.csv", b"animal\nfox\n", "line 2.*'animal'"),
+    ("p.csv", b"prompt;mood\nfox;calm\n", "line 2.*written with ';'"),
+    ("p.csv", b"prompt,mood\n ,calm\n", "line 2.*blank"),
+    ("p.csv", b"prompt,mood\na,b\nfox\n", "line 3.*1 cells, and the header 2"),
+    ("p.tsv", b"prompt\nfox\tcalm\n", "line 2.*quotes"),
+    ("p.csv", b"prompt,Prompt\na,b\n", "line 1.*several.*'prompt'"),
+    ("p.csv", b"prompt,animal\na {animl},fox\n", r"line 2.*no column 'animl'.*\{animal\}"),
     ("p.csv", b"prompt,repeat\nfox,-1\n", "line 2.*repeat"),
     ("p.yaml", b"a: [", "no YAML"),
     ("p.yaml", b"a: b", "a list"),

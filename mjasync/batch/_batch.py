@@ -16,7 +16,7 @@ import attrs
 from .._client import Client
 from .._clock import Clock
 from .._models import TaskInfo
-from ..errors import ConfigurationError, MJError
+from ..errors import ConfigurationError, InvalidRequest, MJError
 from ._crew import Bounds, Crew
 from ._door import Door
 from ._gallery import Gallery
@@ -131,6 +131,7 @@ class Batch:
             message = f"Where several processes write, {name!r} needs {{key}} or {{task_id}}."
             raise ConfigurationError(message)
         self._sources: list[tuple[Source, str | None, int]] = []
+        self._duplicates = 0
         self._is_open = False
         self._crew: Crew | None = None
         self._last: Crew | None = None
@@ -144,6 +145,11 @@ class Batch:
         "max_submits", "max_failures", "stop", or the class of an error.
         """
         return self._last.stopped if self._last is not None else ""
+
+    @property
+    def duplicates(self) -> int:
+        """How many rows, of those last planned or counted, ask for what others before them do."""
+        return self._duplicates
 
     @property
     def under_way(self) -> tuple[tuple[Job, TaskInfo | None], ...]:
@@ -213,9 +219,18 @@ class Batch:
             prompts: `{a, b}` in a prompt stands for several. A row is a mapping: its `prompt`, or
                 the template, may name its other columns in braces.
             template: The prompt of each row, with its columns in braces. A plain prompt goes in as
-                `{prompt}`, and stays as it is where there is no place for it.
+                `{prompt}`.
             repeat: How often each is drawn; by default what the batch says.
+
+        Raises:
+            InvalidRequest: It is none of these. What is wrong with a row is told when it is read.
         """
+        if not isinstance(prompts, str | Mapping | Iterable | AsyncIterable):
+            message = (
+                "add takes a prompt, a mapping of columns, or an iterable of them, "
+                f"not {type(prompts).__name__}."
+            )
+            raise InvalidRequest(message)
         self._sources.append((prompts, template, repeat or self._repeat))
 
     def add_file(
@@ -309,9 +324,15 @@ class Batch:
         self, sources: list[tuple[Source, str | None, int]]
     ) -> AsyncIterator[list[Job]]:
         chunk: list[Job] = []
+        seen: set[str] = set()
+        self._duplicates = 0 if sources else self._duplicates
         for source, template, repeat in sources:
             async for given in _each(source):
-                chunk += jobs_of(as_row(given, template, repeat), self._steps)
+                jobs = [*jobs_of(as_row(given, template, repeat), self._steps)]
+                keys = {job.key for job in jobs}
+                self._duplicates += keys <= seen
+                seen |= keys
+                chunk += jobs
                 if len(chunk) >= _PLANNED_AT_ONCE:
                     yield chunk
                     chunk = []

@@ -7,7 +7,7 @@ hold `>` and brackets that match.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Final
 
@@ -15,9 +15,11 @@ from .._buttons import Meaning, meaning_of
 from .._models import Button
 from ..errors import ConfigurationError, InvalidRequest, ModalRequired
 
-__all__ = ["before", "elements", "filled", "last", "parsed", "remixes"]
+__all__ = ["FIELD", "before", "check_fields", "elements", "filled", "last", "parsed", "remixes"]
 
-_FIELD: Final = re.compile(r"\{(\w+)\}")
+FIELD: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
+"""A name in braces: what holds a comma stands for several instead."""
+_ESCAPED: Final = re.compile(r"\\([{}])")
 _REGION: Final = Meaning("inpaint")
 _CUSTOM: Final = Meaning("zoom", "custom")
 _REMIXED: Final = frozenset({"vary", "reroll", "pan", "animate", "extend"})
@@ -78,7 +80,29 @@ def last(step: str) -> tuple[str, str | None]:
 
 def filled(answer: str, fields: Mapping[str, str]) -> str:
     """An answer with `{prompt}` and the columns of the row put in."""
-    return _FIELD.sub(lambda match: fields.get(match[1], match[0]), answer)
+    parts, end = [], 0
+    for found in FIELD.finditer(answer):
+        value = fields.get(found[1].strip(), found[0])
+        parts += [_ESCAPED.sub(r"\1", answer[end : found.start()]), value]
+        end = found.end()
+    return "".join([*parts, _ESCAPED.sub(r"\1", answer[end:])])
+
+
+def check_fields(text: str, columns: Iterable[str]) -> None:
+    """See that every name in braces is one of some columns.
+
+    Raises:
+        InvalidRequest: One is not: it would be drawn as a word.
+    """
+    there = [*columns]
+    for name in FIELD.findall(text):
+        if name.strip() not in there:
+            known = ", ".join(f"{{{column}}}" for column in there) or "none"
+            message = (
+                f"There is no column {name.strip()!r} for {{{name}}} in {text[:80]!r}; there are: "
+                f"{known}. Write \\{{{name}\\}} for the braces themselves."
+            )
+            raise InvalidRequest(message)
 
 
 def remixes(button: Button, answer: str | None) -> bool:

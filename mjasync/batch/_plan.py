@@ -21,7 +21,7 @@ from .._task import Task
 from ..errors import ConfigurationError, InvalidRequest
 from ..prompt import expand, normalise, with_flag, without_flags
 from ._jobs import CALL, Job
-from ._path import before, filled, parsed
+from ._path import FIELD, before, check_fields, filled, last, parsed
 
 __all__ = ["Call", "Row", "Step", "as_row", "jobs_of", "read_rows", "steps_of"]
 
@@ -34,7 +34,8 @@ _SEED: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
 _SEEDS: Final = 2**32
 _MOST_REPEATS: Final = 10_000
 _PROMPT: Final = "{prompt}"
-_FIELD: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
+_SEPARATORS: Final = ";\t|"
+"""What tables are written with, besides commas."""
 
 
 @attrs.frozen
@@ -49,29 +50,57 @@ class Row:
 def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     """A prompt, or a mapping with a `prompt`, or one whose values go into a template.
 
-    A prompt goes into a template that has a place for it: `{prompt}`.
+    A prompt goes into a template as `{prompt}`.
 
     Raises:
-        InvalidRequest: It is none of these.
+        InvalidRequest: It is none of these, or braces name a column that is not there.
     """
     if isinstance(given, Row):
         return given
     if isinstance(given, str):
-        place = template if template and _PROMPT in template else _PROMPT
-        return Row(place.replace(_PROMPT, _not_blank(given)), repeat)
+        return Row(_in_template(_not_blank(given), template or _PROMPT), repeat)
     if not isinstance(given, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
         raise InvalidRequest(message)
-    columns = {_text(name).strip(): _text(value) for name, value in given.items() if name}
+    columns = {_column(name): _text(value) for name, value in given.items() if name}
+    seen = tuple(columns)
     prompt = template or columns.pop("prompt", "")
     times = _count(columns.pop("repeat", "") or repeat)
     if columns.get("bot"):
         columns["bot"] = columns["bot"].strip().lower()
         one_of("bot", columns["bot"], Bot)
     if not prompt.strip():
-        message = "A row has no prompt: it needs a column called prompt, or a template."
-        raise InvalidRequest(message)
+        raise InvalidRequest(_without_prompt(seen))
+    if template or columns:
+        check_fields(prompt, columns)
     return Row(_not_blank(_filled(prompt, columns)), times, columns)
+
+
+def _in_template(prompt: str, template: str) -> str:
+    """A prompt in its place; its own braces still stand for several."""
+    if _PROMPT not in template:
+        message = f"The template {template!r} has no place for a prompt: {_PROMPT}."
+        raise InvalidRequest(message)
+    if template != _PROMPT:
+        check_fields(template, ["prompt"])
+    return template.replace(_PROMPT, prompt)
+
+
+def _column(name: object) -> str:
+    """The name of a column; what tables call "Prompt" is the prompt."""
+    text = _text(name).strip()
+    return "prompt" if text.casefold() == "prompt" else text
+
+
+def _without_prompt(columns: Sequence[str]) -> str:
+    if "prompt" in columns:
+        return "The prompt of a row is blank."
+    names = ", ".join(map(repr, columns)) or "none"
+    separators = [one for one in _SEPARATORS if len(columns) == 1 and one in columns[0]]
+    todo = "it needs one called prompt, or a template"
+    if separators:
+        todo = f"it is written with {separators[0]!r}, and read with commas"
+    return f"A row has no prompt among its columns, {names}: {todo}."
 
 
 def _filled(template: str, columns: Mapping[str, str]) -> str:
@@ -81,7 +110,7 @@ def _filled(template: str, columns: Mapping[str, str]) -> str:
         found = columns.get(match[1].strip())
         return match[0] if found is None else re.sub(r"([{},\\])", r"\\\1", found)
 
-    return _FIELD.sub(value, template)
+    return FIELD.sub(value, template)
 
 
 def _text(value: object) -> str:
@@ -115,8 +144,10 @@ def jobs_of(row: Row, steps: Sequence[str]) -> Iterator[Job]:
     """The jobs of a row, each grid followed by its steps; numbered by whoever adds them.
 
     Raises:
-        InvalidRequest: Its braces do not match, or it is blank.
+        InvalidRequest: Its braces do not match, it is blank, or an answer names no column of it.
     """
+    for answer in filter(None, (last(step)[1] for step in steps)):
+        check_fields(answer, dict.fromkeys(["prompt", *row.variables]))
     for expanded in expand(row.prompt):
         tidy = normalise(expanded)
         found = _REPEAT.search(tidy)
@@ -234,13 +265,30 @@ def _read_tsv(text: str, name: str) -> Given:
 
 
 def _table(text: str, name: str, delimiter: str) -> Given:
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        for row in reader:
-            yield f"line {reader.line_num}", row
+        lines = (line for line in reader if any(cell.strip() for cell in line))
+        header = [_column(cell) for cell in next(lines, [])]
+        _check_header(header, name, reader.line_num)
+        for line in lines:
+            where = f"line {reader.line_num}"
+            if len(line) != len(header):
+                message = (
+                    f"{name}, {where}: this row has {len(line)} cells, and the header "
+                    f"{len(header)}. A cell with {delimiter!r} in it needs quotes around it."
+                )
+                raise ConfigurationError(message)
+            yield where, dict(zip(header, line, strict=True))
     except csv.Error as error:
         message = f"{name}, after line {reader.line_num}: this is no table ({error})."
         raise ConfigurationError(message) from error
+
+
+def _check_header(header: Sequence[str], name: str, line: int) -> None:
+    twice = [cell for cell in header if cell and header.count(cell) > 1]
+    if twice:
+        message = f"{name}, line {line}: there are several columns called {twice[0]!r}."
+        raise ConfigurationError(message)
 
 
 def _read_jsonl(text: str, name: str) -> Given:

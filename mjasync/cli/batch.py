@@ -201,6 +201,9 @@ class _Run:
         async with batch:
             keep_command(self.folder, self._again())
             self._new = await batch.plan()
+            if batch.duplicates:
+                rows = "row asks" if batch.duplicates == 1 else "rows ask"
+                self._board.note(f"{batch.duplicates} {rows} for what others do: drawn once.")
             self._before = await batch.totals()
             gone = await self._pass(batch)
         if gone and not self._board.is_stopping:
