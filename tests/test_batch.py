@@ -28,6 +28,7 @@ from mjasync import (
     Retries,
     RetryPolicy,
     Task,
+    UnsupportedEndpoint,
 )
 from mjasync.batch import Batch, BatchInUse, Job, JobState, Totals, read_batch
 from mjasync.simulator import Simulator
@@ -200,6 +201,34 @@ async def test_names_never_clash(plain: Simulator, mj_plain: Client, tmp_path: P
     check_files(tmp_path, await ledger(tmp_path, mj_plain))
 
 
+async def test_a_file_that_is_gone_is_fetched_again(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """The server still has it, so it is saved again and not paid for; the others are left alone."""
+    jobs = await finish(tmp_path, mj_plain, PROMPTS, then="U1")
+    lost = next(job for job in jobs if job.is_step)
+    (tmp_path / lost.files[0].path).unlink()
+    (again,) = await finish(tmp_path, mj_plain, PROMPTS, then="U1")
+    assert (again.key, again.files, len(plain.submissions)) == (lost.key, lost.files, 12)
+    check_files(tmp_path, await ledger(tmp_path, mj_plain))
+
+
+async def test_a_file_that_is_gone_for_good(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Where the server has forgotten it, too, it is told, and never drawn and paid for again."""
+    (job,) = await finish(tmp_path, mj_plain, "a fox")
+    (tmp_path / job.files[0].path).unlink()
+    fault = plain.fault("reply", on="image", times=None, status=403, body="gone")
+    for error in ("LinkExpired", "TaskNotFound"):
+        for _ in range(2):
+            (again,) = await finish(tmp_path, mj_plain, retry_failed=True)
+            assert (again.state, again.error_class) == (JobState.SAVED, error)
+        plain.forget()
+    fault.remove()
+    assert len(plain.submissions) == 1
+
+
 async def test_texts_have_no_file(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
     """A job whose task has no picture is saved with no file."""
 
@@ -224,6 +253,9 @@ async def test_a_step_may_be_a_function(plain: Simulator, mj_plain: Client, tmp_
     async def look(task: Task) -> None:
         seen.append(task.id)
 
+    async with Batch(tmp_path, client=mj_plain, then=[wide, look, "U1"]) as batch:
+        batch.add("a fox")
+        assert (await batch.dry_run(), (await batch.forecast()).total()) == (2, 4)
     for _ in range(2):
         await finish(tmp_path, mj_plain, "a fox", then=[wide, look, "U1"])
     jobs = await ledger(tmp_path, mj_plain)
@@ -233,7 +265,7 @@ async def test_a_step_may_be_a_function(plain: Simulator, mj_plain: Client, tmp_
 
 
 async def test_a_function_that_fails(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
-    """Its error is the job's; one that lost an answer is uncertain; one that is gone, planned."""
+    """Its error is the job's; a lost answer is uncertain; a function that is gone is asked for."""
     errors = [RuntimeError("no"), None]
 
     async def odd(task: Task) -> None:
@@ -247,8 +279,45 @@ async def test_a_function_that_fails(plain: Simulator, mj_plain: Client, tmp_pat
     assert (job.state, job.error_class, job.error) == (JobState.FAILED, "RuntimeError", "no")
     (job,) = await finish(tmp_path, mj_plain, then=odd, retry_failed=["RuntimeError"])
     assert (job.state, job.error_class) == (JobState.UNCERTAIN, "SubmitUncertain")
-    (job,) = await finish(tmp_path, mj_plain, resubmit_uncertain=True)
-    assert (job.state, job.error_class) == (JobState.PLANNED, "UnsupportedEndpoint")
+    before = len(plain.requests)
+    with pytest.raises(ConfigurationError, match=r"odd.*pass it in then="):
+        await finish(tmp_path, mj_plain, "an owl", resubmit_uncertain=True)
+    assert len(plain.requests) == before
+    assert [job.state for job in await ledger(tmp_path, mj_plain)][1] is JobState.UNCERTAIN
+
+
+async def test_a_function_that_returns_something_else(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Only a Task can be saved: the job says so and fails, and the others go on."""
+
+    async def several(task: Task) -> Any:  # noqa: ANN401
+        return [await task.upscale(n) for n in (1, 2)]
+
+    jobs = await finish(tmp_path, mj_plain, PROMPTS[:2], then=[several, "U3"])
+    failed = [job for job in jobs if job.state is JobState.FAILED]
+    assert {job.error for job in failed} == {"A step returns a Task or None, not list."}
+    assert (len(failed), len(jobs)) == (2, 6)
+
+
+async def test_a_function_that_was_interrupted(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """What it has paid for is not known, so it is uncertain, and says where to look."""
+    begun = asyncio.Event()
+
+    async def endless(_: Task) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    running = asyncio.ensure_future(finish(tmp_path, mj_plain, "a fox", then=endless))
+    await begun.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    (job,) = await finish(tmp_path, mj_plain)
+    assert (job.state, job.error_class) == (JobState.UNCERTAIN, "SubmitUncertain")
+    assert "function was interrupted" in job.error
+    assert "state" not in job.error
 
 
 # --- trouble -----------------------------------------------------------------------------------
@@ -318,6 +387,20 @@ async def test_an_account_error_stops_the_batch(
         assert len([job async for job in batch.run()]) == 6
 
 
+async def test_a_server_that_draws_nothing_stops_the_batch(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """At the wrong address nothing fails: the run ends, and goes on at the right one."""
+    page = {"status": 404, "body": "<html>not here</html>"}
+    faults = [plain.fault("reply", on=on, times=None, **page) for on in ("submit", "fetch", "list")]
+    with pytest.raises(UnsupportedEndpoint):
+        await finish(tmp_path, mj_plain, PROMPTS)
+    assert {job.state for job in await ledger(tmp_path, mj_plain)} == {JobState.PLANNED}
+    for fault in faults:
+        fault.remove()
+    assert len(await finish(tmp_path, mj_plain)) == 6
+
+
 async def test_failures_are_kept_and_retried_by_class(
     plain: Simulator, mj_plain: Client, tmp_path: Path
 ) -> None:
@@ -359,6 +442,7 @@ async def test_a_forgotten_parent(plain: Simulator, mj_plain: Client, tmp_path: 
     plain.forget()
     (job,) = await finish(tmp_path, mj_plain, "a fox", then="U1")
     assert (job.state, job.error_class) == (JobState.FAILED, "TaskNotFound")
+    assert "drawn again, in a new folder" in job.error
 
 
 async def test_a_parent_that_cannot_be_read(

@@ -125,7 +125,7 @@ async def test_a_dry_run_that_fails_forgets_nothing(mj_plain: Client, tmp_path: 
 
 
 async def test_duplicates_are_counted(mj_plain: Client, tmp_path: Path) -> None:
-    """Rows that ask for nothing new are counted, by a dry run and by a plan; they are drawn once."""
+    """Rows that ask for nothing new are counted, by a dry run and by a plan, and left out."""
     async with Batch(tmp_path, client=mj_plain, then="U1>Custom Zoom[a {zoom}]") as batch:
         batch.add([{"prompt": "a fox", "zoom": zoom} for zoom in "112"])
         batch.add({"prompt": "a  fox", "zoom": "2"})
@@ -137,7 +137,7 @@ async def test_what_add_takes(mj_plain: Client, tmp_path: Path) -> None:
     """What cannot be added says so, with what can."""
     batch = Batch(tmp_path, client=mj_plain)
     for given in (5, None):
-        with pytest.raises(InvalidRequest, match="add takes a prompt, .* not (int|NoneType)"):
+        with pytest.raises(InvalidRequest, match=r"add takes a prompt, .* not (int|NoneType)"):
             batch.add(given)  # type: ignore[arg-type]
 
 

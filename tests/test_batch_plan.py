@@ -7,6 +7,9 @@ import csv
 import importlib
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +279,21 @@ def check_name(folder: Path, name: str) -> None:
         assert len(part.encode()) <= 200
         assert part.split(".")[0].upper() not in {"CON", "NUL", "COM1"}
         assert not part.endswith((".", " ", "-"))
+
+
+def test_names_fit_the_file_system() -> None:
+    """Where file names must be ASCII, what is not is left out of them."""
+    code = """if True:
+        from mjasync.batch import Job
+        from mjasync.batch._names import Names
+        names = Names("{text}/{slug}-{task_id}.{ext}")
+        for text in ("\\u4e00 fox", "\\u4e00"):
+            job = Job(key=text, n=1, prompt=text, task_id="17", variables={"text": text})
+            print(ascii(names.name(job, None, "png")))
+    """
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    out = subprocess.check_output([sys.executable, "-c", code], env={**os.environ, **plain})
+    assert out.split() == [b"'fox/fox-17.png'", b"'_/_-17.png'"]
 
 
 def test_names_are_the_same_each_time() -> None:

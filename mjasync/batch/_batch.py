@@ -20,9 +20,9 @@ from ..errors import ConfigurationError, InvalidRequest, MJError
 from ._crew import Bounds, Crew
 from ._door import Door
 from ._gallery import Gallery
-from ._jobs import Job, JobState, Totals
+from ._jobs import CALL, Job, JobState, Totals
 from ._ledger import whole
-from ._life import DOUBTFUL, NEVER_AGAIN, Life
+from ._life import DOUBTFUL, NEVER_AGAIN, Life, no_function
 from ._names import DEFAULT_NAME, Names
 from ._open import ledger_of
 from ._output import Images, Output
@@ -225,7 +225,8 @@ class Batch:
         Raises:
             InvalidRequest: It is none of these. What is wrong with a row is told when it is read.
         """
-        if not isinstance(prompts, str | Mapping | Iterable | AsyncIterable):
+        is_source = isinstance(prompts, str | Mapping | Iterable | AsyncIterable)
+        if not is_source:
             message = (
                 "add takes a prompt, a mapping of columns, or an iterable of them, "
                 f"not {type(prompts).__name__}."
@@ -262,10 +263,14 @@ class Batch:
     async def dry_run(self) -> int:
         """How many submissions a run would make if all went well. Sends and writes nothing.
 
+        Runs of functions are not among them, for nobody knows what those submit: they are in
+        `forecast`.
+
         Raises:
             MJError: A row makes no sense.
         """
-        return (await self.forecast()).total()
+        steps = await self.forecast()
+        return sum(many for step, many in steps.items() if not step.startswith(CALL))
 
     async def forecast(self) -> Counter[str]:
         """The same by step, as `Job.step` names them: "" for grids.
@@ -346,8 +351,9 @@ class Batch:
         Leaving the loop early stops waiting: what is on the wire is finished and noted.
 
         Raises:
-            MJError: The account cannot go on (token, balance); what was under way is carried to
-                its end first, and noted.
+            ConfigurationError: A function that is left to run is not in `then`.
+            MJError: The account cannot go on (token, balance), or the server draws nothing; what
+                was under way is carried to its end first, and noted.
             OSError: The disk is full, or the like; the same.
         """
         self._check_open()
@@ -376,8 +382,8 @@ class Batch:
         try:
             await self.plan()
             jobs = await self._unfinished()
-            await self._list()
-            await crew.begin(jobs)
+            self._check_calls(jobs)
+            await crew.begin([*await self._list(), *jobs])
             if self._gallery is not None and crew.had_work:
                 self._showing = asyncio.create_task(self._keep_showing(door.clock))
             while (job := await crew.next_ended()) is not None:
@@ -411,12 +417,24 @@ class Batch:
         if self._crew is not None:
             self._crew.stop("stop")
 
-    async def _list(self) -> None:
+    async def _list(self) -> list[Job]:
+        """Write the manifest; return the saved jobs whose files are gone, as to be saved again."""
         async with self._ledger.listing():
             jobs = await self._ledger.jobs()
             for job in jobs:
                 self._names.keep(job)
             await self._output.list(jobs)
+        if self._ledger.is_shared:  # then they may be in the folder of another machine
+            return []
+        gone = await asyncio.to_thread(self._output.gone, jobs)
+        return [attrs.evolve(job, state=JobState.FINISHED) for job in gone]
+
+    def _check_calls(self, jobs: Iterable[Job]) -> None:
+        """See that every function that is left to run is there, before anything is sent."""
+        begun = {JobState.PLANNED, *(DOUBTFUL if self._resubmit_uncertain else ())}
+        for job in jobs:
+            if job.is_call and job.state in begun and job.step not in self._calls:
+                raise ConfigurationError(no_function(job))
 
     async def _keep_showing(self, clock: Clock) -> None:
         """Have the gallery follow the run, for a tenth of the time at most."""

@@ -19,6 +19,7 @@ from ..errors import (
     AuthenticationError,
     BannedPrompt,
     ClientClosed,
+    ConfigurationError,
     ConnectionFailed,
     MJError,
     ModalNotOpened,
@@ -42,7 +43,7 @@ from ._output import Output
 from ._path import filled, last, remixes
 from ._plan import Call
 
-__all__ = ["DOUBTFUL", "NEVER_AGAIN", "Life", "Outcome"]
+__all__ = ["DOUBTFUL", "NEVER_AGAIN", "Life", "Outcome", "no_function"]
 
 DOUBTFUL: Final = frozenset({JobState.SUBMITTING, JobState.UNCERTAIN})
 """States in which the server may have a job whose id is not known."""
@@ -56,6 +57,14 @@ _OVER: Final = (TaskFailed, TaskNotFound, ModalNotOpened, BannedPrompt)
 """The task has ended without a picture, or the server does not know it."""
 _UNMOVED: Final = frozenset({TaskStatus.MODAL, TaskStatus.NOT_START})
 """How a task stands whose modal is open, or was answered a moment ago."""
+_PARENT_GONE: Final = (
+    "The server does not know the task any more that this step follows: trying again helps only "
+    "on a server that does. Else the grid must be drawn again, in a new folder."
+)
+_CUT_OFF: Final = (
+    "The function was interrupted, and what it submitted before cannot be told. Look at the "
+    "newest tasks of the server; resubmit_uncertain=True runs it again."
+)
 _FULL_LIST: Final = 100
 """From so many on a list may be the newest ones alone (PROTOCOL §1.15)."""
 _FRUITLESS: Final = 20
@@ -229,7 +238,8 @@ class Life:
         back = back or {"state": JobState.PLANNED}
         if isinstance(error, SubmitUncertain | TaskTimeout):
             return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
-        if isinstance(error, _HOPELESS):
+        is_elsewhere = isinstance(error, UnsupportedEndpoint) and not job.is_step
+        if isinstance(error, _HOPELESS) or is_elsewhere:  # what draws no prompt draws no other
             return Outcome(job=await self._note(job, error, **back), stop=error)
         if isinstance(error, _FOR_NOW) or _is_busy(error):
             job = await self._note(job, error, **back)
@@ -239,10 +249,11 @@ class Life:
 
     async def _unread(self, job: Job, error: MJError) -> Outcome:
         """What it means that the task before a job cannot be read: nothing was sent."""
-        if isinstance(error, _HOPELESS):
+        if isinstance(error, (*_HOPELESS, UnsupportedEndpoint)):
             return Outcome(job=await self._note(job, error, state=JobState.PLANNED), stop=error)
         if not error.retryable:
-            return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+            said = {"error": _PARENT_GONE} if isinstance(error, TaskNotFound) else {}
+            return Outcome(job=await self._note(job, error, state=JobState.FAILED, **said))
         job = await self._note(job, error, state=JobState.PLANNED)
         return Outcome(job=job, again=self._may_try(job), refusal=error)
 
@@ -250,20 +261,18 @@ class Life:
         self._tries[job.key] += 1
         return self._tries[job.key] < _FRUITLESS
 
-    async def _note(self, job: Job, error: Exception, **changes: object) -> Job:
-        return await self.ledger.note(
-            job, error_class=type(error).__name__, error=str(error) or repr(error), **changes
-        )
+    async def _note(self, job: Job, raised: Exception, **changes: object) -> Job:
+        facts = {"error_class": type(raised).__name__, "error": str(raised) or repr(raised)}
+        return await self.ledger.note(job, **{**facts, **changes})
 
     async def _call(self, job: Job, parent: Task) -> Outcome:
         """Run a function: once, for nobody knows what it pays for."""
         call = self.calls.get(job.step)
         if call is None:
-            message = f"There is no function {job.step.removeprefix(CALL)!r} in then=."
-            return Outcome(job=await self._note(job, UnsupportedEndpoint(message)))
+            return Outcome(job=await self._note(job, ConfigurationError(no_function(job))))
         job = await self._submitting(job, None)
         try:
-            task = await call(self.client.task(parent.id))
+            task = _returned(await call(self.client.task(parent.id)))
             if task is not None and not task.id:
                 await task.submit()
         except SubmitUncertain as error:
@@ -361,10 +370,9 @@ class Life:
         return await self._doubtful(job)
 
     async def _doubtful(self, job: Job) -> Outcome:
-        message = "It went out, and whether the server took it cannot be told."
-        return Outcome(
-            job=await self._note(job, SubmitUncertain(message), state=JobState.UNCERTAIN)
-        )
+        error = SubmitUncertain("It went out, and whether the server took it cannot be told.")
+        said = {"error": _CUT_OFF} if job.is_call else {}
+        return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN, **said))
 
     def _unsettled(self, job: Job) -> float:
         """Seconds for which the server may still be about to take it (PROTOCOL §7.4)."""
@@ -415,7 +423,8 @@ class Life:
         except _HOPELESS as error:
             return Outcome(job=await self._note(job, error), stop=error)
         except _OVER as error:
-            return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+            state = JobState.SAVED if job.files else JobState.FAILED  # it was, and files got lost
+            return Outcome(job=await self._note(job, error, state=state))
         except MJError as error:  # it could not be read, and goes on
             return Outcome(job=await self._note(job, error))
         if not job.modal and not job.is_call and last(job.step)[1] is not None:
@@ -436,7 +445,8 @@ class Life:
             try:
                 files = await whole(self.output.save(job, task))
             except MJError as error:
-                return Outcome(job=await self._note(job, error))
+                state = JobState.SAVED if job.files else JobState.FINISHED
+                return Outcome(job=await self._note(job, error, state=state))
             except OSError as error:
                 return Outcome(job=await self._note(job, error), stop=error)
             job = await self.ledger.note(
@@ -451,3 +461,20 @@ class Life:
 
 def _is_busy(error: MJError) -> bool:
     return isinstance(error, ServerError) and error.http_status == 503
+
+
+def no_function(job: Job) -> str:
+    """What to say where the function of a step is not there."""
+    name = job.step.removeprefix(CALL)
+    return (
+        f"The function {name!r} is left to run in this batch: pass it in then=, or one of that "
+        "name that returns None."
+    )
+
+
+def _returned(given: object) -> Task | None:
+    """What a function returned, if it may."""
+    if given is None or isinstance(given, Task):
+        return given
+    message = f"A step returns a Task or None, not {type(given).__name__}."
+    raise TypeError(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -121,4 +122,8 @@ def _safe(text: str) -> str:
     kept = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
     name = re.sub(r"-{2,}", "-", _UNSAFE.sub("-", unicodedata.normalize("NFC", kept)))
     name = name.encode()[:_LONGEST].decode("utf-8", "ignore").strip(". -") or "_"
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # file names are ASCII here
+        name = name.encode("ascii", "ignore").decode().strip(". -") or "_"
     return f"_{name}" if _WINDOWS.match(name) else name

@@ -74,6 +74,16 @@ class Output:
         write_whole(self._folder / path, data)
         return File(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
+    def gone(self, jobs: Iterable[Job]) -> list[Job]:
+        """The saved ones among some jobs of which a file is missing."""
+        return [
+            job
+            for job in jobs
+            if job.state is JobState.SAVED
+            and job.task_id
+            and not all((self._folder / file.path).exists() for file in job.files)
+        ]
+
     async def list(self, jobs: Iterable[Job]) -> None:
         """Write the manifest afresh: one line for each saved job."""
         lines = [_line(job) for job in jobs if job.state is JobState.SAVED]

@@ -78,10 +78,10 @@ class Board:
         self._failed += job.state is JobState.FAILED
         if self._as_json:
             self._result(json.dumps(record(job, self._folder)))
-        elif job.state is JobState.SAVED:
+        elif job.state is JobState.SAVED and not job.error:
             for file in files_of(job, self._folder) or [one_line(job.prompt)]:
                 self._result(_marked(job, f"{job.n:>4}  {file}"))
-        if job.state is not JobState.SAVED:
+        if job.state is not JobState.SAVED or job.error:  # a file that was lost
             self.note(_marked(job, failure(job)))
         self._count()
 
@@ -154,6 +154,6 @@ class Board:
 
 def _marked(job: Job, text: str) -> Text:
     """A line that begins with what became of the job."""
-    known = job.state in {JobState.SAVED, JobState.FAILED, JobState.UNCERTAIN}
+    known = job.state in _COLOURS and not (job.state is JobState.SAVED and job.error)
     word = str(job.state) if known else "left"
     return Text.assemble((f"{word:<9}", _COLOURS.get(job.state, _LEFT)), f" {text}")
