@@ -224,6 +224,7 @@ async def test_a_file_that_is_gone_for_good(
         for _ in range(2):
             (again,) = await finish(tmp_path, mj_plain, retry_failed=True)
             assert (again.state, again.error_class) == (JobState.SAVED, error)
+            assert "is missing, and cannot be had again" in again.error
         plain.forget()
     fault.remove()
     assert len(plain.submissions) == 1

@@ -58,6 +58,24 @@ def test_twenty_grids_and_then_nothing_to_do(run: Run) -> None:
     assert pictures("renders") == files
 
 
+async def test_a_picture_that_is_missing(server: Simulator, cli: Run) -> None:
+    """It is fetched again; where the server has forgotten it, that is said, and nothing is sent."""
+    line = ("batch", prompts("a fox", "an owl", "a  fox"), "--out", "out")
+    outcome = await cli(*line)
+    assert "1 row asks for what others do: drawn once." in outcome.err
+    first = pictures()[0]
+    first.unlink()
+    outcome = await cli(*line)
+    assert (outcome.code, outcome.out.count("saved"), len(pictures())) == (0, 1, 2)
+    first.unlink()
+    server.forget()
+    outcome = await cli(*line)
+    assert (outcome.out, len(server.submissions)) == ("", 2)
+    assert "left" in outcome.err
+    assert "cannot be had again" in outcome.err
+    assert "there already" not in outcome.err
+
+
 async def test_prompts_are_read(
     server: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

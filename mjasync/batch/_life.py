@@ -423,8 +423,7 @@ class Life:
         except _HOPELESS as error:
             return Outcome(job=await self._note(job, error), stop=error)
         except _OVER as error:
-            state = JobState.SAVED if job.files else JobState.FAILED  # it was, and files got lost
-            return Outcome(job=await self._note(job, error, state=state))
+            return Outcome(job=await self._not_had(job, error, JobState.FAILED))
         except MJError as error:  # it could not be read, and goes on
             return Outcome(job=await self._note(job, error))
         if not job.modal and not job.is_call and last(job.step)[1] is not None:
@@ -440,13 +439,19 @@ class Life:
         )
         return Outcome(job=job)
 
+    async def _not_had(self, job: Job, error: MJError, state: JobState) -> Job:
+        """Note why there is no picture; where it was saved once, it is not to be paid for again."""
+        if not job.files:
+            return await self._note(job, error, state=state)
+        said = f"Its picture was saved, is missing, and cannot be had again. {error}"
+        return await self._note(job, error, state=JobState.SAVED, error=said)
+
     async def _save(self, job: Job, task: Task) -> Outcome:
         async with self.saving:
             try:
                 files = await whole(self.output.save(job, task))
             except MJError as error:
-                state = JobState.SAVED if job.files else JobState.FINISHED
-                return Outcome(job=await self._note(job, error, state=state))
+                return Outcome(job=await self._not_had(job, error, JobState.FINISHED))
             except OSError as error:
                 return Outcome(job=await self._note(job, error), stop=error)
             job = await self.ledger.note(

@@ -229,7 +229,8 @@ class _Run:
         try:
             async with self._board.showing(batch, totals, before), aclosing(batch.run()) as jobs:
                 async for job in jobs:
-                    if self.server.simulate and not is_last and job.error_class == _GONE:
+                    is_gone = job.state is JobState.FAILED and job.error_class == _GONE
+                    if self.server.simulate and not is_last and is_gone:
                         gone += 1
                     else:
                         self._board.end(job)
@@ -245,7 +246,8 @@ class _Run:
         """Say how it went, where the pictures are, and what to do about the rest."""
         note, jobs = self._board.note, self._jobs
         totals, before = Totals.of(jobs), self._before or Totals.of([])
-        if set(before.states) == {JobState.SAVED} and not self._new:
+        is_whole = set(before.states) == {JobState.SAVED} and not any(job.error for job in jobs)
+        if is_whole and not self._new:
             note(f"All {len(jobs)} are there already: nothing was sent.")
         else:
             if self._reason in _LIMITS:

@@ -154,6 +154,7 @@ class Board:
 
 def _marked(job: Job, text: str) -> Text:
     """A line that begins with what became of the job."""
-    known = job.state in _COLOURS and not (job.state is JobState.SAVED and job.error)
+    is_lost = job.state is JobState.SAVED and job.error
+    known = job.state in {JobState.SAVED, JobState.FAILED, JobState.UNCERTAIN} and not is_lost
     word = str(job.state) if known else "left"
     return Text.assemble((f"{word:<9}", _COLOURS.get(job.state, _LEFT)), f" {text}")
