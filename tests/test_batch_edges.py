@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,39 @@ async def test_every_submission_counts(plain: Simulator, mj_plain: Client, tmp_p
     async with Batch(tmp_path, client=mj_plain) as batch:
         totals = await batch.totals()
     assert len(plain.submissions) == totals.submits == Totals.of(jobs).submits == 3
+
+
+async def test_what_was_finished_and_lost_was_paid(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A job that had finished, was lost with its server and drawn again was paid for twice."""
+    fault = plain.fault("reply", on="image", times=None, status=403, body="gone")
+    await finish(tmp_path, mj_plain, "a fox")
+    fault.remove()
+    plain.forget()
+    await finish(tmp_path, mj_plain)
+    (job,) = await finish(tmp_path, mj_plain, retry_failed=True)
+    assert (job.state, job.earlier) == (JobState.SAVED, (("IMAGINE", ""),))
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        totals = await batch.totals()
+    assert totals == Totals.of(await read_batch(tmp_path))
+    assert (totals.submits, totals.paid) == (2, {("IMAGINE", ""): 2})
+
+
+async def test_a_ledger_of_the_second_version(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """What it has counted stays counted, and it counts on."""
+    await finish(tmp_path, mj_plain, "a fox")
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as old, old:
+        for column in ("taken", "earlier"):
+            old.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        old.execute("UPDATE ledger_version SET version = 2")
+    read = Totals.of(await read_batch(tmp_path))
+    await finish(tmp_path, mj_plain, "an owl")
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        totals = await batch.totals()
+    assert (read.submits, totals.submits, totals.paid) == (1, 2, {("IMAGINE", ""): 2})
 
 
 async def test_a_dry_run_leaves_out_what_waits_for_a_failure(

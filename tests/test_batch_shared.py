@@ -95,6 +95,22 @@ async def test_a_batch_in_postgres(
     assert await execute(database, "SELECT * FROM claims") == []
 
 
+async def test_a_ledger_of_an_earlier_version(
+    sim: Simulator, mj: Client, database: str, tmp_path: Path
+) -> None:
+    """It is read as it is, brought up to date when it is opened, and what it counted stays."""
+    await finish(tmp_path, mj, database, then=())
+    await execute(database, "ALTER TABLE jobs DROP COLUMN taken, DROP COLUMN earlier")
+    await execute(database, "UPDATE ledger_version SET version = 2")
+    assert Totals.of(await read_batch(tmp_path, ledger=database)).submits == 6
+    jobs = await finish(tmp_path, mj, database)
+    assert (len(jobs), len(sim.submissions)) == (6, 12)
+    read = Totals.of(await read_batch(tmp_path, ledger=database))
+    async with Batch(tmp_path, client=mj, ledger=database) as batch:
+        assert await batch.totals() == read
+    assert (read.submits, sum(read.paid.values())) == (12, 12)
+
+
 async def test_two_do_each_job_once(
     sim: Simulator, mj: Client, database: str, tmp_path: Path
 ) -> None:

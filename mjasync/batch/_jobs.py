@@ -58,6 +58,11 @@ def _files(given: object) -> tuple[File, ...]:
     return tuple(row if isinstance(row, File) else File(**row) for row in rows)
 
 
+def _pairs(given: object) -> tuple[tuple[str, str], ...]:
+    rows = given if isinstance(given, list | tuple) else ()
+    return tuple((action, speed) for action, speed in rows)
+
+
 @attrs.frozen(kw_only=True)
 class Job:
     """One thing to be paid for, as the ledger has it."""
@@ -95,11 +100,18 @@ class Job:
     """The server's word for it, once it has finished."""
     speed: str = ""
     """RELAX, FAST or TURBO, where the server tells."""
+    earlier: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs)
+    """Action and speed of what had finished and was lost before it was sent again."""
     files: tuple[File, ...] = attrs.field(default=(), converter=_files)
     error_class: str = ""
     """What was last raised on its behalf ("TaskFailed"); "" for nothing."""
     error: str = ""
     """The same in words."""
+
+    @property
+    def paid(self) -> tuple[tuple[str, str], ...]:
+        """Action and speed of all that has finished."""
+        return (*self.earlier, (self.action, self.speed)) if self.action else self.earlier
 
     @property
     def is_step(self) -> bool:
@@ -135,5 +147,5 @@ class Totals:
         return cls(
             states=Counter(job.state for job in given),
             submits=sum(max(job.taken, job.accepted_at is not None) for job in given),
-            paid=Counter((job.action, job.speed) for job in given if job.action),
+            paid=Counter(paid for job in given for paid in job.paid),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
@@ -52,7 +53,7 @@ T = TypeVar("T")
 _AT_ONCE: Final = 500
 """Rows in one statement."""
 _VERSION: Final = 3
-"""Of the tables below: 1 had neither a version nor `modal`, 2 had no `taken`."""
+"""Of the tables below: 1 had neither a version nor `modal`, 2 no `taken` and no `earlier`."""
 _TABLES: Final = MetaData()
 _ABOUT: Final = Table("ledger_version", _TABLES, Column("version", Integer, nullable=False))
 JOBS: Final = Table(
@@ -76,6 +77,7 @@ JOBS: Final = Table(
     Column("taken", Integer, nullable=False, server_default="0"),
     Column("action", Text, nullable=False),
     Column("speed", Text, nullable=False),
+    Column("earlier", JSON, nullable=False, server_default="[]"),
     Column("files", JSON, nullable=False),
     Column("error_class", Text, nullable=False),
     Column("error", Text, nullable=False),
@@ -269,10 +271,13 @@ class Ledger:
         states = await self._rows(select(c.state, count).group_by(c.state))
         taken = await self._rows(select(func.coalesce(func.sum(c.taken), 0)))
         paid = select(c.action, c.speed, count).where(c.action != "").group_by(c.action, c.speed)
+        known = Counter({(a, speed): many for a, speed, many in await self._rows(paid)})
+        for (earlier,) in await self._rows(select(c.earlier).where(c.attempts > 1)):
+            known.update(map(tuple, earlier))
         return Totals(
             states={JobState(state): many for state, many in states},
             submits=taken[0][0],
-            paid={(action, speed): many for action, speed, many in await self._rows(paid)},
+            paid=known,
         )
 
     async def _rows(self, asked: Executable) -> list[Any]:
@@ -381,6 +386,7 @@ _CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
         "ALTER TABLE jobs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0",
         "UPDATE jobs SET taken = 1 WHERE accepted_at IS NOT NULL",
     ),
+    "earlier": ("ALTER TABLE jobs ADD COLUMN earlier JSON NOT NULL DEFAULT '[]'",),
 }
 """What brings a table of an earlier version up to date, by the column it lacks."""
 

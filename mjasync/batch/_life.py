@@ -219,6 +219,9 @@ class Life:
             task_id=None,
             modal="",
             attempts=job.attempts + 1,
+            earlier=job.paid,
+            action="",
+            speed="",
         )
 
     async def _accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
