@@ -383,7 +383,8 @@ class Batch:
             await self.plan()
             jobs = await self._unfinished()
             self._check_calls(jobs)
-            await crew.begin([*await self._list(), *jobs])
+            lost = await self._lost(await self._list())
+            await crew.begin([*lost, *jobs])
             if self._gallery is not None and crew.had_work:
                 self._showing = asyncio.create_task(self._keep_showing(door.clock))
             while (job := await crew.next_ended()) is not None:
@@ -418,13 +419,17 @@ class Batch:
             self._crew.stop("stop")
 
     async def _list(self) -> list[Job]:
-        """Write the manifest; return the saved jobs whose files are gone, as to be saved again."""
+        """Write the manifest; return all jobs."""
         async with self._ledger.listing():
             jobs = await self._ledger.jobs()
             for job in jobs:
                 self._names.keep(job)
             await self._output.list(jobs)
-        if self._ledger.is_shared:  # then they may be in the folder of another machine
+        return jobs
+
+    async def _lost(self, jobs: list[Job]) -> list[Job]:
+        """The saved ones among some jobs of which files are gone, as they are to be saved again."""
+        if self._ledger.is_shared:  # they may be in the folder of another machine
             return []
         gone = await asyncio.to_thread(self._output.gone, jobs)
         return [attrs.evolve(job, state=JobState.FINISHED) for job in gone]
