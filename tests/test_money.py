@@ -251,7 +251,7 @@ async def test_queues_that_fill_naturally() -> None:
         sim.fault("stall", at=10, times=2)
         tasks = [mj.imagine(f"fox {n}") for n in range(8)]
         ending = asyncio.gather(*tasks, return_exceptions=True)
-        await eventually(lambda: submits(sim) > 8)  # two stand still, one waits, all others ask again
+        await eventually(lambda: submits(sim) > 8)  # two stand still, one waits, five ask again
         assert len(sim.submissions) == 3
         for stalled in sim.submissions[:2]:
             await mj.task(stalled.task_id).cancel()
