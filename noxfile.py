@@ -20,6 +20,8 @@ nox.options.sessions = ["tests", "lint", "typing", "slotscheck", "docs", "build"
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+WORKERS = str(2 * (os.cpu_count() or 1))
+"""Processes that run tests: many tests wait for processes of their own."""
 
 
 def runs(version: str) -> bool:
@@ -65,12 +67,12 @@ def tests(session: nox.Session) -> None:
     # asyncio's debug mode (on in pyproject.toml) and coverage are slow: each has its interpreter
     plain = [] if session.python == PYTHONS[-1] else ["-o", "asyncio_debug=0"]
     if session.posargs or session.python != PYTHONS[0]:
-        session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto", *plain]))
+        session.run("python", "-m", "pytest", *(session.posargs or ["-n", WORKERS, *plain]))
         return
     if ABSENT:
         session.warn(f"Not found on this machine, skipped: Python {', '.join(ABSENT)}")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n", "auto", *plain)
+    session.run("coverage", "run", "-m", "pytest", "-n", WORKERS, *plain)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -181,4 +183,4 @@ def fork(session: nox.Session) -> None:
     session.install("-e", ".[all]", *group("tests"))
     session.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", "backoff")
     session.install("--force-reinstall", "--no-deps", "python-backoff")
-    session.run("python", "-m", "pytest", *(session.posargs or ["-n", "auto"]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-n", WORKERS]))

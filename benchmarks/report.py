@@ -6,6 +6,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -109,5 +110,6 @@ def _processor() -> str:
 
 
 def _versions() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    there = [name for name in _PACKAGES if find_spec(name)]
+    packages = ", ".join(f"{name} {version(name)}" for name in there)
     return f"{platform.python_implementation()} {platform.python_version()}, {packages}"
