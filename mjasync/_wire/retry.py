@@ -117,7 +117,7 @@ class Pace:
         self._policy_for = policy_for
         self._now = now
         self._spent: dict[int, _Spent] = {}
-        self.waits = 0
+        self.waits: int = 0
 
     def gives_up(self, error: Exception) -> bool:
         """Whether there is to be no other attempt after this failure."""
