@@ -143,11 +143,11 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def gallery(session: nox.Session) -> None:
-    """Test the gallery of a batch in Debian's Chromium, and print how fast it opens."""
+    """Test the gallery of a batch in Debian's Chromium; with `-- -s`, print how fast it opens."""
     session.install("-e", ".[all]", *group("tests", "browser"))
     install_debian(session, "chromium", found=bool(shutil.which("chromium")))
-    files = ["tests/test_gallery.py", "tests/test_gallery_browser.py"]
-    session.run("python", "-m", "pytest", *(session.posargs or ["-s", *files]))
+    how = session.posargs or ["-n", WORKERS]
+    session.run("python", "-m", "pytest", "tests/test_gallery_browser.py", *how)
 
 
 @nox.session
