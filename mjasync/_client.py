@@ -97,7 +97,7 @@ class Client(Submits):
             not_found_grace: Seconds a task may be unknown to the server before that is believed.
             connect_timeout: Seconds to reach the server.
             read_timeout: Seconds without a byte of an answer to a read; a look at a waiting task
-                has so many for its whole answer.
+                has so many for its whole answer, unless the session is yours.
             submit_timeout: The same for a submission: servers upload pictures meanwhile.
             clock: The seam for time, for tests.
 

@@ -20,7 +20,6 @@ class Durations:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str | None], tuple[int, float]] = {}
-        self._typical: dict[tuple[str, str | None], float] = {}
 
     def learn(self, action: str, speed: str | None, seconds: float) -> None:
         """Take in that a job was done after some seconds."""
@@ -29,12 +28,11 @@ class Durations:
         count = min(count + 1, _LATELY)
         mean += (log - mean) / count
         self._seen[action, speed] = count, mean
-        if count >= _ENOUGH:
-            self._typical[action, speed] = math.exp(mean)
 
     def typical(self, action: str, speed: str | None) -> float | None:
         """Seconds such a job takes; None while too few have ended."""
-        return self._typical.get((action, speed))
+        count, mean = self._seen.get((action, speed), (0, 0.0))
+        return math.exp(mean) if count >= _ENOUGH else None
 
 
 @attrs.define

@@ -12,7 +12,14 @@ from ._models import Bot, ImageHost, Speed
 from ._wire.route import Route
 from .errors import InvalidRequest
 
-__all__ = ["AccountFilter", "FollowUpOptions", "SubmitOptions", "common_fields", "route_for"]
+__all__ = [
+    "AccountFilter",
+    "FollowUpOptions",
+    "SubmitOptions",
+    "common_fields",
+    "filter_fields",
+    "route_for",
+]
 
 
 def _modes(value: Iterable[Speed]) -> tuple[Speed, ...]:
@@ -98,14 +105,15 @@ def _bot(value: str) -> str:
     return _BOTS[value]
 
 
-def _filter(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
+def filter_fields(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
+    """What goes on the wire for an account filter."""
     return value.to_wire() if isinstance(value, AccountFilter) else dict(value)
 
 
 _WIRE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "state": ("state", _state),
     "notify_hook": ("notifyHook", str),
-    "account_filter": ("accountFilter", _filter),
+    "account_filter": ("accountFilter", filter_fields),
     "bot": ("botType", _bot),
     "enable_remix": ("enableRemix", bool),
     "strong": ("strong", bool),

@@ -13,7 +13,7 @@ import aiohttp
 from . import _images
 from ._launch import Runtime
 from ._models import Dimensions, VideoType
-from ._options import AccountFilter, SubmitOptions, common_fields, one_of, route_for
+from ._options import SubmitOptions, common_fields, filter_fields, one_of, route_for
 from ._task import Task
 from ._wire import codec
 from ._wire.calls import Submission, at_once, make_submission
@@ -261,8 +261,7 @@ class Submits:
         Raises:
             InvalidRequest: The job is empty.
         """
-        given = options.get("account_filter") or {}
-        also = given.to_wire() if isinstance(given, AccountFilter) else given
+        also = filter_fields(options.get("account_filter") or {})
         wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": instance_id}}
         return self._new("show", {"jobId": _not_blank(job)}, {}, wanted)
 
@@ -284,7 +283,7 @@ class Submits:
         """
         given = _images.several(images)
         urls = await at_once(_images.as_data_url(image, self._download) for image in given)
-        keys = await asyncio.to_thread(lambda: [_content_key(url) for url in urls])
+        keys = await _images.in_turn(lambda: [_content_key(url) for url in urls])
         async with self._uploading:
             now = self._runtime.clock.now()
             fresh = {key: kept for key, kept in self._uploaded.items() if now - kept[1] < _FRESH}
@@ -308,7 +307,8 @@ class Submits:
         path: str | None = None,
     ) -> Task:
         given = {name: value for name, value in fields.items() if value is not None}
-        speed = options.get("speed") or self._runtime.speed
+        asked = options.get("speed")
+        speed = asked or self._runtime.speed
         if speed and self._runtime.speed_by_prompt and endpoint in _DRAWS:
             given["prompt"] = with_speed(given["prompt"], speed)
         payload = {**given, **common_fields(options, SubmitOptions.__optional_keys__)}
@@ -333,7 +333,8 @@ class Submits:
 
             return await _images.in_turn(make) if encoded else make()
 
-        return Task(self._runtime, f"{endpoint} {detail}".strip(), prepare, route=route)
+        what = f"{endpoint} {detail}".strip()
+        return Task(self._runtime, what, prepare, route=route, speed=asked)
 
     def _route(self, options: SubmitOptions) -> Route:
         calls, by_path = self._runtime.calls, self._runtime.speed_by_path

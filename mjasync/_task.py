@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack
 
@@ -105,7 +106,8 @@ class Task(Snapshot):
         self._answered = answered
         self._was_known = was_known
         self._route: Route = route or runtime.calls.route
-        self._speed = speed or runtime.speed
+        inherited = runtime.speed if parent is None else parent._speed  # noqa: SLF001 - one of us
+        self._speed: Speed | None = speed or inherited
         self._relinked = self._route.image_host == runtime.calls.route.image_host
         self._adopted = prepare is None
         self._launch = prepare and Launch(runtime, prepare, turn)
@@ -643,9 +645,10 @@ class Task(Snapshot):
                 text = with_speed(text, self._speed)
             if text:
                 payload["prompt"] = text
-            return await asyncio.to_thread(
+            make = partial(
                 make_submission, "modal", payload, Operation.FOLLOW_UP, route=self._route
             )
+            return await _images.in_turn(make) if masked else make()
 
         self._turn = self._turn or asyncio.Lock()  # of several answers one is taken: the first
         return Task(

@@ -49,7 +49,7 @@ async def test_an_unknown_code_is_logged_once(
     assert [record.getMessage().split()[2] for record in caplog.records] == ["77"]
 
 
-async def test_a_list_of_unknown_statuses_is_waited_on(plain: Simulator) -> None:
+async def test_an_unknown_status_is_waited_on(plain: Simulator) -> None:
     """A status nobody knows is pending, until the clocks end the wait."""
     plain.fault("reply", on="fetch", times=None, status=200, body={**ODD, "status": "POLISHING"})
     async with connect(plain, stall_timeout=0.05) as mj:
@@ -74,6 +74,16 @@ async def test_a_speed_by_prompt_goes_wherever_a_prompt_goes(plain: Simulator, h
     assert all("relax" not in request.path for request in plain.requests)
 
 
+async def test_a_speed_of_one_job_goes_on_in_its_prompts(plain: Simulator) -> None:
+    """What follows a turbo job is turbo as well, where speed is said in the prompt."""
+    async with connect(plain, speed="relax", speed_via="prompt") as mj:
+        grid = await mj.imagine("a fox", speed="turbo")
+        varied = await grid.vary(1, "a red fox")
+        assert plain.submissions[-1].body["prompt"] == "a red fox --turbo"
+        await varied.vary(2, "a blue fox")
+        assert plain.submissions[-1].body["prompt"] == "a blue fox --turbo"
+
+
 async def test_a_speed_that_cannot_be_said_is_refused(plain: Simulator) -> None:
     """A button without a prompt cannot carry a flag: better an error than the wrong price."""
     async with connect(plain, speed_via="prompt") as mj:
@@ -87,6 +97,8 @@ async def test_further_fields_go_along(plain: Simulator) -> None:
     async with connect(plain) as mj:
         await mj.imagine("a fox", extra={"noStorage": True})
         assert plain.submissions[-1].body["noStorage"] is True
+        await mj.describe(b"\x89PNG\r\n\x1a\n", language="zh").submit()
+        assert plain.submissions[-1].body["language"] == "zh"
 
 
 async def test_one_account_by_its_id() -> None:

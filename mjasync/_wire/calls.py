@@ -292,11 +292,9 @@ class Calls:
         return reply.body, task or replies.parse_object(Operation.FETCH, self._read(reply))
 
     async def fetch_many(
-        self, task_ids: Sequence[str], policy: RetryPolicy | None = None
+        self, task_ids: Sequence[str], policy: RetryPolicy
     ) -> list[dict[str, Any]]:
         """Up to `LIST_AT_MOST` tasks as they came; unknown ones are missing, in any order.
-
-        Asked once without a `policy`. A server that has no such list is remembered: `can_list`.
 
         Raises:
             UnsupportedEndpoint: The server has no list endpoint.
@@ -309,6 +307,8 @@ class Calls:
         self, task_ids: Sequence[str], known: Collection[bytes], policy: RetryPolicy | None = None
     ) -> tuple[set[bytes], list[dict[str, Any]]]:
         """As `fetch_many`, but the tasks that are still as `known`, byte for byte, come apart.
+
+        Asked once without a `policy`. A server that has no such list is remembered: `can_list`.
 
         Raises:
             UnsupportedEndpoint: The server has no list endpoint.

@@ -169,7 +169,7 @@ def structure_account(raw: Mapping[str, Any]) -> Account:
     )
 
 
-def text(value: Any, _: Any = None) -> str | None:
+def text(value: Any) -> str | None:
     """A string; null and "" are None, a number is spelled out (PROTOCOL §2: numeric ids)."""
     if isinstance(value, str):
         return value or None
@@ -178,7 +178,7 @@ def text(value: Any, _: Any = None) -> str | None:
     return None
 
 
-def percent(value: Any, _: Any = None) -> int | None:
+def percent(value: Any) -> int | None:
     """`"45%"` is 45; "", null and words are None. PROTOCOL §3.6."""
     if isinstance(value, str):
         return _percent_in(value)
@@ -193,7 +193,7 @@ def _percent_in(words: str) -> int | None:
     return min(100, int(match[1][:9])) if match else None
 
 
-def moment(value: Any, _: Any = None) -> datetime | None:
+def moment(value: Any) -> datetime | None:
     """Epoch milliseconds; 0 and null are None."""
     number = value if type(value) is int else whole(value)
     if not number or number < 0:
@@ -204,7 +204,7 @@ def moment(value: Any, _: Any = None) -> datetime | None:
         return None
 
 
-def whole(value: Any, _: Any = None) -> int | None:
+def whole(value: Any) -> int | None:
     """An integer, spelled out or not (a seed is a string on some servers)."""
     if value is None or isinstance(value, bool):
         return None
@@ -215,7 +215,7 @@ def whole(value: Any, _: Any = None) -> int | None:
     return None
 
 
-def links(value: Any, _: Any = None) -> tuple[str, ...]:
+def links(value: Any) -> tuple[str, ...]:
     """URLs, given as strings or as `{"url": …}`."""
     if not isinstance(value, list):
         return ()
@@ -223,12 +223,12 @@ def links(value: Any, _: Any = None) -> tuple[str, ...]:
     return tuple(url for url in urls if isinstance(url, str) and url)
 
 
-def mapping(value: Any, _: Any = None) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
     """An object; null and anything else are empty."""
     return value if isinstance(value, dict) and value else NOTHING
 
 
-def _task_id(value: Any, _: Any = None) -> str:
+def _task_id(value: Any) -> str:
     task_id = text(value)
     if task_id is None:
         message = "a task without an id"
@@ -236,31 +236,31 @@ def _task_id(value: Any, _: Any = None) -> str:
     return task_id
 
 
-def _status(value: Any, _: Any = None) -> TaskStatus:
+def _status(value: Any) -> TaskStatus:
     if not isinstance(value, str) or not value:
         return TaskStatus.NOT_START
     return _STATUSES.get(value) or TaskStatus(value)
 
 
-def _word(value: Any, _: Any = None) -> str:
+def _word(value: Any) -> str:
     return text(value) or ""
 
 
-def _interned(value: Any, _: Any = None) -> str | None:
+def _interned(value: Any) -> str | None:
     """One of a few words that thousands of tasks share."""
     word = text(value)
     return word and intern(word)
 
 
-def _action(value: Any, _: Any = None) -> str:
+def _action(value: Any) -> str:
     return _interned(value) or ""
 
 
-def _final_prompt(properties: Any, _: Any = None) -> str | None:
+def _final_prompt(properties: Any) -> str | None:
     return text(properties.get("finalPrompt")) if isinstance(properties, dict) else None
 
 
-def _buttons(value: Any, _: Any = None) -> tuple[Button, ...]:
+def _buttons(value: Any) -> tuple[Button, ...]:
     """A dozen on each finished task: what is as promised goes fast."""
     if not isinstance(value, list):
         return ()
@@ -327,7 +327,7 @@ _FIELDS: Final = (
 )
 
 
-def _structure(raw: Mapping[str, Any], _: Any = None) -> TaskInfo:
+def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
     info = TaskInfo.__new__(TaskInfo)
     _fill(info, raw)
     return info
