@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar, runtime_checkable
+from typing import BinaryIO, Final, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
+from ._wire.body import DataUrl
 from .errors import ConfigurationError, InvalidRequest, MalformedReply
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
     "ImageInput",
@@ -26,7 +22,6 @@ __all__ = [
     "as_data_url",
     "as_mask",
     "collect",
-    "in_turn",
     "several",
     "split_grid",
     "write_stream",
@@ -60,10 +55,8 @@ _FIELD: Final = 150
 """Bytes of a field in a file name: file systems take 255 for the whole of it."""
 _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _PNG_END: Final = b"IEND\xaeB`\x82"
-_PIECE: Final = 1 << 20
-"""Bytes written at a time."""
-_ENCODED: Final = 3 << 18
-"""Bytes encoded at a time, three to four characters: meanwhile every other thread stands still."""
+_HELD: Final = 1 << 22
+"""Bytes after which a thread writes what has come: it costs as much as writing a quarter of one."""
 _SIGNATURES: Final = (
     (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
     (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
@@ -96,10 +89,12 @@ def several(images: ImageInput | Iterable[ImageInput]) -> tuple[ImageInput, ...]
     return tuple(images)
 
 
-async def as_data_url(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> str:
+async def as_data_url(
+    image: ImageInput, download: Callable[[str], Awaitable[bytes]]
+) -> DataUrl | str:
     """Any kind of picture as the one form every server takes (PROTOCOL §1.1).
 
-    `download` fetches http(s) URLs. Files are read, and bytes encoded, in a thread.
+    `download` fetches http(s) URLs. Files are read in a thread. A data URL stays as it is.
 
     Raises:
         InvalidRequest: It is no picture, or cannot be read.
@@ -107,19 +102,20 @@ async def as_data_url(image: ImageInput, download: Callable[[str], Awaitable[byt
     if isinstance(image, str) and image.startswith("data:"):
         return image
     if isinstance(image, str) and re.match(r"https?://", image):
-        return await in_turn(_encode, await download(image), image)
-    return await in_turn(_encode, await asyncio.to_thread(_read, image), _name_of(image))
+        return _checked(await download(image), image)
+    return _checked(await asyncio.to_thread(_read, image), _name_of(image))
 
 
-async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> str:
+async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> DataUrl | str:
     """A mask as a PNG data URL, the only form every server takes (PROTOCOL §4.2).
 
     Raises:
         InvalidRequest: It is no PNG, or cannot be read.
     """
     url = await as_data_url(image, download)
-    if not url.startswith("data:image/png;base64,"):
-        kind = url.partition(";")[0].removeprefix("data:")
+    head = url.head if isinstance(url, DataUrl) else url[:_SNIFF]
+    if not head.startswith("data:image/png;base64,"):
+        kind = head.partition(";")[0].removeprefix("data:")
         message = f"A mask must be a PNG (white where to repaint, on black), not {kind}."
         raise InvalidRequest(message)
     return url
@@ -132,21 +128,6 @@ async def as_bytes(file: ImageInput) -> bytes:
         InvalidRequest: It cannot be read.
     """
     return await asyncio.to_thread(_read, file)
-
-
-async def in_turn(work: Callable[..., T], *given: object) -> T:
-    """Do what is all computing in a thread of its own, one thing after the other.
-
-    Several threads that compute would keep the event loop from its turn, for that is one more.
-    """
-    return await asyncio.get_running_loop().run_in_executor(_worker(), work, *given)
-
-
-@cache
-def _worker() -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(1, thread_name_prefix="mjasync-pictures")
 
 
 def _read(image: ImageInput) -> bytes:
@@ -177,15 +158,13 @@ def _bytes_of(image: ImageInput) -> object:
     return read() if callable(read) else None
 
 
-def _encode(data: bytes, name: str) -> str:
+def _checked(data: bytes, name: str) -> DataUrl:
     kind = sniff(data[:_SNIFF])
     if kind is None or not kind[1].startswith("image/"):
         what = "is empty" if not data else "is not in a picture format servers know"
         message = f"The picture {name} {what} (PNG, JPEG, WebP, GIF…)."
         raise InvalidRequest(message)
-    pieces = (data[at : at + _ENCODED] for at in range(0, len(data), _ENCODED))
-    encoded = (base64.b64encode(piece).decode("ascii") for piece in pieces)
-    return "".join((f"data:{kind[1]};base64,", *encoded))
+    return DataUrl(kind[1], data)
 
 
 def _name_of(image: ImageInput) -> str:
@@ -270,26 +249,29 @@ async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> tuple[bytes, 
     """Write everything, a large piece at a time; return the first and last bytes and the size."""
     start = end = b""
     size = 0
-    piece = bytearray()
+    pieces: list[bytes] = []
+    held = 0
     with part.open("xb", buffering=0) as file:
         async for chunk in chunks:
             if len(start) < _SNIFF:
                 start = (start + chunk)[:_SNIFF]
             end = (end + chunk)[-_SNIFF:]
             size += len(chunk)
-            piece += chunk
-            if len(piece) >= _PIECE:
-                await asyncio.to_thread(_write_all, file, piece)
-                piece = bytearray()
-        await asyncio.to_thread(_write_all, file, piece)
+            pieces.append(chunk)
+            held += len(chunk)
+            if held >= _HELD:
+                await asyncio.to_thread(_write_all, file, pieces)
+                pieces, held = [], 0
+        await asyncio.to_thread(_write_all, file, pieces)
     return start, end, size
 
 
-def _write_all(file: io.FileIO, piece: bytearray) -> None:
-    """Write a piece whole: a disk that fills up takes a part first and complains the next time."""
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[file.write(rest) :]
+def _write_all(file: io.FileIO, pieces: Iterable[bytes]) -> None:
+    """Write them whole: a disk that fills up takes a part first and complains the next time."""
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 def _move(part: Path, target: Path) -> None:

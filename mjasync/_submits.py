@@ -16,6 +16,7 @@ from ._models import Dimensions, VideoType
 from ._options import SubmitOptions, common_fields, filter_fields, one_of, route_for
 from ._task import Task
 from ._wire import codec
+from ._wire.body import Body, DataUrl
 from ._wire.calls import Submission, at_once, make_submission
 from ._wire.replies import Operation
 from ._wire.route import Route
@@ -241,7 +242,7 @@ class Submits:
                 endpoint="video-swap",
                 path="insight-face/video-swap",
                 payload=fields,
-                body=await form.as_bytes(),
+                body=Body((await form.as_bytes(),)),
                 content_type=form.content_type,
                 operation=Operation.SUBMIT,
                 expects="SWAP_VIDEO_FACE",
@@ -283,7 +284,7 @@ class Submits:
         """
         given = _images.several(images)
         urls = await at_once(_images.as_data_url(image, self._download) for image in given)
-        keys = await _images.in_turn(lambda: [_content_key(url) for url in urls])
+        keys = await asyncio.to_thread(lambda: [_content_key(url) for url in urls])
         async with self._uploading:
             now = self._runtime.clock.now()
             fresh = {key: kept for key, kept in self._uploaded.items() if now - kept[1] < _FRESH}
@@ -331,7 +332,7 @@ class Submits:
                     route=route,
                 )
 
-            return await _images.in_turn(make) if encoded else make()
+            return await asyncio.to_thread(make) if encoded else make()
 
         what = f"{endpoint} {detail}".strip()
         return Task(self._runtime, what, prepare, route=route, speed=asked)
@@ -342,7 +343,7 @@ class Submits:
 
     async def _encode(
         self, given: _images.ImageInput | tuple[_images.ImageInput, ...]
-    ) -> str | list[str]:
+    ) -> DataUrl | str | list[DataUrl | str]:
         if isinstance(given, tuple):
             return await at_once(_images.as_data_url(image, self._download) for image in given)
         return await _images.as_data_url(given, self._download)
@@ -355,7 +356,8 @@ def _form(fields: Mapping[str, Any], file: bytes | None) -> aiohttp.MultipartWri
     """A form, with the video as a file of its own where it is no link."""
     form = aiohttp.MultipartWriter("form-data")
     for name, value in fields.items():
-        text = value if isinstance(value, str) else codec.dump(value).decode()
+        is_text = isinstance(value, str | DataUrl)
+        text = str(value) if is_text else codec.dump(value).decode()
         form.append(text).set_content_disposition("form-data", name=name)
     if file is not None:
         part = form.append(file, {"Content-Type": "video/mp4"})
@@ -363,8 +365,9 @@ def _form(fields: Mapping[str, Any], file: bytes | None) -> aiohttp.MultipartWri
     return form
 
 
-def _content_key(data_url: str) -> str:
-    return hashlib.sha256(data_url.encode()).hexdigest()
+def _content_key(picture: DataUrl | str) -> str:
+    data = picture.data if isinstance(picture, DataUrl) else picture.encode()
+    return hashlib.sha256(data).hexdigest()
 
 
 def _not_blank(prompt: object) -> str:

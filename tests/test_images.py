@@ -64,7 +64,7 @@ async def nowhere(url: str) -> bytes:
 
 async def data_url(image: Any) -> tuple[str, bytes]:  # noqa: ANN401 - wrong kinds too
     """The MIME type and the bytes that would be sent."""
-    head, _, body = (await as_data_url(image, nowhere)).partition(";base64,")
+    head, _, body = str(await as_data_url(image, nowhere)).partition(";base64,")
     return head.removeprefix("data:"), base64.b64decode(body, validate=True)
 
 
@@ -184,7 +184,7 @@ async def test_urls_are_downloaded() -> None:
     """An http address is fetched, without the token, and sent as bytes: not every server would."""
     async with answering(http(200, WEBP)) as elsewhere, asking("http://127.0.0.1:9") as mj:
         sent = await as_data_url(f"{elsewhere.url}/fox", mj._download)
-    assert sent == f"data:image/webp;base64,{base64.b64encode(WEBP).decode()}"
+    assert str(sent) == f"data:image/webp;base64,{base64.b64encode(WEBP).decode()}"
     assert b"secret" not in elsewhere.asked[0].lower()
 
 
@@ -270,8 +270,8 @@ async def test_bare_base64_is_not_repeated() -> None:
 
 async def test_masks() -> None:
     """A mask is a PNG, however given; anything else is refused by what it is."""
-    assert (await as_mask(PNG, nowhere)).startswith("data:image/png;base64,")
-    assert (await as_mask(MASK, nowhere)).startswith("data:image/png;base64,")
+    assert str(await as_mask(PNG, nowhere)).startswith("data:image/png;base64,")
+    assert str(await as_mask(MASK, nowhere)).startswith("data:image/png;base64,")
     with pytest.raises(InvalidRequest, match=r"must be a PNG .* not image/jpeg"):
         await as_mask(JPEG, nowhere)
     with pytest.raises(InvalidRequest, match=r"must be a PNG .* not image/webp"):

@@ -38,6 +38,7 @@ from ..errors import (
     UnsupportedEndpoint,
 )
 from . import codec, replies
+from .body import Body, DataUrl, in_words, make_body
 from .replies import Operation
 from .retry import Retries, RetryPolicy, persist
 from .route import Route
@@ -72,7 +73,7 @@ class Submission:
     endpoint: str
     """`imagine`, `action`…: what stands after `/submit/`."""
     payload: Mapping[str, Any] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
+    body: bytes | Body = attrs.field(repr=False)
     operation: Operation
     expects: str = ""
     """What the server will probably call the job: how long it takes depends on that."""
@@ -112,12 +113,19 @@ def make_submission(
     return Submission(
         endpoint=endpoint,
         payload=payload,
-        body=codec.dump_long(payload),
+        body=make_body(payload),
         operation=operation,
         expects=expects,
         path=path,
         route=route,
     )
+
+
+async def _as_sent(submission: Submission) -> Mapping[str, Any]:
+    """The payload, its pictures as the texts that went out."""
+    if isinstance(submission.body, bytes):
+        return submission.payload
+    return await asyncio.to_thread(in_words, submission.payload)
 
 
 @attrs.define
@@ -176,7 +184,7 @@ class Calls:
             receipt = await self._post_submission(submission)
         except SubmitUncertain as error:
             error.endpoint = submission.endpoint
-            error.payload = submission.payload
+            error.payload = await _as_sent(submission)
             error.state = submission.state
             found = await self._find(submission, sent_at) if self.reconcile else None
             if found is None:
@@ -378,22 +386,22 @@ class Calls:
 
         return await self._persist_read(once, self.retries.read)
 
-    async def upload(self, data_urls: Sequence[str]) -> list[str]:
+    async def upload(self, pictures: Sequence[DataUrl | str]) -> list[str]:
         """Hand pictures to the server; it answers with their links, in the same order.
 
         Raises:
             MJError: It cannot, refused, or the exchange failed.
         """
         url = self.route.url("submit/upload-discord-images")
-        body = await asyncio.to_thread(codec.dump_long, {"base64Array": list(data_urls)})
+        body = await asyncio.to_thread(make_body, {"base64Array": pictures})
 
         async def once() -> list[str]:
             reply = await self._exchange("POST", url, body=body, timeout=self.submit_timeout)
             answer = replies.parse_object(Operation.OTHER, self._read(reply))
             result = answer.get("result")
             links = codec.links(result if isinstance(result, list) else [result])
-            if len(links) != len(data_urls):
-                message = f"The server answered {len(links)} links to {len(data_urls)} pictures."
+            if len(links) != len(pictures):
+                message = f"The server answered {len(links)} links to {len(pictures)} pictures."
                 raise MalformedReply(message)
             return list(links)
 
@@ -489,7 +497,12 @@ class Calls:
     # --- shared ---
 
     async def _exchange(
-        self, method: str, url: URL, *, body: bytes | None = None, timeout: float | None = None
+        self,
+        method: str,
+        url: URL,
+        *,
+        body: bytes | Body | None = None,
+        timeout: float | None = None,
     ) -> Reply:
         try:
             return await self.transport.exchange(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,7 +18,6 @@ from .._models import NOTHING, Account, Button, TaskInfo, TaskStatus, Unread
 __all__ = [
     "cut_up",
     "dump",
-    "dump_long",
     "is_told",
     "load",
     "refresh_period",
@@ -30,10 +27,6 @@ __all__ = [
     "task_id_in",
 ]
 
-_PIECE: Final = 1 << 20
-"""Characters of a text that are dumped at once."""
-_A_TEXT: Final = f"a text ({os.urandom(16).hex()})"
-"""Stands for a long one meanwhile."""
 _PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -51,32 +44,6 @@ _scan: Final = json.JSONDecoder().raw_decode
 
 load = orjson.loads
 dump = orjson.dumps
-
-
-def dump_long(payload: Mapping[str, Any]) -> bytes:
-    """As `dump`, with long texts done a piece at a time.
-
-    A single call on pictures of tens of megabytes would hold up every other thread meanwhile.
-    """
-    texts: list[str] = []
-
-    def without_texts(value: Any) -> Any:
-        if isinstance(value, str) and len(value) > _PIECE:
-            texts.append(value)
-            return _A_TEXT
-        if isinstance(value, list | tuple):
-            return [without_texts(item) for item in value]
-        return value
-
-    rest = dump({key: without_texts(value) for key, value in payload.items()})
-    if not texts:
-        return rest
-    whole_of_it = io.BytesIO()
-    for part, words in zip(rest.split(_A_TEXT.encode()), [*texts, ""], strict=True):
-        whole_of_it.write(part)
-        for at in range(0, len(words), _PIECE):
-            whole_of_it.write(dump(words[at : at + _PIECE])[1:-1])
-    return whole_of_it.getvalue()
 
 
 def cut_up(body: bytes, known: Iterable[bytes]) -> tuple[set[bytes], list[bytes]] | None:

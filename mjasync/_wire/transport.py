@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -25,6 +24,7 @@ from ..errors import (
     RequestTimeout,
     TooManyOpenFiles,
 )
+from .body import Body
 
 __all__ = ["Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
 
@@ -33,8 +33,6 @@ _CONNECTIONS: Final = 500
 _KEPT_ALIVE: Final = 30.0
 """Seconds that an idle connection is kept: longer than any look is put off by default."""
 _OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
-_PIECE: Final = 1 << 16
-"""Bytes of a body that are written at once."""
 _TELLING: Final = 6
 """Characters from which on a token is a secret, and no word that a reply may hold by chance."""
 
@@ -115,7 +113,7 @@ class Transport:
         method: str,
         url: URL,
         *,
-        body: bytes | None = None,
+        body: bytes | Body | None = None,
         content_type: str = "application/json",
         timeout: float,
     ) -> Reply:
@@ -125,12 +123,16 @@ class Transport:
             ConnectionFailed: No connection came about: the server has seen nothing.
             Interrupted: The request began; what the server did is unknown.
         """
+        headers = self._headers(content_type if body is not None else None)
+        if isinstance(body, Body):
+            headers = headers.copy()
+            headers["Content-Length"] = str(len(body))  # else it would go chunked
         with _telling_how_far(url), self._occupying_one():
             async with self._open().request(
                 method,
                 url,
-                data=_in_pieces(body),
-                headers=self._headers(content_type if body is not None else None),
+                data=body.pieces() if isinstance(body, Body) else body,
+                headers=headers,
                 timeout=self._limits(timeout),
                 allow_redirects=False,
                 raise_for_status=False,
@@ -305,11 +307,6 @@ def _files_allowed() -> int | None:
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
-
-
-def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
-    """A body that holds pictures is written a piece at a time: others have a turn in between."""
-    return body if body is None or len(body) <= _PIECE else io.BytesIO(body)
 
 
 @contextmanager
