@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -82,7 +83,7 @@ def structure_task(raw: Mapping[str, Any]) -> TaskInfo:
     Raises:
         ValueError: It has no id.
     """
-    return _converter.structure(raw, TaskInfo)
+    return _read_task(raw, TaskInfo)
 
 
 def snapshot(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
@@ -97,8 +98,10 @@ def snapshot(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
         return structure_task(raw)
     info = TaskInfo.__new__(TaskInfo)
     _put_body(info, body)
-    for put, key, read in _NEEDED:
-        put(info, read(raw.get(key)))
+    _put_id(info, _task_id(raw.get("id")))
+    for put, key, read, nothing in _NEEDED:
+        value = raw.get(key)
+        put(info, nothing if value is None else read(value))
     return info
 
 
@@ -162,11 +165,9 @@ def _percent_in(words: str) -> int | None:
 
 def moment(value: Any) -> datetime | None:
     """Epoch milliseconds; 0 and null are None."""
-    number = value if type(value) is int else whole(value)
-    if not number or number < 0:
-        return None
+    number = value if type(value) is int else whole(value) or 0
     try:
-        return _EPOCH + number * _MILLISECOND
+        return _EPOCH + number * _MILLISECOND if number > 0 else None
     except OverflowError:
         return None
 
@@ -215,34 +216,61 @@ def _word(value: Any) -> str:
 
 def _interned(value: Any) -> str | None:
     """One of a few words that thousands of tasks share."""
-    word = text(value)
-    return word and intern(word)
+    word = value if type(value) is str else text(value)
+    return intern(word) if word else None
 
 
 def _action(value: Any) -> str:
-    return _interned(value) or ""
+    return intern(value) if type(value) is str else _word(value)
 
 
 def _final_prompt(properties: Any) -> str | None:
-    return text(properties.get("finalPrompt")) if isinstance(properties, dict) else None
+    prompt = properties.get("finalPrompt") if isinstance(properties, dict) else None
+    return (prompt or None) if type(prompt) is str else text(prompt)
 
 
 def _buttons(value: Any) -> tuple[Button, ...]:
     """A dozen on each finished task: what is as promised goes fast."""
     if not isinstance(value, list):
         return ()
+    try:
+        return _promised_buttons(value)
+    except (KeyError, TypeError):
+        return tuple(
+            Button(
+                custom_id=_word(custom_id),
+                label=_word(item.get("label")),
+                emoji=_word(item.get("emoji")),
+                style=whole(item.get("style")) or 0,
+                type=whole(item.get("type")) or 0,
+            )
+            for item in value
+            if isinstance(item, dict) and (custom_id := item.get("customId"))
+        )
+
+
+def _promised_buttons(items: list[Any]) -> tuple[Button, ...]:
+    """As `_buttons`, where every field is there and of its type.
+
+    Raises:
+        KeyError: One is not there.
+        TypeError: One is not of its type, or nothing to press.
+    """
     made, new = [], Button.__new__
-    for item in value:
-        if isinstance(item, dict) and (custom_id := item.get("customId")):
-            get = item.get
-            label, emoji, style, kind = get("label"), get("emoji"), get("style"), get("type")
-            button = new(Button)
-            _put_custom_id(button, custom_id if type(custom_id) is str else _word(custom_id))
-            _put_label(button, label if type(label) is str else _word(label))
-            _put_emoji(button, emoji if type(emoji) is str else _word(emoji))
-            _put_style(button, style if type(style) is int else whole(style) or 0)
-            _put_type(button, kind if type(kind) is int else whole(kind) or 0)
-            made.append(button)
+    for custom_id, label, emoji, style, kind in map(_in_button, items):
+        if not (
+            custom_id
+            and type(custom_id) is type(label) is type(emoji) is str
+            and type(style) is type(kind) is int
+        ):
+            raise TypeError
+        button = new(Button)
+        _put_custom_id(button, custom_id)
+        _put_label(button, label)
+        _put_emoji(button, emoji)
+        _put_style(button, style)
+        _put_type(button, kind)
+        made.append(button)
     return tuple(made)
 
 
@@ -258,33 +286,39 @@ _put_custom_id, _put_label, _put_emoji, _put_style, _put_type = (
 )
 _put_raw, _put_video_urls = _setter(TaskInfo, "raw"), _setter(TaskInfo, "video_urls")
 _put_body = _setter(Unread, "_body")
+_in_button: Final = operator.itemgetter("customId", "label", "emoji", "style", "type")
+_put_id: Final = _setter(TaskInfo, "id")
 _NEEDED: Final = tuple(
-    (_setter(TaskInfo, field), key, read)
+    (_setter(TaskInfo, field), key, read, read(None))
     for field, key, read in (
-        ("id", "id", _task_id),
         ("status", "status", _status),
         ("action", "action", _action),
         ("progress", "progress", percent),
         ("mode", "mode", _interned),
     )
 )
-"""What waiting needs: field, key and reader of each."""
+"""What waiting needs, but for the id: field, key and reader of each, and what null means."""
+_TEXTS: Final = tuple(
+    (_setter(TaskInfo, field), key)
+    for field, key in (
+        ("prompt", "prompt"),
+        ("prompt_en", "promptEn"),
+        ("description", "description"),
+        ("image_url", "imageUrl"),
+        ("fail_reason", "failReason"),
+        ("state", "state"),
+    )
+)
 _FIELDS: Final = (
     *_NEEDED,
     *(
-        (_setter(TaskInfo, field), key, read)
+        (_setter(TaskInfo, field), key, read, read(None))
         for field, key, read in (
-            ("prompt", "prompt", text),
-            ("prompt_en", "promptEn", text),
             ("final_prompt", "properties", _final_prompt),
-            ("description", "description", text),
-            ("image_url", "imageUrl", text),
             ("image_urls", "imageUrls", links),
             ("video_urls", "videoUrls", links),
             ("buttons", "buttons", _buttons),
-            ("fail_reason", "failReason", text),
             ("seed", "seed", whole),
-            ("state", "state", text),
             ("submitted_at", "submitTime", moment),
             ("started_at", "startTime", moment),
             ("finished_at", "finishTime", moment),
@@ -302,13 +336,19 @@ def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
 
 def _fill(info: TaskInfo, raw: Mapping[str, Any]) -> None:
     get = raw.get
-    for put, key, read in _FIELDS:
-        put(info, read(get(key)))
+    _put_id(info, _task_id(get("id")))
+    for put, key, read, nothing in _FIELDS:
+        value = get(key)
+        put(info, nothing if value is None else read(value))
+    for put, key in _TEXTS:
+        value = get(key)
+        put(info, (value or None) if type(value) is str else text(value))
     _put_raw(info, raw)
-    if not info.video_urls and "videoUrl" in raw:
+    if "videoUrl" in raw and not info.video_urls:
         _put_video_urls(info, links([raw["videoUrl"]]))
 
 
 _converter = make_converter()
 _converter.register_structure_hook(TaskInfo, _structure)
+_read_task: Final[Callable[[Any, Any], TaskInfo]] = _converter.get_structure_hook(TaskInfo)
 TaskInfo._read = staticmethod(lambda info: _fill(info, load(info._body)))  # noqa: SLF001
