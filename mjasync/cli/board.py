@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from ..batch import Batch, Job, JobState, Totals
 from ..errors import ConnectionFailed
-from .show import Bars, Stream, on_terminal
+from .show import Bars, Voice, on_terminal
 from .tally import failure, files_of, line, record, time_left
 from .words import duration, one_line, progress_of, stands
 
@@ -33,7 +32,7 @@ _COLOURS: Final = {JobState.SAVED: "green", JobState.FAILED: "red"}
 _LEFT: Final = "yellow"
 
 
-class Board:
+class Board(Voice):
     """Shows a batch.
 
     Args:
@@ -42,11 +41,9 @@ class Board:
     """
 
     def __init__(self, folder: Path, *, as_json: bool) -> None:
+        super().__init__()
         self._folder = folder
         self._as_json = as_json
-        self._out = Stream(file=sys.stdout)
-        self._err = Stream(file=sys.stderr)
-        self._bars: Bars | None = None
         self._total = self._before = self._ended = self._failed = 0
         self._began = self._counted = time.monotonic()
         self._held_since: float | None = None
@@ -85,21 +82,9 @@ class Board:
             self.note(_marked(job, failure(job)))
         self._count()
 
-    def note(self, text: Text | str) -> None:
-        """Say something beside the results."""
-        self._err.say(text)
-
     def hush(self) -> None:
         """Say nothing more, whatever happens."""
         self._out.quiet = self._err.quiet = True
-
-    def complain(self, text: str) -> None:
-        """Say that the command cannot go on."""
-        self._err.say(Text.assemble(("mjasync: ", "bold red"), text))
-
-    def _result(self, text: Text | str) -> None:
-        same_terminal = self._bars is not None and sys.stdout.isatty()
-        (self._err if same_terminal else self._out).say(text)
 
     async def _tick(self, batch: Batch) -> None:
         while True:

@@ -23,7 +23,7 @@ from ..errors import ModalRequired
 from .jobs import Job
 from .words import command, explain, is_usage, names_of, one_line, progress_of, record, stands
 
-__all__ = ["Bars", "Cards", "Screen", "Stream", "on_terminal"]
+__all__ = ["Bars", "Cards", "Screen", "Stream", "Voice", "on_terminal"]
 
 _BAR_WIDTH: Final = 24
 _FOR_ECHO: Final = 4
@@ -122,7 +122,28 @@ def _headline(job: Job, title: str) -> Text:
 # --- the screen --------------------------------------------------------------------------------
 
 
-class Screen:
+class Voice:
+    """Says results on stdout, and everything else on stderr, where bars may be."""
+
+    def __init__(self) -> None:
+        self._out = Stream(file=sys.stdout)
+        self._err = Stream(file=sys.stderr)
+        self._bars: Bars | None = None
+
+    def note(self, text: Text | str) -> None:
+        """Say something beside the results."""
+        self._err.say(text)
+
+    def complain(self, text: str) -> None:
+        """Say that the command cannot go on."""
+        self._err.say(Text.assemble(("mjasync: ", "bold red"), text))
+
+    def _result(self, text: Text | str) -> None:
+        same_terminal = self._bars is not None and sys.stdout.isatty()
+        (self._err if same_terminal else self._out).say(text)
+
+
+class Screen(Voice):
     """Shows jobs as they go: an `Onlooker`.
 
     Args:
@@ -132,14 +153,14 @@ class Screen:
     """
 
     def __init__(self, cards: Cards, *, as_json: bool, total: int) -> None:
+        super().__init__()
         self._cards = cards
         self._as_json = as_json
         self._total = total
-        self._out = Stream(file=sys.stdout)
-        self._err = Stream(file=sys.stderr)
         self._ends = {True: 0, False: 0}
         self._said: dict[Job, str] = {}
-        self._bars = Bars(self._err, total) if on_terminal(self._err) else None
+        if on_terminal(self._err):
+            self._bars = Bars(self._err, total)
 
     def __enter__(self) -> None:
         if self._bars is not None:
@@ -191,20 +212,6 @@ class Screen:
             self._result(self._cards.shown(job))
         if not ok:
             self.note(self._cards.failed(job))
-
-    # --- told by the command ---
-
-    def note(self, text: Text | str) -> None:
-        """Say something beside the results."""
-        self._err.say(text)
-
-    def complain(self, text: str) -> None:
-        """Say that the command cannot go on."""
-        self._err.say(Text.assemble(("mjasync: ", "bold red"), text))
-
-    def _result(self, text: Text | str) -> None:
-        same_terminal = self._bars is not None and sys.stdout.isatty()
-        (self._err if same_terminal else self._out).say(text)
 
 
 def on_terminal(console: Console) -> bool:
