@@ -615,17 +615,18 @@ async def test_bars_on_a_terminal() -> None:
 
 
 def test_the_command_that_goes_on_is_the_same() -> None:
-    """Options are said again as they were given; secrets are not."""
+    """Options are said again as they were given; secrets are not, nor what is asked for once."""
     order = Order(
         out=Path("a b"),
         then=("U1>Zoom Out 2x", "U3"),
         retry_failed=(),
+        resubmit_uncertain=True,
         max_submits=5,
         no_gallery=True,
         ledger=f"postgresql://me:{SECRET}@host/batch",
     )
     assert flags_of(order) == [
-        *("--out", "a b", "--then", "U1>Zoom Out 2x", "--then", "U3", "--retry-failed"),
+        *("--out", "a b", "--then", "U1>Zoom Out 2x", "--then", "U3"),
         *("--max-submits", "5", "--ledger", "postgresql://me:***@host/batch", "--no-gallery"),
     ]
     server = Server(base_url="http://h", token=SECRET, speed="turbo", timeout=9.0)
@@ -640,12 +641,21 @@ def test_the_command_that_goes_on_is_the_same() -> None:
             "postgresql+asyncpg://me:p@ss:w@host:5432/batch",
             "postgresql+asyncpg://me:***@host:5432/batch",
         ),
+        ("postgresql://me:p/w@h/db", "postgresql://me:***@h/db"),
+        ("postgresql://me@corp:pw@h/db", "postgresql://me@corp:***@h/db"),
+        ("postgresql://me:p@w/x?y@h/db", "postgresql://me:***@h/db"),
+        ("postgresql://:pw@[::1]:5432/db", "postgresql://:***@[::1]:5432/db"),
+        ("postgresql://me@[::1]:5432/db", "postgresql://me@[::1]:5432/db"),
+        ("postgresql://me:p\nw@h/db", "postgresql://me:***@h/db"),
+        ("postgresql://me:a@h/db?Password=p@w", "postgresql://me:***@h/db?Password=***"),
+        ("postgresql://me@h:5432/db", "postgresql://me@h:5432/db"),
         ("postgresql://me@host/batch", "postgresql://me@host/batch"),
         (
             "postgresql://host/batch?user=me&password=secret&x=1",
             "postgresql://host/batch?user=me&password=***&x=1",
         ),
         ("sqlite:///ledger.db", "sqlite:///ledger.db"),
+        ("sqlite:///C:/me@home/ledger.db", "sqlite:///C:/me@home/ledger.db"),
     ],
 )
 def test_passwords_are_not_shown(url: str, said: str) -> None:

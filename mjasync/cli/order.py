@@ -15,7 +15,8 @@ __all__ = ["Order", "flags_of", "without_password"]
 
 _GROUP: Final = Group("Batch", sort_key=5)
 _AT_LEAST_ONE: Final = Number(gte=1)
-_SECRET: Final = frozenset({"token"})
+_UNSAID: Final = frozenset({"token", "retry_failed", "resubmit_uncertain"})
+"""What is secret, or is asked for once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,24 +104,22 @@ class Order:
 
 
 def flags_of(options: attrs.AttrsInstance) -> list[str]:
-    """The words of a command line that say the same again; no token, and no password."""
+    """The words of a command line that goes on with it; no token, and no password."""
     return [word for field in attrs.fields(type(options)) for word in _words(options, field)]
 
 
 def without_password(url: str) -> str:
-    """A database URL as it may be shown."""
-    told = re.sub(r"(//[^:/@]*):[^/]*@", r"\1:***@", url)
-    return re.sub(r"(password=)[^&]*", r"\1***", told)
+    """A database URL as it may be shown: rather without its host than with a password."""
+    told = re.sub(r"(password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
+    return re.sub(r"^([^/]*//[^:/]*):.*@", r"\1:***@", told, flags=re.DOTALL)
 
 
 def _words(options: attrs.AttrsInstance, field: attrs.Attribute[object]) -> Iterator[str]:
     value = getattr(options, field.name)
-    if value == field.default or field.name in _SECRET:
+    if value == field.default or field.name in _UNSAID:
         return
     flag = f"--{field.name.replace('_', '-')}"
-    if field.name == "retry_failed":
-        yield from (flag, *value)
-    elif value is True:
+    if value is True:
         yield flag
     else:
         for one in value if isinstance(value, tuple) else (value,):
