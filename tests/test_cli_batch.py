@@ -15,6 +15,7 @@ from conftest import eventually
 from shell import PROMPTS, SECRET, Run, command, ended, shown_on, size_of, terminal
 
 from mjasync.batch import Job, JobState, Totals, read_batch
+from mjasync.batch._open import ledger_of
 from mjasync.cli.board import Board
 from mjasync.cli.order import Order, flags_of, without_password
 from mjasync.cli.server import Server
@@ -22,6 +23,9 @@ from mjasync.cli.tally import counts, money, time_left, troubles
 from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+SENT = (JobState.SUBMITTING, JobState.UNCERTAIN, JobState.ACCEPTED, JobState.FINISHED)
 
 
 def prompts(*lines: str, name: str = "prompts.txt") -> str:
@@ -344,6 +348,19 @@ def test_dry_run_touches_nothing(run: Run) -> None:
         "Nothing was sent.\n  a fox\n  a cat\n  an owl\n"
     )
     assert [path.name for path in Path().iterdir()] == [file]
+    assert run("batch", file, "--out", "out", "--ledger", "sqlite:///l.db", "--dry-run").code == 0
+    assert not Path("out").exists()
+
+
+def test_dry_run_of_a_pipe(run: Run) -> None:
+    """Prompts that can be read but once, as those of `<(…)`, are counted and shown."""
+    reader, writer = os.pipe()
+    os.write(writer, b"a fox\nan owl\n")
+    os.close(writer)
+    outcome = run("batch", f"/dev/fd/{reader}", "--out", "out", "--dry-run")
+    os.close(reader)
+    assert outcome.out.splitlines()[0].startswith("2 submissions")
+    assert outcome.out.splitlines()[1:] == ["  a fox", "  an owl"]
 
 
 def test_dry_run_shows_what_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -569,7 +586,7 @@ async def test_interrupt_on_the_simulator(run: Run) -> None:
         assert (await process.stdout.readline()).startswith(b"saved")
         process.kill()
         await process.wait()
-    lost = [job for job in await read_batch("out") if job.state is JobState.ACCEPTED]
+    lost = [job for job in await read_batch("out") if job.state in SENT]
     outcome = await asyncio.to_thread(run, *line)
     assert outcome.code == 0
     assert bool(lost) == ("tried again" in outcome.err)
@@ -577,6 +594,43 @@ async def test_interrupt_on_the_simulator(run: Run) -> None:
     saved = {Path("out", file.path) for job in await read_batch("out") for file in job.files}
     assert len(saved) == 20
     assert saved <= set(pictures())
+
+
+@pytest.fixture
+async def cut_off(cli: Run) -> tuple[object, ...]:
+    """A simulated batch that was killed with a job wherever one can stand; its command line."""
+    line = ("batch", prompts(*"abcdef"), "--simulate", "--out", "out")
+    assert (await cli(*line)).code == 0
+    ledger, _ = ledger_of(Path("out"), None)
+    await ledger.open()
+    unanswered = {"task_id": None, "accepted_at": None, "taken": 0}
+    for job, state in zip(await ledger.jobs(), [JobState.PLANNED, *SENT], strict=False):
+        known = {} if state in {JobState.ACCEPTED, JobState.FINISHED} else unanswered
+        paid = {} if state is JobState.FINISHED else {"action": "", "speed": ""}
+        await ledger.note(job, state=state, files=(), **known, **paid)
+    await ledger.close()
+    return line
+
+
+async def test_what_a_simulator_took_with_it(cli: Run, cut_off: tuple[object, ...]) -> None:
+    """Wherever a job stood when it ended, nothing is in doubt: it is drawn again."""
+    outcome = await cli(*cut_off)
+    assert outcome.code == 0
+    assert "4 ended with an earlier simulator: tried again." in outcome.err
+    assert "uncertain" not in outcome.err
+    assert "6 saved" in outcome.err
+    assert "In this run: 5." in outcome.err
+    assert "nothing was sent" in (await cli(*cut_off)).err
+
+
+async def test_limits_hold_for_what_is_drawn_again(cli: Run, cut_off: tuple[object, ...]) -> None:
+    """What ended with an earlier simulator counts for --max-submits as everything does."""
+    before = sum(job.attempts for job in await read_batch("out"))
+    outcome = await cli(*cut_off, "--max-submits", "1")
+    assert outcome.code == 1
+    assert "Stopped by --max-submits." in outcome.err
+    assert "2 saved, 4 not begun" in outcome.err
+    assert sum(job.attempts for job in await read_batch("out")) == before + 1
 
 
 async def test_reader_that_leaves() -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..batch import Batch, Job, JobState, Totals
-from ..batch._plan import jobs_of, read_rows
+from ..batch._names import DEFAULT_NAME
+from ..batch._plan import Row, jobs_of, read_rows
 from ..errors import ConfigurationError, MJError
 from .board import Board
 from .order import Order, flags_of
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
-_GONE: Final = "TaskNotFound"
+_SENT: Final = (JobState.SUBMITTING, JobState.UNCERTAIN, JobState.ACCEPTED, JobState.FINISHED)
+"""Where a job stands of which a server may have something."""
 _NOWHERE: Final = "http://127.0.0.1:9"
 """The server of a dry run, which asks none."""
 _LIMITS: Final = {"max_submits": "--max-submits", "max_failures": "--max-failures"}
@@ -51,13 +52,13 @@ def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
         )
         raise ConfigurationError(message)
     _check_classes(order.retry_failed or ())
-    _keep_apart(order, server)
+    _keep_apart(order.out, order, server)
     if not order.dry_run:
         server.check()
-    source = io.BytesIO(sys.stdin.buffer.read()) if file == "-" else Path(file)
+    rows = _rows(file, order)
     if order.dry_run:
-        return _dry_run(file, source, order, server, as_json=as_json)
-    return asyncio.run(_Run(file, source, order, server, order.out, as_json=as_json).run())
+        return _dry_run(rows, order.out, order, server, as_json=as_json)
+    return asyncio.run(_Run(file, rows, order, server, order.out, as_json=as_json).run())
 
 
 def _check_classes(names: tuple[str, ...]) -> None:
@@ -69,9 +70,8 @@ def _check_classes(names: tuple[str, ...]) -> None:
             raise ConfigurationError(message)
 
 
-def _keep_apart(order: Order, server: Server) -> None:
+def _keep_apart(folder: Path, order: Order, server: Server) -> None:
     """See that a simulated batch and a real one do not take each other's pictures for theirs."""
-    folder = order.out or Path()
     simulated = is_simulated(folder)
     if server.simulate and order.ledger:
         message = "--ledger is for real servers: run one with `mjasync simulate`, and name it."
@@ -84,67 +84,69 @@ def _keep_apart(order: Order, server: Server) -> None:
         raise ConfigurationError(message)
 
 
-def _batch(mj: Client, folder: Path, order: Order, **changes: Any) -> Batch:  # noqa: ANN401 - options
-    """The batch as it was ordered."""
-    retry = order.retry_failed
-    options: dict[str, Any] = {
-        "limit": order.limit,
-        "then": order.then,
-        "images": order.images,
-        "repeat": order.repeat,
-        "retry_failed": retry or retry is not None,
-        "resubmit_uncertain": order.resubmit_uncertain,
-        "max_submits": order.max_submits,
-        "max_failures": order.max_failures,
-        "ledger": order.ledger,
-        "gallery": not order.no_gallery,
-    }
-    if order.name is not None:
-        options["name"] = order.name
-    return Batch(folder, client=mj, **{**options, **changes})
-
-
-def _add(batch: Batch, file: str, source: Path | BinaryIO, order: Order) -> None:
-    if not batch.add_file(source, template=order.template):
+def _rows(file: str, order: Order) -> list[Row]:
+    """What is to be drawn."""
+    source = sys.stdin.buffer if file == "-" else Path(file)
+    rows = read_rows(source, order.template, order.repeat)
+    if not rows:
         name = "stdin" if file == "-" else repr(file)
         message = f"There is no prompt in {name}: write one on each line."
         raise ConfigurationError(message)
+    return rows
+
+
+def _batch(mj: Client, rows: Sequence[Row], folder: Path, order: Order) -> Batch:
+    """The batch as it was ordered."""
+    retry = order.retry_failed
+    batch = Batch(
+        folder,
+        client=mj,
+        limit=order.limit,
+        then=order.then,
+        images=order.images,
+        name=DEFAULT_NAME if order.name is None else order.name,
+        retry_failed=retry or retry is not None,
+        resubmit_uncertain=order.resubmit_uncertain,
+        max_submits=order.max_submits,
+        max_failures=order.max_failures,
+        ledger=order.ledger,
+        gallery=not order.no_gallery,
+    )
+    batch.add(rows)  # type: ignore[arg-type]  # rows are taken as they are
+    return batch
 
 
 def _dry_run(
-    file: str, source: Path | BinaryIO, order: Order, server: Server, *, as_json: bool
+    rows: Sequence[Row], folder: Path, order: Order, server: Server, *, as_json: bool
 ) -> int:
     """Say what would be paid; return the exit code."""
     try:
-        steps = asyncio.run(_forecast(file, source, order, server))
+        steps = asyncio.run(_forecast(rows, folder, order, server))
     except MJError as error:
         sys.stderr.write(f"mjasync: {error.message if is_usage(error) else explain(error)}\n")
         return 2 if is_usage(error) else 1
     if as_json:
         sys.stdout.write(f"{json.dumps(forecast_record(steps))}\n")
         return 0
-    if not isinstance(source, Path):
-        source.seek(0)
-    rows = read_rows(source, order.template, order.repeat)
     grids = [job for row in rows for job in jobs_of(row, ())]
     sys.stdout.write("".join(f"{said}\n" for said in (forecast(steps), *asked(grids))))
     return 0
 
 
 async def _forecast(
-    file: str, source: Path | BinaryIO, order: Order, server: Server
+    rows: Sequence[Row], folder: Path, order: Order, server: Server
 ) -> Mapping[str, int]:
-    """What would be paid, by step. Where there is no batch yet, none is made."""
+    """What would be paid, by step. Where there is no folder yet, none is made."""
     from .._client import Client
 
-    folder = order.out or Path()
+    has_own = order.ledger is None and (folder / "ledger.db").exists()
     with tempfile.TemporaryDirectory() as nowhere:
-        is_there = order.ledger or (folder / "ledger.db").exists()
-        async with Client(_NOWHERE, "", **server.options()) as mj:
-            batch = _batch(mj, folder if is_there else Path(nowhere), order)
-            _add(batch, file, source, order)
-            async with batch:
-                return await batch.forecast()
+        place = folder if has_own else Path(nowhere)
+        async with (
+            Client(_NOWHERE, "", **server.options()) as mj,
+            _batch(mj, rows, place, order) as batch,
+        ):
+            return await batch.forecast()
 
 
 @attrs.define
@@ -152,7 +154,7 @@ class _Run:
     """One run of a batch."""
 
     file: str
-    source: Path | BinaryIO
+    rows: Sequence[Row]
     order: Order
     server: Server
     folder: Path
@@ -164,7 +166,6 @@ class _Run:
     """Where it stood before this run; None while it is not planned."""
     _jobs: list[Job] = attrs.field(factory=list, init=False)
     """Where they stand after it."""
-    _new: int = attrs.field(default=0, init=False)
     _reason: str = attrs.field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -193,52 +194,43 @@ class _Run:
         return stop.exit_code or (0 if is_whole else 1)
 
     async def _draw(self, mj: Client) -> None:
-        batch = _batch(mj, self.folder, self.order, **self._of_simulator())
-        _add(batch, self.file, self.source, self.order)
+        batch = _batch(mj, self.rows, self.folder, self.order)
         make_folder(self.folder)
         if self.server.simulate:
             mark_simulated(self.folder)
         async with batch:
             keep_command(self.folder, self._again())
-            self._new = await batch.plan()
+            await batch.plan()
             if batch.duplicates:
                 rows = "row asks" if batch.duplicates == 1 else "rows ask"
                 self._board.note(f"{batch.duplicates} {rows} for what others do: drawn once.")
+            if self.server.simulate:
+                await self._plan_again(batch)
             self._before = await batch.totals()
-            gone = await self._pass(batch)
-        if gone and not self._board.is_stopping:
-            self._board.note(f"{gone} ended with an earlier simulator: tried again.")
-            again = _batch(mj, self.folder, self.order, retry_failed=[_GONE])
-            async with again:
-                await self._pass(again, is_last=True)
+            await self._pass(batch, self._before)
 
-    def _of_simulator(self) -> dict[str, Any]:
-        """What differs where each run has a server of its own, that knows nothing of the others."""
-        classes = self.order.retry_failed
-        retry = {} if classes == () else {"retry_failed": [*(classes or ()), _GONE]}
-        return {"settle": 0.0, **retry} if self.server.simulate else {}
+    async def _plan_again(self, batch: Batch) -> None:
+        """Have drawn again what was sent to an earlier simulator: it ended with its process."""
+        gone = await batch.jobs(*_SENT)
+        for job in gone:
+            await batch._ledger.note(job, state=JobState.PLANNED)  # noqa: SLF001 - with real servers nobody may
+        if gone:
+            self._board.note(f"{len(gone)} ended with an earlier simulator: tried again.")
 
-    async def _pass(self, batch: Batch, *, is_last: bool = False) -> int:
-        """Do what is left to do; return how many ended with a simulator that is no more."""
-        retries = is_last or self.order.retry_failed is not None
+    async def _pass(self, batch: Batch, totals: Totals) -> None:
+        """Do what is left to do."""
+        retries = self.order.retry_failed is not None
         ends = [JobState.SAVED] if retries else [JobState.SAVED, JobState.FAILED]
-        totals = await batch.totals()
         before = sum(totals.states.get(state, 0) for state in ends)
-        gone = 0
         self._batch = batch
         try:
             async with self._board.showing(batch, totals, before), aclosing(batch.run()) as jobs:
                 async for job in jobs:
-                    is_gone = job.state is JobState.FAILED and job.error_class == _GONE
-                    if self.server.simulate and not is_last and is_gone:
-                        gone += 1
-                    else:
-                        self._board.end(job)
+                    self._board.end(job)
         finally:
             self._batch = None
             self._reason = batch.stopped
             self._jobs = await batch.jobs()
-        return gone
 
     # --- when it is over ---
 
@@ -247,7 +239,7 @@ class _Run:
         note, jobs = self._board.note, self._jobs
         totals, before = Totals.of(jobs), self._before or Totals.of([])
         is_whole = set(before.states) == {JobState.SAVED} and not any(job.error for job in jobs)
-        if is_whole and not self._new:
+        if is_whole:
             note(f"All {len(jobs)} are there already: nothing was sent.")
         else:
             if self._reason in _LIMITS:
@@ -264,8 +256,7 @@ class _Run:
 
     def _again(self) -> str:
         """The command that goes on with it."""
-        order = attrs.evolve(self.order, retry_failed=None, resubmit_uncertain=False)
-        return command("batch", self.file, *flags_of(order), *flags_of(self.server))
+        return command("batch", self.file, *flags_of(self.order), *flags_of(self.server))
 
     # --- signals ---
 
