@@ -7,7 +7,7 @@ import signal
 import sys
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,36 @@ async def test_equal_prompts_are_never_in_flight_together(
 
     await asyncio.gather(run(), run())
     assert (sim.max_in_flight, len(sim.submissions)) == (1, 5)
+
+
+async def test_a_job_that_ends_during_a_look_leaves_no_step_behind(
+    sim: Simulator, mj: Client, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run goes on to the steps of its last grid, though that ends while it looks for work."""
+    sim.fault("fail", reason="Internal error")
+    async with Batch(tmp_path, client=mj, ledger=database, then="U1") as batch:
+        batch.add("a fox")
+        (fox,) = [job async for job in batch.run()]
+    async with Batch(tmp_path, client=mj, ledger=database, then="U1") as batch:
+        ledger, looking = batch._ledger, asyncio.Event()
+        find, release = ledger.find, ledger.release
+
+        async def slow_find(keys: Iterable[str]) -> dict[str, Job]:
+            keys = set(keys)
+            if keys == {fox.key} and batch.under_way:  # a look, while the owl is under way
+                looking.set()
+                await eventually(lambda: not batch.under_way)
+            return await find(keys)
+
+        async def slow_release(job: Job) -> None:
+            await looking.wait()
+            await release(job)
+
+        monkeypatch.setattr(ledger, "find", slow_find)
+        monkeypatch.setattr(ledger, "release", slow_release)
+        batch.add("an owl")
+        assert [job.step async for job in batch.run()] == ["", "U1"]
+    assert looking.is_set()
 
 
 SCRIPT = """

@@ -373,10 +373,7 @@ class Batch:
         )
         self._crew = self._last = crew = Crew(
             life=life,
-            ledger=self._ledger,
             pace=Pace(self._bounds.limit, door.busy, door.clock.now()),
-            connect=door.connect,
-            clock=door.clock,
             bounds=self._bounds,
         )
         try:

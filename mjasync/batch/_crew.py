@@ -10,12 +10,9 @@ from typing import Final
 
 import attrs
 
-from .._clock import Clock
 from .._models import TaskInfo
-from .._wire.retry import RetryPolicy
 from ..errors import ConnectionFailed, MJError
 from ._jobs import Job, JobState
-from ._ledger import Ledger
 from ._life import Life, Outcome
 from ._pace import Pace
 
@@ -56,16 +53,7 @@ class _Worker:
 class Crew:
     """Jobs under way in one run."""
 
-    def __init__(
-        self,
-        *,
-        life: Life,
-        ledger: Ledger,
-        pace: Pace,
-        connect: RetryPolicy,
-        clock: Clock,
-        bounds: Bounds,
-    ) -> None:
+    def __init__(self, *, life: Life, pace: Pace, bounds: Bounds) -> None:
         self.error: Exception | None = None
         """What ended the run, if anything did."""
         self.stopped = ""
@@ -73,12 +61,12 @@ class Crew:
         self.had_work = False
         """Whether there was anything to do."""
         self._life = life
-        self._ledger = ledger
+        self._ledger = life.ledger
         self._pace = pace
-        self._connect = connect
+        self._connect = life.door.connect
         self._refusal: MJError | None = None
         self._was_there = False
-        self._clock = clock
+        self._clock = life.door.clock
         self._bounds = bounds
         self._planned: deque[Job] = deque()
         self._begun: deque[Job] = deque()
@@ -185,10 +173,11 @@ class Crew:
         self._after.clear()
         self._held.clear()
         busy = self._done | self._workers.keys() | {job.key for job in self._planned}
+        had_workers = bool(self._workers)  # one that ends meanwhile leaves steps to look for
         await self._take(job for job in jobs if job.key not in busy)
         self._pause = min(2 * self._pause, _LATEST)
         self._news.put_nowait(None)
-        return others_work or self._has_work() or bool(self._workers)
+        return others_work or self._has_work() or had_workers
 
     def _waits(self) -> bool:
         """Whether what is to be begun is held up, or may yet turn up."""

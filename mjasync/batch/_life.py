@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Final
 
@@ -152,14 +153,6 @@ class Life:
         if job.key not in self.tasks:
             self.tasks[job.key] = self.door.task(job.task_id or "", job.modal)
         return self.tasks[job.key]
-
-    @staticmethod
-    async def _read(task: Task) -> None:
-        """Know the task as the server does, where it can be read."""
-        try:
-            await task.refresh()
-        except MJError:
-            return
 
     # --- paid ---
 
@@ -312,7 +305,8 @@ class Life:
 
     async def _proposed(self, job: Job) -> str:
         task = self.door.task(job.task_id or "")
-        await self._read(task)
+        with suppress(MJError):
+            await task.refresh()
         return task.final_prompt or job.prompt
 
     async def _answer(self, job: Job, task: Task, text: str) -> Outcome:
