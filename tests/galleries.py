@@ -12,9 +12,12 @@ from typing import Any
 from PIL import Image
 
 from mjasync.batch import File, Job, JobState
+from mjasync.batch._path import before
 
 FAMILY = ("", "U1", "U1>Upscale (Subtle)", "U1>Zoom Out 2x", "U3")
 """The steps that each prompt has."""
+ANSWERED = ("", "U1", "U1>Custom Zoom[day > night]", "U1>Custom Zoom[day > night]>U2")
+"""Steps of which one answers a modal with what else parts them."""
 HOSTILE = (
     "</script><script>window.hacked=1;alert(1)</script>",
     "</ScRiPt ><img src=x onerror='window.hacked=1'>",
@@ -55,7 +58,7 @@ def a_job(n: int = 1, step: str = "", **facts: Any) -> Job:  # noqa: ANN401 - fi
     usual = {
         "key": key_of(n, step),
         "root": root,
-        "parent": key_of(n, step.rpartition(">")[0]) if step else None,
+        "parent": key_of(n, before(step)) if step else None,
         "prompt": f"lighthouse number {n} --ar 3:2 --stylize {n}",
         "state": JobState.SAVED,
         "task_id": f"task-{n}-{step}",

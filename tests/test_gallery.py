@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 from conftest import connect
-from galleries import FAMILY, HOSTILE, a_file, a_job, facts_of, hostile, many, one_of_each, told
+from galleries import (
+    ANSWERED,
+    FAMILY,
+    HOSTILE,
+    a_file,
+    a_job,
+    facts_of,
+    hostile,
+    many,
+    one_of_each,
+    told,
+)
 from PIL import Image
 
 from mjasync import ConfigurationError
@@ -125,6 +136,13 @@ async def test_a_step_follows_its_parent(tmp_path: Path) -> None:
     assert ["prompt" in row for row in facts["jobs"][:5]] == [True, False, False, False, False]
 
 
+async def test_an_answer_is_part_of_its_step(tmp_path: Path) -> None:
+    """A step is told as its path of buttons, whatever the answers to their modals hold."""
+    facts = await written(tmp_path, [a_job(1, step) for step in reversed(ANSWERED)])
+    paths = ["U1", "Custom Zoom[day > night]", "U2"]
+    assert [row.get("path", []) for row in facts["jobs"]] == [paths[:end] for end in range(4)]
+
+
 async def test_it_tells_whether_to_look_again(tmp_path: Path) -> None:
     """A page knows whether its batch is being worked on."""
     assert (await written(tmp_path, [], running=True))["running"] is True
@@ -213,6 +231,18 @@ async def test_a_broken_picture_is_tried_once(tmp_path: Path) -> None:
     await gallery.write([a_job(1, files=[file])], running=True)
     assert "thumbnail" not in facts_of(tmp_path / "index.html")["jobs"][0]["files"][0]
     assert "thumbnail" in (await written(tmp_path, [a_job(1, files=[file])]))["jobs"][0]["files"][0]
+
+
+async def test_a_missing_picture_may_come_back(tmp_path: Path) -> None:
+    """A picture that was not there has its thumbnail once it is, in the same gallery."""
+    file = a_file(tmp_path, "1.png")
+    away = (tmp_path / "1.png").rename(tmp_path / "away.png")
+    gallery = Gallery(tmp_path)
+    await gallery.write([a_job(1, files=[file])], running=True)
+    assert "thumbnail" not in facts_of(tmp_path / "index.html")["jobs"][0]["files"][0]
+    away.rename(tmp_path / "1.png")
+    await gallery.write([a_job(1, files=[file])], running=True)
+    assert "thumbnail" in facts_of(tmp_path / "index.html")["jobs"][0]["files"][0]
 
 
 async def test_a_video_is_no_picture(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from galleries import FAMILY, HOSTILE, a_job, hostile, many, one_of_each
+from galleries import ANSWERED, FAMILY, HOSTILE, a_job, hostile, many, one_of_each
 
 from mjasync.batch import Job
 from mjasync.batch._gallery import Gallery
@@ -213,6 +213,18 @@ async def test_lineage(tmp_path: Path) -> None:
         await page.keyboard.press("Escape")
         await page.locator(".card").nth(8).locator(".family .tile").nth(1).click()
         assert await viewer.get_by_role("heading", level=2).inner_text() == "U1 #2"
+
+
+async def test_an_answer_is_part_of_its_step(tmp_path: Path) -> None:
+    """An answer to a modal that holds what parts steps is shown whole, with its button."""
+    zoom = "Custom Zoom[day > night]"
+    async with opened(tmp_path, [a_job(1, step) for step in ANSWERED]) as page:
+        steps = page.locator(".card .step")
+        assert await steps.all_inner_texts() == ["Grid", "U1", f"U1 › {zoom}", f"U1 › {zoom} › U2"]
+        assert await steps.last.get_attribute("title") == f"U1 › {zoom} › U2"
+        await visit(page, 3)
+        path = page.locator(OPENED).get_by_role("navigation", name="Lineage")
+        assert await path.get_by_role("listitem").all_inner_texts() == ["Grid", "U1", zoom, "U2"]
 
 
 async def test_a_relative_that_is_filtered_away(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ except ImportError as error:  # pragma: no cover - the tests have it
 from ._jobs import File, Job
 from ._open import read_batch
 from ._output import write_whole
+from ._path import elements
 
 __all__ = ["Gallery", "write_gallery"]
 
@@ -89,7 +90,7 @@ class Gallery:
     def _write(self, jobs: Sequence[Job], *, running: bool) -> None:
         with self._lock:
             self._thumbnails.make(file for job in jobs for file in job.files)
-            ordered = sorted(jobs, key=lambda job: (job.n, job.root, job.step.split(">")))
+            ordered = sorted(jobs, key=lambda job: (job.n, job.root, _path(job)))
             facts = {
                 "name": self._folder.resolve().name,
                 "running": running,
@@ -109,6 +110,7 @@ class Gallery:
                 "parent": job.parent,
                 "prompt": "" if prompts.get(job.parent) == job.prompt else job.prompt,
                 "step": job.step,
+                "path": _path(job),
                 "state": job.state,
                 "task": job.task_id,
                 "action": job.action,
@@ -121,6 +123,11 @@ class Gallery:
                 "error": job.error,
             }
             yield {name: value for name, value in row.items() if value not in ("", None, [], {})}
+
+
+def _path(job: Job) -> list[str]:
+    """The buttons from the grid to a job; none for the grid."""
+    return elements(job.step) if job.step else []
 
 
 def _page(facts: Mapping[str, Any]) -> bytes:
@@ -191,7 +198,7 @@ class _Thumbnails:
         return row
 
     def make(self, files: Iterable[File]) -> None:
-        """Make those that are missing; what cannot be read is not tried again."""
+        """Make those that are missing; a picture that cannot be read is not tried again."""
         if self._made is None:
             self._made = self._found()
         wanted = {_stem(file): file for file in files}
@@ -204,9 +211,7 @@ class _Thumbnails:
             return
         with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
             for file, made in zip(missing, pool.map(self._make, missing), strict=True):
-                if made is None:
-                    self._hopeless.add(_stem(file))
-                else:
+                if made is not None:
                     self._made[_stem(file)] = made
 
     def _found(self) -> dict[str, _Thumbnail]:
@@ -221,7 +226,10 @@ class _Thumbnails:
     def _make(self, file: File) -> _Thumbnail | None:
         try:
             made, data = _shrunk(self._folder / file.path, _stem(file))
+        except FileNotFoundError:  # it may come back
+            return None
         except Exception:  # noqa: BLE001 - whatever a broken picture does to Pillow
+            self._hopeless.add(_stem(file))
             return None
         write_whole(self._folder / _FOLDER / made.name, data)
         return made

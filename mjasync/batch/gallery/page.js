@@ -85,7 +85,8 @@ function read() {
     const [text, ...flags] = job.prompt.split(FLAG);
     job.text = text.trim();
     job.flags = flags.map((flag) => flag.trim());
-    job.name = job.step ? job.step.split(">").at(-1).replace(/^call:(.*)$/, "$1()") : "Grid";
+    job.names = (job.path || []).map((name) => name.replace(/^call:(.*)$/, "$1()"));
+    job.name = job.names.at(-1) ?? "Grid";
   });
 }
 
@@ -153,9 +154,8 @@ function family(job) {
 const chips = (job) => h("div", { class: "chips" }, ...job.flags.map((flag) => h("span", { class: "chip", dir: "auto", title: cut(flag, 200) }, cut(flag, 60))));
 
 function steps(job) {
-  const names = job.step ? job.step.split(">").map((name) => name.replace(/^call:(.*)$/, "$1()")) : ["Grid"];
-  const last = names.pop();
-  return h("span", { class: "step", title: [...names, last].join(" › ") }, names.length ? h("i", null, `${names.join(" › ")} › `) : null, last);
+  const before = job.names.slice(0, -1).map((name) => `${name} › `).join("");
+  return h("span", { class: "step", title: before + job.name }, before ? h("i", null, before) : null, job.name);
 }
 
 const near = new IntersectionObserver(
@@ -303,17 +303,17 @@ function stage(job) {
   return tinted(it, job.files[0]);
 }
 
+const leadTo = (job) => h("button", { type: "button", "aria-label": `Open ${label(job)}`, click: () => view(job) }, tile(job, "i", {}), job.name);
 const ancestors = (job) => (job.up ? [...ancestors(job.up), job.up] : []);
 
 function path(job) {
-  const up = ancestors(job).map((one) => h("li", null, h("button", { type: "button", "aria-label": `Open ${label(one)}`, click: () => view(one) }, tile(one, "i", {}), one.name), icon("next")));
+  const up = ancestors(job).map((one) => h("li", null, leadTo(one), icon("next")));
   return h("nav", { "aria-label": "Lineage", class: "path" }, h("ol", { class: "path" }, ...up, h("li", null, h("span", { "aria-current": "page" }, tile(job, "i", {}), job.name))));
 }
 
 function relatives(id, words, those) {
   if (!those.length) return null;
-  const each = (one) => h("li", null, h("button", { type: "button", "aria-label": `Open ${label(one)}`, click: () => view(one) }, tile(one, "i", {}), one.name));
-  return h("section", { "aria-labelledby": id }, h("h3", { id }, words), h("ul", { class: "children" }, ...those.map(each)));
+  return h("section", { "aria-labelledby": id }, h("h3", { id }, words), h("ul", { class: "children" }, ...those.map((one) => h("li", null, leadTo(one)))));
 }
 
 function wrong(job) {
