@@ -16,6 +16,7 @@ from ._wire.body import DataUrl
 from .errors import ConfigurationError, InvalidRequest, MalformedReply
 
 __all__ = [
+    "UNSAFE",
     "ImageInput",
     "Picture",
     "as_bytes",
@@ -46,6 +47,8 @@ class PillowImage(Protocol):
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage
 """A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
 
+UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")
+"""What no file name may hold on every system."""
 _ONE: Final = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, PillowImage)
 _SNIFF: Final = 64
 """Bytes that tell a format."""
@@ -355,7 +358,7 @@ def _safe(value: object) -> object:
         return ""
     if not isinstance(value, str):
         return value
-    name = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]+", "-", value).strip(". ")[:80]
+    name = UNSAFE.sub("-", value).strip(". ")[:80]
     return name.encode("utf-8", "ignore")[:_FIELD].decode("utf-8", "ignore").strip(". ") or "_"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from conftest import connect, eventually
 
 from mjasync import AuthenticationError, Client, InvalidRequest, Task
-from mjasync.batch import Batch, Job, JobState, Totals, read_batch
+from mjasync.batch import Batch, Job, JobState, Totals, _ledger, _output, read_batch
 from mjasync.batch._names import DEFAULT_NAME, Names
 from mjasync.batch._plan import Row, jobs_of, read_rows
 from mjasync.errors import ConfigurationError
@@ -59,6 +60,27 @@ async def test_parts_never_share_a_name(
     found = digests(tmp_path, jobs)
     assert len({file.path for job in jobs for file in job.files}) == len(found) == 8
     assert all(is_ == told for is_, told in found)
+
+
+async def test_many_jobs_do_not_hold_up_the_loop(
+    mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes time for each job of a batch, reading and listing them, is done in threads."""
+    threads: list[threading.Thread] = []
+
+    def watched(work: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda given: (threads.append(threading.current_thread()), work(given))[1]
+
+    await finish(tmp_path, mj_plain, "a fox", "an owl")
+    monkeypatch.setattr(_ledger, "job_of", watched(_ledger.job_of))
+    monkeypatch.setattr(_output, "_line", watched(_output._line))
+    before = (tmp_path / "manifest.jsonl").read_bytes()
+    async with Batch(tmp_path, client=mj_plain, **BOUND) as batch:
+        await batch._output.list(await batch.jobs())
+    assert len(await read_batch(tmp_path)) == 2
+    assert (tmp_path / "manifest.jsonl").read_bytes() == before
+    assert len(threads) == 6
+    assert threading.main_thread() not in threads
 
 
 def test_long_names_stay_apart() -> None:
@@ -110,6 +132,16 @@ async def test_what_was_finished_and_lost_was_paid(
         totals = await batch.totals()
     assert totals == Totals.of(await read_batch(tmp_path))
     assert (totals.submits, totals.paid) == (2, {("IMAGINE", ""): 2})
+
+
+async def test_one_class_is_tried_again(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
+    """The name of one error class means that class, as it does in a list."""
+    plain.fault("fail", reason="Internal error", times=2)
+    await finish(tmp_path, mj_plain, "a fox")
+    for names in ("TaskFailed", ["TaskFailed"]):
+        assert await finish(tmp_path, mj_plain, retry_failed="BannedPrompt") == []
+        (job,) = await finish(tmp_path, mj_plain, retry_failed=names)
+    assert job.state is JobState.SAVED
 
 
 async def test_a_ledger_of_the_second_version(

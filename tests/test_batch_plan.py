@@ -130,6 +130,14 @@ def test_what_cannot_be_asked_is_told(prompt: str) -> None:
         plan(prompt)
 
 
+@pytest.mark.parametrize("repeat", [-1, 0, 10_001])
+@pytest.mark.parametrize("given", ["a fox", {"prompt": "a fox"}], ids=["line", "row"])
+def test_repeats_have_bounds(given: object, repeat: int) -> None:
+    """A plain prompt cannot be repeated not at all, or without end; no more than a row can."""
+    with pytest.raises(InvalidRequest, match="repeat must be a number from 1 to 10000"):
+        as_row(given, repeat=repeat)
+
+
 # --- files -------------------------------------------------------------------------------------
 
 FILES = {

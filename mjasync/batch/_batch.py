@@ -92,8 +92,8 @@ class Batch:
             images: What to save of a grid: the grid, its four pictures, or both it and U1 to U4.
             name: Template of file names, relative to the folder.
             repeat: How often each prompt is drawn.
-            retry_failed: Begin failed jobs anew: all, or those of some error classes by name. A
-                banned prompt never.
+            retry_failed: Begin failed jobs anew: all, or those of one error class or several, by
+                name. A banned prompt never.
             resubmit_uncertain: Send again what may have been taken; it may be paid twice.
             max_submits: Send no more than this in one run.
             max_failures: Begin nothing more once so many have failed in one run.
@@ -118,9 +118,8 @@ class Batch:
         self._client = client
         self._bounds = Bounds(limit=limit, max_submits=max_submits, max_failures=max_failures)
         self._repeat = repeat
-        self._retry_failed = (
-            retry_failed if isinstance(retry_failed, bool) else frozenset(retry_failed)
-        )
+        classes = [retry_failed] if isinstance(retry_failed, str) else retry_failed
+        self._retry_failed = classes if isinstance(classes, bool) else frozenset(classes)
         self._resubmit_uncertain = resubmit_uncertain
         self._settle = settle
         self._names = Names(name)
@@ -476,11 +475,9 @@ class Batch:
         return await self._ledger.totals()
 
 
-async def _each(source: Source) -> AsyncIterator[Given | Row]:
-    if isinstance(source, str | Row):
+async def _each(source: Source) -> AsyncIterator[object]:
+    if isinstance(source, str | Row | Mapping):
         yield source
-    elif isinstance(source, Mapping):
-        yield {str(name): value for name, value in source.items()}
     elif isinstance(source, AsyncIterable):
         async for one in source:
             yield one

@@ -47,7 +47,7 @@ except ImportError as error:  # pragma: no cover - the tests have it
 from ..errors import ConfigurationError
 from ._jobs import Job, JobState, Totals
 
-__all__ = ["JOBS", "Ledger", "Reader", "job_of", "said", "whole"]
+__all__ = ["JOBS", "Ledger", "Reader", "job_of", "jobs_in", "said", "whole"]
 
 T = TypeVar("T")
 _AT_ONCE: Final = 500
@@ -240,7 +240,11 @@ class Ledger:
 
     async def jobs(self, *states: JobState) -> list[Job]:
         """All jobs, or those in some states, in the order they were planned."""
-        return [job_of(row) for row in await self._rows(_asked(states))]
+        return await whole(self._jobs(states))
+
+    async def _jobs(self, states: Collection[JobState]) -> list[Job]:
+        async with self._transaction() as connection:
+            return await jobs_in(await connection.execute(_asked(states)))
 
     async def find(self, keys: Iterable[str]) -> dict[str, Job]:
         """Those of some jobs that are there, by key."""
@@ -304,8 +308,7 @@ class Reader:
     async def _jobs(self) -> list[Job]:
         async with self._engine.connect() as connection:
             columns = await connection.run_sync(_columns)
-            rows = await connection.execute(_asked((), columns))
-            return [job_of(row) for row in rows]
+            return await jobs_in(await connection.execute(_asked((), columns)))
 
     async def close(self) -> None:
         """Close what is open."""
@@ -318,6 +321,11 @@ class Reader:
 def job_of(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
     """A job as it stands in its row."""
     return Job(**row._mapping)  # noqa: SLF001 - public by its documentation
+
+
+async def jobs_in(rows: Iterable[Any]) -> list[Job]:
+    """Jobs as they stand in their rows, made beside the loop: there may be thousands."""
+    return await asyncio.to_thread(lambda: [*map(job_of, rows)])
 
 
 def _row(job: Job, *names: str) -> dict[str, Any]:

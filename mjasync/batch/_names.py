@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
+from .._images import UNSAFE
 from ..errors import ConfigurationError
 from ._jobs import CALL, Job
 from ._path import elements
@@ -20,7 +21,6 @@ _SLUG: Final = 40
 """Characters of a prompt in a name."""
 _LONGEST: Final = 150
 """Bytes of a name without its ending: file systems take 255, some of their users less."""
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")
 _WINDOWS: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _NOT_SAID: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
 """Links and flags."""
@@ -120,7 +120,7 @@ def _slug(text: str) -> str:
 def _safe(text: str) -> str:
     """A part of a path that every system takes, and that stays where it is put."""
     kept = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
-    name = re.sub(r"-{2,}", "-", _UNSAFE.sub("-", unicodedata.normalize("NFC", kept)))
+    name = re.sub(r"-{2,}", "-", UNSAFE.sub("-", unicodedata.normalize("NFC", kept)))
     name = name.encode()[:_LONGEST].decode("utf-8", "ignore").strip(". -") or "_"
     try:
         os.fsencode(name)

@@ -86,8 +86,11 @@ class Output:
 
     async def list(self, jobs: Iterable[Job]) -> None:
         """Write the manifest afresh: one line for each saved job."""
+        await asyncio.to_thread(self._list, jobs)
+
+    def _list(self, jobs: Iterable[Job]) -> None:
         lines = [_line(job) for job in jobs if job.state is JobState.SAVED]
-        await asyncio.to_thread(write_whole, self._manifest, "".join(lines).encode())
+        write_whole(self._manifest, "".join(lines).encode())
 
     async def append(self, job: Job) -> None:
         """Add a saved job to the manifest."""

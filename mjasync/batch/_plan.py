@@ -58,7 +58,7 @@ def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     if isinstance(given, Row):
         return given
     if isinstance(given, str):
-        return Row(_in_template(_not_blank(given), template or _PROMPT), repeat)
+        return Row(_in_template(_not_blank(given), template or _PROMPT), _count(repeat))
     if not isinstance(given, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
         raise InvalidRequest(message)

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..errors import ConfigurationError
 from ._jobs import BatchInUse, Job, JobState
-from ._ledger import JOBS, Ledger, job_of, said, whole
+from ._ledger import JOBS, Ledger, job_of, jobs_in, said, whole
 
 __all__ = ["SharedLedger"]
 
@@ -143,8 +143,7 @@ class SharedLedger(Ledger):
             alive = [owner for (owner,) in owners if not await self._is_buried(connection, owner)]
             asked = select(JOBS).where(JOBS.c.state.in_(states)).order_by(JOBS.c.n, JOBS.c.step)
             free = asked.where(JOBS.c.key.not_in(select(_CLAIMS.c.key)))
-            rows = await connection.execute(free)
-            return [job_of(row) for row in rows], bool(alive)
+            return await jobs_in(await connection.execute(free)), bool(alive)
 
     async def _is_buried(self, connection: AsyncConnection, owner: int) -> bool:
         """Whether an owner is dead, and what it had is free now."""
