@@ -161,6 +161,13 @@ async def without_debug() -> None:
 
 
 @pytest.fixture
+async def mj_plain(plain: Simulator, without_debug: None) -> AsyncIterator[Client]:
+    """A quick client of `plain`."""
+    async with connect(plain) as client:
+        yield client
+
+
+@pytest.fixture
 def clock() -> FakeClock:
     """A clock that the test moves on."""
     return FakeClock()

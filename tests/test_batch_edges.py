@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,6 @@ from mjasync.errors import ConfigurationError
 from mjasync.simulator import Simulator
 
 BOUND = {"settle": 0.0, "gallery": False}
-
-
-@pytest.fixture
-async def mj_plain(plain: Simulator, without_debug: None) -> AsyncIterator[Client]:
-    """A quick client of `plain`."""
-    async with connect(plain) as client:
-        yield client
 
 
 async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> list[Job]:  # noqa: ANN401

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,6 @@ from mjasync.batch._path import before, elements, last, parsed
 from mjasync.simulator import Simulator
 
 ZOOM = "U1>Custom Zoom[{prompt} --zoom 1.8]"
-
-
-@pytest.fixture
-async def mj_plain(plain: Simulator, without_debug: None) -> AsyncIterator[Client]:
-    """A quick client of `plain`."""
-    async with connect(plain) as client:
-        yield client
 
 
 async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> dict[str, Job]:  # noqa: ANN401

@@ -7,12 +7,11 @@ import io
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from conftest import eventually
-from shell import PROMPTS, SECRET, Run, command, ended, shown_on, size_of, terminal
+from shell import PROMPTS, SECRET, Run, command, ended, on_terminal, size_of
 
 from mjasync.batch import Job, JobState, Totals, read_batch
 from mjasync.batch._open import ledger_of
@@ -475,22 +474,11 @@ def test_simulated_and_real_pictures_do_not_mix(run: Run, monkeypatch: pytest.Mo
 # --- stopped -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def veiled(
-    clean_environment: None, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Simulator]:
-    """A server that does not tell how its tasks are; the environment names it."""
-    async with Simulator(token=SECRET, concurrency=50, time_scale=0.001) as sim:
-        monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
-        monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
-        yield sim
-
-
-async def test_interrupt_drains(veiled: Simulator) -> None:
+async def test_interrupt_drains(server: Simulator) -> None:
     """Ctrl-C begins nothing more, waits for what is under way, and names the command to go on."""
-    veils = [veiled.fault("reply", on=place, times=None, status=503) for place in ("fetch", "list")]
+    veils = [server.fault("reply", on=place, times=None, status=503) for place in ("fetch", "list")]
     async with command("batch", PROMPTS, "--out", "out", "--limit", "3") as process:
-        await eventually(lambda: len(veiled.submissions) == 3)
+        await eventually(lambda: len(server.submissions) == 3)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         said = await process.stderr.readline()
@@ -501,7 +489,7 @@ async def test_interrupt_drains(veiled: Simulator) -> None:
     assert outcome.code == 130
     assert "Traceback" not in outcome.err
     assert "Stopped: 3 saved, 17 not begun" in outcome.err
-    assert len(pictures()) == len(veiled.submissions) == 3
+    assert len(pictures()) == len(server.submissions) == 3
     assert f"  mjasync batch {PROMPTS} --out out --limit 3\n" in outcome.err
 
 
@@ -648,13 +636,7 @@ async def test_reader_that_leaves() -> None:
 async def test_bars_on_a_terminal() -> None:
     """Every job under way has a bar with its state; afterwards only the results are left."""
     line = ("batch", prompts("a fox", "一只猫", "gore"), "--simulate", "--out", "out")
-    environment = {**os.environ, "TERM": "xterm-256color"}
-    with terminal(90) as (ours, theirs):
-        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-        async with command(*line, env=environment, **streams) as process:
-            os.close(theirs)
-            shown = await asyncio.to_thread(shown_on, ours)
-            code = await process.wait()
+    code, shown = await on_terminal(*line)
     assert code == 1
     assert "━━━━" in shown
     assert re.search("drawing [0-9]+%", shown)
