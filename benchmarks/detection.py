@@ -36,7 +36,7 @@ PRICES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 INTERVALS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 CAPS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
 
-Progress = Callable[[float], float | None]
+Progress = Callable[[float], float]
 """From the fraction of a run that is over to the fraction the server shows."""
 
 
@@ -71,7 +71,7 @@ class Model:
             for _ in range(count)
         ]
 
-    def _progress(self, errors: Sequence[float], done: float) -> float | None:
+    def _progress(self, errors: Sequence[float], done: float) -> float:
         step = int(self.shown(done) * STEPS)
         return min(0.99, max(0.0, step / STEPS + errors[step])) if step else 0.0
 
@@ -97,7 +97,7 @@ class Job:
         if now < self.queue or self.silent:
             return _info(TaskStatus.SUBMITTED, 0)
         done = self.progress((now - self.queue) / self.seconds)
-        return _info(TaskStatus.IN_PROGRESS, None if done is None else int(100 * done))
+        return _info(TaskStatus.IN_PROGRESS, int(100 * done))
 
 
 def _run_seconds(rng: random.Random) -> float:
@@ -225,7 +225,7 @@ def _against_fixed(model: Model, count: int) -> Row:
         ratio=_against_equal(jobs, learnt),
         bar=BAR,
         note=f"{learnt}; nothing learnt yet: {_against_equal(jobs, cold):.2f}, {cold}",
-        series=_curves(model, jobs),
+        series=_curves(model, jobs) if model is MODELS[0] else {},
     )
 
 

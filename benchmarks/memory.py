@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import itertools
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -144,14 +143,9 @@ def memory(tasks: int = 10_000, processes: int = 1) -> list[Row]:
 
 
 def _row(server: str, tasks: int, processes: int, *, looks: bool) -> Row:
-    """The sides in turns, each time in a fresh process."""
-    arguments = (1, server, tasks, int(looks))
+    """One side after the other, each time in a fresh process."""
     here, there, again = (
-        list(
-            itertools.chain.from_iterable(
-                in_processes(f"memory:{side}", *arguments) for _ in range(processes)
-            )
-        )
+        in_processes(f"memory:{side}", processes, server, tasks, int(looks))
         for side in ("sdk_bytes", "by_hand_bytes", "by_hand_bytes")
     )
     when = "once it was looked at" if looks else "before the first look"

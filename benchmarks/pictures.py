@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from mjasync import Client
+from mjasync import Client, Task
 
 from . import by_hand
 from .harness import Rounds, alternate, in_processes, process, ratios, rounds_in
@@ -172,7 +172,7 @@ async def stall_sdk(server: str, tasks: str, jobs: str) -> dict[str, float]:
         return {"worst": worst, "seconds": max(took, 2 * _INTERVAL)}
 
 
-async def _wait_and_save(task: Any, folder: Path) -> None:  # noqa: ANN401
+async def _wait_and_save(task: Task, folder: Path) -> None:
     await task
     await task.save(folder / f"{task.id}.png")
 

@@ -47,7 +47,7 @@ class Site:
         self.port = 0
         self._looks: dict[bytes, int] = {}
         self._ids = itertools.count(1760000000000000)
-        self._counts = dict.fromkeys(("polls", "lists", "submits", "bytes_in"), 0)
+        self._counts = dict.fromkeys(("polls", "submits"), 0)
         self._success = b""
 
     def opened(self, port: int) -> None:
@@ -55,9 +55,8 @@ class Site:
         self.port = port
         self._success = payloads.success(_ID.decode(), f"http://127.0.0.1:{port}")
 
-    def answer(self, path: bytes, body: bytes | bytearray, size: int) -> bytes:
-        """The reply to a request whose body had `size` bytes."""
-        self._counts["bytes_in"] += size
+    def answer(self, path: bytes, body: bytes) -> bytes:
+        """The reply to a request; of a large one, the body is not there."""
         if path.endswith(b"/fetch"):
             _, plan, _, _, task_id, _ = path.split(b"/")
             return reply(self._look(plan, task_id))
@@ -70,11 +69,10 @@ class Site:
         counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
         return reply(orjson.dumps(counts))
 
-    def _list(self, path: bytes, body: bytes | bytearray) -> bytes:
+    def _list(self, path: bytes, body: bytes) -> bytes:
         plan = path.split(b"/")[1]
         if not plan.endswith(b"-list"):
             return reply(_ABSENT, "404 Not Found")
-        self._counts["lists"] += 1
         ids = orjson.loads(body)["ids"]
         return reply(b"[%b]" % b",".join([self._look(plan, task_id.encode()) for task_id in ids]))
 
@@ -132,7 +130,7 @@ class Connection(asyncio.Protocol):
         elif self._path.endswith(b".png"):
             self._pump = asyncio.get_running_loop().create_task(self._picture(self._path))
         else:
-            self._transport.write(self._site.answer(self._path, b"", 0))
+            self._transport.write(self._site.answer(self._path, b""))
 
     def _take(self, data: bytes) -> None:
         self._missing -= len(data)
@@ -141,7 +139,7 @@ class Connection(asyncio.Protocol):
         if not self._missing:
             body = bytes(self._buffer)
             self._buffer.clear()
-            self._transport.write(self._site.answer(self._path, body, self._size))
+            self._transport.write(self._site.answer(self._path, body))
 
     async def _picture(self, path: bytes) -> None:
         """Send as many megabytes of PNG as the path asks for, in `/8mb/name.png`."""

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from mjasync.cli import _help
+
 from .harness import ROOT
 from .row import Row, row_of
 
@@ -17,8 +19,6 @@ __all__ = ["command_line", "imports"]
 _IMPORT: Final = (
     "import time; begun = time.process_time(); {statement}; print(time.process_time() - begun)"
 )
-_LOOKS: Final = {"COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"}
-"""Variables that ask for another look of the help; they are left out."""
 _HELP: Final = "import sys; sys.argv = ['mjasync', '--help']; from mjasync.cli import main; main()"
 
 
@@ -36,7 +36,8 @@ def _process_seconds(*arguments: str) -> float:
 
 
 def _run(*arguments: str) -> str:
-    ordinary = {name: value for name, value in os.environ.items() if name not in _LOOKS}
+    looks = _help._DECIDES
+    ordinary = {name: value for name, value in os.environ.items() if name not in looks}
     environment = {**ordinary, "PYTHONPATH": ROOT}
     command = [sys.executable, *arguments]
     done = subprocess.run(
