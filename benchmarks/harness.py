@@ -3,7 +3,7 @@
 A benchmark is an async function in a process of its own that is given the address of the server. It
 names its sides; every round runs them forwards and then backwards (A B C C B A), so that a machine
 that grows slower or faster meanwhile does so for all of them. What is compared is always taken from
-the same round.
+the same round. What cannot share a process (memory, imports, a whole run) has one for each side.
 """
 
 from __future__ import annotations

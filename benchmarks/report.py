@@ -18,6 +18,8 @@ __all__ = ["table", "write_docs"]
 
 _PACKAGES: Final = ("aiohttp", "attrs", "cattrs", "orjson", "httpx")
 _BETWEEN: Final = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
+_NOISE: Final = 3
+"""Percent by which a null may differ from 1."""
 _VERDICTS: Final = {True: "met", False: "MISSED", None: ""}
 _PLOTS: Final = (
     (
@@ -39,7 +41,8 @@ _PLOTS: Final = (
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
-    """The lines of a plain table."""
+    """The lines of a plain table, and what an asterisk in it means."""
+    noisy = False
     yield f"{'measured':>10} {'spread':>15} {'null':>6} {'bar':>7}         what"
     for row in rows:
         measured, spread, null, bar = _cells(row)
@@ -47,6 +50,9 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
         yield f"{measured:>10} {spread:>15} {null:>6} {bar:>7} {verdict:6}  {row.name}"
         if row.note:
             yield f"{'':50}{row.note}"
+        noisy |= _is_noisy(row)
+    if noisy:
+        yield f"* more than {_NOISE} % from 1: the machine was busy, and the row says little"
 
 
 def write_docs(rows: Sequence[Row], docs: Path) -> None:
@@ -81,9 +87,14 @@ def _cells(row: Row) -> tuple[str, str, str, str]:
     spread = (
         "" if row.low is None or row.high is None else f"{_short(row.low)} to {_short(row.high)}"
     )
-    null = "" if row.null is None else f"{row.null:.2f}"
+    null = "" if row.null is None else f"{row.null:.2f}{'*' if _is_noisy(row) else ''}"
     bar = "" if row.bar is None else f"{'≥' if row.at_least else '≤'} {row.bar:g}"
     return f"{_short(row.ratio)}{unit}", spread, null, bar
+
+
+def _is_noisy(row: Row) -> bool:
+    """Whether the baseline, as it is shown, differs from itself by more than that."""
+    return row.null is not None and abs(round(100 * row.null) - 100) > _NOISE
 
 
 def _short(value: float) -> str:

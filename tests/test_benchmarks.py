@@ -58,6 +58,16 @@ def test_the_table_shows_every_row(rows: list[Row]) -> None:
     assert "so what" in shown
 
 
+@pytest.mark.parametrize(
+    "null,shown", [(0.969, "0.97 "), (1.03, "1.03 "), (0.964, "0.96*"), (1.04, "1.04*")]
+)
+def test_a_null_that_is_off_is_marked(null: float, shown: str) -> None:
+    """A baseline that differs from itself by more than 3 % has an asterisk, which is explained."""
+    told = "\n".join(report.table([Row(name="busy", ratio=1.0, null=null)]))
+    assert f" {shown}" in told
+    assert ("the machine was busy" in told) == ("*" in shown)
+
+
 def test_the_page_is_written_from_the_rows(rows: list[Row], tmp_path: Path) -> None:
     """The figures replace those on the page, twice over the same; the plots are proper XML."""
     shutil.copy(ROOT / "docs" / "performance.md", tmp_path)
