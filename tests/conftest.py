@@ -8,6 +8,7 @@ import heapq
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -182,19 +183,26 @@ def look_for_leaks(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 async def no_leaks() -> AsyncIterator[None]:
-    """Fail a test that leaves a pending task, an unread exception or an unclosed resource.
+    """Fail a test that leaves something behind."""
+    async with nothing_left():
+        yield
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """Fail where a pending task, an unread exception or an unclosed resource is left.
 
     An unclosed session or socket is a ResourceWarning when it is collected, and every warning is
     an error; collecting here pins it on the test that leaked it.
     """
     complaints: list[str] = []
-    loop = asyncio.get_running_loop()
+    loop, before = asyncio.get_running_loop(), asyncio.all_tasks()
     loop.set_exception_handler(lambda _, context: complaints.append(describe(context)))
     alarm = loop.call_later(LONGEST, give_up, complaints)
     yield
     alarm.cancel()
     await turns(LAST_TURNS)
-    pending = asyncio.all_tasks() - {asyncio.current_task()}
+    pending = asyncio.all_tasks() - before - {asyncio.current_task()}
     gc.collect()
     assert not pending, f"tasks still pending after the test: {pending}"
     assert not complaints, f"the event loop complained: {complaints}"
@@ -213,7 +221,13 @@ def describe(context: dict[str, Any]) -> str:
     return f"{context['message']}: {context.get('exception')!r} in {subject!r}"
 
 
-def pytest_collection_finish() -> None:
-    """Set aside what exists before the first test, to make the collection after each one quick."""
+@pytest.fixture(scope="module", autouse=True)
+def set_aside() -> None:
+    """Set aside what outlives the tests so far, to make the collection after each one quick."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Have what was set aside collected as well, at the very end."""
+    gc.unfreeze()

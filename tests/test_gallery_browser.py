@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from conftest import nothing_left
 from galleries import ANSWERED, FAMILY, HOSTILE, a_job, hostile, many, one_of_each
 
 from mjasync.batch import Job
@@ -21,7 +25,7 @@ playwright = pytest.importorskip("playwright.async_api", reason=REASON)
 axe = pytest.importorskip("axe_playwright_python.async_playwright", reason=REASON)
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason=REASON),
-    pytest.mark.usefixtures("without_debug"),
+    pytest.mark.asyncio(loop_scope="module"),
 ]
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -36,9 +40,10 @@ OPENED = "#viewer[open]"
 FOCUSED = "document.activeElement.closest('.card')?.querySelector('.number').textContent"
 
 
-@asynccontextmanager
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Any]:
-    """Start a browser."""
+    """A browser for all tests here: to start it takes longer than most of them."""
+    asyncio.get_running_loop().set_debug(False)
     async with playwright.async_playwright() as tools:
         started = await tools.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
@@ -47,8 +52,25 @@ async def browser() -> AsyncIterator[Any]:
             await started.close()
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def no_leaks(browser: Any) -> AsyncIterator[None]:  # noqa: ANN401
+    """Fail a test that leaves something behind, in the loop of the browser."""
+    async with nothing_left():
+        yield
+
+
+Open = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+@pytest.fixture
+def opened(browser: Any) -> Open:  # noqa: ANN401
+    """Write a gallery and open it; at the end, see that it asked for nothing and did no harm."""
+    return partial(opened_in, browser)
+
+
 @asynccontextmanager
-async def opened(
+async def opened_in(
+    browser: Any,  # noqa: ANN401
     folder: Path,
     jobs: list[Job],
     script: str = "",
@@ -73,9 +95,8 @@ async def opened(
         complaints.append(f"said {dialog.message}")
         await dialog.dismiss()
 
-    async with browser() as started:
-        usual = {"viewport": {"width": 1280, "height": 900}, "offline": True}
-        context = await started.new_context(**{**usual, **options})
+    usual = {"viewport": {"width": 1280, "height": 900}, "offline": True}
+    async with await browser.new_context(**{**usual, **options}) as context:
         context.set_default_timeout(PATIENCE)
         context.on("request", look)
         if running:  # it looks again when a test moves its clock on, not while one is slow
@@ -91,7 +112,6 @@ async def opened(
         yield page
         assert await page.evaluate("window.hacked") is None
         assert complaints == []
-        await context.close()
 
 
 async def holds(page: Any, what: str) -> None:  # noqa: ANN401
@@ -110,7 +130,7 @@ async def visit(page: Any, at: int) -> None:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("count", [1000, 10_000])
-async def test_many_images_open(tmp_path: Path, count: int) -> None:
+async def test_many_images_open(opened: Open, tmp_path: Path, count: int) -> None:
     """A large batch opens, its last card can be reached, and what took how long is printed."""
     async with opened(tmp_path, many(tmp_path, count)) as page:
         first = await page.evaluate(FIRST_CARDS)
@@ -134,7 +154,7 @@ async def test_many_images_open(tmp_path: Path, count: int) -> None:
         )
 
 
-async def test_nothing_jumps(tmp_path: Path) -> None:
+async def test_nothing_jumps(opened: Open, tmp_path: Path) -> None:
     """Pictures that come late move nothing."""
     watch = """new PerformanceObserver((list) => { window.moved = list.getEntries().length; })
         .observe({ type: "layout-shift", buffered: true });"""
@@ -144,7 +164,7 @@ async def test_nothing_jumps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 760, 1280, 2200])
-async def test_every_width(tmp_path: Path, width: int) -> None:
+async def test_every_width(opened: Open, tmp_path: Path, width: int) -> None:
     """Nothing is wider than the window, be it a phone's or a large one, in list and picture."""
     size = {"width": width, "height": 800}
     async with opened(
@@ -163,7 +183,7 @@ async def test_every_width(tmp_path: Path, width: int) -> None:
 # --- filter ------------------------------------------------------------------------------------
 
 
-async def test_filter_by_words(tmp_path: Path) -> None:
+async def test_filter_by_words(opened: Open, tmp_path: Path) -> None:
     """Every word must occur, in whatever is known of a job; the address keeps them."""
     async with opened(tmp_path, many(tmp_path, 50)) as page:
         await page.keyboard.press("/")
@@ -179,7 +199,7 @@ async def test_filter_by_words(tmp_path: Path) -> None:
         assert await page.get_by_role("button", name="All 50").is_visible()
 
 
-async def test_filter_by_state(tmp_path: Path) -> None:
+async def test_filter_by_state(opened: Open, tmp_path: Path) -> None:
     """Each state there is can be shown alone, with its number; again shows all."""
     async with opened(tmp_path, one_of_each(tmp_path)) as page:
         states = page.locator("#states")
@@ -198,7 +218,7 @@ async def test_filter_by_state(tmp_path: Path) -> None:
 # --- lineage -----------------------------------------------------------------------------------
 
 
-async def test_lineage(tmp_path: Path) -> None:
+async def test_lineage(opened: Open, tmp_path: Path) -> None:
     """A picture shows its path and its children, and each leads there."""
     async with opened(tmp_path, many(tmp_path, 10)) as page:
         assert await page.locator(".card").first.locator(".family .tile").count() == len(FAMILY)
@@ -219,7 +239,7 @@ async def test_lineage(tmp_path: Path) -> None:
         assert await viewer.get_by_role("heading", level=2).inner_text() == "U1 #2"
 
 
-async def test_an_answer_is_part_of_its_step(tmp_path: Path) -> None:
+async def test_an_answer_is_part_of_its_step(opened: Open, tmp_path: Path) -> None:
     """An answer to a modal that holds what parts steps is shown whole, with its button."""
     zoom = "Custom Zoom[day > night]"
     async with opened(tmp_path, [a_job(1, step) for step in ANSWERED]) as page:
@@ -231,7 +251,7 @@ async def test_an_answer_is_part_of_its_step(tmp_path: Path) -> None:
         assert await path.get_by_role("listitem").all_inner_texts() == ["Grid", "U1", zoom, "U2"]
 
 
-async def test_a_relative_that_is_filtered_away(tmp_path: Path) -> None:
+async def test_a_relative_that_is_filtered_away(opened: Open, tmp_path: Path) -> None:
     """A relative that the filter hides can be opened all the same."""
     async with opened(tmp_path, many(tmp_path, 10)) as page:
         await page.locator("#filter").fill("zoom")
@@ -240,7 +260,7 @@ async def test_a_relative_that_is_filtered_away(tmp_path: Path) -> None:
         assert await heading.inner_text() == "Grid #1"
 
 
-async def test_pictures_and_what_cannot_be_shown(tmp_path: Path) -> None:
+async def test_pictures_and_what_cannot_be_shown(opened: Open, tmp_path: Path) -> None:
     """Pictures, four at once, videos, lost files and jobs without any are all shown as such."""
     jobs = one_of_each(tmp_path)
     async with opened(tmp_path, jobs) as page:
@@ -264,7 +284,7 @@ async def test_pictures_and_what_cannot_be_shown(tmp_path: Path) -> None:
 # --- keys --------------------------------------------------------------------------------------
 
 
-async def test_keys(tmp_path: Path) -> None:
+async def test_keys(opened: Open, tmp_path: Path) -> None:
     """All of it can be done without a mouse."""
     async with opened(tmp_path, many(tmp_path, 200, steps=("",))) as page:
         press = page.keyboard.press
@@ -310,7 +330,7 @@ async def test_keys(tmp_path: Path) -> None:
         assert not await page.locator("#keys").is_visible()
 
 
-async def test_keys_follow_the_lineage(tmp_path: Path) -> None:
+async def test_keys_follow_the_lineage(opened: Open, tmp_path: Path) -> None:
     """In a picture, down is its first child and up its parent."""
     async with opened(tmp_path, many(tmp_path, 5)) as page:
         heading = page.locator(OPENED).get_by_role("heading", level=2)
@@ -333,9 +353,9 @@ async def test_keys_follow_the_lineage(tmp_path: Path) -> None:
     ["", "Object.defineProperty(navigator, 'clipboard', { value: undefined })"],
     ids=["clipboard", "by hand"],
 )
-async def test_copy(tmp_path: Path, script: str, *, inside: bool) -> None:
+async def test_copy(opened: Open, tmp_path: Path, script: str, *, inside: bool) -> None:
     """The prompt is copied as it was asked, from the list and from a picture, from `file://`."""
-    prompt = "a fox 🦊 <b> مرحبا --ar 3:2 --no snow"
+    prompt = f"a fox 🦊 <b> مرحبا --ar 3:2 --no {tmp_path}"  # the clipboard is the browser's
     async with opened(tmp_path, [a_job(1, prompt=prompt)], script) as page:
         if inside:
             await page.keyboard.press("Enter")
@@ -353,7 +373,7 @@ async def test_copy(tmp_path: Path, script: str, *, inside: bool) -> None:
 # --- colours -----------------------------------------------------------------------------------
 
 
-async def test_light_and_dark(tmp_path: Path) -> None:
+async def test_light_and_dark(opened: Open, tmp_path: Path) -> None:
     """The page is as the system is, until told otherwise; it remembers."""
     colour = "getComputedStyle(document.body).backgroundColor"
     async with opened(tmp_path, many(tmp_path, 5), color_scheme="dark") as page:
@@ -371,7 +391,7 @@ async def test_light_and_dark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1280])
-async def test_anybody_can_use_it(tmp_path: Path, colours: str, width: int) -> None:
+async def test_anybody_can_use_it(opened: Open, tmp_path: Path, colours: str, width: int) -> None:
     """An accessibility scan finds nothing serious, in the list, in pictures, in help."""
     size = {"width": width, "height": 900}
     jobs = one_of_each(tmp_path)
@@ -397,7 +417,7 @@ async def test_anybody_can_use_it(tmp_path: Path, colours: str, width: int) -> N
 # --- harm --------------------------------------------------------------------------------------
 
 
-async def test_hostile_words_do_nothing(tmp_path: Path) -> None:
+async def test_hostile_words_do_nothing(opened: Open, tmp_path: Path) -> None:
     """Whatever prompts, errors, names and columns hold is shown, and nothing of it is done."""
     jobs = hostile(tmp_path)
     async with opened(tmp_path, jobs) as page:
@@ -422,7 +442,7 @@ async def test_hostile_words_do_nothing(tmp_path: Path) -> None:
             await page.keyboard.press("ArrowRight")
 
 
-async def test_the_policy_holds(tmp_path: Path) -> None:
+async def test_the_policy_holds(tmp_path: Path, browser: Any) -> None:  # noqa: ANN401
     """What would get into the page in spite of all has no effect."""
     await Gallery(tmp_path).write([a_job(1)], running=False)
     page_path = tmp_path / "index.html"
@@ -432,11 +452,11 @@ async def test_the_policy_holds(tmp_path: Path) -> None:
         "<iframe src='./x.html'></iframe></main>"
     )
     text = page_path.read_text("utf-8")
-    async with browser() as started:
+    async with await browser.new_context() as context:
         page_path.write_text(text.replace("</main>", hole), "utf-8")
         (tmp_path / "x.js").write_text("window.hacked=1")
         (tmp_path / "x.html").write_text("<script>parent.hacked=1</script>")
-        page = await started.new_page()
+        page = await context.new_page()
         refused: list[str] = []
         page.on("console", lambda message: refused.append(message.text))
         await page.goto(page_path.as_uri())
@@ -445,7 +465,7 @@ async def test_the_policy_holds(tmp_path: Path) -> None:
         assert sum("Content Security Policy" in text for text in refused) >= 4
 
 
-async def test_right_to_left(tmp_path: Path) -> None:
+async def test_right_to_left(opened: Open, tmp_path: Path) -> None:
     """A prompt is set in its own direction, whatever that of the page."""
     jobs = [a_job(1, prompt="منارة في عاصفة --ar 3:2"), a_job(2)]
     async with opened(tmp_path, jobs) as page:
@@ -457,7 +477,7 @@ async def test_right_to_left(tmp_path: Path) -> None:
 # --- following ---------------------------------------------------------------------------------
 
 
-async def test_a_page_follows_its_batch(tmp_path: Path) -> None:
+async def test_a_page_follows_its_batch(opened: Open, tmp_path: Path) -> None:
     """While a batch runs, an open page looks again by itself and stays as it is; then it rests."""
     jobs = many(tmp_path, 300)
     waiting = [*jobs[:200], *(a_job(job.n, job.step, state="planned") for job in jobs[200:])]
@@ -480,7 +500,7 @@ async def test_a_page_follows_its_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("busy", ["Enter", "/"])
-async def test_a_page_does_not_interrupt(tmp_path: Path, busy: str) -> None:
+async def test_a_page_does_not_interrupt(opened: Open, tmp_path: Path, busy: str) -> None:
     """Nobody who looks at a picture or writes is disturbed by what is new."""
     async with opened(tmp_path, [a_job(1), a_job(2)], running=True) as page:
         await page.keyboard.press(busy)
