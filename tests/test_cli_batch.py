@@ -23,6 +23,8 @@ from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
+FEW = ("a fox", "an owl", "一只猫", "a cat", "an elk", "a hen")
+
 
 SENT = (JobState.SUBMITTING, JobState.UNCERTAIN, JobState.ACCEPTED, JobState.FINISHED)
 
@@ -164,9 +166,9 @@ async def test_a_prompt_file_called_status(server: Simulator, cli: Run) -> None:
 
 async def test_keeps_within_its_limit(server: Simulator, cli: Run) -> None:
     """No more than --limit tasks are unfinished at once."""
-    assert (await cli("batch", PROMPTS, "--out", "out", "--limit", "3")).code == 0
-    assert server.max_in_flight <= 3
-    assert len(server.submissions) == 20
+    assert (await cli("batch", prompts(*FEW), "--out", "out", "--limit", "2")).code == 0
+    assert server.max_in_flight <= 2
+    assert len(server.submissions) == 6
 
 
 def test_what_is_missing_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,10 +236,10 @@ async def test_json(server: Simulator, cli: Run) -> None:
 
 async def test_stops_where_no_prompt_can_succeed(server: Simulator, cli: Run) -> None:
     """A refused token ends the batch; nothing is lost by that, and the token is not repeated."""
-    line = ("batch", PROMPTS, "--out", "out", "--limit", "2", "--token", "wrong-token")
+    line = ("batch", prompts(*FEW), "--out", "out", "--limit", "2", "--token", "wrong-token")
     outcome = await cli(*line)
     assert outcome.code == 1
-    assert "0 saved, 20 not begun" in outcome.err
+    assert "0 saved, 6 not begun" in outcome.err
     assert "MJASYNC_TOKEN" in outcome.err
     assert "wrong-token" not in outcome.err
     assert len(server.requests) <= 2
@@ -265,14 +267,14 @@ async def test_a_server_that_goes_away(
     monkeypatch.setattr(
         Board, "note", lambda self, text: (said.append(str(text)), note(self, text))
     )
-    drawing = asyncio.create_task(cli("batch", PROMPTS, "--out", "out", "--limit", "1"))
+    drawing = asyncio.create_task(cli("batch", prompts(*FEW), "--out", "out", "--limit", "1"))
     await eventually(lambda: len(server.submissions) == 2)
     await server.stop()
     await eventually(lambda: any(map(waits.search, said)) or drawing.done())
     await server.start()
     await drawing
     assert any(map(waits.search, said))
-    assert len({sent.prompt for sent in server.submissions}) == len(server.submissions) >= 19
+    assert len({sent.prompt for sent in server.submissions}) == len(server.submissions) >= 5
 
 
 async def test_how_far_it_is_without_a_bar(
@@ -568,7 +570,7 @@ async def test_third_interrupt_waits_for_nothing(slow: Simulator) -> None:
 
 async def test_interrupt_on_the_simulator(run: Run) -> None:
     """A simulator takes its tasks with it: the next run draws them again, and ends well."""
-    line = ("batch", PROMPTS, "--simulate", "--out", "out", "--limit", "2")
+    line = ("batch", prompts(*FEW), "--simulate", "--out", "out", "--limit", "2")
     async with command(*line) as process:
         assert process.stdout is not None
         assert (await process.stdout.readline()).startswith(b"saved")
@@ -578,9 +580,9 @@ async def test_interrupt_on_the_simulator(run: Run) -> None:
     outcome = await asyncio.to_thread(run, *line)
     assert outcome.code == 0
     assert bool(lost) == ("tried again" in outcome.err)
-    assert "20 saved" in outcome.err
+    assert "6 saved" in outcome.err
     saved = {Path("out", file.path) for job in await read_batch("out") for file in job.files}
-    assert len(saved) == 20
+    assert len(saved) == 6
     assert saved <= set(pictures())
 
 
@@ -625,11 +627,12 @@ async def test_reader_that_leaves() -> None:
     """When the reader of the pipe leaves, every picture is saved all the same."""
     reader, writer = os.pipe()
     os.close(reader)
-    async with command("batch", PROMPTS, "--simulate", "--out", "out", stdout=writer) as process:
+    line = ("batch", prompts(*FEW), "--simulate", "--out", "out")
+    async with command(*line, stdout=writer) as process:
         os.close(writer)
         outcome = await ended(process)
     assert outcome.code == 0
-    assert len(pictures()) == 20
+    assert len(pictures()) == 6
     assert "BrokenPipe" not in outcome.err
 
 

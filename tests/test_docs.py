@@ -53,10 +53,10 @@ async def evaluate(code: CodeType, namespace: dict[str, object]) -> None:
         await outcome
 
 
-def run_page(page: Path, url: str) -> None:
+def run_page(page: Path, url: str, *, debug: bool = True) -> None:
     """Run all blocks of a page and check that they leave nothing pending."""
     namespace: dict[str, object] = {"__name__": "__main__"}
-    with asyncio.Runner(debug=True) as runner:
+    with asyncio.Runner(debug=debug) as runner:
         for line, source in blocks(page.read_text("utf-8")):
             code = compiled(source.replace(EXAMPLE_URL, url), line, page.name)
             if "asyncio.run(" in source:
@@ -106,14 +106,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_python_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_of_a_page_runs(
+    page: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
     """Every Python block of the page runs as it stands, in order, and leaves nothing pending."""
     if not any(blocks(page.read_text("utf-8"))):
         return
     with simulator_in_a_thread() as url:
         monkeypatch.setenv("MJASYNC_BASE_URL", url)
         monkeypatch.setenv("MJASYNC_TOKEN", "sk-from-the-documentation")
-        run_page(page, url)
+        run_page(page, url, debug=pytestconfig.getini("asyncio_debug"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
