@@ -68,10 +68,10 @@ class TaskStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing will change any more: SUCCESS, FAILURE and CANCEL, and nothing else."""
-        return self in _FINAL
+        return self._value_ in _FINAL  # asked at every look: members have a slow hash
 
 
-_FINAL: Final = frozenset({TaskStatus.SUCCESS, TaskStatus.FAILURE, TaskStatus.CANCEL})
+_FINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 
 
 @attrs.frozen(kw_only=True)

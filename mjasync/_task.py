@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -185,16 +186,28 @@ class Task(Snapshot):
         Raises:
             MJError: As `wait` does, after the last snapshot.
         """
-        news: asyncio.Queue[TaskInfo | None] = asyncio.Queue()
-        if self._is_known:
-            news.put_nowait(self._info)
-        listener = news.put_nowait
+        news = deque([self._info] if self._is_known else [])
+        loop = asyncio.get_running_loop()
+        bell = loop.create_future()
+
+        def ring(_: object) -> None:
+            if not bell.done():
+                bell.set_result(None)
+
+        def listener(info: TaskInfo) -> None:
+            news.append(info)
+            ring(info)
+
         self._listeners += (listener,)
         waiting = asyncio.ensure_future(self.wait())
-        waiting.add_done_callback(lambda _: news.put_nowait(None))
+        waiting.add_done_callback(ring)
         try:
-            while (info := await news.get()) is not None:
-                yield info
+            while news or not waiting.done():
+                if not news:
+                    await bell
+                    bell = loop.create_future()
+                while news:
+                    yield news.popleft()
             await waiting
         finally:
             self._listeners = tuple(one for one in self._listeners if one is not listener)

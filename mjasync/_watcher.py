@@ -471,7 +471,6 @@ class Watcher:
         if raw is not None:
             watch.body = body = bytes(memoryview(body))  # no longer than need be: it stays
             self._changed(watch, raw, body, now)
-            self._log_strange(watch.info, raw)
         watch.asked = asked
         if raw is None or not watch.info.status.is_final:
             self._look_later(watch, now)
@@ -490,8 +489,11 @@ class Watcher:
         if raw.get("id") == watch.id:
             raw["id"] = watch.id  # the same text, kept once
         watch.info = info = codec.snapshot(raw, body)
+        is_first = not codec.is_told(before)
         if (before.status, before.progress) != (info.status, info.progress):
-            self._progressed(watch, raw, now, is_first=not codec.is_told(before))
+            self._progressed(watch, raw, now, is_first=is_first)
+        if before.status is not info.status or is_first:
+            self._log_strange(info, raw)
         for waiter in watch.waiters:
             _tell(waiter, info)
 

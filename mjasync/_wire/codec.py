@@ -94,11 +94,13 @@ def snapshot(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
     Raises:
         ValueError: It has no id.
     """
-    if _status(raw.get("status")).is_final:
+    status = _status(raw.get("status"))
+    if status.is_final:
         return structure_task(raw)
     info = TaskInfo.__new__(TaskInfo)
     _put_body(info, body)
     _put_id(info, _task_id(raw.get("id")))
+    _put_status(info, status)
     for put, key, read, nothing in _NEEDED:
         value = raw.get(key)
         put(info, nothing if value is None else read(value))
@@ -287,17 +289,16 @@ _put_custom_id, _put_label, _put_emoji, _put_style, _put_type = (
 _put_raw, _put_video_urls = _setter(TaskInfo, "raw"), _setter(TaskInfo, "video_urls")
 _put_body = _setter(Unread, "_body")
 _in_button: Final = operator.itemgetter("customId", "label", "emoji", "style", "type")
-_put_id: Final = _setter(TaskInfo, "id")
+_put_id, _put_status = _setter(TaskInfo, "id"), _setter(TaskInfo, "status")
 _NEEDED: Final = tuple(
     (_setter(TaskInfo, field), key, read, read(None))
     for field, key, read in (
-        ("status", "status", _status),
         ("action", "action", _action),
         ("progress", "progress", percent),
         ("mode", "mode", _interned),
     )
 )
-"""What waiting needs, but for the id: field, key and reader of each, and what null means."""
+"""What waiting needs besides id and status: field, key and reader, and what null means."""
 _TEXTS: Final = tuple(
     (_setter(TaskInfo, field), key)
     for field, key in (
@@ -337,6 +338,7 @@ def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
 def _fill(info: TaskInfo, raw: Mapping[str, Any]) -> None:
     get = raw.get
     _put_id(info, _task_id(get("id")))
+    _put_status(info, _status(get("status")))
     for put, key, read, nothing in _FIELDS:
         value = get(key)
         put(info, nothing if value is None else read(value))
