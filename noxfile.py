@@ -11,7 +11,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.5.1"
-nox.options.default_venv_backend = "virtualenv"
+nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
@@ -177,7 +177,7 @@ def build(session: nox.Session) -> None:
         session.run("python", "-P", str(ROOT / "tests" / "wheel_smoke.py"))
 
 
-@nox.session
+@nox.session(venv_backend="virtualenv")
 def fork(session: nox.Session) -> None:
     """Run the suite with python-backoff, the maintained fork, in place of backoff."""
     session.install("-e", ".[all]", *group("tests"))
