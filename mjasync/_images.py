@@ -58,8 +58,8 @@ _FIELD: Final = 150
 """Bytes of a field in a file name: file systems take 255 for the whole of it."""
 _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _PNG_END: Final = b"IEND\xaeB`\x82"
-_HELD: Final = 1 << 22
-"""Bytes after which a thread writes what has come: it costs as much as writing a quarter of one."""
+_HELD: Final = 1 << 20
+"""Bytes after which a thread writes what has come: more would be memory for every download."""
 _SIGNATURES: Final = (
     (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
     (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
