@@ -258,15 +258,25 @@ async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> tuple[bytes, 
         async for chunk in chunks:
             if len(start) < _SNIFF:
                 start = (start + chunk)[:_SNIFF]
-            end = (end + chunk)[-_SNIFF:]
+            end = (end + chunk[-_SNIFF:])[-_SNIFF:]
             size += len(chunk)
             pieces.append(chunk)
             held += len(chunk)
             if held >= _HELD:
-                await asyncio.to_thread(_write_all, file, pieces)
+                await _to_its_end(_write_all, file, pieces)
                 pieces, held = [], 0
-        await asyncio.to_thread(_write_all, file, pieces)
+        await _to_its_end(_write_all, file, pieces)
     return start, end, size
+
+
+async def _to_its_end(work: Callable[..., None], *given: object) -> None:
+    """Do it in a thread; whoever is cancelled meanwhile leaves no thread with a closed file."""
+    job = asyncio.ensure_future(asyncio.to_thread(work, *given))
+    try:
+        await asyncio.shield(job)
+    except asyncio.CancelledError:
+        await asyncio.wait([job])
+        raise
 
 
 def _write_all(file: io.FileIO, pieces: Iterable[bytes]) -> None:

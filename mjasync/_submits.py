@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Iterable, Mapping
 from sys import intern
 from typing import Any, Final, Literal, Unpack
-
-import aiohttp
 
 from . import _images
 from ._launch import Runtime
@@ -237,13 +236,13 @@ class Submits:
                 fields["TargetUrl"] = target
             else:
                 file = await _images.as_bytes(target)
-            form = _form(fields, file)
+            boundary = secrets.token_hex(16)
             return Submission(
                 endpoint="video-swap",
                 path="insight-face/video-swap",
                 payload=fields,
-                body=Body((await form.as_bytes(),)),
-                content_type=form.content_type,
+                body=_form(boundary, fields, file),
+                content_type=f"multipart/form-data; boundary={boundary}",
                 operation=Operation.SUBMIT,
                 expects="SWAP_VIDEO_FACE",
                 route=route,
@@ -352,22 +351,27 @@ class Submits:
         return await self._runtime.calls.download(url, _images.collect)
 
 
-def _form(fields: Mapping[str, Any], file: bytes | None) -> aiohttp.MultipartWriter:
+def _form(boundary: str, fields: Mapping[str, Any], file: bytes | None) -> Body:
     """A form, with the video as a file of its own where it is no link."""
-    form = aiohttp.MultipartWriter("form-data")
+    parts: list[bytes | DataUrl] = []
+
+    def add(about: str, value: bytes | DataUrl) -> None:
+        head = f"--{boundary}\r\nContent-Disposition: form-data; {about}\r\n\r\n"
+        parts.extend((head.encode(), value, b"\r\n"))
+
     for name, value in fields.items():
-        is_text = isinstance(value, str | DataUrl)
-        text = str(value) if is_text else codec.dump(value).decode()
-        form.append(text).set_content_disposition("form-data", name=name)
+        text = value.encode() if isinstance(value, str) else value
+        add(f'name="{name}"', text if isinstance(text, bytes | DataUrl) else codec.dump(text))
     if file is not None:
-        part = form.append(file, {"Content-Type": "video/mp4"})
-        part.set_content_disposition("form-data", name="TargetFile", filename="target.mp4")
-    return form
+        add('name="TargetFile"; filename="target.mp4"\r\nContent-Type: video/mp4', file)
+    return Body((*parts, f"--{boundary}--\r\n".encode()))
 
 
 def _content_key(picture: DataUrl | str) -> str:
-    data = picture.data if isinstance(picture, DataUrl) else picture.encode()
-    return hashlib.sha256(data).hexdigest()
+    found = hashlib.sha256()
+    for piece in picture.pieces() if isinstance(picture, DataUrl) else (picture.encode(),):
+        found.update(piece)
+    return found.hexdigest()
 
 
 def _not_blank(prompt: object) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
+import aiohttp
 import orjson
 import pytest
 from answering import answering, asking, http
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from mjasync import QueueFull, Retries, RetryPolicy, SubmitUncertain
 from mjasync._wire import body as wire
+from mjasync._wire import calls
 from mjasync._wire.body import Body, DataUrl, in_words, make_body
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000 + b"\0\0\0\0IEND\xaeB`\x82"
@@ -90,9 +93,89 @@ async def test_a_refusal_of_a_large_body() -> None:
             await mj.imagine("a fox", images=PNG).submit()
 
 
+async def test_a_middleware_sends_it_again_whole() -> None:
+    """A session of one's own may ask twice, with a fresh token say: both bodies are whole."""
+
+    async def refresh(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        response = await handler(request)
+        if response.status == 401:
+            response.release()
+            return await handler(request)
+        return response
+
+    async with (
+        answering(http(401, "expired"), http(200, ACCEPTED)) as server,
+        aiohttp.ClientSession(middlewares=(refresh,)) as session,
+        asking(server.url, session=session) as mj,
+    ):
+        await mj.imagine("a fox", images=PNG).submit()
+    first, second = (request.partition(b"\r\n\r\n")[2] for request in server.asked)
+    assert first == second
+    assert orjson.loads(second)["base64Array"] == [SPELT]
+
+
+async def test_a_digest_of_the_body_can_be_made() -> None:
+    """A middleware may ask for all the bytes: to sign them, for one."""
+    signed: list[bytes] = []
+
+    async def sign(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        assert not isinstance(request.body, bytes)
+        signed.append(await request.body.as_bytes())
+        return await handler(request)
+
+    async with (
+        answering(http(200, ACCEPTED)) as server,
+        aiohttp.ClientSession(middlewares=(sign,)) as session,
+        asking(server.url, session=session) as mj,
+    ):
+        await mj.imagine("a fox", images=PNG).submit()
+    assert signed == [server.asked[0].partition(b"\r\n\r\n")[2]]
+
+
+async def test_a_server_that_stops_reading() -> None:
+    """A body that nobody takes is waited for as long as an answer, and closing does not hang."""
+    over = asyncio.Event()
+
+    async def read_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket can
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(read_nothing, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    large = PNG[:8] + bytes(20 << 20) + PNG[-12:]
+    async with asking(url, submit_timeout=0.2) as mj:
+        with pytest.raises(SubmitUncertain, match="answer was lost"):
+            await mj.imagine("a fox", images=large).submit()
+    over.set()
+    server.close()
+    await server.wait_closed()
+
+
 async def test_uncertain_tells_the_pictures_as_sent() -> None:
     """The payload on the error is the JSON that went out."""
     async with answering(http(502, "bad")) as server, asking(server.url) as mj:
         with pytest.raises(SubmitUncertain) as caught:
             await mj.imagine("a fox", images=PNG).submit()
     assert caught.value.payload == orjson.loads(server.asked[0].partition(b"\r\n\r\n")[2])
+
+
+async def test_uncertain_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the texts find no room the submission is uncertain all the same, and sent once."""
+
+    def no_room(_: object) -> dict[str, object]:
+        raise MemoryError
+
+    monkeypatch.setattr(calls, "in_words", no_room)
+    async with answering(http(502, "bad")) as server, asking(server.url) as mj:
+        task = mj.imagine("a fox", images=PNG)
+        for _ in range(2):
+            with pytest.raises(SubmitUncertain) as caught:
+                await task
+    assert caught.value.payload["prompt"] == "a fox"
+    assert len(server.asked) == 1

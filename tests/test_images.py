@@ -9,6 +9,7 @@ import io
 import resource
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 from answering import answering, asking, http
+from conftest import PATIENCE, turns
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,6 +28,7 @@ from mjasync import (
     LinkExpired,
     MalformedReply,
     Picture,
+    _images,
 )
 from mjasync._images import (
     as_data_url,
@@ -497,6 +500,31 @@ async def test_cancelled_leaves_nothing(tmp_path: Path) -> None:
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
+    assert left_in(tmp_path) == []
+
+
+async def test_cancelled_waits_for_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file stays open until the thread that writes to it has ended."""
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    closed: list[bool] = []
+
+    def slow(file: io.FileIO, pieces: Iterable[bytes]) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(PATIENCE)
+        closed.append(file.closed)
+
+    monkeypatch.setattr(_images, "_write_all", slow)
+    writing = asyncio.create_task(write_stream(chunks(PNG), tmp_path, FIELDS))
+    await begun.wait()
+    writing.cancel()
+    await turns(5)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert closed == [False]
     assert left_in(tmp_path) == []
 
 

@@ -127,6 +127,46 @@ async def test_what_is_ambiguous_is_sent_once(
         assert caught.value.state == caught.value.payload["state"]
 
 
+async def test_a_hook_that_fails_during_the_search(plain: Simulator) -> None:
+    """Looking for a lost submission may fail in any way: it stays uncertain, and is sent once."""
+
+    async def hook(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if request.method == "GET":
+            raise LookupError("a hook of the caller's")
+        return await handler(request)
+
+    plain.fault("reset_after", on="submit")
+    async with (
+        aiohttp.ClientSession(middlewares=(hook,)) as session,
+        connect(plain, session=session, reconcile=True) as mj,
+    ):
+        task = mj.imagine("a fox")
+        for _ in range(2):
+            with pytest.raises(mjasync.SubmitUncertain):
+                await task
+    assert len(plain.submissions) == 1
+
+
+async def test_cancelled_by_others_on_the_wire(plain: Simulator) -> None:
+    """Whoever cancels every task of the loop leaves it open whether the job was taken."""
+    plain.fault("slow_body", on="submit", gap=0.5)
+    async with connect(plain) as mj:
+        task = mj.imagine("a fox")
+        waiting = asyncio.ensure_future(task.submit())
+        await eventually(lambda: len(plain.submissions) == 1)
+        for job in mj._runtime.jobs:
+            job.cancel()
+        for _ in range(2):
+            with pytest.raises(mjasync.SubmitUncertain, match="cancelled") as caught:
+                await waiting
+            waiting = asyncio.ensure_future(task.submit())
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert caught.value.state == plain.submissions[0].state
+    assert len(plain.submissions) == 1
+
+
 async def test_a_silent_server_is_uncertain() -> None:
     """A server that takes a request and never answers: no second request, an error in time."""
     server = Gated()

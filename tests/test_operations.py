@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import re
 from collections import Counter
@@ -388,14 +389,17 @@ async def test_a_picture_is_uploaded_once(data: bytes, tmp_path: Path) -> None:
     path.write_bytes(data)
     other = png("L")
     async with serving("plus") as (sim, mj):
-        forms = [data, path, str(path), io.BytesIO(data), bytearray(data)]
-        got = await asyncio.gather(*(mj.upload(form) for form in forms), mj.upload([other, data]))
-        assert len({links[0] for links in got[:5]}) == 1
-        assert got[5][1] == got[0][0] != got[5][0]
+        spelt = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+        forms = [data, path, str(path), io.BytesIO(data), bytearray(data), spelt]
+        *same, last = await asyncio.gather(
+            *(mj.upload(form) for form in forms), mj.upload([other, data])
+        )
+        assert len({links[0] for links in same}) == 1
+        assert last[1] == same[0][0] != last[0]
         bodies = sent(sim, "upload-discord-images")
         uploaded = [one for body in bodies for one in body["base64Array"]]
         assert len(uploaded) == len(set(uploaded)) == 2
-        assert await mj.upload([data, data, other]) == [*got[0], *got[0], got[5][0]]
+        assert await mj.upload([data, data, other]) == [*same[0], *same[0], last[0]]
         assert len(sent(sim, "upload-discord-images")) == 2
         async with connect(sim) as another:
             await another.upload(data)

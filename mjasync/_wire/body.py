@@ -61,12 +61,18 @@ class Body:
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
+    def __bytes__(self) -> bytes:
+        return b"".join(self._pieces())
+
     async def pieces(self) -> AsyncIterator[bytes | memoryview]:
         """A piece at a time: others have a turn in between."""
+        for piece in self._pieces():
+            yield piece
+            await asyncio.sleep(0)
+
+    def _pieces(self) -> Iterator[bytes | memoryview]:
         for part in self.parts:
-            for piece in _cut(part) if isinstance(part, bytes) else part.pieces():
-                yield piece
-                await asyncio.sleep(0)
+            yield from _cut(part) if isinstance(part, bytes) else part.pieces()
 
 
 def _cut(data: bytes) -> Iterator[bytes | memoryview]:

@@ -121,11 +121,21 @@ def make_submission(
     )
 
 
+def _about(submission: Submission, error: SubmitUncertain) -> SubmitUncertain:
+    """Say on an error which submission it is about."""
+    error.endpoint, error.state = submission.endpoint, submission.state
+    error.payload = submission.payload
+    return error
+
+
 async def _as_sent(submission: Submission) -> Mapping[str, Any]:
-    """The payload, its pictures as the texts that went out."""
+    """The payload, its pictures as the texts that went out, if there is memory for them."""
     if isinstance(submission.body, bytes):
         return submission.payload
-    return await asyncio.to_thread(in_words, submission.payload)
+    try:
+        return await asyncio.to_thread(in_words, submission.payload)
+    except MemoryError:
+        return submission.payload
 
 
 @attrs.define
@@ -182,10 +192,12 @@ class Calls:
         sent_at = self.clock.wall()
         try:
             receipt = await self._post_submission(submission)
+        except asyncio.CancelledError:  # by nobody here, where what is on the wire is let finish
+            message = f"The {submission.endpoint} request was cancelled while it was on the wire."
+            raise _about(submission, SubmitUncertain(message)) from None
         except SubmitUncertain as error:
-            error.endpoint = submission.endpoint
+            _about(submission, error)
             error.payload = await _as_sent(submission)
-            error.state = submission.state
             found = await self._find(submission, sent_at) if self.reconcile else None
             if found is None:
                 raise
@@ -205,6 +217,7 @@ class Calls:
                 content_type=submission.content_type,
                 timeout=self.submit_timeout,
             )
+            return replies.parse_receipt(submission.operation, self._read(reply))
         except Interrupted as error:
             message = (
                 f"The {submission.endpoint} request went out, but its answer was lost "
@@ -216,7 +229,6 @@ class Calls:
         except Exception as error:  # noqa: BLE001 - a hook of the caller's, say: it may be out
             message = f"The {submission.endpoint} request met with {type(error).__name__}: {error}."
             raise SubmitUncertain(message) from bare(error)
-        return replies.parse_receipt(submission.operation, self._read(reply))
 
     async def _find(self, submission: Submission, sent_at: float) -> SubmitReceipt | None:
         """Look for a submission by its `state` in the server's own list, where it has one."""
@@ -226,7 +238,7 @@ class Calls:
             await self.clock.sleep(seconds)
             try:
                 tasks = await self.list_all(policy=_ONCE if self._stopping else None)
-            except MJError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is uncertain still
                 _log.info("cannot look for %s: %s", submission.state, error)
                 return None
             strangers = [task for task in tasks if codec.text(task.get("id")) not in self._taken]

@@ -6,9 +6,9 @@ import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import attrs
@@ -25,6 +25,9 @@ from ..errors import (
     TooManyOpenFiles,
 )
 from .body import Body
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
 
 __all__ = ["Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
 
@@ -123,20 +126,19 @@ class Transport:
             ConnectionFailed: No connection came about: the server has seen nothing.
             Interrupted: The request began; what the server did is unknown.
         """
-        headers = self._headers(content_type if body is not None else None)
-        if isinstance(body, Body):
-            headers = headers.copy()
-            headers["Content-Length"] = str(len(body))  # else it would go chunked
         with _telling_how_far(url), self._occupying_one():
-            async with self._open().request(
-                method,
-                url,
-                data=body.pieces() if isinstance(body, Body) else body,
-                headers=headers,
-                timeout=self._limits(timeout),
-                allow_redirects=False,
-                raise_for_status=False,
-            ) as response:
+            async with (
+                asyncio.timeout(None) as limit,
+                self._open().request(
+                    method,
+                    url,
+                    data=_Pieces(body, limit, timeout) if isinstance(body, Body) else body,
+                    headers=self._headers(content_type if body is not None else None),
+                    timeout=self._limits(timeout),
+                    allow_redirects=False,
+                    raise_for_status=False,
+                ) as response,
+            ):
                 reply = Reply(response.status, response.headers, await response.read())
         _log.debug("%s %s -> %d", method, url.path, reply.status)
         return reply
@@ -241,6 +243,34 @@ class Transport:
 def _headers(credentials: Mapping[str, str], content_type: str | None) -> CIMultiDict[str]:
     kind = {"Content-Type": content_type} if content_type else {}
     return CIMultiDict({"Accept": "application/json", **kind, **credentials})
+
+
+class _Pieces(aiohttp.Payload):
+    """A long body, written afresh as often as aiohttp asks: a session may have a middleware.
+
+    While it is written, aiohttp's own timeout does not run: each piece has its seconds here.
+    """
+
+    def __init__(self, body: Body, limit: asyncio.Timeout, seconds: float) -> None:
+        super().__init__(body)
+        self._size = len(body)
+        self._body = body
+        self._limit = limit
+        self._seconds = seconds
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return bytes(self._body).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        now = asyncio.get_running_loop().time
+        async for piece in self._body.pieces():
+            self._give_until(now() + self._seconds)
+            await writer.write(piece)
+        self._give_until(None)
+
+    def _give_until(self, when: float | None) -> None:
+        with suppress(RuntimeError):  # the answer is there before the request was
+            self._limit.reschedule(when)
 
 
 class _Patience:
