@@ -98,7 +98,8 @@ class Client(Submits):
             connect_timeout: Seconds to reach the server.
             read_timeout: Seconds without a byte of an answer to a read; a look at a waiting task
                 has so many for its whole answer, unless the session is yours.
-            submit_timeout: The same for a submission: servers upload pictures meanwhile.
+            submit_timeout: The same for a submission: servers upload pictures meanwhile; and
+                seconds until the server takes the next piece of it.
             clock: The seam for time, for tests.
 
         Raises:
