@@ -12,7 +12,7 @@ import attrs
 from ._clock import Clock
 from ._models import Speed, SubmitReceipt, TaskInfo
 from ._watcher import Watcher
-from ._wire.calls import Calls, Submission
+from ._wire.calls import Calls, Submission, torn_off
 from .errors import ClientClosed, MJError
 
 __all__ = ["Launch", "Prepare", "Runtime", "Turn"]
@@ -75,6 +75,7 @@ class Runtime:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.jobs.discard(task)
+        self.on_wire.discard(task)
         if not task.cancelled():
             task.exception()  # waiters raise their own copy; nobody may be left to do so
 
@@ -129,6 +130,8 @@ class Launch:
             self._job = self._runtime.spawn(self._send(stall, take, adopt))
         job = self._job
         await self._follow(job, deadline)
+        if job.cancelled() and self._refusal is not None:
+            raise self._refusal._again()  # noqa: SLF001
         if job.cancelled():
             raise ClientClosed("The Client was closed before this was sent.")
         error = job.exception()
@@ -165,6 +168,10 @@ class Launch:
                 receipt = await self._runtime.calls.submit(prepared, self._switch_wire)
             except MJError as error:
                 self._refusal = error
+                raise
+            except asyncio.CancelledError:
+                if self._on_wire:  # by others: here it is let finish
+                    self._refusal = torn_off(prepared)
                 raise
             take(receipt, prepared)
 

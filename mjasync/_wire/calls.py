@@ -44,7 +44,7 @@ from .retry import Retries, RetryPolicy, persist
 from .route import Route
 from .transport import Interrupted, Reply, Transport, bare
 
-__all__ = ["LIST_AT_MOST", "Calls", "Submission", "at_once", "make_submission"]
+__all__ = ["LIST_AT_MOST", "Calls", "Submission", "at_once", "make_submission", "torn_off"]
 
 T = TypeVar("T")
 LIST_AT_MOST: Final = 100
@@ -121,6 +121,12 @@ def make_submission(
     )
 
 
+def torn_off(submission: Submission) -> SubmitUncertain:
+    """What a submission is that somebody cancelled while it was on the wire."""
+    message = f"The {submission.endpoint} request was cancelled while it was on the wire."
+    return _about(submission, SubmitUncertain(message))
+
+
 def _about(submission: Submission, error: SubmitUncertain) -> SubmitUncertain:
     """Say on an error which submission it is about."""
     error.endpoint, error.state = submission.endpoint, submission.state
@@ -169,7 +175,8 @@ class Calls:
     ) -> SubmitReceipt:
         """Send a submission; again only when the server provably did not take it.
 
-        `on_wire` is told True before each attempt and False after it.
+        `on_wire` is told True before each attempt and False after it, but for a cancelled one:
+        what has become of that is `torn_off`.
 
         Raises:
             SubmitUncertain: It may have been taken.
@@ -180,9 +187,12 @@ class Calls:
             async with self.slots:
                 on_wire(True)  # noqa: FBT003 - a plain switch
                 try:
-                    return await self._submit_once(submission)
-                finally:
+                    receipt = await self._submit_once(submission)
+                except Exception:
                     on_wire(False)  # noqa: FBT003
+                    raise
+                on_wire(False)  # noqa: FBT003
+                return receipt
 
         receipt = await persist(once, self._policy_for_submit, self.clock.now)
         _log.info("%s accepted as %s", submission.endpoint, ", ".join(receipt.ids))
@@ -192,9 +202,6 @@ class Calls:
         sent_at = self.clock.wall()
         try:
             receipt = await self._post_submission(submission)
-        except asyncio.CancelledError:  # by nobody here, where what is on the wire is let finish
-            message = f"The {submission.endpoint} request was cancelled while it was on the wire."
-            raise _about(submission, SubmitUncertain(message)) from None
         except SubmitUncertain as error:
             _about(submission, error)
             error.payload = await _as_sent(submission)
