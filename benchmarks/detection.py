@@ -221,7 +221,7 @@ def _against_fixed(model: Model, count: int) -> Row:
     learnt = _played(model, jobs, Schedule())
     cold = _played(model, jobs, Schedule(), learning=False)
     return Row(
-        name=f"detection delay at equal polls, {model.name}",
+        name=f"detection delay at equal polls, {model.name}, once it has learnt",
         ratio=_against_equal(jobs, learnt),
         bar=BAR,
         note=f"{learnt}; nothing learnt yet: {_against_equal(jobs, cold):.2f}, {cold}",

@@ -15,7 +15,7 @@ from mjasync import Client
 
 from . import by_hand
 from .harness import cpu_of, in_processes, process
-from .row import Row, row_of
+from .row import Row
 
 __all__ = ["imagines"]
 
@@ -62,10 +62,10 @@ def imagines(prompts: int = 10_000, limit: int = 2000) -> list[Row]:
     )
     mean = (base + again) / 2
     return [
-        row_of(
-            f"{prompts:,} imagines, {limit:,} at once, all CPU of the client / by hand",
-            [here / again, here / mean, here / base],
-            nulls=[again / base],
+        Row(
+            name=f"{prompts:,} imagines, {limit:,} at once, all CPU of the client / by hand",
+            ratio=here / mean,
+            null=again / base,
             bar=0.5,
             note=f"{here:.1f} s, by hand {mean:.1f} s",
         )

@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import re
+import resource
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +27,7 @@ from . import by_hand
 from .harness import counts, in_processes, process
 from .row import Row, row_of
 
-__all__ = ["memory"]
+__all__ = ["forget_peak", "memory", "peak_bytes"]
 
 _BATCH: Final = 100
 _NEVER: Final = 86_400.0
@@ -32,13 +35,37 @@ _ENDLESS: Final = "7-0-list"
 Start = Callable[[str], Coroutine[Any, Any, Any]]
 
 
-def private_bytes() -> int:
-    """Memory that belongs to this process alone, once all that can be given back has been."""
+def _give_back() -> None:
+    """Give back all memory that can be given back."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def private_bytes() -> int:
+    """Memory that belongs to this process alone, once all that can be given back has been."""
+    _give_back()
     lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
     return 1024 * sum(int(one.split()[1]) for one in lines if one.startswith("Private_"))
+
+
+def forget_peak() -> None:
+    """Have `peak_bytes` tell of what comes, beginning with what is held now (on Linux)."""
+    _give_back()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+
+
+def peak_bytes() -> int:
+    """The most memory this process had at once since it was made to forget.
+
+    Not `ru_maxrss`, where there is another: a process inherits that from whoever started it.
+    """
+    with suppress(OSError):
+        if told := re.search(rb"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_bytes()):
+            return 1024 * int(told[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 async def _wait_by_hand(

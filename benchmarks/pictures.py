@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import resource
+import operator
+import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from mjasync import Client, Task
 
 from . import by_hand
 from .harness import Rounds, alternate, in_processes, process, ratios, rounds_in
+from .memory import forget_peak, peak_bytes
 from .row import Row, row_of
 
 __all__ = ["downloads", "stall"]
@@ -78,9 +80,10 @@ async def download_peak(server: str) -> float:
         large = await stack.enter_async_context(Client(f"{server}/1-1x{_LARGE}", ""))
         task = await large.task(str(time.time_ns() // 1000))
         await (await small.task(str(time.time_ns() // 1000))).save(folder / "small.png")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        forget_peak()
+        before = peak_bytes()
         await task.save(folder / "large.png")
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        return (peak_bytes() - before) / (1 << 20)
 
 
 def downloads(processes: int = 2, times: int = 6) -> list[Row]:
@@ -110,11 +113,21 @@ def downloads(processes: int = 2, times: int = 6) -> list[Row]:
 # --- stalls ---
 
 
+def taken_by_others(ready: float, threads: float) -> float:
+    """Of the seconds the loop stood ready, those that its own process did not take from it.
+
+    Args:
+        ready: Seconds that its thread waited for the one processor the process has.
+        threads: CPU seconds that the other threads of the process took meanwhile.
+    """
+    return max(0.0, ready - threads)
+
+
 class Heartbeat:
     """Notices how late the event loop is for an appointment every few milliseconds.
 
-    Time the thread stood ready while the processor was busy with others does not count, where the
-    system tells (Linux): another program is not the loop's fault.
+    Time the loop stood ready while other programs had its processor does not count, where the
+    system tells (Linux): they are not its fault. The other threads of its own process are.
     """
 
     def __init__(self) -> None:
@@ -124,21 +137,23 @@ class Heartbeat:
         self._handle = self._next()
 
     def _next(self) -> asyncio.TimerHandle:
-        self._queued = self._stood_ready()
+        self._before = self._clocks()
         self._due = self._loop.time() + _TICK
         return self._loop.call_at(self._due, self._beat)
 
     def _beat(self) -> None:
         late = self._loop.time() - self._due
-        self.worst = max(self.worst, late - (self._stood_ready() - self._queued))
+        ready, threads = map(operator.sub, self._clocks(), self._before)
+        self.worst = max(self.worst, late - taken_by_others(ready, threads))
         self._handle = self._next()
 
-    def _stood_ready(self) -> float:
-        """Seconds in all that this thread waited for a processor."""
+    def _clocks(self) -> tuple[float, float]:
+        """Seconds in all that this thread stood ready, and that other threads of ours ran."""
+        threads = time.process_time() - time.thread_time()
         try:
-            return int(self._schedstat.read_bytes().split()[1]) / 1e9
+            return int(self._schedstat.read_bytes().split()[1]) / 1e9, threads
         except OSError:
-            return 0.0
+            return 0.0, threads
 
     def stop(self) -> float:
         """Milliseconds of the worst delay."""
@@ -208,9 +223,9 @@ def stall(processes: int = 2, tasks: int = 2000, jobs: int = 20) -> list[Row]:
             there, again = in_processes(
                 "pictures:stall_by_hand", 2, server, tasks, min(6.0, here["seconds"])
             )
-            extra.append(here["worst"] - there)
-            nulls.append(again / there)
-            notes.append(f"{here['worst']:.0f} / {there:.0f}")
+            extra.append(here["worst"] - statistics.fmean((there, again)))
+            nulls.append(abs(again - there))
+            notes.append(f"{here['worst']:.0f} / {there:.0f} and {again:.0f}")
     return [
         row_of(
             f"worst stall of the event loop: {tasks:,} tasks wait, {jobs} send five pictures of "

@@ -41,7 +41,7 @@ __all__ = ["growth", "lists", "polls"]
 _AT_ONCE: Final = 50
 _MANY: Final = 1000
 _SELDOM: Final = "13-40"
-"""Changes at the looks 1, 13, 26 and 39 of 40, 40 being the end: about one in ten."""
+"""The first look, every 13th and the 40th, the end, find something new: about one in ten."""
 _ALWAYS: Final = "1-40"
 _GROWING: Final = "7-20"
 _NO_PAUSE: Final = Schedule(shortest=1e-6, longest=1e-6, first=1e-6)

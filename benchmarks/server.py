@@ -2,7 +2,8 @@
 
 The path says how its tasks behave: under `/13-40` a task changes at every 13th look and is finished
 at the 40th; under `/13-40-list` there is a list endpoint, too; under `/1-1x64` a picture has 64 MB
-instead of 8. A task exists once it is asked for.
+instead of 8. Neighbours change one look after the other, as tasks do that know nothing of each
+other, so in a list some have changed at every look. A task exists once it is asked for.
 `GET /counts` tells what was asked since the last time.
 """
 
@@ -82,7 +83,8 @@ class Site:
         every, end, size = _plan(plan)
         if looks >= end:
             return self._success.replace(_ID, task_id).replace(b"/8mb/", size)
-        return _RUNNING[looks // every % 100].replace(_ID, task_id)
+        ahead = int(task_id[-4:]) % every
+        return _RUNNING[(looks + ahead) // every % 100].replace(_ID, task_id)
 
 
 class Connection(asyncio.Protocol):

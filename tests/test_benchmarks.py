@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import orjson
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import payloads, polls, report
-from benchmarks.row import Row
+from benchmarks import memory, payloads, pictures, polls, report, server
+from benchmarks.row import Row, row_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,6 +39,59 @@ def test_the_payloads_have_the_sizes_told() -> None:
     assert len(payloads.running("1760000000123456", 46)) == 985
     assert len(finished) == 2310
     assert len(json.loads(finished)["buttons"]) == 11
+
+
+def test_tasks_of_a_list_do_not_change_in_step() -> None:
+    """Of a hundred neighbours seven or eight change at a look; all end at the 40th."""
+    site = server.Site()
+    site.opened(12345)
+    asked = orjson.dumps({"ids": [str(1760000000123000 + n) for n in range(100)]})
+    looks = []
+    for _ in range(40):
+        told = site.answer(b"/13-40-list/mj/task/list-by-condition", asked)
+        looks.append(json.loads(told.partition(b"\r\n\r\n")[2]))
+    changed = [sum(map(dict.__ne__, *pair)) for pair in itertools.pairwise(looks)]
+    assert set(changed[:-1]) == {7, 8}
+    assert {task["status"] for task in looks[38]} == {"IN_PROGRESS"}
+    assert {task["status"] for task in looks[39]} == {"SUCCESS"}
+    assert 0.85 < 1 - (100 + sum(changed)) / 4000 < 0.95
+
+
+def test_single_fetches_see_what_a_list_would_show() -> None:
+    """A task that is fetched alone changes at the same looks as it does in a list."""
+    alone, together = server.Site(), server.Site()
+    for _ in range(30):
+        one = alone.answer(b"/13-40/mj/task/1760000000123456/fetch", b"")
+        many = together.answer(
+            b"/13-40-list/mj/task/list-by-condition", b'{"ids":["1760000000123456"]}'
+        )
+        body, of_list = (told.partition(b"\r\n\r\n")[2] for told in (one, many))
+        assert [json.loads(body)] == json.loads(of_list)
+
+
+@pytest.mark.parametrize(
+    "ready,threads,forgiven", [(0.3, 0.0, 0.3), (0.3, 0.25, 0.05), (0.1, 0.2, 0.0), (0.0, 0.0, 0.0)]
+)
+def test_a_stall_by_our_own_threads_is_not_forgiven(
+    ready: float, threads: float, forgiven: float
+) -> None:
+    """The loop is forgiven what it waited for other programs, and never what its process took."""
+    assert pictures.taken_by_others(ready, threads) == pytest.approx(forgiven)
+
+
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="the system cannot forget a peak"
+)
+def test_a_peak_is_forgotten() -> None:
+    """The peak is of what came after it was forgotten, whatever this process had before."""
+    held = bytearray(64 << 20)
+    assert memory.peak_bytes() > len(held)
+    del held
+    memory.forget_peak()
+    before = memory.peak_bytes()
+    held = bytearray(16 << 20)
+    assert 15 << 20 < memory.peak_bytes() - before < 32 << 20
+    del held
 
 
 def test_a_benchmark_runs() -> None:
@@ -66,6 +122,30 @@ def test_a_null_that_is_off_is_marked(null: float, shown: str) -> None:
     told = "\n".join(report.table([Row(name="busy", ratio=1.0, null=null)]))
     assert f" {shown}" in told
     assert ("the machine was busy" in told) == ("*" in shown)
+
+
+@pytest.mark.parametrize("null,shown", [(10.0, "10 "), (10.4, "10.4* "), (144.0, "144* ")])
+def test_the_null_of_a_difference_is_judged_against_nothing(null: float, shown: str) -> None:
+    """A difference is off by more than a fifth of its bar; where it has none, nothing is said."""
+    judged = Row(name="late", ratio=9.0, null=null, bar=50.0, unit="ms")
+    assert f" {shown}" in "\n".join(report.table([judged]))
+    assert not Row(name="told", ratio=9.0, null=null, unit="ms").noisy
+
+
+@pytest.mark.parametrize(
+    "ratio,null,verdict",
+    [(0.9, 1.0, "met"), (0.9, 1.1, "unsure"), (1.2, 1.0, "MISSED"), (1.2, 1.1, "MISSED")],
+)
+def test_a_busy_machine_meets_no_bar(ratio: float, null: float, verdict: str) -> None:
+    """What would be met is unsure where the null is off; what is missed stays missed."""
+    (line, *_) = list(report.table([Row(name="row", ratio=ratio, null=null, bar=1.0)]))[1:]
+    assert f" {verdict} " in line
+
+
+def test_a_single_round_has_no_spread() -> None:
+    """The least and the most are told of several rounds, not of one."""
+    assert row_of("once", [2.0]).low is None
+    assert (row_of("twice", [1.0, 2.0]).low, row_of("twice", [1.0, 2.0]).high) == (1.0, 2.0)
 
 
 def test_the_page_is_written_from_the_rows(rows: list[Row], tmp_path: Path) -> None:
