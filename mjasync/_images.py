@@ -7,13 +7,17 @@ import io
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
 from ._wire.body import DataUrl
 from .errors import ConfigurationError, InvalidRequest, MalformedReply
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
     "UNSAFE",
@@ -23,6 +27,7 @@ __all__ = [
     "as_data_url",
     "as_mask",
     "collect",
+    "in_turn",
     "several",
     "split_grid",
     "write_stream",
@@ -106,7 +111,7 @@ async def as_data_url(
         return image
     if isinstance(image, str) and re.match(r"https?://", image):
         return _checked(await download(image), image)
-    return _checked(await asyncio.to_thread(_read, image), _name_of(image))
+    return _checked(await in_turn(_read, image), _name_of(image))
 
 
 async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> DataUrl | str:
@@ -130,7 +135,27 @@ async def as_bytes(file: ImageInput) -> bytes:
     Raises:
         InvalidRequest: It cannot be read.
     """
-    return await asyncio.to_thread(_read, file)
+    return await in_turn(_read, file)
+
+
+def in_turn(work: Callable[..., T], *given: object) -> asyncio.Future[T]:
+    """Do what handles megabytes in a thread of its own, one thing after the other.
+
+    Several threads that copy or compute at once keep the event loop from its turn: that is one
+    thread more, and it goes last.
+    """
+    return asyncio.get_running_loop().run_in_executor(_worker(), work, *given)
+
+
+@cache
+def _worker() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(1, thread_name_prefix="mjasync-pictures")
+
+
+if hasattr(os, "register_at_fork"):  # a child has no such thread, and would wait for it for ever
+    os.register_at_fork(after_in_child=_worker.cache_clear)
 
 
 def _read(image: ImageInput) -> bytes:
@@ -271,7 +296,7 @@ async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> tuple[bytes, 
 
 async def _to_its_end(work: Callable[..., None], *given: object) -> None:
     """Do it in a thread; whoever is cancelled meanwhile leaves no thread with a closed file."""
-    job = asyncio.ensure_future(asyncio.to_thread(work, *given))
+    job = in_turn(work, *given)
     try:
         await asyncio.shield(job)
     except asyncio.CancelledError:

@@ -283,7 +283,7 @@ class Submits:
         """
         given = _images.several(images)
         urls = await at_once(_images.as_data_url(image, self._download) for image in given)
-        keys = await asyncio.to_thread(lambda: [_content_key(url) for url in urls])
+        keys = await _images.in_turn(lambda: [_content_key(url) for url in urls])
         async with self._uploading:
             now = self._runtime.clock.now()
             fresh = {key: kept for key, kept in self._uploaded.items() if now - kept[1] < _FRESH}
@@ -331,7 +331,7 @@ class Submits:
                     route=route,
                 )
 
-            return await asyncio.to_thread(make) if encoded else make()
+            return await _images.in_turn(make) if encoded else make()
 
         what = f"{endpoint} {detail}".strip()
         return Task(self._runtime, what, prepare, route=route, speed=asked)

@@ -661,7 +661,7 @@ class Task(Snapshot):
             make = partial(
                 make_submission, "modal", payload, Operation.FOLLOW_UP, route=self._route
             )
-            return await asyncio.to_thread(make) if masked else make()
+            return await _images.in_turn(make) if masked else make()
 
         self._turn = self._turn or asyncio.Lock()  # of several answers one is taken: the first
         return Task(

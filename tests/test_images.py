@@ -6,6 +6,7 @@ import asyncio
 import base64
 import errno
 import io
+import os
 import resource
 import signal
 import sys
@@ -58,6 +59,23 @@ WHOLE = {"png": PNG, "jpg": JPEG, "webp": WEBP}
 MP4 = b"\x00\x00\x00\x20ftypisom" + b"\x00" * 40
 MASK = Image.new("L", (2, 2))
 FIELDS = {"id": "17", "prompt": "a red fox", "state": "mine", "action": "imagine"}
+
+
+FORKS = """
+import asyncio, os, signal
+from mjasync._images import as_bytes
+
+def read():
+    assert asyncio.run(as_bytes({png!r})) == {png!r}
+
+read()
+child = os.fork()
+if not child:
+    signal.alarm(10)
+    read()
+    os._exit(0)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 async def nowhere(url: str) -> bytes:
@@ -526,6 +544,21 @@ async def test_cancelled_waits_for_its_thread(
         await writing
     assert closed == [False]
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+async def test_pictures_after_a_fork(tmp_path: Path) -> None:
+    """A child process has no thread of its parent's, and makes its own."""
+    script = tmp_path / "forks.py"
+    script.write_text(FORKS.format(png=PNG), encoding="utf-8")
+    child = await asyncio.create_subprocess_exec(sys.executable, str(script))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert await child.wait() == 0
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
 
 
 async def test_large_pictures(tmp_path: Path) -> None:
