@@ -35,6 +35,7 @@ __all__ = [
     "process",
     "ratios",
     "rounds_in",
+    "unpin",
 ]
 
 Side: TypeAlias = Callable[[], Awaitable[float]]
@@ -54,6 +55,12 @@ def pin(which: int) -> None:
     """Keep to the first of the processors, or to the last: client and server, each on its own."""
     if len(cores()) > 1:
         os.sched_setaffinity(0, {cores()[which]})
+
+
+def unpin() -> None:
+    """Use every processor again: for what threads are part of, as they are wherever it is used."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 def cpu() -> float:

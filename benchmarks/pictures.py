@@ -17,7 +17,7 @@ import aiohttp
 from mjasync import Client, Task
 
 from . import by_hand
-from .harness import Rounds, alternate, in_processes, process, ratios, rounds_in
+from .harness import Rounds, alternate, in_processes, process, ratios, rounds_in, unpin
 from .memory import forget_peak, peak_bytes
 from .row import Row, row_of
 
@@ -58,6 +58,7 @@ async def _seconds(work: Callable[[], Awaitable[Any]]) -> float:
 
 async def download_rounds(server: str, times: str) -> Rounds:
     """Seconds to get a file to its place, in one process."""
+    unpin()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(_folder()))
         session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -86,7 +87,7 @@ async def download_peak(server: str) -> float:
         return (peak_bytes() - before) / (1 << 20)
 
 
-def downloads(processes: int = 2, times: int = 6) -> list[Row]:
+def downloads(processes: int = 4, times: int = 6) -> list[Row]:
     """Throughput to a file, and peak memory for a large one."""
     with process("benchmarks.server") as server:
         found = rounds_in("pictures:download_rounds", processes, server, times)

@@ -63,7 +63,7 @@ _FIELD: Final = 150
 """Bytes of a field in a file name: file systems take 255 for the whole of it."""
 _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _PNG_END: Final = b"IEND\xaeB`\x82"
-_HELD: Final = 1 << 20
+_HELD: Final = 1 << 21
 """Bytes after which a thread writes what has come: more would be memory for every download."""
 _SIGNATURES: Final = (
     (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),

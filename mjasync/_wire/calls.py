@@ -49,8 +49,6 @@ __all__ = ["LIST_AT_MOST", "Calls", "Submission", "at_once", "make_submission", 
 T = TypeVar("T")
 LIST_AT_MOST: Final = 100
 """Ids in one list request; more stalls the loop for no gain."""
-_CHUNK: Final = 1 << 18
-"""Bytes of a picture taken from the socket at a time, at most."""
 _LISTS_ASIDE: Final = 60.0
 """Seconds without list requests after some the server could not answer."""
 _LIST_FAILURES: Final = 3
@@ -474,7 +472,7 @@ class Calls:
         async def once() -> T:
             try:
                 async with self.transport.stream(_picture_url(url), self.read_timeout) as response:
-                    chunks = response.content.iter_chunked(_CHUNK)
+                    chunks = (one async for one, _ in response.content.iter_chunks() if one)
                     first = await anext(chunks, b"")
                     wall = self.clock.wall()
                     replies.check_image(

@@ -35,6 +35,8 @@ _CONNECTIONS: Final = 500
 """Connections of a session of ours, at most: more of them slow one core down."""
 _KEPT_ALIVE: Final = 30.0
 """Seconds that an idle connection is kept: longer than any look is put off by default."""
+_BUFFER: Final = 1 << 20
+"""Half the bytes of a picture that may come in while those before are written."""
 _OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _TELLING: Final = 6
 """Characters from which on a token is a secret, and no word that a reply may hold by chance."""
@@ -187,7 +189,7 @@ class Transport:
         """
         with _telling_how_far(url), self._occupying_one():
             async with self._open().get(
-                url, timeout=self._limits(timeout), raise_for_status=False
+                url, timeout=self._limits(timeout), raise_for_status=False, read_bufsize=_BUFFER
             ) as response:
                 yield response
 
