@@ -26,7 +26,7 @@ __all__ = ["downloads", "stall"]
 _MEGABYTES: Final = 64
 _LARGE: Final = 200
 _CHUNK: Final = 1 << 18
-"""Bytes the loop written by hand takes at a time: as many as the SDK."""
+"""Bytes the loop written by hand takes at a time."""
 _SMALL_ENOUGH: Final = 16.0
 """MB: what "a few chunks" may come to."""
 _TICK: Final = 0.005
