@@ -42,6 +42,8 @@ _AT_ONCE: Final = 50
 _MANY: Final = 1000
 _SELDOM: Final = "13-40"
 """The first look, every 13th and the 40th, the end, find something new: about one in ten."""
+_BRIEF: Final = "13-20"
+"""As often, for half as long: what is slow is soon known."""
 _ALWAYS: Final = "1-40"
 _GROWING: Final = "7-20"
 _NO_PAUSE: Final = Schedule(shortest=1e-6, longest=1e-6, first=1e-6)
@@ -126,13 +128,12 @@ async def list_rounds(server: str, times: str) -> Rounds:
         bench = Bench(server, stack)
         session, other = await bench.session(), await bench.httpx()
         mj = await bench.client(f"{_SELDOM}-list")
-        root = f"{server}/{_SELDOM}"
         sides = {
             "raw": bench.raw(session),
             "list": bench.sdk(mj, _MANY),
             "null": bench.raw(session),
             "httpx": lambda: bench.per_look(
-                lambda one: by_hand.poll_with_httpx(other, root, one), _AT_ONCE
+                lambda one: by_hand.poll_with_httpx(other, f"{server}/{_BRIEF}", one), _AT_ONCE
             ),
         }
         return await alternate(sides, int(times))
