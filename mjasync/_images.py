@@ -288,15 +288,15 @@ async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> tuple[bytes, 
             pieces.append(chunk)
             held += len(chunk)
             if held >= _HELD:
-                await _to_its_end(_write_all, file, pieces)
+                await _write(file, pieces)
                 pieces, held = [], 0
-        await _to_its_end(_write_all, file, pieces)
+        await _write(file, pieces)
     return start, end, size
 
 
-async def _to_its_end(work: Callable[..., None], *given: object) -> None:
-    """Do it in a thread; whoever is cancelled meanwhile leaves no thread with a closed file."""
-    job = in_turn(work, *given)
+async def _write(file: io.FileIO, pieces: Iterable[bytes]) -> None:
+    """Write them in a thread; who is cancelled meanwhile does not leave it with a closed file."""
+    job = in_turn(_write_all, file, pieces)
     try:
         await asyncio.shield(job)
     except asyncio.CancelledError:

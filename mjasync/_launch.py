@@ -130,9 +130,9 @@ class Launch:
             self._job = self._runtime.spawn(self._send(stall, take, adopt))
         job = self._job
         await self._follow(job, deadline)
-        if job.cancelled() and self._refusal is not None:
-            raise self._refusal._again()  # noqa: SLF001
         if job.cancelled():
+            if self._refusal is not None:
+                raise self._refusal._again()  # noqa: SLF001 - as above
             raise ClientClosed("The Client was closed before this was sent.")
         error = job.exception()
         if isinstance(error, MJError):

@@ -8,7 +8,7 @@ import base64
 import aiohttp
 import orjson
 import pytest
-from answering import answering, asking, http
+from answering import Answering, answering, asking, http
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +34,11 @@ async def sent(body: bytes | Body) -> bytes:
     whole = b"".join([bytes(piece) async for piece in body.pieces()])
     assert len(whole) == len(body)
     return whole
+
+
+def bodies(server: Answering) -> list[bytes]:
+    """The bodies of all requests."""
+    return [request.partition(b"\r\n\r\n")[2] for request in server.asked]
 
 
 @given(payload=st.dictionaries(st.text(max_size=5), values, max_size=4), piece=st.integers(1, 9))
@@ -80,7 +85,7 @@ async def test_it_is_sent_again_whole() -> None:
         asking(server.url, retries=retries) as mj,
     ):
         await mj.imagine("a fox", images=PNG).submit()
-    first, second = (request.partition(b"\r\n\r\n")[2] for request in server.asked)
+    first, second = bodies(server)
     assert first == second
     assert orjson.loads(first)["base64Array"] == [SPELT]
 
@@ -111,7 +116,7 @@ async def test_a_middleware_sends_it_again_whole() -> None:
         asking(server.url, session=session) as mj,
     ):
         await mj.imagine("a fox", images=PNG).submit()
-    first, second = (request.partition(b"\r\n\r\n")[2] for request in server.asked)
+    first, second = bodies(server)
     assert first == second
     assert orjson.loads(second)["base64Array"] == [SPELT]
 
@@ -133,7 +138,7 @@ async def test_a_digest_of_the_body_can_be_made() -> None:
         asking(server.url, session=session) as mj,
     ):
         await mj.imagine("a fox", images=PNG).submit()
-    assert signed == [server.asked[0].partition(b"\r\n\r\n")[2]]
+    assert signed == bodies(server)
 
 
 async def test_a_server_that_stops_reading() -> None:
@@ -162,7 +167,7 @@ async def test_uncertain_tells_the_pictures_as_sent() -> None:
     async with answering(http(502, "bad")) as server, asking(server.url) as mj:
         with pytest.raises(SubmitUncertain) as caught:
             await mj.imagine("a fox", images=PNG).submit()
-    assert caught.value.payload == orjson.loads(server.asked[0].partition(b"\r\n\r\n")[2])
+    assert caught.value.payload == orjson.loads(bodies(server)[0])
 
 
 async def test_uncertain_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
