@@ -65,6 +65,8 @@ _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _PNG_END: Final = b"IEND\xaeB`\x82"
 _HELD: Final = 1 << 21
 """Bytes after which a thread writes what has come: more would be memory for every download."""
+_AT_ONCE: Final = 1024
+"""Pieces that one call writes: systems take no more."""
 _SIGNATURES: Final = (
     (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
     (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
@@ -306,10 +308,18 @@ async def _write(file: io.FileIO, pieces: Iterable[bytes]) -> None:
 
 def _write_all(file: io.FileIO, pieces: Iterable[bytes]) -> None:
     """Write them whole: a disk that fills up takes a part first and complains the next time."""
-    for piece in pieces:
-        rest = memoryview(piece)
-        while rest:
-            rest = rest[file.write(rest) :]
+    rest = [memoryview(piece) for piece in pieces]
+    while rest:
+        written = _write_some(file, rest[:_AT_ONCE])
+        while rest and written >= len(rest[0]):
+            written -= len(rest.pop(0))
+        if rest:
+            rest[0] = rest[0][written:]
+
+
+def _write_some(file: io.FileIO, pieces: list[memoryview]) -> int:
+    """Bytes written of some pieces, with one call where the system has it for several."""
+    return os.writev(file.fileno(), pieces) if hasattr(os, "writev") else file.write(pieces[0])
 
 
 def _move(part: Path, target: Path) -> None:

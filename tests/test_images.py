@@ -570,6 +570,40 @@ async def test_large_pictures(tmp_path: Path) -> None:
     assert target.read_bytes() == large
 
 
+@pytest.mark.parametrize("size", [1, 700, 3 << 20])
+@pytest.mark.parametrize("gathers", [True, False])
+async def test_pieces_of_any_size(
+    size: int, gathers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More pieces than one call writes, empty ones and a huge one all arrive, on any system."""
+    if not gathers:
+        monkeypatch.delattr(os, "writev", raising=False)
+    data = PNG[:-12] + bytes(range(256)) * (40 * min(size, 300)) + PNG[-12:]
+
+    async def with_empty_ones() -> AsyncIterator[bytes]:
+        async for chunk in chunks(data, size):
+            yield b""
+            yield chunk
+
+    target = await write_stream(with_empty_ones(), tmp_path / "fox.png", FIELDS)
+    assert target.read_bytes() == data
+
+
+@pytest.mark.skipif(not hasattr(os, "writev"), reason="there is no writev")
+@pytest.mark.parametrize("most", [1, 5, 4096])
+async def test_a_disk_that_takes_little_at_a_time(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a call did not take is written by the next, from where it stopped."""
+
+    def reluctant(file: int, pieces: list[memoryview]) -> int:
+        return os.write(file, b"".join(pieces)[:most])
+
+    monkeypatch.setattr(os, "writev", reluctant)
+    target = await write_stream(chunks(PNG, 7), tmp_path / "fox.png", FIELDS)
+    assert target.read_bytes() == PNG
+
+
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
     """Let no file grow beyond a size: it takes a part, as a full disk does, before it fails."""
