@@ -74,7 +74,7 @@ class TaskStatus(StrEnum):
 _FINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)  # laid out as what it is made from in `codec`
 class Button:
     """One button of a finished task (PROTOCOL §3.5); any of the texts may be empty."""
 

@@ -280,6 +280,23 @@ def test_gateway_early() -> None:
     )
 
 
+def test_promised_buttons_are_like_any_other() -> None:
+    """Those that are as promised are read the quick way, and no different for it."""
+    sent = [{"customId": "MJ::x", "emoji": "🔄", "label": "", "style": 3, "type": 2, "new": None}]
+    (button,) = codec._promised_buttons(sent)
+    made = Button(custom_id="MJ::x", emoji="🔄", style=3, type=2)
+    assert (type(button), button, hash(button), repr(button)) == (
+        Button,
+        made,
+        hash(made),
+        repr(made),
+    )
+    assert pickle.loads(pickle.dumps(button)) == made  # noqa: S301 - our own
+    assert attrs.evolve(button, label="U1") == attrs.evolve(made, label="U1")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        button.label = "U1"  # type: ignore[misc]
+
+
 def test_gateway_buttons_of_nulls() -> None:
     """A gateway's buttons may hold null where a text belongs."""
     (button,) = on_the_wire(GATEWAY_FAILED).buttons

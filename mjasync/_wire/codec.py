@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final
 
+import attrs
 import orjson
 from cattrs.preconf.orjson import make_converter
 
@@ -258,22 +258,34 @@ def _promised_buttons(items: list[Any]) -> tuple[Button, ...]:
         KeyError: One is not there.
         TypeError: One is not of its type, or nothing to press.
     """
-    made, new = [], Button.__new__
-    for custom_id, label, emoji, style, kind in map(_in_button, items):
+    made: list[Any] = []
+    for item in items:
+        button = _Unfrozen()
+        button.custom_id = custom_id = item["customId"]
+        button.label = label = item["label"]
+        button.emoji = emoji = item["emoji"]
+        button.style = style = item["style"]
+        button.type = kind = item["type"]
         if not (
             custom_id
             and type(custom_id) is type(label) is type(emoji) is str
             and type(style) is type(kind) is int
         ):
             raise TypeError
-        button = new(Button)
-        _put_custom_id(button, custom_id)
-        _put_label(button, label)
-        _put_emoji(button, emoji)
-        _put_style(button, style)
-        _put_type(button, kind)
+        _become(button, Button)
         made.append(button)
     return tuple(made)
+
+
+class _Unfrozen:
+    """A Button that is being made: of its shape, with fields that can be set, at half the cost."""
+
+    __slots__ = tuple(attrs.fields_dict(Button))
+    custom_id: str
+    label: str
+    emoji: str
+    style: int
+    type: int
 
 
 def _setter(cls: type, field: str) -> Callable[[Any, Any], None]:
@@ -283,12 +295,9 @@ def _setter(cls: type, field: str) -> Callable[[Any, Any], None]:
 
 
 _STATUSES: Final[Mapping[str, TaskStatus]] = dict(TaskStatus.__members__)
-_put_custom_id, _put_label, _put_emoji, _put_style, _put_type = (
-    _setter(Button, field) for field in ("custom_id", "label", "emoji", "style", "type")
-)
+_become = _setter(object, "__class__")
 _put_raw, _put_video_urls = _setter(TaskInfo, "raw"), _setter(TaskInfo, "video_urls")
 _put_body = _setter(Unread, "_body")
-_in_button: Final = operator.itemgetter("customId", "label", "emoji", "style", "type")
 _put_id, _put_status = _setter(TaskInfo, "id"), _setter(TaskInfo, "status")
 _NEEDED: Final = tuple(
     (_setter(TaskInfo, field), key, read, read(None))
