@@ -75,7 +75,7 @@ def imports(times: int = 25) -> list[Row]:
     ]
 
 
-def command_line(times: int = 15) -> list[Row]:
+def command_line(times: int = 60) -> list[Row]:
     """`mjasync --help` beside a Python that does nothing: whole processes."""
     sides = (("-c", "pass"), ("-c", _HELP), ("-c", "pass"))
     for arguments in sides:
