@@ -7,34 +7,26 @@ import io
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeVar, runtime_checkable
+from typing import BinaryIO, Final, Protocol, runtime_checkable
 
 import attrs
 
-from ._wire.body import DataUrl
+from ._wire.body import DataUrl, OnDisk, in_turn
 from .errors import ConfigurationError, InvalidRequest, MalformedReply
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
     "UNSAFE",
     "ImageInput",
     "Picture",
-    "as_bytes",
     "as_data_url",
+    "as_file",
     "as_mask",
     "collect",
-    "in_turn",
     "several",
     "split_grid",
     "write_stream",
 ]
-
-
-T = TypeVar("T")
 
 
 @runtime_checkable
@@ -104,7 +96,8 @@ async def as_data_url(
 ) -> DataUrl | str:
     """Any kind of picture as the one form every server takes (PROTOCOL §1.1).
 
-    `download` fetches http(s) URLs. Files are read in a thread. A data URL stays as it is.
+    `download` fetches http(s) URLs. A file stays on disk until it is sent. A data URL stays as it
+    is.
 
     Raises:
         InvalidRequest: It is no picture, or cannot be read.
@@ -113,7 +106,7 @@ async def as_data_url(
         return image
     if isinstance(image, str) and re.match(r"https?://", image):
         return _checked(await download(image), image)
-    return _checked(await in_turn(_read, image), _name_of(image))
+    return _checked(await as_file(image), _name_of(image))
 
 
 async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> DataUrl | str:
@@ -131,8 +124,8 @@ async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]
     return url
 
 
-async def as_bytes(file: ImageInput) -> bytes:
-    """The bytes of any file, picture or not, read in a thread.
+async def as_file(file: ImageInput) -> bytes | OnDisk:
+    """Any file, picture or not: where it is, or its bytes, read in a thread.
 
     Raises:
         InvalidRequest: It cannot be read.
@@ -140,34 +133,14 @@ async def as_bytes(file: ImageInput) -> bytes:
     return await in_turn(_read, file)
 
 
-def in_turn(work: Callable[..., T], *given: object) -> asyncio.Future[T]:
-    """Do what handles megabytes in a thread of its own, one thing after the other.
-
-    Several threads that copy or compute at once keep the event loop from its turn: that is one
-    thread more, and it goes last.
-    """
-    return asyncio.get_running_loop().run_in_executor(_worker(), work, *given)
-
-
-@cache
-def _worker() -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(1, thread_name_prefix="mjasync-pictures")
-
-
-if hasattr(os, "register_at_fork"):  # a child has no such thread, and would wait for it for ever
-    os.register_at_fork(after_in_child=_worker.cache_clear)
-
-
-def _read(image: ImageInput) -> bytes:
+def _read(image: ImageInput) -> bytes | OnDisk:
     try:
-        data = _bytes_of(image)
+        data = _content_of(image)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         message = f"The picture {_name_of(image)} cannot be read: {reason}."
         raise InvalidRequest(message) from error
-    if not isinstance(data, bytes):
+    if not isinstance(data, bytes | OnDisk):
         message = (
             f"{type(image).__name__} is not a picture: pass a path, an http(s) URL, bytes, "
             "a file opened in binary mode, or a Pillow image."
@@ -176,11 +149,11 @@ def _read(image: ImageInput) -> bytes:
     return data
 
 
-def _bytes_of(image: ImageInput) -> object:
+def _content_of(image: ImageInput) -> object:
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, str | os.PathLike):
-        return Path(image).read_bytes()
+        return OnDisk.found(Path(image).absolute())
     if isinstance(image, PillowImage):
         return _as_png(image)
     is_text = isinstance(image, io.TextIOBase)
@@ -188,8 +161,8 @@ def _bytes_of(image: ImageInput) -> object:
     return read() if callable(read) else None
 
 
-def _checked(data: bytes, name: str) -> DataUrl:
-    kind = sniff(data[:_SNIFF])
+def _checked(data: bytes | OnDisk, name: str) -> DataUrl:
+    kind = sniff(data.start if isinstance(data, OnDisk) else data[:_SNIFF])
     if kind is None or not kind[1].startswith("image/"):
         what = "is empty" if not data else "is not in a picture format servers know"
         message = f"The picture {name} {what} (PNG, JPEG, WebP, GIF…)."

@@ -15,7 +15,7 @@ from ._models import Dimensions, VideoType
 from ._options import SubmitOptions, common_fields, filter_fields, one_of, route_for
 from ._task import Task
 from ._wire import codec
-from ._wire.body import Body, DataUrl
+from ._wire.body import Body, DataUrl, OnDisk, in_turn
 from ._wire.calls import Submission, at_once, make_submission
 from ._wire.replies import Operation
 from ._wire.route import Route
@@ -235,7 +235,7 @@ class Submits:
             if is_link:
                 fields["TargetUrl"] = target
             else:
-                file = await _images.as_bytes(target)
+                file = await _images.as_file(target)
             boundary = secrets.token_hex(16)
             return Submission(
                 endpoint="video-swap",
@@ -283,7 +283,7 @@ class Submits:
         """
         given = _images.several(images)
         urls = await at_once(_images.as_data_url(image, self._download) for image in given)
-        keys = await _images.in_turn(lambda: [_content_key(url) for url in urls])
+        keys = await in_turn(lambda: [_content_key(url) for url in urls])
         async with self._uploading:
             now = self._runtime.clock.now()
             fresh = {key: kept for key, kept in self._uploaded.items() if now - kept[1] < _FRESH}
@@ -331,7 +331,7 @@ class Submits:
                     route=route,
                 )
 
-            return await _images.in_turn(make) if encoded else make()
+            return await in_turn(make) if encoded else make()
 
         what = f"{endpoint} {detail}".strip()
         return Task(self._runtime, what, prepare, route=route, speed=asked)
@@ -351,11 +351,11 @@ class Submits:
         return await self._runtime.calls.download(url, _images.collect)
 
 
-def _form(boundary: str, fields: Mapping[str, Any], file: bytes | None) -> Body:
+def _form(boundary: str, fields: Mapping[str, Any], file: bytes | OnDisk | None) -> Body:
     """A form, with the video as a file of its own where it is no link."""
-    parts: list[bytes | DataUrl] = []
+    parts: list[bytes | OnDisk | DataUrl] = []
 
-    def add(about: str, value: bytes | DataUrl) -> None:
+    def add(about: str, value: bytes | OnDisk | DataUrl) -> None:
         head = f"--{boundary}\r\nContent-Disposition: form-data; {about}\r\n\r\n"
         parts.extend((head.encode(), value, b"\r\n"))
 

@@ -19,6 +19,7 @@ from ._options import FollowUpOptions, common_fields, route_for
 from ._snapshot import Snapshot
 from ._watcher import Waiter
 from ._wire import codec
+from ._wire.body import in_turn
 from ._wire.calls import Submission, at_once, make_submission
 from ._wire.replies import Operation
 from ._wire.route import Route
@@ -661,7 +662,7 @@ class Task(Snapshot):
             make = partial(
                 make_submission, "modal", payload, Operation.FOLLOW_UP, route=self._route
             )
-            return await _images.in_turn(make) if masked else make()
+            return await in_turn(make) if masked else make()
 
         self._turn = self._turn or asyncio.Lock()  # of several answers one is taken: the first
         return Task(

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 import orjson
@@ -12,14 +17,17 @@ from answering import Answering, answering, asking, http
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mjasync import QueueFull, Retries, RetryPolicy, SubmitUncertain
+from mjasync import InvalidRequest, QueueFull, Retries, RetryPolicy, SubmitUncertain
+from mjasync._images import as_data_url
 from mjasync._wire import body as wire
 from mjasync._wire import calls
-from mjasync._wire.body import Body, DataUrl, in_words, make_body
+from mjasync._wire.body import Body, DataUrl, OnDisk, in_words, make_body
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000 + b"\0\0\0\0IEND\xaeB`\x82"
 SPELT = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 ACCEPTED = {"code": 1, "description": "ok", "result": "1"}
+FULL = http(200, {"code": 23, "description": "queue is full"})
+TWICE = Retries(busy=RetryPolicy(tries=2, first=0))
 
 pictures = st.builds(DataUrl, st.sampled_from(["image/png", "image/webp"]), st.binary(max_size=40))
 values = st.one_of(
@@ -34,6 +42,18 @@ async def sent(body: bytes | Body) -> bytes:
     whole = b"".join([bytes(piece) async for piece in body.pieces()])
     assert len(whole) == len(body)
     return whole
+
+
+async def nowhere(_: str) -> bytes:
+    """Nothing is downloaded."""
+    raise AssertionError
+
+
+def written(folder: Path, data: bytes) -> Path:
+    """A file that holds them."""
+    path = folder / "fox.png"
+    path.write_bytes(data)
+    return path
 
 
 def bodies(server: Answering) -> list[bytes]:
@@ -60,6 +80,21 @@ def test_a_picture_in_words(data: bytes) -> None:
     assert len(picture) == len(str(picture))
 
 
+@given(data=st.binary(min_size=1, max_size=99), block=st.integers(1, 9))
+async def test_a_file_goes_as_its_bytes_would(data: bytes, block: int) -> None:
+    """Whatever the size of its blocks, on the wire and in words nothing tells it from bytes."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(wire, "_BLOCK", 3 * block)
+        patch.setattr(wire, "_ENCODED", 6)
+        file = OnDisk.found(written(Path(folder), data))
+        assert isinstance(file, OnDisk)
+        here, there = DataUrl("image/png", data), DataUrl("image/png", file)
+        assert (len(here), str(here)) == (len(there), str(there))
+        both = [Body((b"<", DataUrl("image/png", one), one, b">")) for one in (data, file)]
+        assert await sent(both[0]) == await sent(both[1]) == bytes(both[0])
+        assert bytes(both[0]) == bytes(both[1])
+
+
 def test_pieces_are_small() -> None:
     """Nothing as long as a picture is made at once."""
     assert max(map(len, DataUrl("image/png", PNG).pieces())) == 1 << 16
@@ -78,11 +113,9 @@ async def test_a_large_body_has_a_length(picture: bytes | str) -> None:
 
 async def test_it_is_sent_again_whole() -> None:
     """A full queue took nothing: the second attempt carries the pictures as the first did."""
-    full = http(200, {"code": 23, "description": "queue is full"})
-    retries = Retries(busy=RetryPolicy(tries=2, first=0))
     async with (
-        answering(full, http(200, ACCEPTED)) as server,
-        asking(server.url, retries=retries) as mj,
+        answering(FULL, http(200, ACCEPTED)) as server,
+        asking(server.url, retries=TWICE) as mj,
     ):
         await mj.imagine("a fox", images=PNG).submit()
     first, second = bodies(server)
@@ -90,10 +123,115 @@ async def test_it_is_sent_again_whole() -> None:
     assert orjson.loads(first)["base64Array"] == [SPELT]
 
 
+async def test_files_are_not_held_in_memory(tmp_path: Path) -> None:
+    """Of a hundred submissions that are about to be sent, none holds its picture."""
+    picture = written(tmp_path, PNG[:-12] + bytes(1 << 20) + PNG[-12:])
+    tracemalloc.start()
+    try:
+        made = [await as_data_url(picture, nowhere) for _ in range(100)]
+        requests = [make_body({"base64Array": [one]}) for one in made]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1 << 20
+    assert len(requests[0]) > 4 * (1 << 20) // 3
+
+
+def meddling(
+    *, before: Callable[[], object] = int, after: Callable[[], object] = int
+) -> aiohttp.ClientSession:
+    """A session in which something happens before a request is sent, or after it was answered."""
+
+    async def meddle(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        before()
+        response = await handler(request)
+        after()
+        return response
+
+    return aiohttp.ClientSession(middlewares=(meddle,))
+
+
+async def test_a_file_is_sent_from_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of several blocks is read for each attempt, wherever the program has gone since."""
+    data = PNG[:-12] + os.urandom(3 * wire._BLOCK) + PNG[-12:]
+    written(tmp_path, data)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with (
+        answering(FULL, http(200, ACCEPTED)) as server,
+        meddling(after=lambda: os.chdir(tmp_path / "elsewhere")) as session,
+        asking(server.url, retries=TWICE, session=session) as mj,
+    ):
+        await mj.imagine("a fox", images="fox.png").submit()
+    spelt = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    assert [orjson.loads(body)["base64Array"] for body in bodies(server)] == [[spelt], [spelt]]
+
+
+@pytest.mark.parametrize(
+    "meddle, complaint",
+    [
+        (Path.unlink, r"fox\.png' cannot be read any more: No such file"),
+        (lambda path: path.write_bytes(PNG + b"more"), r"fox\.png' has changed since"),
+        (lambda path: os.truncate(path, 100), r"fox\.png' has changed since"),
+    ],
+    ids=["gone", "longer", "shorter"],
+)
+async def test_a_file_that_changes_between_attempts(
+    meddle: Callable[[Path], object], complaint: str, tmp_path: Path
+) -> None:
+    """The next attempt is not made: nothing is paid for another picture than was meant."""
+    picture = written(tmp_path, PNG)
+    async with (
+        answering(FULL, http(200, ACCEPTED)) as server,
+        meddling(after=lambda: meddle(picture)) as session,
+        asking(server.url, retries=TWICE, session=session) as mj,
+    ):
+        task = mj.imagine("a fox", images=picture)
+        for _ in range(2):
+            with pytest.raises(InvalidRequest, match=complaint):
+                await task.submit()
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("meddle", [Path.unlink, lambda path: os.truncate(path, 9)])
+async def test_a_file_that_breaks_off_on_the_wire(
+    meddle: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """A request that has begun may have been taken, whatever became of its file."""
+    picture = written(tmp_path, PNG)
+    async with (
+        answering(http(200, ACCEPTED)) as server,
+        meddling(before=lambda: meddle(picture)) as session,
+        asking(server.url, retries=TWICE, session=session) as mj,
+    ):
+        with pytest.raises(SubmitUncertain) as caught:
+            await mj.imagine("a fox", images=picture).submit()
+    assert caught.value.payload["prompt"] == "a fox"
+    assert server.asked == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """What comes only once is kept, to be sent again."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    async with (
+        answering(FULL, http(200, ACCEPTED)) as server,
+        asking(server.url, retries=TWICE) as mj,
+    ):
+        submitting = asyncio.create_task(mj.imagine("a fox", images=pipe).submit())
+        await asyncio.to_thread(pipe.write_bytes, PNG)
+        await submitting
+    assert [orjson.loads(body)["base64Array"] for body in bodies(server)] == [[SPELT], [SPELT]]
+
+
 async def test_a_refusal_of_a_large_body() -> None:
     """A refusal is read though the body was long."""
-    answer = http(200, {"code": 23, "description": "queue is full"})
-    async with answering(answer) as server, asking(server.url) as mj:
+    async with answering(FULL) as server, asking(server.url) as mj:
         with pytest.raises(QueueFull):
             await mj.imagine("a fox", images=PNG).submit()
 

@@ -63,10 +63,10 @@ FIELDS = {"id": "17", "prompt": "a red fox", "state": "mine", "action": "imagine
 
 FORKS = """
 import asyncio, os, signal
-from mjasync._images import as_bytes
+from mjasync._images import as_file
 
 def read():
-    assert asyncio.run(as_bytes({png!r})) == {png!r}
+    assert asyncio.run(as_file({png!r})) == {png!r}
 
 read()
 child = os.fork()

@@ -1,7 +1,7 @@
 """What a request carries.
 
-Pictures are spelled out while they are sent, and do not stand in memory a second time: to encode
-tens of megabytes at once would hold up everything else.
+Files are read, and pictures spelled out, while they are sent: what thousands of submissions carry
+would not fit into memory, and to encode tens of megabytes at once would hold up everything else.
 """
 
 from __future__ import annotations
@@ -9,21 +9,117 @@ from __future__ import annotations
 import asyncio
 import binascii
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Final
+import stat
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import attrs
 
+from ..errors import InvalidRequest
 from .codec import dump
 
-__all__ = ["Body", "DataUrl", "in_words", "make_body"]
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["Body", "DataUrl", "OnDisk", "in_turn", "in_words", "make_body"]
+
+T = TypeVar("T")
 
 _PIECE: Final = 1 << 16
 """Bytes that are sent, and characters that are dumped, at once."""
 _ENCODED: Final = 3 * (_PIECE // 4)
 """Bytes that make a piece of base64."""
+_BLOCK: Final = 8 * _ENCODED
+"""Bytes of a file that are in memory at once."""
+_START: Final = 64
+"""Bytes that tell what a file is."""
 _PART: Final = f"a part ({os.urandom(16).hex()})"
 """Stands for one while the rest is dumped."""
+
+
+def in_turn(work: Callable[..., T], *given: object) -> asyncio.Future[T]:
+    """Do what handles megabytes in a thread of its own, one thing after the other.
+
+    Several threads that copy or compute at once keep the event loop from its turn: that is one
+    thread more, and it goes last.
+    """
+    return asyncio.get_running_loop().run_in_executor(_worker(), work, *given)
+
+
+@cache
+def _worker() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(1, thread_name_prefix="mjasync-pictures")
+
+
+if hasattr(os, "register_at_fork"):  # a child has no such thread, and would wait for it for ever
+    os.register_at_fork(after_in_child=_worker.cache_clear)
+
+
+@attrs.frozen
+class OnDisk:
+    """A file that stays where it is, and is read a block at a time."""
+
+    path: Path
+    size: int
+    start: bytes = attrs.field(repr=False)
+    """Its first bytes, which tell what it is."""
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.blocks())
+
+    @classmethod
+    def found(cls, path: Path) -> Self | bytes:
+        """The file at a place; all it holds where that comes only once (a pipe, say).
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with path.open("rb") as file:
+            about = os.fstat(file.fileno())
+            if stat.S_ISREG(about.st_mode) and about.st_size:
+                return cls(path, about.st_size, file.read(_START))
+            return file.read()
+
+    def check(self) -> None:
+        """See to it that as much can be sent as was said.
+
+        Raises:
+            InvalidRequest: The file is gone, or of another size than it was.
+        """
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            message = f"The file {str(self.path)!r} cannot be read any more: {error.strerror}."
+            raise InvalidRequest(message) from error
+        if size != self.size:
+            raise self._changed()
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of it.
+
+        Raises:
+            InvalidRequest: The file is shorter than it was.
+            OSError: It cannot be read.
+        """
+        with self.path.open("rb") as file:
+            for at in range(0, self.size, _BLOCK):
+                block = file.read(min(_BLOCK, self.size - at))
+                if len(block) < min(_BLOCK, self.size - at):
+                    raise self._changed()
+                yield block
+
+    def _changed(self) -> InvalidRequest:
+        return InvalidRequest(
+            f"The file {str(self.path)!r} has changed since it was looked at: leave it as it is "
+            "until the job is accepted; a new Task looks at it afresh."
+        )
 
 
 @attrs.frozen
@@ -31,7 +127,7 @@ class DataUrl:
     """A picture in the one form every server takes (PROTOCOL §1.1), of which `str` is the words."""
 
     mime: str
-    data: bytes = attrs.field(repr=False)
+    data: bytes | OnDisk = attrs.field(repr=False)
 
     @property
     def head(self) -> str:
@@ -39,7 +135,10 @@ class DataUrl:
         return f"data:{self.mime};base64,"
 
     def __str__(self) -> str:
-        return b"".join(self.pieces()).decode()
+        return bytes(self).decode()
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces())
 
     def __len__(self) -> int:
         return len(self.head) + 4 * ((len(self.data) + 2) // 3)
@@ -47,32 +146,73 @@ class DataUrl:
     def pieces(self) -> Iterator[bytes]:
         """All of it, a little at a time."""
         yield self.head.encode()
-        data = memoryview(self.data)
-        for at in range(0, len(data), _ENCODED):
-            yield binascii.b2a_base64(data[at : at + _ENCODED], newline=False)
+        for block in self.data.blocks() if isinstance(self.data, OnDisk) else (self.data,):
+            yield from _spelt(block)
 
 
 @attrs.frozen
 class Body:
     """A long one, in parts; it can be sent again."""
 
-    parts: tuple[bytes | DataUrl, ...] = attrs.field(repr=False)
+    parts: tuple[bytes | OnDisk | DataUrl, ...] = attrs.field(repr=False)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
     def __bytes__(self) -> bytes:
-        return b"".join(self._pieces())
+        return b"".join(map(bytes, self.parts))
+
+    async def check(self) -> None:
+        """See to it, before anything is sent, that all of it can be.
+
+        Raises:
+            InvalidRequest: A file is gone, or has changed.
+        """
+        files = [source for source in map(_source, self.parts) if isinstance(source, OnDisk)]
+        if files:
+            await in_turn(_check, files)
 
     async def pieces(self) -> AsyncIterator[bytes | memoryview]:
-        """A piece at a time: others have a turn in between."""
-        for piece in self._pieces():
-            yield piece
-            await asyncio.sleep(0)
+        """A piece at a time: others have a turn in between.
 
-    def _pieces(self) -> Iterator[bytes | memoryview]:
+        Raises:
+            InvalidRequest: A file is shorter than it was.
+            OSError: A file cannot be read.
+        """
         for part in self.parts:
-            yield from _cut(part) if isinstance(part, bytes) else part.pieces()
+            cut: Callable[[bytes], Iterator[bytes | memoryview]] = _cut
+            if isinstance(part, DataUrl):
+                yield part.head.encode()
+                cut = _spelt
+            async for block in _loaded(_source(part)):
+                for piece in cut(block):
+                    yield piece
+                    await asyncio.sleep(0)
+
+
+def _source(part: bytes | OnDisk | DataUrl) -> bytes | OnDisk:
+    return part.data if isinstance(part, DataUrl) else part
+
+
+def _check(files: Iterable[OnDisk]) -> None:
+    for file in files:
+        file.check()
+
+
+async def _loaded(data: bytes | OnDisk) -> AsyncIterator[bytes]:
+    """What is in memory at once, a file's blocks one by one: each is read in a thread."""
+    if isinstance(data, bytes):
+        yield data
+        return
+    blocks = data.blocks()
+    while block := await in_turn(next, blocks, b""):
+        yield block
+
+
+def _spelt(data: bytes) -> Iterator[bytes]:
+    view = memoryview(data)
+    for at in range(0, len(view), _ENCODED):
+        yield binascii.b2a_base64(view[at : at + _ENCODED], newline=False)
 
 
 def _cut(data: bytes) -> Iterator[bytes | memoryview]:

@@ -133,12 +133,12 @@ def _about(submission: Submission, error: SubmitUncertain) -> SubmitUncertain:
 
 
 async def _as_sent(submission: Submission) -> Mapping[str, Any]:
-    """The payload, its pictures as the texts that went out, if there is memory for them."""
+    """The payload, its pictures as the texts that went out, if they can be read and kept."""
     if isinstance(submission.body, bytes):
         return submission.payload
     try:
         return await asyncio.to_thread(in_words, submission.payload)
-    except MemoryError:
+    except (MemoryError, OSError, InvalidRequest):
         return submission.payload
 
 
