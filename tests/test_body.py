@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import tempfile
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from answering import Answering, answering, asking, http
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mjasync import InvalidRequest, QueueFull, Retries, RetryPolicy, SubmitUncertain
+from mjasync import ClientClosed, InvalidRequest, QueueFull, Retries, RetryPolicy, SubmitUncertain
 from mjasync._images import as_data_url
 from mjasync._wire import body as wire
 from mjasync._wire import calls
@@ -195,6 +196,33 @@ async def test_a_file_that_changes_between_attempts(
             with pytest.raises(InvalidRequest, match=complaint):
                 await task.submit()
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["waiter leaves", "client closes"])
+async def test_a_file_that_is_long_in_coming(
+    closes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While files are checked nothing is on the wire: who leaves keeps it from being sent."""
+    loop, looked, there = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def slow(_: OnDisk) -> None:
+        loop.call_soon_threadsafe(looked.set)
+        there.wait(9)
+
+    monkeypatch.setattr(OnDisk, "check", slow)
+    async with answering(http(200, ACCEPTED)) as server:
+        mj = asking(server.url)
+        submitting = asyncio.create_task(
+            mj.imagine("a fox", images=written(tmp_path, PNG)).submit()
+        )
+        await looked.wait()
+        if not closes:
+            submitting.cancel()
+        await mj.close()
+        there.set()
+        with pytest.raises(ClientClosed if closes else asyncio.CancelledError):
+            await submitting
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("meddle", [Path.unlink, lambda path: os.truncate(path, 9)])

@@ -132,6 +132,16 @@ def _about(submission: Submission, error: SubmitUncertain) -> SubmitUncertain:
     return error
 
 
+async def _check(body: bytes | Body) -> None:
+    """See to it that all of it can be sent, while whoever leaves still keeps it from being sent.
+
+    Raises:
+        InvalidRequest: A file is gone, or has changed.
+    """
+    if isinstance(body, Body):
+        await body.check()
+
+
 async def _as_sent(submission: Submission) -> Mapping[str, Any]:
     """The payload, its pictures as the texts that went out, if they can be read and kept."""
     if isinstance(submission.body, bytes):
@@ -183,6 +193,7 @@ class Calls:
 
         async def once() -> SubmitReceipt:
             async with self.slots:
+                await _check(submission.body)
                 on_wire(True)  # noqa: FBT003 - a plain switch
                 try:
                     receipt = await self._submit_once(submission)
@@ -413,6 +424,7 @@ class Calls:
         body = await asyncio.to_thread(make_body, {"base64Array": pictures})
 
         async def once() -> list[str]:
+            await _check(body)
             reply = await self._exchange("POST", url, body=body, timeout=self.submit_timeout)
             answer = replies.parse_object(Operation.OTHER, self._read(reply))
             result = answer.get("result")

@@ -127,10 +127,7 @@ class Transport:
         Raises:
             ConnectionFailed: No connection came about: the server has seen nothing.
             Interrupted: The request began; what the server did is unknown.
-            InvalidRequest: A file that it carries is gone or has changed; nothing was sent.
         """
-        if isinstance(body, Body):
-            await body.check()
         with _telling_how_far(url), self._occupying_one():
             async with (
                 asyncio.timeout(None) as limit,
