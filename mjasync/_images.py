@@ -130,7 +130,7 @@ async def as_file(file: ImageInput) -> bytes | OnDisk:
     Raises:
         InvalidRequest: It cannot be read.
     """
-    return await in_turn(_read, file)
+    return await in_turn(_read, file, queue="given")
 
 
 def _read(image: ImageInput) -> bytes | OnDisk:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import os
 import tempfile
 import threading
@@ -196,6 +197,25 @@ async def test_a_file_that_changes_between_attempts(
             with pytest.raises(InvalidRequest, match=complaint):
                 await task.submit()
     assert len(server.asked) == 1
+
+
+async def test_what_is_sent_waits_for_nothing_else(tmp_path: Path) -> None:
+    """A submission on the wire goes on while what is given for another is long in coming."""
+    loop, asked, there = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            loop.call_soon_threadsafe(asked.set)
+            there.wait(9)
+            return super().read(size)
+
+    body = make_body({"base64": await as_data_url(written(tmp_path, PNG), nowhere)})
+    reading = asyncio.create_task(as_data_url(Slow(PNG), nowhere))
+    await asked.wait()
+    assert len(await sent(body)) == len(body)
+    assert not reading.done()
+    there.set()
+    assert str(await reading) == SPELT
 
 
 @pytest.mark.parametrize("closes", [False, True], ids=["waiter leaves", "client closes"])

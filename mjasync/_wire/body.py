@@ -13,7 +13,7 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import attrs
 
@@ -39,20 +39,23 @@ _PART: Final = f"a part ({os.urandom(16).hex()})"
 """Stands for one while the rest is dumped."""
 
 
-def in_turn(work: Callable[..., T], *given: object) -> asyncio.Future[T]:
+def in_turn(
+    work: Callable[..., T], *given: object, queue: Literal["ours", "given"] = "ours"
+) -> asyncio.Future[T]:
     """Do what handles megabytes in a thread of its own, one thing after the other.
 
     Several threads that copy or compute at once keep the event loop from its turn: that is one
-    thread more, and it goes last.
+    thread more, and it goes last. What is given may take any time (a pipe, a picture that has to
+    be compressed) and has a queue apart: what is on the wire must not wait for it.
     """
-    return asyncio.get_running_loop().run_in_executor(_worker(), work, *given)
+    return asyncio.get_running_loop().run_in_executor(_worker(queue), work, *given)
 
 
 @cache
-def _worker() -> ThreadPoolExecutor:
+def _worker(queue: str) -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(1, thread_name_prefix="mjasync-pictures")
+    return ThreadPoolExecutor(1, thread_name_prefix=f"mjasync-{queue}")
 
 
 if hasattr(os, "register_at_fork"):  # a child has no such thread, and would wait for it for ever
