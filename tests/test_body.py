@@ -245,20 +245,44 @@ async def test_a_file_that_is_long_in_coming(
     assert server.asked == []
 
 
-@pytest.mark.parametrize("meddle", [Path.unlink, lambda path: os.truncate(path, 9)])
+@pytest.mark.parametrize(
+    "meddle, complaint",
+    [
+        (Path.unlink, r"\(The file '.*fox\.png' cannot be read any more: No such file"),
+        (lambda path: os.truncate(path, 9), r"\(The file '.*fox\.png' has changed since"),
+    ],
+    ids=["gone", "shorter"],
+)
 async def test_a_file_that_breaks_off_on_the_wire(
-    meddle: Callable[[Path], object], tmp_path: Path
+    meddle: Callable[[Path], object], complaint: str, tmp_path: Path
 ) -> None:
-    """A request that has begun may have been taken, whatever became of its file."""
+    """A request that has begun may have been taken, whatever became of its file; it is named."""
     picture = written(tmp_path, PNG)
     async with (
         answering(http(200, ACCEPTED)) as server,
         meddling(before=lambda: meddle(picture)) as session,
         asking(server.url, retries=TWICE, session=session) as mj,
     ):
-        with pytest.raises(SubmitUncertain) as caught:
+        with pytest.raises(SubmitUncertain, match=complaint) as caught:
             await mj.imagine("a fox", images=picture).submit()
     assert caught.value.payload["prompt"] == "a fox"
+    assert server.asked == []
+
+
+async def test_a_file_that_is_gone_before_its_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that vanishes while another is fetched is refused as any that cannot be read."""
+    picture = written(tmp_path, PNG)
+
+    async def download(_: object, url: str) -> bytes:
+        picture.unlink()
+        return PNG
+
+    async with answering(http(200, ACCEPTED)) as server, asking(server.url) as mj:
+        monkeypatch.setattr(type(mj), "_download", download)
+        with pytest.raises(InvalidRequest, match=r"fox\.png' cannot be read any more"):
+            await mj.upload([picture, f"{server.url}/fox.png"])
     assert server.asked == []
 
 

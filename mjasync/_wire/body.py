@@ -99,8 +99,7 @@ class OnDisk:
         try:
             size = self.path.stat().st_size
         except OSError as error:
-            message = f"The file {str(self.path)!r} cannot be read any more: {error.strerror}."
-            raise InvalidRequest(message) from error
+            raise self._gone(error) from error
         if size != self.size:
             raise self._changed()
 
@@ -108,15 +107,22 @@ class OnDisk:
         """All of it.
 
         Raises:
-            InvalidRequest: The file is shorter than it was.
-            OSError: It cannot be read.
+            InvalidRequest: The file is gone, or shorter than it was.
         """
-        with self.path.open("rb") as file:
-            for at in range(0, self.size, _BLOCK):
-                block = file.read(min(_BLOCK, self.size - at))
-                if len(block) < min(_BLOCK, self.size - at):
-                    raise self._changed()
-                yield block
+        try:
+            with self.path.open("rb") as file:
+                for at in range(0, self.size, _BLOCK):
+                    block = file.read(min(_BLOCK, self.size - at))
+                    if len(block) < min(_BLOCK, self.size - at):
+                        raise self._changed()
+                    yield block
+        except OSError as error:
+            raise self._gone(error) from error
+
+    def _gone(self, error: OSError) -> InvalidRequest:
+        return InvalidRequest(
+            f"The file {str(self.path)!r} cannot be read any more: {error.strerror}."
+        )
 
     def _changed(self) -> InvalidRequest:
         return InvalidRequest(
@@ -179,8 +185,7 @@ class Body:
         """A piece at a time: others have a turn in between.
 
         Raises:
-            InvalidRequest: A file is shorter than it was.
-            OSError: A file cannot be read.
+            InvalidRequest: A file is gone, or shorter than it was.
         """
         for part in self.parts:
             cut: Callable[[bytes], Iterator[bytes | memoryview]] = _cut

@@ -148,7 +148,7 @@ async def _as_sent(submission: Submission) -> Mapping[str, Any]:
         return submission.payload
     try:
         return await asyncio.to_thread(in_words, submission.payload)
-    except (MemoryError, OSError, InvalidRequest):
+    except (MemoryError, InvalidRequest):
         return submission.payload
 
 

@@ -393,4 +393,6 @@ def bare(error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error.__cause__, MJError):  # a file broke off: aiohttp tells of its connection
+        return error.__cause__.message.rstrip(".")
     return f"{type(error).__name__}: {error}".rstrip(": .")
