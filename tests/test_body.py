@@ -58,6 +58,12 @@ def written(folder: Path, data: bytes) -> Path:
     return path
 
 
+def rewrite(path: Path) -> None:
+    """Put another picture of the same size in its place."""
+    path.write_bytes(PNG[:8] + PNG[8:-12][::-1] + PNG[-12:])
+    os.utime(path, (1, 1))  # however coarse the clock of the file system
+
+
 def bodies(server: Answering) -> list[bytes]:
     """The bodies of all requests."""
     return [request.partition(b"\r\n\r\n")[2] for request in server.asked]
@@ -179,8 +185,9 @@ async def test_a_file_is_sent_from_where_it_is(
         (Path.unlink, r"fox\.png' cannot be read any more: No such file"),
         (lambda path: path.write_bytes(PNG + b"more"), r"fox\.png' has changed since"),
         (lambda path: os.truncate(path, 100), r"fox\.png' has changed since"),
+        (rewrite, r"fox\.png' has changed since"),
     ],
-    ids=["gone", "longer", "shorter"],
+    ids=["gone", "longer", "shorter", "another"],
 )
 async def test_a_file_that_changes_between_attempts(
     meddle: Callable[[Path], object], complaint: str, tmp_path: Path

@@ -68,6 +68,8 @@ class OnDisk:
 
     path: Path
     size: int
+    modified: int
+    """When it was last written to, in nanoseconds."""
     start: bytes = attrs.field(repr=False)
     """Its first bytes, which tell what it is."""
 
@@ -87,20 +89,20 @@ class OnDisk:
         with path.open("rb") as file:
             about = os.fstat(file.fileno())
             if stat.S_ISREG(about.st_mode) and about.st_size:
-                return cls(path, about.st_size, file.read(_START))
+                return cls(path, about.st_size, about.st_mtime_ns, file.read(_START))
             return file.read()
 
     def check(self) -> None:
-        """See to it that as much can be sent as was said.
+        """See to it that what was looked at can be sent.
 
         Raises:
-            InvalidRequest: The file is gone, or of another size than it was.
+            InvalidRequest: The file is gone, or was written to since.
         """
         try:
-            size = self.path.stat().st_size
+            about = self.path.stat()
         except OSError as error:
             raise self._gone(error) from error
-        if size != self.size:
+        if (about.st_size, about.st_mtime_ns) != (self.size, self.modified):
             raise self._changed()
 
     def blocks(self) -> Iterator[bytes]:
