@@ -276,6 +276,23 @@ async def test_a_file_that_breaks_off_on_the_wire(
     assert server.asked == []
 
 
+async def test_a_file_that_grows_on_the_wire(tmp_path: Path) -> None:
+    """As much goes out as was promised: more would be taken for the next request."""
+    picture = written(tmp_path, PNG)
+
+    def grow() -> None:
+        with picture.open("ab") as file:
+            file.write(PNG)
+
+    async with (
+        answering(http(200, ACCEPTED)) as server,
+        meddling(before=grow) as session,
+        asking(server.url, session=session) as mj,
+    ):
+        await mj.imagine("a fox", images=picture).submit()
+    assert orjson.loads(bodies(server)[0])["base64Array"] == [SPELT]
+
+
 async def test_a_file_that_is_gone_before_its_upload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -297,6 +297,13 @@ def test_promised_buttons_are_like_any_other() -> None:
         button.label = "U1"  # type: ignore[misc]
 
 
+def test_a_style_in_words() -> None:
+    """A number that came as a text is one all the same, though the rest is as promised."""
+    sent = {"customId": "MJ::x", "emoji": "", "label": "U1", "style": "3", "type": 2}
+    (button,) = on_the_wire({"id": "1", "buttons": [sent]}).buttons
+    assert (button.style, button.type) == (3, 2)
+
+
 def test_gateway_buttons_of_nulls() -> None:
     """A gateway's buttons may hold null where a text belongs."""
     (button,) = on_the_wire(GATEWAY_FAILED).buttons
