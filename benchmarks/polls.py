@@ -42,8 +42,8 @@ _AT_ONCE: Final = 50
 _MANY: Final = 1000
 _SELDOM: Final = "13-40"
 """The first look, every 13th and the 40th, the end, find something new: about one in ten."""
-_BRIEF: Final = "13-20"
-"""As often, for half as long: what is slow is soon known."""
+_BRIEF: Final = "13-10"
+"""For a quarter as long: what is slow is soon known."""
 _ALWAYS: Final = "1-40"
 _GROWING: Final = "7-20"
 _NO_PAUSE: Final = Schedule(shortest=1e-6, longest=1e-6, first=1e-6)
@@ -140,14 +140,19 @@ async def list_rounds(server: str, times: str) -> Rounds:
 
 
 async def growth_rounds(server: str, times: str, most: str, least: str) -> Rounds:
-    """Few tasks and many, in one process; the few as often as it takes to measure them."""
+    """Few tasks and many, in one process; the few as often as it takes to measure them.
+
+    What lies between is for the plot, and measured once.
+    """
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
         mj = await bench.client(f"{_GROWING}-list")
         sizes = [size for size in (100, 300, 1000, 3000, 10_000) if size <= int(most)]
         sides = {str(size): bench.sdk(mj, size, max(1, int(least) // size)) for size in sizes}
-        sides["null"] = sides["100"]
-        return await alternate(sides, int(times))
+        ends = {size: sides[size] for size in ("100", str(most))}
+        found = await alternate({**ends, "null": sides["100"]}, int(times))
+        between = {size: await side() for size, side in sides.items() if size not in ends}
+        return [{**between, **costs} for costs in found]
 
 
 async def raw_growth(server: str, most: str, least: str) -> dict[str, float]:
@@ -177,7 +182,7 @@ def _median(rounds: Rounds, side: str) -> float:
     return statistics.median(costs[side] for costs in rounds)
 
 
-def polls(processes: int = 3, times: int = 3) -> list[Row]:
+def polls(processes: int = 3, times: int = 5) -> list[Row]:
     """Waiting for tasks one by one."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:poll_rounds", processes, server, times)
@@ -201,7 +206,7 @@ def polls(processes: int = 3, times: int = 3) -> list[Row]:
     ]
 
 
-def lists(processes: int = 2, times: int = 2) -> list[Row]:
+def lists(processes: int = 2, times: int = 3) -> list[Row]:
     """Waiting for a thousand tasks together."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:list_rounds", processes, server, times)
@@ -225,12 +230,15 @@ def lists(processes: int = 2, times: int = 2) -> list[Row]:
     ]
 
 
-def growth(processes: int = 1, times: int = 2, most: int = 10_000, least: int = 2000) -> list[Row]:
+def growth(processes: int = 1, times: int = 3, most: int = 10_000, least: int = 2000) -> list[Row]:
     """What a task costs among a hundred times as many; a block has `least` tasks or more."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:growth_rounds", processes, server, times, most, least)
         (alone,) = in_processes("polls:raw_growth", 1, server, most, least)
-    here = {float(size): _median(found, size) for size in found[0] if size != "null"}
+    here = {
+        size: _median(found, str(size))
+        for size in sorted(int(one) for one in found[0] if one != "null")
+    }
     row = row_of(
         f"a task and tick among {most:,} / among 100",
         ratios(found, str(most), "100"),
@@ -239,7 +247,7 @@ def growth(processes: int = 1, times: int = 2, most: int = 10_000, least: int = 
         note=f"{_micros(found, str(most))}, among 100 {_micros(found, '100')}",
     )
     lines = {
-        "mjasync, lists": [(size, 1e6 * cost) for size, cost in here.items()],
+        "mjasync, lists": [(float(size), 1e6 * cost) for size, cost in here.items()],
         "aiohttp + orjson by hand": [(float(size), 1e6 * cost) for size, cost in alone.items()],
     }
     return [attrs.evolve(row, series=lines)]
