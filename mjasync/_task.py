@@ -556,10 +556,11 @@ class Task(Snapshot):
 
     def _store(self, info: TaskInfo) -> None:
         """Swap the snapshot; what has ended never comes alive again."""
-        if info is self._info or (self.done and not info.status.is_final):
+        before = self._info
+        if info is before or (before.status.is_final and not info.status.is_final):
             return
-        before, self._info = self._info, info
-        if self._listeners and info != before:
+        self._info = info
+        if self._listeners and (info.progress != before.progress or info != before):
             for tell in self._listeners:
                 tell(info)
 
