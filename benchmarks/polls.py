@@ -182,7 +182,7 @@ def _median(rounds: Rounds, side: str) -> float:
     return statistics.median(costs[side] for costs in rounds)
 
 
-def polls(processes: int = 3, times: int = 7) -> list[Row]:
+def polls(processes: int = 3, times: int = 6) -> list[Row]:
     """Waiting for tasks one by one."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:poll_rounds", processes, server, times)
@@ -206,7 +206,7 @@ def polls(processes: int = 3, times: int = 7) -> list[Row]:
     ]
 
 
-def lists(processes: int = 2, times: int = 4) -> list[Row]:
+def lists(processes: int = 2, times: int = 3) -> list[Row]:
     """Waiting for a thousand tasks together."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:list_rounds", processes, server, times)
