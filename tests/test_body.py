@@ -23,7 +23,7 @@ from mjasync import ClientClosed, InvalidRequest, QueueFull, Retries, RetryPolic
 from mjasync._images import as_data_url
 from mjasync._wire import body as wire
 from mjasync._wire import calls
-from mjasync._wire.body import Body, DataUrl, OnDisk, in_words, make_body
+from mjasync._wire.body import Body, DataUrl, OnDisk, in_turn, in_words, make_body
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000 + b"\0\0\0\0IEND\xaeB`\x82"
 SPELT = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -300,7 +300,7 @@ async def test_a_file_that_is_gone_before_its_upload(
     picture = written(tmp_path, PNG)
 
     async def download(_: object, url: str) -> bytes:
-        picture.unlink()
+        await in_turn(picture.unlink, queue="given")  # after it was looked at, in the same thread
         return PNG
 
     async with answering(http(200, ACCEPTED)) as server, asking(server.url) as mj:
