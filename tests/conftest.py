@@ -7,6 +7,7 @@ import gc
 import heapq
 import itertools
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,9 @@ from mjasync.simulator import Simulator
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it so, for children too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["shell"]  # what runs the command line
 
