@@ -215,8 +215,12 @@ async def _loaded(data: bytes | OnDisk) -> AsyncIterator[bytes]:
         yield data
         return
     blocks = data.blocks()
-    while block := await in_turn(next, blocks, b""):
+    while block := await in_turn(_next, blocks):
         yield block
+
+
+def _next(blocks: Iterator[bytes]) -> bytes:
+    return next(blocks, b"")
 
 
 def _spelt(data: bytes) -> Iterator[bytes]:
