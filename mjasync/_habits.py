@@ -20,6 +20,7 @@ class Durations:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str | None], tuple[int, float]] = {}
+        self._typical: dict[tuple[str, str | None], float] = {}
 
     def learn(self, action: str, speed: str | None, seconds: float) -> None:
         """Take in that a job was done after some seconds."""
@@ -28,11 +29,12 @@ class Durations:
         count = min(count + 1, _LATELY)
         mean += (log - mean) / count
         self._seen[action, speed] = count, mean
+        if count >= _ENOUGH:
+            self._typical[action, speed] = math.exp(mean)
 
     def typical(self, action: str, speed: str | None) -> float | None:
         """Seconds such a job takes; None while too few have ended."""
-        count, mean = self._seen.get((action, speed), (0, 0.0))
-        return math.exp(mean) if count >= _ENOUGH else None
+        return self._typical.get((action, speed))
 
 
 @attrs.define
@@ -66,8 +68,10 @@ class Refreshes:
 
     def next_in(self, now: float) -> float | None:
         """Seconds until the next refresh has probably come to light; None where nobody can say."""
+        if self._refuted or not self._regular:
+            return None
         after, by = self._after + self.period, self._by + self.period
-        if self._refuted or not self._regular or now > by + self.period / 5:
+        if now > by + self.period / 5:
             return None
         aim = after + max((by - after) / 2, min(by - after, 1.0))
         return max(0.0, aim - now)

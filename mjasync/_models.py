@@ -57,21 +57,23 @@ class TaskStatus(StrEnum):
     FAILURE = "FAILURE"
     CANCEL = "CANCEL"
 
+    is_final: bool
+    """Whether nothing will change any more: SUCCESS, FAILURE and CANCEL, and nothing else."""
+
+    def __new__(cls, value: str) -> Self:
+        status = str.__new__(cls, value)
+        status._value_ = value
+        status.is_final = value in {"SUCCESS", "FAILURE", "CANCEL"}
+        return status
+
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str):
             return None
         status = str.__new__(cls, value)
         status._name_ = status._value_ = value
+        status.is_final = False
         return status
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing will change any more: SUCCESS, FAILURE and CANCEL, and nothing else."""
-        return self._value_ in _FINAL  # asked at every look: members have a slow hash
-
-
-_FINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)  # laid out as what it is made from in `codec`

@@ -63,7 +63,6 @@ _IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
 """Read once: a member of an enumeration is slow to find."""
 _INSTANT: Final = 1e-3
 _BRIEF: Final = 0.1
-_NEVER: Final = 1e-9
 
 
 @attrs.frozen(kw_only=True)
@@ -101,17 +100,15 @@ class Schedule:
             return rarely
         if look.refresh is not None:
             return max(self.shortest, min(look.refresh, rarely))
-        wait = math.sqrt(2 * self.price / _hazard(look, self.shortest))
-        wait = min(max(wait, self.shortest), self.longest)
+        age, median, sure = _expectation(look)
+        age = max(_INSTANT, age + self.shortest)
+        # sqrt(2 · price / hazard), and the hazard of a log-logistic duration
+        wait = math.sqrt(2 * self.price * age / sure * (1 + (median / age) ** sure))
+        if wait > self.longest:
+            wait = self.longest
+        elif wait < self.shortest:
+            wait = self.shortest
         return wait if look.typical else min(wait, max(self.first, look.watched))
-
-
-def _hazard(look: Look, ahead: float) -> float:
-    """How likely a job is to end in a second, some seconds from now, if it has not until then."""
-    age, median, sure = _expectation(look)
-    age += max(ahead, _INSTANT)
-    odds: float = (age / median) ** sure
-    return max(sure / age * odds / (1 + odds), _NEVER)
 
 
 def _expectation(look: Look) -> tuple[float, float, float]:

@@ -197,7 +197,8 @@ class Task(Snapshot):
 
         def listener(info: TaskInfo) -> None:
             news.append(info)
-            ring(info)
+            if not bell.done():
+                bell.set_result(None)
 
         self._listeners += (listener,)
         waiting = asyncio.ensure_future(self.wait())

@@ -41,8 +41,7 @@ _LANES: Final = 32
 _ROOM: Final = 1000
 """Entries of the schedule that are not worth tidying up."""
 
-_UNDER_WAY: Final = float("inf")
-"""When a look is due that has begun."""
+_NEVER: Final = float("inf")
 
 _log: Final = logging.getLogger("mjasync")
 
@@ -81,7 +80,7 @@ class _Watch:
     """When the last look that worked was sent."""
     from_birth: bool
     """Whether watching began when the job did."""
-    due: float = _UNDER_WAY
+    due: float = _NEVER
     hinted: bool = False
     """Whether a webhook came since the last look was sent."""
     checking: bool = False
@@ -130,7 +129,7 @@ class Watcher:
         self._strange: set[tuple[str, str]] = set()
         self._order = itertools.count()
         self._timer: asyncio.Task[None] | None = None
-        self._timer_at = float("inf")
+        self._timer_at = _NEVER
         self._jobs: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -192,7 +191,7 @@ class Watcher:
         if future.done():
             return
         self._check_open()
-        waiter = self._wait(self._clock.now(), deadline, float("inf"), lambda _: True)
+        waiter = self._wait(self._clock.now(), deadline, _NEVER, lambda _: True)
 
         def open_gate(_: asyncio.Future[Any]) -> None:
             _tell(waiter, _NOTHING)
@@ -218,8 +217,8 @@ class Watcher:
         watch.hinted = True
         soon = max(self._clock.now(), watch.asked + self._together)
         is_seen = watch.pace is None and watch.missing_since is None
-        if is_seen and soon < watch.due < _UNDER_WAY:
-            self._plan(soon, watch)
+        if is_seen and soon < watch.due < _NEVER:
+            self._plan_look(soon, watch)
         return True
 
     async def close(self) -> None:
@@ -260,7 +259,7 @@ class Watcher:
         )
         first_look = now + (self._delay(watch, now) if known else 0.0)
         self._watches[info.id] = watch
-        self._plan(first_look, watch)
+        self._plan_look(first_look, watch)
         return watch
 
     def _rest_if_idle(self) -> None:
@@ -288,7 +287,7 @@ class Watcher:
         from which whoever leaves is taken without a trace.
         """
         when = waiter.expires()
-        if when == float("inf"):
+        if when == _NEVER:
             return
         second = int(when)
         if second <= now:
@@ -300,11 +299,13 @@ class Watcher:
             self._plan(second, second)
         waiter.alarms.add(waiter)
 
+    def _plan_look(self, when: float, watch: _Watch) -> None:
+        watch.due = when
+        self._plan(when, watch)
+
     def _plan(self, when: float, what: _Watch | Waiter | int) -> None:
-        if when == float("inf"):
+        if when == _NEVER:
             return
-        if isinstance(what, _Watch):
-            what.due = when
         heapq.heappush(self._due, (when, next(self._order), what))
         if len(self._due) > self._crowded:
             self._tidy()
@@ -331,26 +332,28 @@ class Watcher:
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._timer_at = None, float("inf")
+        self._timer, self._timer_at = None, _NEVER
 
     async def _ring(self, when: float) -> None:
         await self._clock.sleep(when - self._clock.now())
-        self._timer, self._timer_at = None, float("inf")
+        self._timer, self._timer_at = None, _NEVER
         looks = self._take_due()
         self._start_looks(looks)
         self._arm()
 
     def _take_due(self) -> list[_Watch]:
         """Everything due by now, and the looks due so soon that they may as well come along."""
-        now = self._clock.now()
+        now = horizon = self._clock.now()
+        due = self._due
         looks: list[_Watch] = []
         early: list[tuple[float, int, Waiter | int]] = []
-        while self._due and self._due[0][0] <= now + (self._together if looks else 0.0):
-            when, order, what = heapq.heappop(self._due)
+        while due and due[0][0] <= horizon:
+            when, order, what = heapq.heappop(due)
             if isinstance(what, _Watch):
                 if self._is_live(when, what):
-                    what.due = _UNDER_WAY
+                    what.due = _NEVER
                     looks.append(what)
+                    horizon = now + self._together
             elif when > now:
                 early.append((when, order, what))
             elif isinstance(what, int):
@@ -360,7 +363,7 @@ class Watcher:
             else:
                 self._expire(what, now)
         for entry in early:
-            heapq.heappush(self._due, entry)
+            heapq.heappush(due, entry)
         return looks
 
     def _expire(self, waiter: Waiter, now: float) -> None:
@@ -446,12 +449,11 @@ class Watcher:
         now = self._clock.now()
         missing = []
         for watch in watches:
-            raw = found.get(watch.id)
+            body, raw = found.get(watch.id) or (b"", None)
             if watch.body in same and not (raw and _has_ended(raw)):
-                self._saw(watch, b"", None, asked, now)
+                self._saw_again(watch, asked, now)
             elif raw is not None:
-                body = codec.dump(raw)
-                self._saw(watch, body, None if body == watch.body else raw, asked, now)
+                self._saw(watch, body, raw, asked, now)
             else:
                 missing.append(watch)
         self._look_singly(missing)
@@ -466,14 +468,22 @@ class Watcher:
         self, watch: _Watch, body: bytes, raw: dict[str, Any] | None, asked: float, now: float
     ) -> None:
         """Take in a look; no `raw` where the body was the same as before."""
+        if raw is None or body == watch.body:
+            self._saw_again(watch, asked, now)
+            return
         watch.was_seen, watch.missing_since, watch.pace = True, None, None
         self.trouble = None
-        if raw is not None:
-            watch.body = body = bytes(memoryview(body))  # no longer than need be: it stays
-            self._changed(watch, raw, body, now)
+        watch.body = body = bytes(memoryview(body))  # no longer than need be: it stays
+        self._changed(watch, raw, body, now)
         watch.asked = asked
-        if raw is None or not watch.info.status.is_final:
+        if not watch.info.status.is_final:
             self._look_later(watch, now)
+
+    def _saw_again(self, watch: _Watch, asked: float, now: float) -> None:
+        """Take in a look that brought nothing new."""
+        self.trouble = watch.missing_since = watch.pace = None
+        watch.asked = asked
+        self._look_later(watch, now)
 
     def _log_strange(self, info: TaskInfo, raw: dict[str, Any]) -> None:
         """Say once of each word that the protocol does not know; it passes through all the same."""
@@ -518,26 +528,27 @@ class Watcher:
 
     def _learn_duration(self, info: TaskInfo, seconds: float) -> None:
         """Learn by the speed the server tells, and by the client's: early looks know no other."""
-        for speed in {_mode(info), self._speed}:
+        for speed in {info.mode, self._speed}:
             self._durations.learn(info.action, speed, seconds)
 
     def _look_later(self, watch: _Watch, now: float) -> None:
         if self._watches.get(watch.id) is watch:
-            self._plan(now + (self._together if watch.hinted else self._delay(watch, now)), watch)
+            delay = self._together if watch.hinted else self._delay(watch, now)
+            self._plan_look(now + delay, watch)
 
     def _delay(self, watch: _Watch, now: float) -> float:
-        info = watch.info
+        info, running, told = watch.info, watch.running, watch.told
         look = Look(
             info=info,
             watched=now - watch.begun,
             unchanged=now - watch.changed,
-            running=None if watch.running is None else now - watch.running,
+            running=None if running is None else now - running,
             speed=self._speed,
-            typical=self._durations.typical(info.action, _mode(info) or self._speed),
+            typical=self._durations.typical(info.action, info.mode or self._speed),
             refresh=None if self._refreshes is None else self._refreshes.next_in(now),
-            hinted=None if watch.told is None else now - watch.told,
+            hinted=None if told is None else now - told,
         )
-        return max(0.0, self._schedule.next_look(look))
+        return self._schedule.next_look(look)
 
     def _stumbled(self, watch: _Watch, error: MJError) -> None:
         """A look failed: look again ever later, for as long as the policy has patience."""
@@ -549,7 +560,7 @@ class Watcher:
         if watch.pace.gives_up(error):
             self._give_up(watch, error)
         elif self._watches.get(watch.id) is watch:
-            self._plan(self._clock.now() + watch.pace.next_wait(error), watch)
+            self._plan_look(self._clock.now() + watch.pace.next_wait(error), watch)
 
     def _missed(self, watch: _Watch, error: MJError) -> None:
         """The server says it does not know the task: believe it only after a while."""
@@ -571,17 +582,15 @@ class Watcher:
 _NOTHING: Final = TaskInfo(id="")
 
 
-def _mode(info: TaskInfo) -> str | None:
-    return info.mode and info.mode.lower()
-
-
-def _by_id(tasks: Iterable[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
+def _by_id(
+    tasks: Iterable[tuple[bytes, dict[str, Any]]],
+) -> dict[str | None, tuple[bytes, dict[str, Any]]]:
     """The tasks by id; of a gateway's two rows for an answered modal, the one that ended (§4.3)."""
-    found: dict[str | None, dict[str, Any]] = {}
-    for task in tasks:
+    found: dict[str | None, tuple[bytes, dict[str, Any]]] = {}
+    for body, task in tasks:
         task_id = codec.text(task.get("id"))
         if task_id not in found or _has_ended(task):
-            found[task_id] = task
+            found[task_id] = body, task
     return found
 
 

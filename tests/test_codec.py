@@ -557,8 +557,9 @@ def test_cutting_a_list_up_loses_nothing(
     parts = codec.cut_up(body, [*map(orjson.dumps, gone), *known])
     if parts is not None:
         same, others = parts
-        assert same.isdisjoint(others) or set(others) <= {*known, *map(orjson.dumps, gone)}
-        assert {*same, *others} == {orjson.dumps(task) for task, _ in tasks}
+        assert all(orjson.loads(one) == task for one, task in others)
+        assert same <= {*known, *map(orjson.dumps, gone)}
+        assert {*same, *(one for one, _ in others)} == {orjson.dumps(task) for task, _ in tasks}
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=9), st.randoms())
@@ -570,11 +571,21 @@ def test_what_is_known_is_found_in_any_order(tasks: list[dict[str, Any]], random
     assert codec.cut_up(b"[%b]" % b",".join(shuffled), bodies) == ({*bodies}, [])
 
 
+def test_news_in_a_list_is_found_among_what_is_known() -> None:
+    """What has changed, or is new, is read, and comes with its bytes; objects within it or not."""
+    nested = {"id": "1747972455123009", "siblings": [{"id": "1"}, {"id": "2"}]}
+    known, changed = (orjson.dumps({**ORIGINAL_RUNNING, "progress": at}) for at in ("1%", "2%"))
+    body = b"[%b,%b]" % (changed, known)
+    assert codec.cut_up(body, [known]) == ({known}, [(changed, orjson.loads(changed))])
+    assert codec.cut_up(orjson.dumps([nested, nested]), []) is None  # halves: read as a whole
+
+
 @pytest.mark.parametrize("body", [
-    b"", b"[", b"]", b"[]", b"null", b"{}", b"[K", b"[K,]", b"[K}", b"[KK]", b"[K, K]", b"[K]]",
+    b"", b"[", b"]", b"[]", b"null", b"{}", b"[K", b"[K,]", b"[K}", b"[KK]", b"[K,K", b"[K:K]",
+    b"[K,5]", b"[K]]", b"[K,[]]",
 ])  # fmt: skip
 def test_what_is_no_plain_list_is_not_cut_up(body: bytes) -> None:
-    """What is not exactly a compact list of objects is left to whoever reads all of it."""
+    """What is not exactly a list of objects, side by side, is left to whoever reads all of it."""
     known = orjson.dumps(ORIGINAL_RUNNING)
     assert codec.cut_up(b"[K,K]".replace(b"K", known), [known]) == ({known}, [])
     assert codec.cut_up(body.replace(b"K", known), [known]) is None

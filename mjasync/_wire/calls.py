@@ -337,12 +337,12 @@ class Calls:
             MJError: The read failed.
         """
         _, tasks = await self.look_at_many(task_ids, (), policy)
-        return tasks
+        return [task for _, task in tasks]
 
     async def look_at_many(
         self, task_ids: Sequence[str], known: Collection[bytes], policy: RetryPolicy | None = None
-    ) -> tuple[set[bytes], list[dict[str, Any]]]:
-        """As `fetch_many`, but the tasks that are still as `known`, byte for byte, come apart.
+    ) -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
+        """As `fetch_many`, each task with its body; those still as `known`, byte for byte, apart.
 
         Asked once without a `policy`. A server that has no such list is remembered: `can_list`.
 
@@ -353,11 +353,12 @@ class Calls:
         url = self.route.url("task/list-by-condition")
         body = codec.dump({"ids": list(task_ids)})
 
-        async def once() -> tuple[set[bytes], list[dict[str, Any]]]:
+        async def once() -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
             reply = await self._exchange("POST", url, body=body)
-            if known and reply.status == 200 and (parts := replies.plain_list(reply.body, known)):
+            if reply.status == 200 and (parts := codec.cut_up(reply.body, known)):
                 return parts
-            return set(), replies.parse_list(self._read(reply))
+            tasks = replies.parse_list(self._read(reply))
+            return set(), [(codec.dump(task), task) for task in tasks]
 
         try:
             found = await (self._persist_read(once, policy) if policy else once())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -39,40 +38,40 @@ server behind it again (PROTOCOL §3.4, §6.3)."""
 
 _BEGINNING: Final = 64
 """Bytes of a task's JSON by which it is found again: its id is usually among them."""
-_MISSES: Final = 4
-"""Tasks of a list that may be news before cutting it up is dearer than reading all of it."""
-_scan: Final = json.JSONDecoder().raw_decode
 
 load = orjson.loads
 dump = orjson.dumps
 
 
-def cut_up(body: bytes, known: Iterable[bytes]) -> tuple[set[bytes], list[bytes]] | None:
-    """Cut a list of objects into those that are `known`, byte for byte, and the others, unread.
+def cut_up(
+    body: bytes, known: Iterable[bytes]
+) -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]] | None:
+    """Cut a list of objects into those that are `known`, byte for byte, and the others, read.
 
-    None where it is no such list, or holds so much news that it had better be read.
+    An object ends where the next one begins as the first one does (`},{"id":`): no text holds
+    that, and a list that one of them holds leaves halves that cannot be read. None where it is no
+    such list.
     """
     seen = {one[:_BEGINNING]: one for one in known}
+    between = b"}," + body[1 : body.find(b":") + 1]
     same: set[bytes] = set()
-    others: list[bytes] = []
-    text, at, end = "", 0, len(body) - 1
-    while body[at : at + 2] == (b",{" if at else b"[{"):
-        at += 1
+    others: list[tuple[bytes, dict[str, Any]]] = []
+    before, at, end = b"[", 1, len(body) - 1
+    while at < end and body.startswith(before, at - 1):
         one = seen.get(body[at : at + _BEGINNING])
         if one is not None and body.startswith(one, at):
             same.add(one)
-            at += len(one)
-            continue
-        if len(others) > _MISSES + len(same) // 4:
-            return None
-        text = text or body.decode("latin-1")  # where a byte is a character
-        try:
-            _, after = _scan(text, at)
-        except ValueError:
-            return None
-        others.append(body[at:after])
-        at = after
-    return (same, others) if 0 < at == end and body.endswith(b"]") else None
+        else:
+            one = body[at : body.find(between, at) + 1 or end]
+            try:
+                task = load(one)
+            except ValueError:
+                return None
+            if not isinstance(task, dict):
+                return None
+            others.append((one, task))
+        before, at = b",", at + len(one) + 1
+    return (same, others) if 1 < at == end + 1 and body.endswith(b"]") else None
 
 
 def structure_task(raw: Mapping[str, Any]) -> TaskInfo:

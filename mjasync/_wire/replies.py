@@ -9,7 +9,7 @@ from __future__ import annotations
 import email.utils
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
@@ -243,17 +243,6 @@ def plain_task(status: int, body: bytes) -> dict[str, Any] | None:
         return None
     is_task = isinstance(value, dict) and "status" in value and codec.text(value.get("id"))
     return value if is_task else None
-
-
-def plain_list(
-    body: bytes, known: Iterable[bytes]
-) -> tuple[set[bytes], list[dict[str, Any]]] | None:
-    """Of a list as promised the tasks that are as `known`, and the others; None: `read` it."""
-    parts = codec.cut_up(body, known)
-    try:
-        return parts and (parts[0], [codec.load(one) for one in parts[1]])
-    except ValueError:
-        return None
 
 
 def parse_receipt(operation: Operation, words: Words) -> SubmitReceipt:
