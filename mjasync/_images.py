@@ -6,7 +6,8 @@ import asyncio
 import io
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, runtime_checkable
 
@@ -57,6 +58,8 @@ _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _PNG_END: Final = b"IEND\xaeB`\x82"
 _HELD: Final = 1 << 21
 """Bytes after which a thread writes what has come: more would be memory for every download."""
+_QUICK: Final = 0.005
+"""Seconds that nobody notices: what is written in less need not go to a thread."""
 _AT_ONCE: Final = 1024
 """Pieces that one call writes: systems take no more."""
 _SIGNATURES: Final = (
@@ -249,50 +252,84 @@ async def write_stream(
 
 
 async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> tuple[bytes, bytes, int]:
-    """Write everything, a large piece at a time; return the first and last bytes and the size."""
+    """Write everything; return the first and last bytes and the size."""
     start = end = b""
     size = 0
-    pieces: list[bytes] = []
-    held = 0
     with part.open("xb", buffering=0) as file:
+        writer = _Writer(file)
         async for chunk in chunks:
             if len(start) < _SNIFF:
                 start = (start + chunk)[:_SNIFF]
             end = (end + chunk[-_SNIFF:])[-_SNIFF:]
             size += len(chunk)
-            pieces.append(chunk)
-            held += len(chunk)
-            if held >= _HELD:
-                await _write(file, pieces)
-                pieces, held = [], 0
-        await _write(file, pieces)
+            await writer.write(chunk)
+        await writer.flush()
     return start, end, size
 
 
-async def _write(file: io.FileIO, pieces: Iterable[bytes]) -> None:
-    """Write them in a thread; who is cancelled meanwhile does not leave it with a closed file."""
-    job = in_turn(_write_all, file, pieces)
-    try:
-        await asyncio.shield(job)
-    except asyncio.CancelledError:
-        await asyncio.wait([job])
-        raise
+class _Writer:
+    """Writes what comes in: where it comes in as long as that is quick, else in a thread.
+
+    What writing takes is known only when it is done, so the first piece goes to a thread, and the
+    first slow one sends all that come after it there.
+    """
+
+    __slots__ = ("_file", "_held", "_is_quick", "_now", "_pieces")
+
+    def __init__(self, file: io.FileIO, now: Callable[[], float] = time.perf_counter) -> None:
+        self._file = file
+        self._now = now
+        self._pieces: list[bytes] = []
+        self._held = _HELD
+        self._is_quick = False
+
+    async def write(self, piece: bytes) -> None:
+        """Write a piece, or hold it until there are more."""
+        if self._is_quick:
+            self._write([piece])
+            return
+        self._pieces.append(piece)
+        self._held += len(piece)
+        if self._held >= _HELD:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is held in a thread; who is cancelled meanwhile does not leave it alone."""
+        if not self._pieces:
+            return
+        job = in_turn(self._write, self._pieces)
+        self._pieces, self._held = [], 0
+        try:
+            await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait([job])
+            raise
+
+    def _write(self, pieces: Sequence[bytes]) -> None:
+        begun = self._now()
+        _write_all(self._file, pieces)
+        self._is_quick = self._now() - begun < _QUICK
 
 
-def _write_all(file: io.FileIO, pieces: Iterable[bytes]) -> None:
+def _write_all(file: io.FileIO, pieces: Sequence[bytes]) -> None:
     """Write them whole: a disk that fills up takes a part first and complains the next time."""
-    rest = [memoryview(piece) for piece in pieces]
+    rest: Sequence[bytes | memoryview] = pieces
     while rest:
         written = _write_some(file, rest[:_AT_ONCE])
-        while rest and written >= len(rest[0]):
-            written -= len(rest.pop(0))
-        if rest:
-            rest[0] = rest[0][written:]
+        done = 0
+        while done < len(rest) and written >= len(rest[done]):
+            written -= len(rest[done])
+            done += 1
+        rest = rest[done:]
+        if written:
+            rest = [memoryview(rest[0])[written:], *rest[1:]]
 
 
-def _write_some(file: io.FileIO, pieces: list[memoryview]) -> int:
+def _write_some(file: io.FileIO, pieces: Sequence[bytes | memoryview]) -> int:
     """Bytes written of some pieces, with one call where the system has it for several."""
-    return os.writev(file.fileno(), pieces) if hasattr(os, "writev") else file.write(pieces[0])
+    if len(pieces) > 1 and hasattr(os, "writev"):
+        return os.writev(file.fileno(), pieces)
+    return file.write(pieces[0])
 
 
 def _move(part: Path, target: Path) -> None:

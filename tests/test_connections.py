@@ -6,14 +6,16 @@ import asyncio
 import pickle
 import subprocess
 import sys
+from typing import cast
 
+import aiohttp
 import pytest
-from answering import answering, asking, http
-from conftest import connect
+from answering import CALLS, answering, asking, http
+from conftest import connect, turns
 
 import mjasync
 from mjasync import Schedule
-from mjasync._wire.transport import _Patience
+from mjasync._wire.transport import Incoming, _Patience
 from mjasync.simulator import Simulator
 
 resource = pytest.importorskip("resource", reason="this system has no such limits")
@@ -144,3 +146,52 @@ async def test_looks_are_not_late_for_want_of_a_connection() -> None:
     crowds = iter([True, True, False])
     assert await look(_Patience(lambda looks: looks == 1 and next(crowds)), asyncio.Event())
     assert not [*crowds]
+
+
+async def test_a_picture_that_stops_coming_ends_in_time() -> None:
+    """A picture of which no more comes is given up after `read_timeout`, and says so."""
+    begun = http(200, b"\x89PNG\r\n\x1a\n" + bytes(1000))[:-500]
+    async with (
+        answering(begun, stop=True) as server,
+        asking("http://127.0.0.1:9", read_timeout=0.05) as mj,
+    ):
+        with pytest.raises(mjasync.RequestTimeout):
+            await CALLS["image"](mj, server.url)
+        assert len(server.asked) == 1
+
+
+class Arriving:
+    """An answer of which a piece comes whenever a test wants it."""
+
+    connection = None
+
+    def __init__(self) -> None:
+        self.content = self
+        self.pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def readany(self) -> bytes:
+        """The next piece."""
+        return await self.pieces.get()
+
+
+async def test_each_piece_of_a_picture_has_its_time() -> None:
+    """However long a picture takes: it is late when one piece is, and not while it is written."""
+    arriving, loop = Arriving(), asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        pieces = Incoming(cast("aiohttp.ClientResponse", arriving), limit, 1000)
+        arriving.pieces.put_nowait(b"one")
+        assert await pieces.first() == b"one"
+        assert await anext(pieces) == b"one"
+        pieces._look_back()  # nothing is awaited: what was read is being written
+        waiting = asyncio.create_task(anext(pieces, b""))
+        await turns(2)
+        pieces._awaited_since = loop.time() - 999
+        pieces._look_back()
+        assert limit.when() is None
+        pieces._awaited_since = loop.time() - 1001
+        pieces._look_back()
+        assert limit.when() is not None
+        limit.reschedule(None)
+        arriving.pieces.put_nowait(b"")
+        assert await waiting == b""
+        pieces.close()

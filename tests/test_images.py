@@ -6,12 +6,13 @@ import asyncio
 import base64
 import errno
 import io
+import itertools
 import os
 import resource
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -589,19 +590,54 @@ async def test_pieces_of_any_size(
     assert target.read_bytes() == data
 
 
-@pytest.mark.skipif(not hasattr(os, "writev"), reason="there is no writev")
 @pytest.mark.parametrize("most", [1, 5, 4096])
 async def test_a_disk_that_takes_little_at_a_time(
     most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a call did not take is written by the next, from where it stopped."""
 
-    def reluctant(file: int, pieces: list[memoryview]) -> int:
-        return os.write(file, b"".join(pieces)[:most])
+    def reluctant(file: io.FileIO, pieces: Sequence[bytes]) -> int:
+        return file.write(b"".join(pieces)[:most])
 
-    monkeypatch.setattr(os, "writev", reluctant)
+    monkeypatch.setattr(_images, "_write_some", reluctant)
     target = await write_stream(chunks(PNG, 7), tmp_path / "fox.png", FIELDS)
     assert target.read_bytes() == PNG
+
+
+@pytest.mark.parametrize("seconds, here", [(0.0, 3), (1.0, 0)])
+async def test_a_slow_disk_has_a_thread(
+    seconds: float, here: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where writing is quick only the first piece goes to a thread, else every one does."""
+    seen: list[int] = []
+
+    def noted(file: io.FileIO, pieces: Sequence[bytes]) -> int:
+        seen.append(threading.get_ident())
+        return file.write(b"".join(pieces))
+
+    monkeypatch.setattr(_images, "_write_some", noted)
+    ticks = itertools.count()
+    large = bytes(3 << 20)
+    with (tmp_path / "fox.png").open("xb", buffering=0) as file:
+        writer = _images._Writer(file, now=lambda: seconds * next(ticks))
+        for _ in range(4):
+            await writer.write(large)
+        await writer.flush()
+    assert (tmp_path / "fox.png").read_bytes() == 4 * large
+    assert seen[0] != threading.get_ident()
+    assert (len(seen), seen.count(threading.get_ident())) == (4, here)
+
+
+async def test_a_disk_that_grows_slow_gets_a_thread(tmp_path: Path) -> None:
+    """The first slow piece is the last that anybody waits for."""
+    clock = itertools.accumulate([0, 0, 0, 9, 0, 9, 0, 9])
+    with (tmp_path / "fox.png").open("xb", buffering=0) as file:
+        writer = _images._Writer(file, now=lambda: next(clock))
+        for _ in range(3):
+            await writer.write(PNG)
+        assert (tmp_path / "fox.png").read_bytes() == 2 * PNG  # the third is held
+        await writer.flush()
+    assert (tmp_path / "fox.png").read_bytes() == 3 * PNG
 
 
 @contextmanager

@@ -484,14 +484,16 @@ class Calls:
 
         async def once() -> T:
             try:
-                async with self.transport.stream(_picture_url(url), self.read_timeout) as response:
-                    chunks = (one async for one, _ in response.content.iter_chunks() if one)
-                    first = await anext(chunks, b"")
+                async with self.transport.stream(_picture_url(url), self.read_timeout) as (
+                    response,
+                    pieces,
+                ):
+                    first = await pieces.first()
                     wall = self.clock.wall()
                     replies.check_image(
                         response.status, response.headers, first, wall=wall, operation=operation
                     )
-                    return await consume(_with_first(first, chunks))
+                    return await consume(pieces)
             except Interrupted as error:
                 raise error.as_read() from error.__cause__
 
@@ -555,12 +557,6 @@ class Calls:
         if described == words.description:
             return words
         return attrs.evolve(words, description=described)
-
-
-async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
 
 
 def _picture_url(url: str) -> URL:

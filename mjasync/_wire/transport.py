@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
 import attrs
@@ -29,7 +29,7 @@ from .body import Body
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
-__all__ = ["Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
+__all__ = ["Incoming", "Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
 
 _CONNECTIONS: Final = 500
 """Connections of a session of ours, at most: more of them slow one core down."""
@@ -180,18 +180,27 @@ class Transport:
         return Reply(response.status, response.headers, body)
 
     @asynccontextmanager
-    async def stream(self, url: URL, timeout: float) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Open a picture, without credentials: links may lead anywhere.
+    async def stream(
+        self, url: URL, timeout: float
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Incoming]]:
+        """Open a picture, without credentials: links may lead anywhere. Yield its pieces, too.
 
         Raises:
             ConnectionFailed: No connection came about.
-            Interrupted: It broke off before the end.
+            Interrupted: It broke off before the end, or nothing came for `timeout` seconds.
         """
         with _telling_how_far(url), self._occupying_one():
-            async with self._open().get(
-                url, timeout=self._limits(timeout), raise_for_status=False, read_bufsize=_BUFFER
-            ) as response:
-                yield response
+            async with (
+                asyncio.timeout(None) as limit,
+                self._open().get(
+                    url, timeout=self._limits(timeout), raise_for_status=False, read_bufsize=_BUFFER
+                ) as response,
+            ):
+                pieces = Incoming(response, limit, timeout)
+                try:
+                    yield response, pieces
+                finally:
+                    pieces.close()
 
     async def close(self) -> None:
         """Close the session, if it is ours."""
@@ -273,6 +282,58 @@ class _Pieces(aiohttp.Payload):
     def _give_until(self, when: float | None) -> None:
         with suppress(RuntimeError):  # the answer is there before the request was
             self._limit.reschedule(when)
+
+
+class Incoming:
+    """The pieces of a long answer as they come, each within its seconds.
+
+    There is one timer, which looks back when it rings: aiohttp's own is set anew for every piece,
+    which takes as long as a tenth of writing it.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, limit: asyncio.Timeout, seconds: float
+    ) -> None:
+        if response.connection is not None and response.connection.protocol is not None:
+            response.connection.protocol.read_timeout = None
+        self._content = response.content
+        self._limit = limit
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._first = b""
+        self._awaited_since: float | None = None
+        self._timer = self._loop.call_later(seconds, self._look_back)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def first(self) -> bytes:
+        """The first piece, which comes again; empty where there is none."""
+        self._first = await anext(self, b"")
+        return self._first
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            piece, self._first = self._first, b""
+            return piece
+        self._awaited_since = self._loop.time()
+        piece = await self._content.readany()
+        self._awaited_since = None
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    def close(self) -> None:
+        """Leave no timer behind."""
+        self._timer.cancel()
+
+    def _look_back(self) -> None:
+        now = self._loop.time()
+        since = now if self._awaited_since is None else self._awaited_since
+        if since + self._seconds <= now:
+            self._limit.reschedule(now)
+        else:
+            self._timer = self._loop.call_at(since + self._seconds, self._look_back)
 
 
 class _Patience:
