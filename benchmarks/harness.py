@@ -15,6 +15,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
@@ -42,6 +43,8 @@ Side: TypeAlias = Callable[[], Awaitable[float]]
 """Does some work and tells what a unit of it cost."""
 Rounds: TypeAlias = list[dict[str, float]]
 """By name of the side, the mean of its two turns; one mapping for each round."""
+
+_LEAST: Final = 3
 
 ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
@@ -84,12 +87,16 @@ async def counts(server: str) -> Mapping[str, int]:
         return found
 
 
-async def alternate(sides: Mapping[str, Side], rounds: int) -> Rounds:
-    """Run the sides forwards and backwards so many times, after once that does not count."""
+async def alternate(sides: Mapping[str, Side], seconds: float) -> Rounds:
+    """Run the sides forwards and backwards for so many seconds, after once that does not count.
+
+    A slow machine has fewer rounds in them, but three at least.
+    """
     for side in sides.values():
         await side()
     found: Rounds = []
-    for _ in range(rounds):
+    until = time.monotonic() + seconds
+    while len(found) < _LEAST or time.monotonic() < until:
         taken: dict[str, list[float]] = {name: [] for name in sides}
         for name in [*sides, *reversed([*sides])]:
             taken[name].append(await sides[name]())

@@ -40,7 +40,7 @@ def _times(work: Callable[[bytes], object], body: bytes) -> Side:
     return side
 
 
-async def decode_rounds(times: str) -> Rounds:
+async def decode_rounds(seconds: str) -> Rounds:
     """Decoding, in one process."""
     finished, running = payloads.success(_ID), payloads.running(_ID, 46)
     sides = {
@@ -50,12 +50,12 @@ async def decode_rounds(times: str) -> Rounds:
         "loads running": _times(orjson.loads, running),
         "running": _times(_snapshot, running),
     }
-    return await alternate(sides, int(times))
+    return await alternate(sides, float(seconds))
 
 
-def decode(processes: int = 3, times: int = 7) -> list[Row]:
+def decode(processes: int = 3, seconds: float = 4.0) -> list[Row]:
     """A whole task from bytes to the public snapshot."""
-    found = rounds_in("local:decode_rounds", processes, times)
+    found = rounds_in("local:decode_rounds", processes, seconds)
     cost = statistics.median(costs["full"] for costs in found)
     return [
         row_of(

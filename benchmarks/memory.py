@@ -23,7 +23,7 @@ import attrs
 
 from mjasync import Client, Look, TaskStatus
 
-from . import by_hand
+from . import by_hand, payloads
 from .harness import counts, in_processes, process
 from .row import Row, row_of
 
@@ -99,8 +99,8 @@ async def _pause() -> None:
     await asyncio.sleep(_NEVER)
 
 
-async def _fill(server: str, start: Start, tasks: int, counted: str) -> float:
-    """Start so many and wait until the server has counted them all; private bytes of each."""
+async def _fill(server: str, start: Start, tasks: int, counted: str | None) -> float:
+    """Start so many, wait until the server has counted them all; private bytes of each."""
     running: list[asyncio.Task[Any]] = []
 
     async def add(number: int) -> None:
@@ -109,7 +109,7 @@ async def _fill(server: str, start: Start, tasks: int, counted: str) -> float:
         for first in range(0, number, _BATCH):
             fresh = range(first, min(first + _BATCH, number))
             running.extend(asyncio.create_task(start(f"a fox, number {n}")) for n in fresh)
-            while seen < fresh.stop:
+            while counted and seen < fresh.stop:
                 await asyncio.sleep(0.002)
                 seen += (await counts(server))[counted]
 
@@ -151,6 +151,23 @@ async def sdk_bytes(server: str, tasks: str, looks: str) -> float:
         return await _fill(server, lambda prompt: mj.imagine(prompt).wait(), int(tasks), counted)
 
 
+async def bare_bytes(server: str, tasks: str, looks: str) -> float:
+    """What nobody can do without: an asyncio task on a bare future, and the reply if there is one.
+
+    No SDK, no id, no connection; nothing that could ask anybody.
+    """
+    loop = asyncio.get_running_loop()
+    template = memoryview(payloads.running("1760000000123456", 7) if looks == "1" else b"")
+
+    async def wait(_prompt: str, _reply: bytes) -> None:
+        await loop.create_future()
+
+    def start(prompt: str) -> Coroutine[Any, Any, None]:
+        return wait(prompt, bytes(template))
+
+    return await _fill(server, start, int(tasks), None)
+
+
 @attrs.frozen(kw_only=True)
 class _Once:
     """A schedule of one look, soon or not at all."""
@@ -164,22 +181,34 @@ class _Once:
 
 
 def memory(tasks: int = 10_000, processes: int = 1) -> list[Row]:
-    """What a waiting task takes, before and after the first look at it."""
+    """What a waiting task takes, before and after the first look, and what any takes at least."""
     with process("benchmarks.server") as server:
-        return [_row(server, tasks, processes, looks=looks) for looks in (False, True)]
+        return [
+            row for looks in (False, True) for row in _rows(server, tasks, processes, looks=looks)
+        ]
 
 
-def _row(server: str, tasks: int, processes: int, *, looks: bool) -> Row:
+def _rows(server: str, tasks: int, processes: int, *, looks: bool) -> list[Row]:
     """One side after the other, each time in a fresh process."""
-    here, there, again = (
+    here, there, again, bare = (
         in_processes(f"memory:{side}", processes, server, tasks, int(looks))
-        for side in ("sdk_bytes", "by_hand_bytes", "by_hand_bytes")
+        for side in ("sdk_bytes", "by_hand_bytes", "by_hand_bytes", "bare_bytes")
     )
     when = "once it was looked at" if looks else "before the first look"
-    return row_of(
-        f"memory of a waiting task, {when} / a loop of four frames",
-        [mine / other for mine, other in zip(here, there, strict=True)],
-        nulls=[one / other for one, other in zip(again, there, strict=True)],
-        bar=0.40,
-        note=f"{here[0]:.0f} B, by hand {there[0]:.0f} B",
-    )
+    reply = " and the reply" if looks else ""
+    nulls = [one / other for one, other in zip(again, there, strict=True)]
+    return [
+        row_of(
+            f"memory of a waiting task, {when} / a loop of four frames",
+            [mine / other for mine, other in zip(here, there, strict=True)],
+            nulls=nulls,
+            bar=0.40,
+            note=f"{here[0]:.0f} B, by hand {there[0]:.0f} B",
+        ),
+        row_of(
+            f"memory of an asyncio task, a bare future{reply}, and no SDK / a loop of four frames",
+            [least / other for least, other in zip(bare, there, strict=True)],
+            nulls=nulls,
+            note=f"{bare[0]:.0f} B",
+        ),
+    ]

@@ -56,7 +56,7 @@ async def _seconds(work: Callable[[], Awaitable[Any]]) -> float:
     return time.perf_counter() - begun
 
 
-async def download_rounds(server: str, times: str) -> Rounds:
+async def download_rounds(server: str, seconds: str) -> Rounds:
     """Seconds to get a file to its place, in one process."""
     unpin()
     async with AsyncExitStack() as stack:
@@ -70,7 +70,7 @@ async def download_rounds(server: str, times: str) -> Rounds:
             "sdk": lambda: _seconds(lambda: task.save(folder / "sdk.png")),
             "null": lambda: _seconds(lambda: _stream_by_hand(session, url, folder / "raw.png")),
         }
-        return await alternate(sides, int(times))
+        return await alternate(sides, float(seconds))
 
 
 async def download_peak(server: str) -> float:
@@ -87,10 +87,10 @@ async def download_peak(server: str) -> float:
         return (peak_bytes() - before) / (1 << 20)
 
 
-def downloads(processes: int = 4, times: int = 6) -> list[Row]:
+def downloads(processes: int = 4, seconds: float = 5.0) -> list[Row]:
     """Throughput to a file, and peak memory for a large one."""
     with process("benchmarks.server") as server:
-        found = rounds_in("pictures:download_rounds", processes, server, times)
+        found = rounds_in("pictures:download_rounds", processes, server, seconds)
         peaks = in_processes("pictures:download_peak", processes, server)
     speeds = {side: _MEGABYTES / min(costs[side] for costs in found) for side in ("raw", "sdk")}
     return [
@@ -217,16 +217,17 @@ async def stall_by_hand(server: str, tasks: str, seconds: str) -> float:
 
 def stall(processes: int = 2, tasks: int = 2000, jobs: int = 20) -> list[Row]:
     """How long everybody waits for nothing while pictures are sent and fetched."""
-    extra, nulls, notes = [], [], []
+    here, there = [], []
     with process("benchmarks.server") as server:
         for _ in range(processes):
-            (here,) = in_processes("pictures:stall_sdk", 1, server, tasks, jobs)
-            there, again = in_processes(
-                "pictures:stall_by_hand", 2, server, tasks, min(6.0, here["seconds"])
-            )
-            extra.append(here["worst"] - statistics.fmean((there, again)))
-            nulls.append(abs(again - there))
-            notes.append(f"{here['worst']:.0f} / {there:.0f} and {again:.0f}")
+            (sdk,) = in_processes("pictures:stall_sdk", 1, server, tasks, jobs)
+            seconds = min(6.0, sdk["seconds"])
+            there += in_processes("pictures:stall_by_hand", 1, server, tasks, seconds)
+            here.append(sdk["worst"])
+    base = statistics.fmean(there)
+    extra, nulls = [one - base for one in here], [max(there) - min(there)]
+    sides = (", ".join(f"{one:.0f}" for one in side) for side in (here, there))
+    notes = "; by hand ".join(sides)
     return [
         row_of(
             f"worst stall of the event loop: {tasks:,} tasks wait, {jobs} send five pictures of "
@@ -235,6 +236,6 @@ def stall(processes: int = 2, tasks: int = 2000, jobs: int = 20) -> list[Row]:
             nulls=nulls,
             bar=_STALL,
             unit="ms",
-            note=f"mjasync / by hand, ms: {', '.join(notes)}",
+            note=f"ms: mjasync {notes}",
         )
     ]

@@ -42,10 +42,12 @@ _AT_ONCE: Final = 50
 _MANY: Final = 1000
 _SELDOM: Final = "13-40"
 """The first look, every 13th and the 40th, the end, find something new: about one in ten."""
-_BRIEF: Final = "13-10"
-"""For a quarter as long: what is slow is soon known."""
+_BRIEF: Final = "13-4"
+"""For a tenth as long: what is slow is soon known."""
 _ALWAYS: Final = "1-40"
-_GROWING: Final = "7-20"
+_GROWING: Final = "7-10"
+_KEPT: Final = 60.0
+"""Seconds that httpx keeps a connection, which aiohttp does for 15 of its own."""
 _NO_PAUSE: Final = Schedule(shortest=1e-6, longest=1e-6, first=1e-6)
 
 
@@ -72,7 +74,9 @@ class Bench:
         """A client of httpx with a connection for every task."""
         import httpx
 
-        limits = httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE)
+        limits = httpx.Limits(
+            max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE, keepalive_expiry=_KEPT
+        )
         return await self._stack.enter_async_context(
             httpx.AsyncClient(limits=limits, headers={"mj-api-secret": by_hand.TOKEN})
         )
@@ -106,7 +110,7 @@ async def _observe(mj: Client, task_id: str) -> None:
         _ = update.status, update.progress
 
 
-async def poll_rounds(server: str, times: str) -> Rounds:
+async def poll_rounds(server: str, seconds: str) -> Rounds:
     """Single fetches, in one process."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
@@ -119,27 +123,39 @@ async def poll_rounds(server: str, times: str) -> Rounds:
             "changed": lambda: bench.per_look(lambda one: _observe(always, one), _AT_ONCE),
             "raw changed": bench.raw(session, _ALWAYS),
         }
-        return await alternate(sides, int(times))
+        return await alternate(sides, float(seconds))
 
 
-async def list_rounds(server: str, times: str) -> Rounds:
+async def list_rounds(server: str, seconds: str) -> Rounds:
     """Lists against single fetches, in one process."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
-        session, other = await bench.session(), await bench.httpx()
+        session = await bench.session()
         mj = await bench.client(f"{_SELDOM}-list")
         sides = {
             "raw": bench.raw(session),
             "list": bench.sdk(mj, _MANY),
             "null": bench.raw(session),
-            "httpx": lambda: bench.per_look(
-                lambda one: by_hand.poll_with_httpx(other, f"{server}/{_BRIEF}", one), _AT_ONCE
-            ),
         }
-        return await alternate(sides, int(times))
+        return await alternate(sides, float(seconds))
 
 
-async def growth_rounds(server: str, times: str, most: str, least: str) -> Rounds:
+async def httpx_rounds(server: str, seconds: str) -> Rounds:
+    """Lists against single fetches of httpx, in one process."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(server, stack)
+        other = await bench.httpx()
+        mj = await bench.client(f"{_SELDOM}-list")
+
+        def by_httpx() -> Awaitable[float]:
+            root = f"{server}/{_BRIEF}"
+            return bench.per_look(lambda one: by_hand.poll_with_httpx(other, root, one), _AT_ONCE)
+
+        sides = {"httpx": by_httpx, "list": bench.sdk(mj, _MANY), "null": by_httpx}
+        return await alternate(sides, float(seconds))
+
+
+async def growth_rounds(server: str, seconds: str, most: str, least: str) -> Rounds:
     """Few tasks and many, in one process; the few as often as it takes to measure them.
 
     What lies between is for the plot, and measured once.
@@ -150,7 +166,7 @@ async def growth_rounds(server: str, times: str, most: str, least: str) -> Round
         sizes = [size for size in (100, 300, 1000, 3000, 10_000) if size <= int(most)]
         sides = {str(size): bench.sdk(mj, size, max(1, int(least) // size)) for size in sizes}
         ends = {size: sides[size] for size in ("100", str(most))}
-        found = await alternate({**ends, "null": sides["100"]}, int(times))
+        found = await alternate({**ends, "null": sides["100"]}, float(seconds))
         between = {size: await side() for size, side in sides.items() if size not in ends}
         return [{**between, **costs} for costs in found]
 
@@ -182,10 +198,10 @@ def _median(rounds: Rounds, side: str) -> float:
     return statistics.median(costs[side] for costs in rounds)
 
 
-def polls(processes: int = 3, times: int = 6) -> list[Row]:
+def polls(processes: int = 3, seconds: float = 22.0) -> list[Row]:
     """Waiting for tasks one by one."""
     with process("benchmarks.server") as server:
-        found = rounds_in("polls:poll_rounds", processes, server, times)
+        found = rounds_in("polls:poll_rounds", processes, server, seconds)
     nulls = ratios(found, "null", "raw")
     by_hand_costs = f"by hand {_micros(found, 'raw')} a look"
     return [
@@ -206,34 +222,35 @@ def polls(processes: int = 3, times: int = 6) -> list[Row]:
     ]
 
 
-def lists(processes: int = 2, times: int = 3) -> list[Row]:
+def lists(processes: int = 3, seconds: float = 15.0) -> list[Row]:
     """Waiting for a thousand tasks together."""
     with process("benchmarks.server") as server:
-        found = rounds_in("polls:list_rounds", processes, server, times)
-    nulls = ratios(found, "null", "raw")
-    here = _micros(found, "list")
+        found = rounds_in("polls:list_rounds", processes, server, seconds)
+        httpx = rounds_in("polls:httpx_rounds", 1, server, seconds)
     return [
         row_of(
             "1,000 tasks together, a task and tick / aiohttp + orjson by hand, singly",
             ratios(found, "list", "raw"),
-            nulls=nulls,
+            nulls=ratios(found, "null", "raw"),
             bar=0.11,
-            note=f"{here}, by hand {_micros(found, 'raw')}",
+            note=f"{_micros(found, 'list')}, by hand {_micros(found, 'raw')}",
         ),
         row_of(
             "1,000 tasks together, a task and tick / httpx by hand, singly",
-            ratios(found, "list", "httpx"),
-            nulls=nulls,
+            ratios(httpx, "list", "httpx"),
+            nulls=ratios(httpx, "null", "httpx"),
             bar=0.02,
-            note=f"{here}, httpx {_micros(found, 'httpx')}",
+            note=f"{_micros(httpx, 'list')}, httpx {_micros(httpx, 'httpx')}",
         ),
     ]
 
 
-def growth(processes: int = 1, times: int = 3, most: int = 10_000, least: int = 2000) -> list[Row]:
+def growth(
+    processes: int = 1, seconds: float = 30.0, most: int = 10_000, least: int = 2000
+) -> list[Row]:
     """What a task costs among a hundred times as many; a block has `least` tasks or more."""
     with process("benchmarks.server") as server:
-        found = rounds_in("polls:growth_rounds", processes, server, times, most, least)
+        found = rounds_in("polls:growth_rounds", processes, server, seconds, most, least)
         (alone,) = in_processes("polls:raw_growth", 1, server, most, least)
     here = {
         size: _median(found, str(size))

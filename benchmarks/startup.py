@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import resource
+import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mjasync.cli import _help
 
-from .harness import ROOT
+from .harness import ROOT, Rounds, ratios
 from .row import Row, row_of
 
 __all__ = ["command_line", "imports"]
@@ -46,48 +47,53 @@ def _run(*arguments: str) -> str:
     return done.stdout
 
 
-def _milliseconds(costs: Sequence[float]) -> str:
-    return f"{1000 * sorted(costs)[len(costs) // 2]:.0f} ms"
+def _milliseconds(rounds: Rounds, side: str) -> str:
+    """Of one of the two turns."""
+    return f"{500 * statistics.median(costs[side] for costs in rounds):.0f} ms"
 
 
-def imports(times: int = 25) -> list[Row]:
-    """`import mjasync` beside `import aiohttp`, one after the other; and what `Client` takes."""
-    statements = (
-        "import aiohttp",
-        "import mjasync",
-        "from mjasync import Client",
-        "import aiohttp",
-    )
-    for statement in statements:
-        _import_seconds(statement)  # so that everything is compiled and in the page cache
-    rounds = [list(map(_import_seconds, statements)) for _ in range(times)]
-    base, plain, client, again = map(list, zip(*rounds, strict=True))
-    nulls = [one / other for one, other in zip(again, base, strict=True)]
+def _in_turns(cost: Callable[..., float], sides: Mapping[str, Sequence[str]], times: int) -> Rounds:
+    """What each side costs, forwards and backwards, so many times; the sum of its two turns."""
+    for arguments in sides.values():
+        cost(*arguments)  # so that everything is compiled and in the page cache
+    found: Rounds = []
+    for _ in range(times):
+        taken = {name: cost(*arguments) for name, arguments in sides.items()}
+        found.append({name: taken[name] + cost(*sides[name]) for name in reversed(taken)})
+    return found
+
+
+def imports(times: int = 13) -> list[Row]:
+    """`import mjasync` beside `import aiohttp`; and what `Client` takes."""
+    sides = {
+        "base": ["import aiohttp"],
+        "plain": ["import mjasync"],
+        "client": ["from mjasync import Client"],
+        "null": ["import aiohttp"],
+    }
+    found = _in_turns(_import_seconds, sides, times)
     return [
         row_of(
-            f"`{statement}` / `import aiohttp`",
-            [one / other for one, other in zip(costs, base, strict=True)],
-            nulls=nulls,
+            f"`{sides[side][0]}` / `import aiohttp`",
+            ratios(found, side, "base"),
+            nulls=ratios(found, "null", "base"),
             bar=1.12,
-            note=f"{_milliseconds(costs)}, aiohttp {_milliseconds(base)}",
+            note=f"{_milliseconds(found, side)}, aiohttp {_milliseconds(found, 'base')}",
         )
-        for statement, costs in (("import mjasync", plain), ("from mjasync import Client", client))
+        for side in ("plain", "client")
     ]
 
 
-def command_line(times: int = 60) -> list[Row]:
+def command_line(times: int = 30) -> list[Row]:
     """`mjasync --help` beside a Python that does nothing: whole processes."""
-    sides = (("-c", "pass"), ("-c", _HELP), ("-c", "pass"))
-    for arguments in sides:
-        _process_seconds(*arguments)
-    rounds = [[_process_seconds(*arguments) for arguments in sides] for _ in range(times)]
-    base, costs, again = map(list, zip(*rounds, strict=True))
+    sides = {"base": ["-c", "pass"], "help": ["-c", _HELP], "null": ["-c", "pass"]}
+    found = _in_turns(_process_seconds, sides, times)
     return [
         row_of(
             "`mjasync --help` / `python -c pass`",
-            [one / other for one, other in zip(costs, base, strict=True)],
-            nulls=[one / other for one, other in zip(again, base, strict=True)],
+            ratios(found, "help", "base"),
+            nulls=ratios(found, "null", "base"),
             bar=4.0,
-            note=f"{_milliseconds(costs)}, nothing {_milliseconds(base)}",
+            note=f"{_milliseconds(found, 'help')}, nothing {_milliseconds(found, 'base')}",
         )
     ]
