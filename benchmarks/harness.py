@@ -90,13 +90,13 @@ async def counts(server: str) -> Mapping[str, int]:
 async def alternate(sides: Mapping[str, Side], seconds: float) -> Rounds:
     """Run the sides forwards and backwards for so many seconds, after once that does not count.
 
-    A slow machine has fewer rounds in them, but three at least.
+    A slow machine has fewer rounds in them, but three at least (of no seconds: one).
     """
     for side in sides.values():
         await side()
     found: Rounds = []
     until = time.monotonic() + seconds
-    while len(found) < _LEAST or time.monotonic() < until:
+    while len(found) < (_LEAST if seconds else 1) or time.monotonic() < until:
         taken: dict[str, list[float]] = {name: [] for name in sides}
         for name in [*sides, *reversed([*sides])]:
             taken[name].append(await sides[name]())

@@ -281,7 +281,7 @@ class _Writer:
         self._now = now
         self._pieces: list[bytes] = []
         self._held = _HELD
-        self._is_quick = False
+        self._is_quick: bool | None = None
 
     async def write(self, piece: bytes) -> None:
         """Write a piece, or hold it until there are more."""
@@ -308,7 +308,7 @@ class _Writer:
     def _write(self, pieces: Sequence[bytes]) -> None:
         begun = self._now()
         _write_all(self._file, pieces)
-        self._is_quick = self._now() - begun < _QUICK
+        self._is_quick = self._is_quick is not False and self._now() - begun < _QUICK
 
 
 def _write_all(file: io.FileIO, pieces: Sequence[bytes]) -> None:

@@ -104,10 +104,8 @@ class Schedule:
         age = max(_INSTANT, age + self.shortest)
         # sqrt(2 · price / hazard), and the hazard of a log-logistic duration
         wait = math.sqrt(2 * self.price * age / sure * (1 + (median / age) ** sure))
-        if wait > self.longest:
-            wait = self.longest
-        elif wait < self.shortest:
-            wait = self.shortest
+        wait = max(wait, self.shortest)
+        wait = min(wait, self.longest)
         return wait if look.typical else min(wait, max(self.first, look.watched))
 
 

@@ -46,13 +46,8 @@ def as_bytes(body: object) -> bytes:
 
 
 @asynccontextmanager
-async def answering(
-    *answers: bytes | None, hang: bool = False, stop: bool = False
-) -> AsyncIterator[Answering]:
-    """Give the answers in turn, the last one for ever; None cuts the connection instead.
-
-    With `hang` nothing is sent, with `stop` nothing more is, and the connection stays open.
-    """
+async def answering(*answers: bytes | None, hang: bool = False) -> AsyncIterator[Answering]:
+    """Give the answers in turn, the last one for ever; None cuts the connection instead."""
     server = Answering()
     over = asyncio.Event()
 
@@ -68,8 +63,6 @@ async def answering(
                 return
             writer.write(answer)
             await writer.drain()
-            if stop:
-                await over.wait()
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()

@@ -579,6 +579,7 @@ async def test_pieces_of_any_size(
     """More pieces than one call writes, empty ones and a huge one all arrive, on any system."""
     if not gathers:
         monkeypatch.delattr(os, "writev", raising=False)
+    monkeypatch.setattr(_images, "_QUICK", 0)  # what is held is written together
     data = PNG[:-12] + bytes(range(256)) * (40 * min(size, 300)) + PNG[-12:]
 
     async def with_empty_ones() -> AsyncIterator[bytes]:
@@ -600,6 +601,7 @@ async def test_a_disk_that_takes_little_at_a_time(
         return file.write(b"".join(pieces)[:most])
 
     monkeypatch.setattr(_images, "_write_some", reluctant)
+    monkeypatch.setattr(_images, "_QUICK", 0)
     target = await write_stream(chunks(PNG, 7), tmp_path / "fox.png", FIELDS)
     assert target.read_bytes() == PNG
 
@@ -629,15 +631,18 @@ async def test_a_slow_disk_has_a_thread(
 
 
 async def test_a_disk_that_grows_slow_gets_a_thread(tmp_path: Path) -> None:
-    """The first slow piece is the last that anybody waits for."""
-    clock = itertools.accumulate([0, 0, 0, 9, 0, 9, 0, 9])
-    with (tmp_path / "fox.png").open("xb", buffering=0) as file:
+    """The first slow piece is the last that anybody waits for, however quick a later one is."""
+    fox, clock = tmp_path / "fox.png", itertools.accumulate([0, 0, 0, 9, 0, 0, 0, 0])
+    with fox.open("xb", buffering=0) as file:
         writer = _images._Writer(file, now=lambda: next(clock))
-        for _ in range(3):
+        await writer.write(PNG)
+        await writer.write(PNG)
+        assert fox.read_bytes() == 2 * PNG
+        for written in (2, 3):
             await writer.write(PNG)
-        assert (tmp_path / "fox.png").read_bytes() == 2 * PNG  # the third is held
-        await writer.flush()
-    assert (tmp_path / "fox.png").read_bytes() == 3 * PNG
+            assert fox.read_bytes() == written * PNG
+            await writer.flush()
+    assert fox.read_bytes() == 4 * PNG
 
 
 @contextmanager

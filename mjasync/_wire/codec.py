@@ -52,6 +52,7 @@ def cut_up(
     that, and a list that one of them holds leaves halves that cannot be read. None where it is no
     such list.
     """
+    body = body.rstrip()
     seen = {one[:_BEGINNING]: one for one in known}
     between = b"}," + body[1 : body.find(b":") + 1]
     same: set[bytes] = set()

@@ -59,7 +59,7 @@ class Interrupted(Exception):
         return ConnectionFailed(f"The answer was cut off: {self.reason}.")
 
 
-@attrs.frozen
+@attrs.define  # there is one for every look
 class Reply:
     """What came back."""
 
@@ -142,7 +142,7 @@ class Transport:
                 ) as response,
             ):
                 reply = Reply(response.status, response.headers, await response.read())
-        _log.debug("%s %s -> %d", method, url.path, reply.status)
+        _log.debug("%s %s -> %d", method, url.raw_path, reply.status)
         return reply
 
     async def look(self, url: URL, *, timeout: float) -> Reply:
@@ -176,7 +176,7 @@ class Transport:
                 raise
         finally:
             self._patience.end(me)
-        _log.debug("GET %s -> %d", url.path, response.status)
+        _log.debug("GET %s -> %d", url.raw_path, response.status)
         return Reply(response.status, response.headers, body)
 
     @asynccontextmanager
@@ -317,8 +317,10 @@ class Incoming:
             piece, self._first = self._first, b""
             return piece
         self._awaited_since = self._loop.time()
-        piece = await self._content.readany()
-        self._awaited_since = None
+        try:
+            piece = await self._content.readany()
+        finally:
+            self._awaited_since = None
         if not piece:
             raise StopAsyncIteration
         return piece
