@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 
 import aiohttp
@@ -80,9 +80,12 @@ async def cpu_of(work: Awaitable[Any]) -> float:
     return cpu() - before
 
 
-async def counts(server: str) -> Mapping[str, int]:
+async def counts(server: str, session: aiohttp.ClientSession | None = None) -> Mapping[str, int]:
     """What the server has counted since it was last asked."""
-    async with aiohttp.ClientSession() as session, session.get(f"{server}/counts") as response:
+    async with (
+        nullcontext(session) if session else aiohttp.ClientSession() as asking,
+        asking.get(f"{server}/counts") as response,
+    ):
         found: dict[str, int] = orjson.loads(await response.read())
         return found
 

@@ -103,22 +103,23 @@ async def _fill(server: str, start: Start, tasks: int, counted: str | None) -> f
     """Start so many, wait until the server has counted them all; private bytes of each."""
     running: list[asyncio.Task[Any]] = []
 
-    async def add(number: int) -> None:
+    async def add(session: aiohttp.ClientSession, number: int) -> None:
         seen = 0
-        await counts(server)
+        await counts(server, session)
         for first in range(0, number, _BATCH):
             fresh = range(first, min(first + _BATCH, number))
             running.extend(asyncio.create_task(start(f"a fox, number {n}")) for n in fresh)
             while counted and seen < fresh.stop:
                 await asyncio.sleep(0.002)
-                seen += (await counts(server))[counted]
+                seen += (await counts(server, session))[counted]
 
-    await add(200)
-    await asyncio.sleep(0.1)
-    before = private_bytes()
-    await add(tasks)
-    await asyncio.sleep(0.1)
-    found = private_bytes() - before
+    async with aiohttp.ClientSession() as session:
+        await add(session, 200)
+        await asyncio.sleep(0.1)
+        before = private_bytes()
+        await add(session, tasks)
+        await asyncio.sleep(0.1)
+        found = private_bytes() - before
     for one in running:
         one.cancel()
     await asyncio.gather(*running, return_exceptions=True)
