@@ -52,7 +52,7 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
             yield f"{'':50}{row.note}"
         noisy |= row.noisy
     if noisy:
-        yield "* more than 3 % from 1 (in ms: more than is left up to the bar):"
+        yield "* more than 3 % from 1 (in ms: more than a fifth of the bar from 0):"
         yield "  the machine was busy, and the row says little"
 
 

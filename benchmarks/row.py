@@ -11,6 +11,7 @@ import attrs
 __all__ = ["Row", "row_of"]
 
 _PERCENT: Final = 3
+_PART: Final = 5
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -42,13 +43,13 @@ class Row:
     def noisy(self) -> bool:
         """Whether the null, as it is shown, is too far off for the row to say much.
 
-        More than 3 % from 1; of a difference, more than what is left up to its bar.
+        More than 3 % from 1; of a difference, more than a fifth of its bar from 0.
         """
         if self.null is None:
             return False
         if self.unit == "×":
             return abs(round(100 * self.null) - 100) > _PERCENT
-        return self.met is True and self.ratio + abs(self.null) > (self.bar or 0.0)
+        return self.bar is not None and abs(self.null) > self.bar / _PART
 
     @property
     def met(self) -> bool | None:

@@ -280,7 +280,7 @@ class _Writer:
         self._file = file
         self._now = now
         self._pieces: list[bytes] = []
-        self._held = _HELD
+        self._held = _HELD  # as if: the first piece is not held
         self._is_quick: bool | None = None
 
     async def write(self, piece: bytes) -> None:

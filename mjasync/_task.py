@@ -197,8 +197,7 @@ class Task(Snapshot):
 
         def listener(info: TaskInfo) -> None:
             news.append(info)
-            if not bell.done():
-                bell.set_result(None)
+            ring(info)
 
         self._listeners += (listener,)
         waiting = asyncio.ensure_future(self.wait())

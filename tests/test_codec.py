@@ -577,6 +577,8 @@ def test_news_in_a_list_is_found_among_what_is_known() -> None:
     known, changed = (orjson.dumps({**ORIGINAL_RUNNING, "progress": at}) for at in ("1%", "2%"))
     body = b"[%b,%b]" % (changed, known)
     assert codec.cut_up(body, [known]) == ({known}, [(changed, orjson.loads(changed))])
+    spaced = codec.cut_up(b"[%b, %b]" % (known, changed), [known])
+    assert spaced == ({known}, [(b" " + changed, orjson.loads(changed))])
     assert codec.cut_up(body + b"\n", [known]) == codec.cut_up(body, [known])
     assert codec.cut_up(orjson.dumps([nested, nested]), []) is None  # halves: read as a whole
 

@@ -59,7 +59,7 @@ class Interrupted(Exception):
         return ConnectionFailed(f"The answer was cut off: {self.reason}.")
 
 
-@attrs.define  # there is one for every look
+@attrs.frozen
 class Reply:
     """What came back."""
 
