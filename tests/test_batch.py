@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,16 +127,21 @@ async def test_a_finished_batch_asks_for_nothing(
     check_files(tmp_path, await ledger(tmp_path, mj_plain))
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_the_limit_counts_unfinished_tasks(tmp_path: Path) -> None:
     """There are never more unfinished tasks than the limit, and as many as it where there can."""
     async with (
         Simulator(time_scale=0.002, draw=False, concurrency=20) as sim,
         connect(sim) as mj,
     ):
-        jobs = await finish(tmp_path, mj, (f"fox {n}" for n in range(12)), limit=4)
+        sim.fault("stall", at=10, times=4)  # nothing ends before four are there
+        prompts = (f"fox {n}" for n in range(12))
+        ending = asyncio.ensure_future(finish(tmp_path, mj, prompts, limit=4))
+        await eventually(lambda: ending.done() or sim.in_flight == 4)
+        for stalled in tuple(sim.submissions):
+            await mj.task(stalled.task_id).cancel()
+        states = Counter(job.state for job in await ending)
+        assert states == {JobState.SAVED: 8, JobState.FAILED: 4}
         assert sim.max_in_flight == 4
-    assert len(jobs) == 12
 
 
 async def test_equal_prompts_are_never_in_flight_together(tmp_path: Path) -> None:
