@@ -8,6 +8,7 @@ import heapq
 import itertools
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,9 +29,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it so
 
 pytest_plugins = ["shell"]  # what runs the command line
 
+# In debug mode asyncio and aiohttp note where everything was made: their checks are wanted, but
+# whole stacks take most of the time that tests have. pytest shows failures as before.
+sys.tracebacklimit = asyncio.constants.DEBUG_STACK_DEPTH = 1
+
 LAST_TURNS = 20  # of the loop, in which callbacks of what a test has closed may still run
 MANY_TURNS = 1000  # of the loop, after which it takes a breath between them
 PATIENCE = 20  # seconds that anything in a test may take
+SMALL = 96  # pixels of a grid that nobody looks at
 LONGEST = 120  # seconds that a test may take
 
 
@@ -138,7 +144,9 @@ class FakeClock(Clock):
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
     """A Plus server on loopback whose jobs take milliseconds."""
-    async with Simulator(dialect="plus", time_scale=0.001, token="sim-token") as simulator:
+    async with Simulator(
+        "plus", time_scale=0.001, token="sim-token", picture_size=SMALL
+    ) as simulator:
         yield simulator
 
 
@@ -159,18 +167,14 @@ async def plain() -> AsyncIterator[Simulator]:
 @pytest.fixture
 async def original() -> AsyncIterator[Simulator]:
     """The original server: six actions, no buttons."""
-    async with Simulator(dialect="original", time_scale=0.001, token="sim-token") as simulator:
+    async with Simulator(
+        "original", time_scale=0.001, token="sim-token", picture_size=SMALL
+    ) as simulator:
         yield simulator
 
 
 @pytest.fixture
-async def without_debug() -> None:
-    """Have the loop not note where everything was made: tests of many take half the time."""
-    asyncio.get_running_loop().set_debug(False)
-
-
-@pytest.fixture
-async def mj_plain(plain: Simulator, without_debug: None) -> AsyncIterator[Client]:
+async def mj_plain(plain: Simulator) -> AsyncIterator[Client]:
     """A quick client of `plain`."""
     async with connect(plain) as client:
         yield client

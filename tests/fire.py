@@ -279,8 +279,10 @@ class Helper:
     async def open(self) -> None:
         """Start it."""
         pipe = asyncio.subprocess.PIPE
+        environment = {**os.environ}
+        environment.pop("COVERAGE_PROCESS_CONFIG", None)  # the killed never write what it measured
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, limit=2**26
+            *self._command, stdin=pipe, stdout=pipe, limit=2**26, env=environment
         )
 
     async def hear(self) -> Any:  # noqa: ANN401 - JSON

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 import pytest
-from conftest import EAGER, QUICK
+from conftest import EAGER, QUICK, SMALL
 from PIL import Image
 
 from mjasync import Client
@@ -83,7 +83,7 @@ async def server(
     """A server that wants a token; the environment names both. Clients look at it often."""
     quick = partial(Client, schedule=QUICK, retries=EAGER)
     monkeypatch.setattr("mjasync._client.Client", quick)
-    async with Simulator(time_scale=0.001, token=SECRET, concurrency=50) as sim:
+    async with Simulator(time_scale=0.001, token=SECRET, concurrency=50, picture_size=SMALL) as sim:
         monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
         monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
         yield sim
@@ -136,7 +136,7 @@ async def slow(
     clean_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Simulator]:
     """A server whose tasks never end; the environment names it."""
-    async with Simulator(token=SECRET, concurrency=50, time_scale=0.001) as sim:
+    async with Simulator(time_scale=0.001, token=SECRET, concurrency=50, picture_size=SMALL) as sim:
         monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
         monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
         sim.fault("stall", times=None, at=31)

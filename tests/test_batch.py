@@ -324,7 +324,6 @@ async def test_a_function_that_was_interrupted(
 # --- trouble -----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_a_small_queue_loses_nothing(tmp_path: Path) -> None:
     """With far more under way than the server takes, each job is accepted once and none fails."""
     async with (
@@ -638,7 +637,6 @@ async def test_absence_is_believed_once_it_has_settled(plain: Simulator, tmp_pat
 # --- stopping ----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_leaving_notes_what_is_on_the_wire(tmp_path: Path) -> None:
     """Leaving the loop waits for the answers to what is on the wire; the next run attaches."""
     async with (
@@ -657,7 +655,6 @@ async def test_leaving_notes_what_is_on_the_wire(tmp_path: Path) -> None:
         assert len(sim.submissions) == 6
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_leaving_by_break_loses_nothing(tmp_path: Path) -> None:
     """A loop left by `break` is wound up when the batch closes; the next run has the rest."""
     async with Simulator(time_scale=0.001, draw=False, concurrency=9) as sim, connect(sim) as mj:

@@ -261,7 +261,6 @@ async def test_a_task_that_cannot_be_read_has_not_failed(
     assert (job.state, len(plain.submissions)) == (JobState.SAVED, 1)
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_leaving_twice_notes_what_is_on_the_wire(tmp_path: Path) -> None:
     """A second cancel does not cut off the answer to a submission either."""
     async with (

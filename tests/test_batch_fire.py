@@ -39,7 +39,6 @@ JOBS = 2 * len(PROMPTS)
 DEATHS = 10
 SERVER: dict[str, Any] = {"time_scale": 0.001, "draw": False, "concurrency": 20}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there is neither fork nor SIGKILL")
-pytestmark = pytest.mark.usefixtures("without_debug")
 
 
 # --- kill -9 -----------------------------------------------------------------------------------

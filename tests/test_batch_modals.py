@@ -66,7 +66,6 @@ async def test_paths_that_are_none(mj_plain: Client, tmp_path: Path, step: str) 
 
 
 @pytest.mark.parametrize("dialect", ["plus", "open-plus", "new-api"])
-@pytest.mark.usefixtures("without_debug")
 async def test_a_step_answers_its_modal(dialect: str, tmp_path: Path) -> None:
     """The answer has the prompt and the columns put in; steps may follow; a press is answered."""
     async with (

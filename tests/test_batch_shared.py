@@ -35,7 +35,7 @@ def postgres() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def database(postgres: Path, without_debug: None) -> str:
+async def database(postgres: Path) -> str:
     """A new database, by its URL."""
     name = f"batch_{uuid.uuid4().hex}"
     connection = await asyncpg.connect(host=str(postgres), user="postgres", database="postgres")

@@ -549,7 +549,6 @@ async def test_tasks_that_were_not_drawn_warn(plain: Simulator) -> None:
 # --- bulk reads --------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("without_debug")
 @pytest.mark.parametrize("lists", [True, False])
 async def test_fetch_gives_snapshots_of_many(lists: bool) -> None:
     """`fetch` asks for a hundred at a time, in the order given, and leaves unknown ones out."""

@@ -81,7 +81,6 @@ async def test_a_reset_after_accepting_is_never_sent_again(plain: Simulator) -> 
     assert [error.task for error in errors] == tasks
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_resets_on_reads_cost_nothing() -> None:
     """With resets on 30 % of the reads 200 tasks all finish, and are 200 submissions."""
     async with Simulator(time_scale=0.001, draw=False, concurrency=200) as sim:
@@ -503,7 +502,6 @@ def interleavings(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@pytest.mark.usefixtures("without_debug")
 @given(interleavings())
 @settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_cancelling_at_random(plain: Simulator, story: dict[str, Any]) -> None:

@@ -307,7 +307,6 @@ async def left(waiting: asyncio.Future[Any]) -> None:
     await asyncio.gather(waiting, return_exceptions=True)
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_a_gateway_is_not_asked_for_what_it_cannot_know() -> None:
     """Rows that change every 15 s are looked at when they do: fewer looks, and none too late."""
     looks, late = await watched(FakeClock(), GATEWAY_ROW, every=15)
@@ -316,7 +315,6 @@ async def test_a_gateway_is_not_asked_for_what_it_cannot_know() -> None:
     assert late < usually_late
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_a_gateway_that_keeps_up_is_looked_at_as_any_server() -> None:
     """Rows of a gateway's shape that change more often than every 15 s are no reason to wait."""
     gateway, server = [

@@ -44,7 +44,6 @@ def fetched(sim: Simulator) -> list[str]:
     return [request.path.split("/")[-2] for request in sim.requests if request.kind == "fetch"]
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_many_tasks_share_list_requests(plain: Simulator, clock: FakeClock) -> None:
     """200 tasks due together take two list requests of a hundred string ids, and no fetch."""
     async with connect(plain, clock=clock) as mj:
@@ -542,7 +541,6 @@ class Hurried(Clock):
         await asyncio.sleep(max(0.0, seconds) / 100)
 
 
-@pytest.mark.usefixtures("without_debug")
 async def test_two_thousand_tasks_at_once() -> None:
     """With default settings 2,000 tasks are waited for at once, and all finish."""
     async with (
