@@ -198,7 +198,7 @@ def _median(rounds: Rounds, side: str) -> float:
     return statistics.median(costs[side] for costs in rounds)
 
 
-def polls(processes: int = 3, seconds: float = 18.0) -> list[Row]:
+def polls(processes: int = 3, seconds: float = 15.0) -> list[Row]:
     """Waiting for tasks one by one."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:poll_rounds", processes, server, seconds)
@@ -246,7 +246,7 @@ def lists(processes: int = 2, seconds: float = 18.0) -> list[Row]:
 
 
 def growth(
-    processes: int = 1, seconds: float = 25.0, most: int = 10_000, least: int = 2000
+    processes: int = 1, seconds: float = 18.0, most: int = 10_000, least: int = 2000
 ) -> list[Row]:
     """What a task costs among a hundred times as many; a block has `least` tasks or more."""
     with process("benchmarks.server") as server:

@@ -8,7 +8,7 @@ import heapq
 import itertools
 import os
 import signal
-import sys
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,14 +29,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it so
 
 pytest_plugins = ["shell"]  # what runs the command line
 
-# In debug mode asyncio and aiohttp note where everything was made: their checks are wanted, but
-# whole stacks take most of the time that tests have. pytest shows failures as before.
-sys.tracebacklimit = asyncio.constants.DEBUG_STACK_DEPTH = 1
+# In debug mode asyncio and aiohttp note the stack on which each future and request is made. Their
+# checks are wanted; but stacks down to the bottom, which nobody reads, take half of such a run.
+traceback.extract_stack.__defaults__ = (None, 1)
+asyncio.constants.DEBUG_STACK_DEPTH = 1
 
 LAST_TURNS = 20  # of the loop, in which callbacks of what a test has closed may still run
 MANY_TURNS = 1000  # of the loop, after which it takes a breath between them
 PATIENCE = 20  # seconds that anything in a test may take
-SMALL = 96  # pixels of a grid that nobody looks at
+SMALL = 96  # pixels of a grid whose size is no matter
 LONGEST = 120  # seconds that a test may take
 
 

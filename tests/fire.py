@@ -280,7 +280,7 @@ class Helper:
         """Start it."""
         pipe = asyncio.subprocess.PIPE
         environment = {**os.environ}
-        environment.pop("COVERAGE_PROCESS_CONFIG", None)  # the killed never write what it measured
+        environment.pop("COVERAGE_PROCESS_CONFIG", None)  # what is killed writes none
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=pipe, stdout=pipe, limit=2**26, env=environment
         )

@@ -17,7 +17,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from conftest import QUICK, connect, eventually
+from conftest import QUICK, Every, connect, eventually
 from galleries import facts_of
 from PIL import Image
 
@@ -325,15 +325,24 @@ async def test_a_function_that_was_interrupted(
 
 
 async def test_a_small_queue_loses_nothing(tmp_path: Path) -> None:
-    """With far more under way than the server takes, each job is accepted once and none fails."""
+    """With far more under way than the server takes, each job is accepted once and none is lost."""
     async with (
         Simulator(time_scale=0.002, draw=False, concurrency=1, queue_size=1) as sim,
         connect(sim) as mj,
     ):
-        jobs = await finish(tmp_path, mj, (f"fox {n}" for n in range(8)), limit=8)
+        stalling = sim.fault("stall", at=10)  # nothing ends before the server is full
+        prompts = (f"fox {n}" for n in range(8))
+        ending = asyncio.ensure_future(finish(tmp_path, mj, prompts, limit=8))
+        await eventually(lambda: submits(sim) == 8)
+        assert (stalling.hits, sim.in_flight) == (1, 2)
+        await mj.task(sim.submissions[0].task_id).cancel()
+        jobs = await ending
+        assert Counter(job.state for job in jobs) == {JobState.SAVED: 7, JobState.FAILED: 1}
         assert submits(sim) > len(sim.submissions) == 8
-    check_files(tmp_path, jobs)
-    assert sum(job.attempts for job in jobs) == submits(sim)
+        assert sum(job.attempts for job in jobs) == submits(sim)
+        await finish(tmp_path, mj, retry_failed=True)
+        check_files(tmp_path, await ledger(tmp_path, mj))
+        assert len(sim.submissions) == 9
 
 
 REFUSALS = [
@@ -640,11 +649,12 @@ async def test_absence_is_believed_once_it_has_settled(plain: Simulator, tmp_pat
 async def test_leaving_notes_what_is_on_the_wire(tmp_path: Path) -> None:
     """Leaving the loop waits for the answers to what is on the wire; the next run attaches."""
     async with (
-        Simulator(time_scale=0.005, draw=False, concurrency=9) as sim,
+        Simulator(time_scale=0.001, draw=False, concurrency=9) as sim,
+        connect(sim, schedule=Every(3600)) as unseeing,
         connect(sim) as mj,
     ):
         sim.fault("slow_body", on="submit", times=None, gap=0.002)
-        async with Batch(tmp_path, client=mj) as batch:
+        async with Batch(tmp_path, client=unseeing) as batch:
             batch.add(PROMPTS)
             running = asyncio.ensure_future(anext(batch.run()))
             await eventually(lambda: submits(sim) == 6)

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
-from conftest import connect, eventually
+from conftest import Every, connect, eventually
 
 from mjasync import AuthenticationError, Client, InvalidRequest, Task
 from mjasync.batch import Batch, Job, JobState, Totals, _ledger, _output, read_batch
@@ -264,8 +264,8 @@ async def test_a_task_that_cannot_be_read_has_not_failed(
 async def test_leaving_twice_notes_what_is_on_the_wire(tmp_path: Path) -> None:
     """A second cancel does not cut off the answer to a submission either."""
     async with (
-        Simulator(time_scale=0.005, draw=False, list_endpoint=False) as sim,
-        connect(sim) as mj,
+        Simulator(time_scale=0.001, draw=False, list_endpoint=False) as sim,
+        connect(sim, schedule=Every(3600)) as mj,
     ):
         sim.fault("slow_body", on="submit", times=None, gap=0.01)
 

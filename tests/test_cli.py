@@ -332,7 +332,7 @@ async def test_server_that_is_down(cli: Run, server: Simulator) -> None:
 async def test_wait_that_takes_too_long(server: Simulator, cli: Run) -> None:
     """After --timeout the job goes on, and the command that goes on with it is named."""
     server.fault("stall", at=31)
-    outcome = await cli("imagine", "a fox", "--timeout", "0.2", "--base-url", server.url)
+    outcome = await cli("imagine", "a fox", "--timeout", "0.5", "--base-url", server.url)
     assert outcome.code == 1
     resume = f"mjasync watch --base-url {server.url} {server.submissions[0].task_id}"
     assert resume in outcome.err
@@ -341,7 +341,7 @@ async def test_wait_that_takes_too_long(server: Simulator, cli: Run) -> None:
 async def test_answer_that_comes_after_the_wait(server: Simulator, cli: Run) -> None:
     """An id that comes after --timeout is up is not lost: it is said before the command ends."""
     server.fault("slow_body", gap=0.005)
-    outcome = await cli("imagine", "a fox", "--timeout", "0.05")
+    outcome = await cli("imagine", "a fox", "--timeout", "0.3")
     assert outcome.code == 1
     assert f"  mjasync watch {server.submissions[0].task_id}" in outcome.err
 

@@ -539,7 +539,11 @@ def test_json_survives(task: dict[str, Any]) -> None:
 WORDS = st.text('{}[],:"\\\né', max_size=40)
 OBJECTS = st.dictionaries(
     WORDS,
-    st.none() | WORDS | st.lists(st.dictionaries(WORDS, WORDS, max_size=2), max_size=2),
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | WORDS
+    | st.lists(st.dictionaries(WORDS, WORDS, max_size=2), max_size=2),
     max_size=3,
 )
 """Objects full of what could be taken for the end of one."""

@@ -14,7 +14,6 @@ from ..errors import ConfigurationError
 from ._jobs import Job
 from ._ledger import Ledger, Reader, said
 from ._lock import Lock
-from ._shared import SharedLedger
 
 __all__ = ["ledger_of", "read_batch"]
 
@@ -37,6 +36,8 @@ def ledger_of(folder: Path, url: str | None) -> tuple[Ledger, Lock | None]:
     """
     where = _url(folder, url)
     if where.drivername == _POSTGRES:
+        from ._shared import SharedLedger  # which takes a while: others need no dialect of it
+
         return SharedLedger(where), None
     return Ledger(where), _lock_of(where)
 
