@@ -40,12 +40,12 @@ __all__ = ["growth", "lists", "polls"]
 
 _AT_ONCE: Final = 50
 _MANY: Final = 1000
-_SELDOM: Final = "13-40"
-"""The first look, every 13th and the 40th, the end, find something new: about one in ten."""
-_BRIEF: Final = "13-4"
+_SELDOM: Final = "20-30"
+"""The first look, every 20th and the 30th, the end, find something new: about one in ten."""
+_BRIEF: Final = "20-3"
 """For a tenth as long: what is slow is soon known."""
-_ALWAYS: Final = "1-40"
-_GROWING: Final = "7-10"
+_ALWAYS: Final = "1-30"
+_GROWING: Final = "10-5"
 _KEPT: Final = 60.0
 """Seconds that httpx keeps a connection, which aiohttp does for 15 of its own."""
 _NO_PAUSE: Final = Schedule(shortest=1e-6, longest=1e-6, first=1e-6)
