@@ -246,7 +246,7 @@ def lists(processes: int = 2, seconds: float = 18.0) -> list[Row]:
 
 
 def growth(
-    processes: int = 1, seconds: float = 18.0, most: int = 10_000, least: int = 2000
+    processes: int = 1, seconds: float = 30.0, most: int = 10_000, least: int = 2000
 ) -> list[Row]:
     """What a task costs among a hundred times as many; a block has `least` tasks or more."""
     with process("benchmarks.server") as server:
