@@ -43,7 +43,7 @@ async def by_hand_cpu(server: str, prompts: str, limit: str) -> float:
     async def one(session: aiohttp.ClientSession, number: int) -> dict[str, Any]:
         async with places:
             task_id = await by_hand.submit(session, server, f"a fox, number {number}")
-            return await by_hand.poll(session, server, task_id, _INTERVAL)
+            return await by_hand.poll(session, server, task_id, interval=_INTERVAL)
 
     async def everything() -> None:
         headers = {"mj-api-secret": by_hand.TOKEN}

@@ -200,7 +200,7 @@ async def stall_by_hand(server: str, tasks: str, seconds: str) -> float:
 
     async def later(session: aiohttp.ClientSession, task_id: int) -> None:
         await asyncio.sleep(_INTERVAL * (task_id % number) / number)
-        await by_hand.poll(session, f"{server}/7-0", str(task_id), _INTERVAL)
+        await by_hand.poll(session, f"{server}/7-0", str(task_id), interval=_INTERVAL)
 
     async with aiohttp.ClientSession(headers=headers) as session:
         first = time.time_ns() // 1000

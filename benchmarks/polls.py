@@ -1,23 +1,26 @@
 """CPU of waiting: one look at one task, alone and in lists, and how that grows.
 
-CPU of everything between making the Tasks and having them finished, divided by the looks the server
-counted. Looks follow one another without a pause; connections stay open from block to block.
+The tasks of every side wait all the time. In its turn a side looks so many times at each, one
+look after the other without a pause, and then stands still: turns of a tenth of a second, since
+machines change their speed more often than that. Cost is the CPU time of a turn by its looks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import math
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import aiohttp
 import attrs
 
-from mjasync import Client, Schedule
+from mjasync import Client, Clock, Look, Schedule, Task
 
 from . import by_hand
 from .harness import (
@@ -33,80 +36,173 @@ from .harness import (
 )
 from .row import Row, row_of
 
-if TYPE_CHECKING:
-    import httpx
-
 __all__ = ["growth", "lists", "polls"]
 
 _AT_ONCE: Final = 50
 _MANY: Final = 1000
-_SELDOM: Final = "20-30"
-"""The first look, every 20th and the 30th, the end, find something new: about one in ten."""
-_BRIEF: Final = "20-3"
-"""For a tenth as long: what is slow is soon known."""
-_ALWAYS: Final = "1-30"
-_GROWING: Final = "10-5"
+_LOOKS: Final = 8
+"""At each task in a turn."""
+_SELDOM: Final = "10-0"
+"""Every tenth reply is new, and the job never ends."""
+_ALWAYS: Final = "1-0"
 _KEPT: Final = 60.0
 """Seconds that httpx keeps a connection, which aiohttp does for 15 of its own."""
-_NO_PAUSE: Final = Schedule(shortest=1e-6, longest=1e-6, first=1e-6)
+_PARKED: Final = 60.0
+"""Seconds by which the clock of a side jumps when its turn comes."""
+_AFTERWARDS: Final = 3
+"""Turns of the loop in which whoever has been told something hears of it."""
+
+
+class Turns(Clock):
+    """Clock and schedule of a side: so many looks at each of its tasks, then none for a while."""
+
+    together = 1e-6
+
+    def __init__(self, tasks: int, looks: int) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the next turn begins."""
+        self.looks = tasks * looks
+        """In a turn."""
+        self._tasks = tasks
+        self._schedule = Schedule()
+        self._ahead = 0.0
+        self._begin(tasks)
+
+    def _begin(self, looks: int) -> None:
+        self._left = looks
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def goes_on(self) -> bool:
+        """Note a look; whether its task is looked at once more in this turn."""
+        self._left -= 1
+        if not self._left:
+            self._over.set_result(None)
+        return self._left >= self._tasks
+
+    async def over(self) -> None:
+        """Wait for the end of the turn."""
+        await self._over
+        for _ in range(_AFTERWARDS):
+            await asyncio.sleep(0)
+
+    async def take(self) -> None:
+        """One turn, from its beginning to its end."""
+        begun, self.opened = self.opened, asyncio.get_running_loop().create_future()
+        self._ahead += _PARKED
+        self._begin(self.looks)
+        begun.set_result(None)
+        await self.over()
+
+    def now(self) -> float:
+        """Seconds since whenever."""
+        return super().now() + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait a moment, or else for the next turn."""
+        await (asyncio.shield(self.opened) if seconds > 1 else super().sleep(seconds))
+
+    def next_look(self, look: Look) -> float:
+        """At once, or in the next turn; the usual schedule works it out for nothing."""
+        self._schedule.next_look(look)
+        return self.together if self.goes_on() else _PARKED
 
 
 class Bench:
-    """The clients of one process, each with connections of its own, and ids nobody used yet."""
+    """What waits in one process: sides with connections of their own, and ids nobody used yet."""
 
     def __init__(self, server: str, stack: AsyncExitStack) -> None:
         self._server = server
         self._stack = stack
         self._ids: Iterator[str] = map(str, itertools.count(time.time_ns() // 1000))
+        self._expected = 0
 
-    async def client(self, plan: str) -> Client:
-        """The SDK, at a server that behaves so."""
-        return await self._stack.enter_async_context(
-            Client(f"{self._server}/{plan}", by_hand.TOKEN, schedule=_NO_PAUSE, auth="secret")
-        )
-
-    async def session(self) -> aiohttp.ClientSession:
-        """A session of aiohttp as it comes."""
+    async def raw(self, plan: str = _SELDOM, tasks: int = _AT_ONCE, looks: int = _LOOKS) -> Side:
+        """The side written by hand with aiohttp and orjson: a session as it comes."""
         headers = {"mj-api-secret": by_hand.TOKEN}
-        return await self._stack.enter_async_context(aiohttp.ClientSession(headers=headers))
+        session = await self._stack.enter_async_context(aiohttp.ClientSession(headers=headers))
+        turns, root = Turns(tasks, looks), f"{self._server}/{plan}"
+        return await self._side(turns, tasks, lambda one: by_hand.poll(session, root, one, turns))
 
-    async def httpx(self) -> httpx.AsyncClient:
-        """A client of httpx with a connection for every task."""
+    async def httpx(self) -> Side:
+        """The same with httpx, and a connection for every task."""
         import httpx
 
         limits = httpx.Limits(
             max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE, keepalive_expiry=_KEPT
         )
-        return await self._stack.enter_async_context(
+        client = await self._stack.enter_async_context(
             httpx.AsyncClient(limits=limits, headers={"mj-api-secret": by_hand.TOKEN})
         )
+        turns, root = Turns(_AT_ONCE, 1), f"{self._server}/{_SELDOM}"
+        return await self._side(
+            turns, _AT_ONCE, lambda one: by_hand.poll_with_httpx(client, root, one, turns)
+        )
 
-    async def per_look(
-        self, work: Callable[[str], Awaitable[Any]], tasks: int, times: int = 1
-    ) -> float:
-        """CPU seconds per look of waiting for so many tasks side by side, so many times."""
+    async def sdk(
+        self,
+        plan: str = _SELDOM,
+        tasks: int = _AT_ONCE,
+        looks: int = _LOOKS,
+        wait: Callable[[Task], Coroutine[Any, Any, Any]] = Task.wait,
+    ) -> Side:
+        """The side that awaits Tasks of the SDK, or observes them."""
+        turns = Turns(tasks, looks)
+        mj = await self._stack.enter_async_context(
+            Client(
+                f"{self._server}/{plan}",
+                by_hand.TOKEN,
+                schedule=turns,
+                clock=turns,
+                auth="secret",
+                timeout=math.inf,
+                stall_timeout=math.inf,
+            )
+        )
+        return await self._side(turns, tasks, lambda one: wait(mj.task(one)))
 
-        async def all_of_it() -> None:
-            for _ in range(times):
-                ids = itertools.islice(self._ids, tasks)
-                await asyncio.gather(*map(work, ids))
+    async def _side(
+        self, turns: Turns, tasks: int, work: Callable[[str], Coroutine[Any, Any, Any]]
+    ) -> Side:
+        """Have so many tasks waited for, from now until the end."""
+        waiting = [asyncio.ensure_future(work(one)) for one in itertools.islice(self._ids, tasks)]
+        self._stack.push_async_callback(_leave, waiting)
+        await turns.over()
+        gc.collect()
+        gc.freeze()
+        self._expected += tasks
 
-        await counts(self._server)
-        spent = await cpu_of(all_of_it())
-        return spent / (await counts(self._server))["polls"]
+        async def turn() -> float:
+            self._expected += turns.looks
+            return await cpu_of(turns.take()) / turns.looks
 
-    def raw(self, session: aiohttp.ClientSession, plan: str = _SELDOM) -> Side:
-        """The side written by hand with aiohttp and orjson."""
-        root = f"{self._server}/{plan}"
-        return lambda: self.per_look(lambda one: by_hand.poll(session, root, one), _AT_ONCE)
+        return turn
 
-    def sdk(self, mj: Client, tasks: int = _AT_ONCE, times: int = 1) -> Side:
-        """The side that awaits Tasks of the SDK."""
-        return lambda: self.per_look(lambda one: mj.task(one).wait(), tasks, times)
+    async def alternate(self, sides: Mapping[str, Side], seconds: float) -> Rounds:
+        """Run the sides in turns, and see that the server has counted the same looks."""
+        found = await alternate(sides, seconds)
+        await self.check()
+        return found
+
+    async def check(self) -> None:
+        """See that the server has counted the looks that were asked for.
+
+        Raises:
+            RuntimeError: It has not.
+        """
+        counted, expected = (await counts(self._server))["polls"], self._expected
+        self._expected = 0
+        if counted != expected:
+            raise RuntimeError(f"the server counted {counted} looks, not {expected}")
 
 
-async def _observe(mj: Client, task_id: str) -> None:
-    async for update in mj.task(task_id).updates():
+async def _leave(waiting: Sequence[asyncio.Future[Any]]) -> None:
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _observe(task: Task) -> None:
+    async for update in task.updates():
         _ = update.status, update.progress
 
 
@@ -114,45 +210,38 @@ async def poll_rounds(server: str, seconds: str) -> Rounds:
     """Single fetches, in one process."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
-        session = await bench.session()
-        seldom, always = await bench.client(_SELDOM), await bench.client(_ALWAYS)
         sides = {
-            "raw": bench.raw(session),
-            "unchanged": bench.sdk(seldom),
-            "null": bench.raw(session),
-            "changed": lambda: bench.per_look(lambda one: _observe(always, one), _AT_ONCE),
-            "raw changed": bench.raw(session, _ALWAYS),
+            "raw": await bench.raw(),
+            "unchanged": await bench.sdk(),
+            "null": await bench.raw(),
+            "changed": await bench.sdk(_ALWAYS, wait=_observe),
+            "raw changed": await bench.raw(_ALWAYS),
         }
-        return await alternate(sides, float(seconds))
+        return await bench.alternate(sides, float(seconds))
 
 
 async def list_rounds(server: str, seconds: str) -> Rounds:
     """Lists against single fetches, in one process."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
-        session = await bench.session()
-        mj = await bench.client(f"{_SELDOM}-list")
         sides = {
-            "raw": bench.raw(session),
-            "list": bench.sdk(mj, _MANY),
-            "null": bench.raw(session),
+            "raw": await bench.raw(),
+            "list": await bench.sdk(f"{_SELDOM}-list", _MANY),
+            "null": await bench.raw(),
         }
-        return await alternate(sides, float(seconds))
+        return await bench.alternate(sides, float(seconds))
 
 
 async def httpx_rounds(server: str, seconds: str) -> Rounds:
     """Lists against single fetches of httpx, in one process."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
-        other = await bench.httpx()
-        mj = await bench.client(f"{_SELDOM}-list")
-
-        def by_httpx() -> Awaitable[float]:
-            root = f"{server}/{_BRIEF}"
-            return bench.per_look(lambda one: by_hand.poll_with_httpx(other, root, one), _AT_ONCE)
-
-        sides = {"httpx": by_httpx, "list": bench.sdk(mj, _MANY), "null": by_httpx}
-        return await alternate(sides, float(seconds))
+        sides = {
+            "httpx": await bench.httpx(),
+            "list": await bench.sdk(f"{_SELDOM}-list", _MANY),
+            "null": await bench.httpx(),
+        }
+        return await bench.alternate(sides, float(seconds))
 
 
 async def growth_rounds(server: str, seconds: str, most: str, least: str) -> Rounds:
@@ -162,32 +251,36 @@ async def growth_rounds(server: str, seconds: str, most: str, least: str) -> Rou
     """
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
-        mj = await bench.client(f"{_GROWING}-list")
-        sizes = [size for size in (100, 300, 1000, 3000, 10_000) if size <= int(most)]
-        sides = {str(size): bench.sdk(mj, size, max(1, int(least) // size)) for size in sizes}
-        ends = {size: sides[size] for size in ("100", str(most))}
-        found = await alternate({**ends, "null": sides["100"]}, float(seconds))
-        between = {size: await side() for size, side in sides.items() if size not in ends}
+
+        async def side(size: int) -> Side:
+            return await bench.sdk(f"{_SELDOM}-list", size, max(1, int(least) // size))
+
+        ends = {"100": await side(100), most: await side(int(most)), "null": await side(100)}
+        found = await bench.alternate(ends, float(seconds))
+        between = {}
+        for size in (size for size in _SIZES if size < int(most)):
+            turn = await side(size)
+            await turn()
+            between[str(size)] = await turn()
+        await bench.check()
         return [{**between, **costs} for costs in found]
+
+
+_SIZES: Final = 300, 1000, 3000
 
 
 async def raw_growth(server: str, most: str, least: str) -> dict[str, float]:
     """CPU seconds of a look written by hand, by the number of tasks; for the plot.
 
-    Looks as often at a task as the SDK does there; for ten thousand that would take a minute.
+    Ten thousand would need as many connections.
     """
-    async with AsyncExitStack() as stack:
-        bench = Bench(server, stack)
-        session = await bench.session()
-        root = f"{server}/{_GROWING}"
-        await bench.raw(session)()
-        return {
-            str(size): await bench.per_look(
-                lambda one: by_hand.poll(session, root, one), size, max(1, int(least) // 8 // size)
-            )
-            for size in (100, 300, 1000)
-            if size <= int(most)
-        }
+    found = {}
+    for size in (size for size in (100, *_SIZES[:2]) if size <= int(most)):
+        async with AsyncExitStack() as stack:
+            turn = await Bench(server, stack).raw(tasks=size, looks=max(1, int(least) // size))
+            await turn()
+            found[str(size)] = await turn()
+    return found
 
 
 def _micros(rounds: Rounds, side: str) -> str:
@@ -198,7 +291,7 @@ def _median(rounds: Rounds, side: str) -> float:
     return statistics.median(costs[side] for costs in rounds)
 
 
-def polls(processes: int = 3, seconds: float = 15.0) -> list[Row]:
+def polls(processes: int = 3, seconds: float = 26.0) -> list[Row]:
     """Waiting for tasks one by one."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:poll_rounds", processes, server, seconds)
@@ -222,7 +315,7 @@ def polls(processes: int = 3, seconds: float = 15.0) -> list[Row]:
     ]
 
 
-def lists(processes: int = 2, seconds: float = 18.0) -> list[Row]:
+def lists(processes: int = 2, seconds: float = 24.0) -> list[Row]:
     """Waiting for a thousand tasks together."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:list_rounds", processes, server, seconds)
@@ -246,9 +339,9 @@ def lists(processes: int = 2, seconds: float = 18.0) -> list[Row]:
 
 
 def growth(
-    processes: int = 1, seconds: float = 30.0, most: int = 10_000, least: int = 2000
+    processes: int = 1, seconds: float = 25.0, most: int = 10_000, least: int = 2000
 ) -> list[Row]:
-    """What a task costs among a hundred times as many; a block has `least` tasks or more."""
+    """What a task costs among a hundred times as many; a turn has `least` looks or more."""
     with process("benchmarks.server") as server:
         found = rounds_in("polls:growth_rounds", processes, server, seconds, most, least)
         (alone,) = in_processes("polls:raw_growth", 1, server, most, least)

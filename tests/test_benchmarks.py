@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
+from conftest import turns
 
 from benchmarks import __main__ as program
 from benchmarks import memory, payloads, pictures, polls, report, server
@@ -99,6 +102,30 @@ def test_a_benchmark_runs() -> None:
     (row,) = polls.growth(processes=1, seconds=0, most=300, least=100)
     assert row.ratio > 0
     assert [x for x, _ in row.series["mjasync, lists"]] == [100.0, 300.0]
+
+
+async def test_a_turn_has_its_looks_and_then_nobody_looks() -> None:
+    """Each task is looked at once to begin with; then so many looks a turn, and none in between."""
+    looks = Counter[str]()
+    taken = polls.Turns(2, 3)
+
+    async def look(name: str) -> None:
+        while True:
+            looks[name] += 1
+            await asyncio.sleep(0)
+            if not taken.goes_on():
+                await taken.opened
+
+    waiting = [asyncio.ensure_future(look(name)) for name in "ab"]
+    await taken.over()
+    assert looks == {"a": 1, "b": 1}
+    for turn in (1, 2):
+        await taken.take()
+        await turns(10)
+        assert looks.total() == 2 + 6 * turn
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def test_a_bar_is_met_or_missed(rows: list[Row]) -> None:
