@@ -41,7 +41,7 @@ __all__ = ["growth", "lists", "polls"]
 _AT_ONCE: Final = 50
 _MANY: Final = 1000
 _LOOKS: Final = 8
-"""At each task in a turn."""
+"""At each task in a turn, on average."""
 _SELDOM: Final = "10-0"
 """Every tenth reply is new, and the job never ends."""
 _ALWAYS: Final = "1-0"
@@ -168,7 +168,7 @@ class Bench:
         self._stack.push_async_callback(_leave, waiting)
         await turns.over()
         gc.collect()
-        gc.freeze()
+        gc.freeze()  # what waits from now on, so that collecting between turns takes no time
         self._expected += tasks
 
         async def turn() -> float:
@@ -272,14 +272,16 @@ _SIZES: Final = 300, 1000, 3000
 async def raw_growth(server: str, most: str, least: str) -> dict[str, float]:
     """CPU seconds of a look written by hand, by the number of tasks; for the plot.
 
-    Ten thousand would need as many connections.
+    Not for ten thousand: a session has a hundred connections, for which they would queue.
     """
     found = {}
     for size in (size for size in (100, *_SIZES[:2]) if size <= int(most)):
         async with AsyncExitStack() as stack:
-            turn = await Bench(server, stack).raw(tasks=size, looks=max(1, int(least) // size))
+            bench = Bench(server, stack)
+            turn = await bench.raw(tasks=size, looks=max(1, int(least) // size))
             await turn()
             found[str(size)] = await turn()
+            await bench.check()
     return found
 
 
