@@ -44,7 +44,7 @@ Side: TypeAlias = Callable[[], Awaitable[float]]
 Rounds: TypeAlias = list[dict[str, float]]
 """By name of the side, the mean of its two turns; one mapping for each round."""
 
-_LEAST: Final = 2
+_LEAST: Final = 3
 
 ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
@@ -93,7 +93,7 @@ async def counts(server: str, session: aiohttp.ClientSession | None = None) -> M
 async def alternate(sides: Mapping[str, Side], seconds: float) -> Rounds:
     """Run the sides forwards and backwards for so many seconds, after once that does not count.
 
-    A slow machine has fewer rounds in them, but two at least (of no seconds: one).
+    A slow machine has fewer rounds in them, but three at least (of no seconds: one).
     """
     for side in sides.values():
         await side()

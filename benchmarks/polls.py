@@ -63,7 +63,7 @@ class Turns(Clock):
         """Done when the next turn begins."""
         self.looks = tasks * looks
         """In a turn."""
-        self._tasks = tasks
+        self.tasks = tasks
         self._schedule = Schedule()
         self._ahead = 0.0
         self._begin(tasks)
@@ -77,7 +77,7 @@ class Turns(Clock):
         self._left -= 1
         if not self._left:
             self._over.set_result(None)
-        return self._left >= self._tasks
+        return self._left >= self.tasks
 
     async def over(self) -> None:
         """Wait for the end of the turn."""
@@ -121,7 +121,7 @@ class Bench:
         headers = {"mj-api-secret": by_hand.TOKEN}
         session = await self._stack.enter_async_context(aiohttp.ClientSession(headers=headers))
         turns, root = Turns(tasks, looks), f"{self._server}/{plan}"
-        return await self._side(turns, tasks, lambda one: by_hand.poll(session, root, one, turns))
+        return await self._side(turns, lambda one: by_hand.poll(session, root, one, turns))
 
     async def httpx(self) -> Side:
         """The same with httpx, and a connection for every task."""
@@ -135,7 +135,7 @@ class Bench:
         )
         turns, root = Turns(_AT_ONCE, 1), f"{self._server}/{_SELDOM}"
         return await self._side(
-            turns, _AT_ONCE, lambda one: by_hand.poll_with_httpx(client, root, one, turns)
+            turns, lambda one: by_hand.poll_with_httpx(client, root, one, turns)
         )
 
     async def sdk(
@@ -158,18 +158,17 @@ class Bench:
                 stall_timeout=math.inf,
             )
         )
-        return await self._side(turns, tasks, lambda one: wait(mj.task(one)))
+        return await self._side(turns, lambda one: wait(mj.task(one)))
 
-    async def _side(
-        self, turns: Turns, tasks: int, work: Callable[[str], Coroutine[Any, Any, Any]]
-    ) -> Side:
-        """Have so many tasks waited for, from now until the end."""
-        waiting = [asyncio.ensure_future(work(one)) for one in itertools.islice(self._ids, tasks)]
+    async def _side(self, turns: Turns, work: Callable[[str], Coroutine[Any, Any, Any]]) -> Side:
+        """Have as many tasks waited for as take turns, from now until the end."""
+        ids = itertools.islice(self._ids, turns.tasks)
+        waiting = [asyncio.ensure_future(work(one)) for one in ids]
         self._stack.push_async_callback(_leave, waiting)
         await turns.over()
         gc.collect()
         gc.freeze()  # what waits from now on, so that collecting between turns takes no time
-        self._expected += tasks
+        self._expected += turns.tasks
 
         async def turn() -> float:
             self._expected += turns.looks
