@@ -1,7 +1,7 @@
-"""Text that a server sent, made safe to show: the only way it reaches a message, a log or a screen.
+"""Server text, made safe to show: the only way it reaches a message, a log line or a screen.
 
-A server chooses its own statuses, ids, labels, links and reasons. Printed as they are, they can move
-a terminal's cursor, forge a second log line, reverse the reading order or repeat the token.
+A server chooses its own statuses, ids, labels, links and reasons. Printed as they are, they can
+move a terminal's cursor, forge a second log line, reverse the reading order or repeat the token.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS: Final = frozenset("\u200c\u200d\ufe0f")
 """What emoji and some scripts are joined by; harmless to the text around them."""
 _PLAIN: Final = re.compile(
-    r"[ -~\u00a1-\u00ac\u00ae-\u05ff\u4e00-\u9fff\u3000-\u303f\uff01-\uff60]*"
+    r"[ -~\u00a1-\u00ac\u00ae-\u05ff\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]*"
 )
+"""What is shown as it is: most text takes this short way."""
 
 
 def printable(text: object, limit: int | None = SHOWN_AT_MOST, *, lines: bool = False) -> str:
