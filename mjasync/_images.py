@@ -13,11 +13,11 @@ from typing import BinaryIO, Final, Protocol, runtime_checkable
 
 import attrs
 
+from ._filenames import safe_filename, unreserved
 from ._wire.body import DataUrl, OnDisk, in_turn
 from .errors import ConfigurationError, InvalidRequest, MalformedReply
 
 __all__ = [
-    "UNSAFE",
     "ImageInput",
     "Picture",
     "as_data_url",
@@ -45,15 +45,13 @@ class PillowImage(Protocol):
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage
 """A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
 
-UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")
-"""What no file name may hold on every system."""
 _ONE: Final = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, PillowImage)
 _SNIFF: Final = 64
 """Bytes that tell a format."""
 _NAME: Final = 200
 """Characters of a name that a message repeats: somebody will pass the picture itself."""
-_FIELD: Final = 150
-"""Bytes of a field in a file name: file systems take 255 for the whole of it."""
+_FIELD: Final = 80
+"""Characters of a field in a file name."""
 _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _PNG_END: Final = b"IEND\xaeB`\x82"
 _HELD: Final = 1 << 21
@@ -393,7 +391,8 @@ def target_for(path: str | os.PathLike[str], extension: str, fields: Mapping[str
     if _is_folder(path):
         return target / f"{values['id']}.{extension}"
     has_ending = Path(_FIELDS.sub("_", text)).suffix
-    return target if has_ending else target.with_name(f"{target.name}.{extension}")
+    name = target.name if has_ending else f"{target.name}.{extension}"
+    return target.with_name(unreserved(name) if "{" in text else name)
 
 
 def _filled(template: str, values: Mapping[str, object]) -> str:
@@ -408,13 +407,10 @@ def _filled(template: str, values: Mapping[str, object]) -> str:
 
 
 def _safe(value: object) -> object:
-    """A field for a file name: no separators, no control characters, not too long."""
+    """A field for a file name: no separators, nothing that a system reserves, not too long."""
     if value is None:
         return ""
-    if not isinstance(value, str):
-        return value
-    name = UNSAFE.sub("-", value).strip(". ")[:80]
-    return name.encode("utf-8", "ignore")[:_FIELD].decode("utf-8", "ignore").strip(". ") or "_"
+    return safe_filename(value[:_FIELD]) if isinstance(value, str) else value
 
 
 async def split_grid(data: bytes) -> list[bytes]:

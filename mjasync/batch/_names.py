@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
-from .._images import UNSAFE
+from .._filenames import LONGEST_NAME, safe_filename
 from ..errors import ConfigurationError
 from ._jobs import CALL, Job
 from ._path import elements
@@ -19,9 +17,6 @@ __all__ = ["DEFAULT_NAME", "Names"]
 DEFAULT_NAME: Final = "{n:04}-{slug}-{seed}-{task_id}{step}.{ext}"
 _SLUG: Final = 40
 """Characters of a prompt in a name."""
-_LONGEST: Final = 150
-"""Bytes of a name without its ending: file systems take 255, some of their users less."""
-_WINDOWS: Final = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _NOT_SAID: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
 """Links and flags."""
 _OURS: Final = frozenset({"ledger", "manifest"})
@@ -76,13 +71,13 @@ class Names:
         fields = _fields(job, part)
         stems = self._template.removesuffix(".{ext}").split("/")
         filled = [self._filled(piece, fields) for piece in stems]
-        *folders, stem = map(_safe, filled)
+        *folders, stem = (re.sub(r"-{2,}", "-", safe_filename(piece)) for piece in filled)
         if stem.casefold() in _OURS:
             stem = f"_{stem}"
         unique = f"{stem}-{job.key}" if part is None else f"{stem}-{job.key}-{part}"
-        is_cut = any(len(piece.encode("utf-8", "replace")) > _LONGEST for piece in filled)
+        is_cut = any(len(piece.encode("utf-8", "replace")) > LONGEST_NAME for piece in filled)
         for candidate in (unique if apart or is_cut else stem, unique):
-            path = "/".join([*folders, f"{candidate}.{_safe(extension)}"])
+            path = "/".join([*folders, f"{candidate}.{safe_filename(extension)}"])
             if self._owners.setdefault(path.casefold(), (job.key, part)) == (job.key, part):
                 break
         return path
@@ -108,22 +103,10 @@ def _fields(job: Job, part: int | None) -> dict[str, object]:
         "key": job.key,
     }
     step = "".join(f"-{_slug(one)}" for one in steps)
-    safe = {name: _safe(text) if text else "" for name, text in texts.items()}
+    safe = {name: safe_filename(text) if text else "" for name, text in texts.items()}
     return {**safe, "n": job.n, "step": step}
 
 
 def _slug(text: str) -> str:
     words = re.findall(r"\w+", _NOT_SAID.sub("", text).casefold())
     return "-".join(words)[:_SLUG].strip("-") or "untitled"
-
-
-def _safe(text: str) -> str:
-    """A part of a path that every system takes, and that stays where it is put."""
-    kept = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
-    name = re.sub(r"-{2,}", "-", UNSAFE.sub("-", unicodedata.normalize("NFC", kept)))
-    name = name.encode()[:_LONGEST].decode("utf-8", "ignore").strip(". -") or "_"
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:  # file names are ASCII here
-        name = name.encode("ascii", "ignore").decode().strip(". -") or "_"
-    return f"_{name}" if _WINDOWS.match(name) else name
