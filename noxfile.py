@@ -43,13 +43,22 @@ PYTHONS = [version for version in SUPPORTED if runs(version)] or [CURRENT]
 ABSENT = [version for version in SUPPORTED if version not in PYTHONS]
 
 
+FRONT_ENDS = ("nginx", "varnishd", "haproxy")
+"""The reverse proxies that tests/test_front_ends.py runs, Envoy aside: that one is a wheel."""
+
+
+def is_installed(program: str) -> bool:
+    """Whether a program is there; daemons are in a folder that PATH may lack."""
+    return shutil.which(program, path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin") is not None
+
+
 def group(*names: str) -> list[str]:
     """Return the requirements of some dependency groups of pyproject.toml."""
     return list(nox.project.dependency_groups(PYPROJECT, *names))
 
 
-def install_debian(session: nox.Session, package: str, *, found: bool) -> None:
-    """Have a program some tests want, where Debian's can be installed.
+def install_debian(session: nox.Session, *packages: str, found: bool) -> None:
+    """Have programs that some tests want, where Debian's can be installed.
 
     It never fails: the tests that go without are skipped, and say so.
     """
@@ -58,7 +67,7 @@ def install_debian(session: nox.Session, package: str, *, found: bool) -> None:
         return
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     apt = ("apt-get", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1", "--yes")
-    for command in (["update"], ["install", "--no-install-recommends", package]):
+    for command in (["update"], ["install", "--no-install-recommends", *packages]):
         session.run(*apt, *command, env=env, external=True, success_codes=range(256), silent=True)
 
 
@@ -68,6 +77,8 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".[all]", *group("tests"))
     servers = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     install_debian(session, "postgresql", found=any(servers))
+    front_ends = ("nginx-light", "varnish", "haproxy", "gcc", "libc6-dev")
+    install_debian(session, *front_ends, found=all(map(is_installed, FRONT_ENDS)))
     # asyncio's debug mode (on in pyproject.toml) and coverage are slow: each has its interpreter
     plain = [] if session.python == PYTHONS[-1] else ["-o", "asyncio_debug=0"]
     if session.posargs or session.python != PYTHONS[0]:

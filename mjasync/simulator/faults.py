@@ -42,6 +42,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "truncated": Kind(level="http"),
     "reset_before": Kind(level="http"),
     "reset_after": Kind(level="http"),
+    "silent_after": Kind(level="http"),
     "slow_body": Kind(level="http", options={"gap": 0.001}),
     "numeric_result": Kind(level="http"),
     "fail": Kind(level="task", options={"reason": "Internal Server Error", "at": 0}),

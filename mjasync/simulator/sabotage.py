@@ -27,6 +27,8 @@ _PAGE: Final = b"""<!doctype html>
 """
 _LINGER: Final = struct.pack("ii", 1, 0)
 _MISSING: Final = 64
+_CLOSED_CHECK_INTERVAL: Final = 0.01
+"""Seconds between two looks at whether the other side has closed the connection."""
 
 _Process: TypeAlias = Callable[[], Awaitable[Reply]]
 _Outcome: TypeAlias = tuple[web.StreamResponse, int | None]
@@ -117,6 +119,15 @@ async def _reset_after(exchange: _Exchange) -> _Outcome:
     return web.Response(), None
 
 
+async def _silent_after(exchange: _Exchange) -> _Outcome:
+    """Do what was asked and never answer: the other side has to end the wait."""
+    await exchange.process()
+    transport = exchange.request.transport
+    while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(_CLOSED_CHECK_INTERVAL)
+    return web.Response(), None
+
+
 def _cut(exchange: _Exchange) -> None:
     """Cut the connection with a reset instead of an orderly end."""
     transport = exchange.request.transport
@@ -158,6 +169,7 @@ _WAYS: Final[Mapping[str, Callable[[_Exchange], Awaitable[_Outcome]]]] = {
     "truncated": _truncated,
     "reset_before": _reset_before,
     "reset_after": _reset_after,
+    "silent_after": _silent_after,
     "slow_body": _slow_body,
     "numeric_result": _numeric_result,
 }
