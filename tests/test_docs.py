@@ -149,3 +149,17 @@ def test_a_failing_block_names_its_line(tmp_path: Path) -> None:
         run_page(page, EXAMPLE_URL)
     last = caught.traceback[-1]
     assert (Path(str(last.path)).name, last.lineno + 1) == ("page.md", 5)
+
+
+def test_every_section_of_the_protocol_exists() -> None:
+    """What a docstring or a page calls "PROTOCOL §4.2" is a heading of docs/protocol.md."""
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    sections = set(re.findall(r"^#+ (\d+(?:\.\d+)?) ", page, re.MULTILINE))
+    files = [*ROOT.glob("mjasync/**/*.py"), *ROOT.glob("tests/*.py"), *ROOT.glob("docs/**/*.md")]
+    cited = {
+        section
+        for file in files
+        for section in re.findall(r"PROTOCOL §(\d+(?:\.\d+)?)", file.read_text("utf-8"))
+    }
+    assert cited
+    assert cited <= sections
