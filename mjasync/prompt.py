@@ -16,8 +16,29 @@ _FLAGS: Final = (
     "personalize|profile|public|q|quality|r|raw|relax|repeat|s|seed|sref|stealth|stop|style|"
     "stylize|sv|sw|tile|turbo|v|version|video|w|weird|zoom"
 )
-_DASHES: Final = rf"(?<!\S)[\u2010-\u2015\u2212-]*[\u2010-\u2015\u2212]-?(?=(?:{_FLAGS})\b)"
-"""What a typing aid makes of the two dashes of a flag."""
+_LONG: Final = "\u2010-\u2015\u2212\ufe58\ufe63\uff0d"
+"""Dashes that are no hyphen, for a class of a pattern."""
+_EAST: Final = r"\u3000-\u9fff\uac00-\ud7af\uff01-\uff0c\uff0e-\uffef"
+"""Signs that are written without blanks between words, for a class of a pattern."""
+_MISTYPED: Final = re.compile(
+    rf"(?:(?<!\S)-?[{_LONG}]+-?|(?<=[{_EAST}])(?:--|[{_LONG}]{{2,}}))(?=(?:{_FLAGS})\b)",
+    re.IGNORECASE,
+)
+"""What a typing aid or an input method makes of the two dashes of a flag."""
+_CLOSING: Final = re.compile(
+    rf"(?:[^{_LONG}]|(?<=\w)[{_LONG}](?=[^\W{_EAST}]))*"
+    rf"(?<=[^\s{_LONG}])[{_LONG}]+(?![{_LONG}]|[^\W{_EAST}])"
+)
+"""The rest of a remark between dashes —like this— up to the second one."""
+_FLAG: Final = re.compile(rf"(?<!\S)--(?:{_FLAGS})\b", re.IGNORECASE)
+_WIDE_NAME: Final = re.compile(rf"(?<=[-{_LONG}])[\uff21-\uff3a\uff41-\uff5a]+")
+_WEIGHT: Final = re.compile(r"[:\uff1a]{2}([-\uff0d]?[\d\uff10-\uff19.\uff0e]*)")
+_COMMAND: Final = re.compile(
+    r"^(?:[/\uff0f]imagine(?:\s+prompt(?:\s*[:\uff1a]|(?!\S))\s*|\s+|$))+", re.IGNORECASE
+)
+"""What somebody typed into Discord in front of the prompt."""
+_NARROW: Final = {code: code - 0xFEE0 for code in (*range(0xFF0B, 0xFF1B), *range(0xFF21, 0xFF5B))}
+"""Full-width letters, digits and the signs `+,-./:` as the ones of ASCII."""
 _TYPED: Final = {
     **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033\uff02"), '"'),
     **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032\uff07"), "'"),
@@ -50,17 +71,43 @@ def with_speed(prompt: str, speed: str) -> str:
 
 
 def normalise(prompt: str) -> str:
-    """`prompt` as it was meant: what phones, word processors and tables did to it undone.
+    """Undo what phones, word processors, input methods and tables did to a prompt.
 
-    Long dashes before a known flag become `--`, typographic quotes straight ones, any run of
-    blanks one space; control characters and marks that nobody sees are gone.
+    Long dashes before a known flag become `--`, unless a second one ends a remark; flags get small
+    letters, and they and weights (`::2`) ASCII signs and digits. Typographic quotes become
+    straight ones, any run of blanks one space. Control characters, marks that nobody sees and a
+    leading `/imagine prompt:` are removed.
     """
-    if prompt.isascii() and prompt.isprintable():
-        return " ".join(prompt.split())
-    text = unicodedata.normalize("NFC", prompt).translate(_TYPED)
-    text = "".join(" " if c.isspace() else c for c in text)
-    text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"})
-    return " ".join(re.sub(_DASHES, "--", text).split())
+    text = prompt
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFC", text).translate(_TYPED)
+        text = "".join(" " if c.isspace() else c for c in text)
+        text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"})
+    text = " ".join(text.split())
+    while (tidied := _tidied(text)) != text:  # a mended flag can show another one
+        text = tidied
+    return text
+
+
+def _tidied(text: str) -> str:
+    """Write flags and weights in the signs that Midjourney reads."""
+    text = _COMMAND.sub("", text)
+    if not text.isascii():
+        text = _WEIGHT.sub(lambda weight: f"::{weight[1]}".translate(_NARROW), text)
+        text = _WIDE_NAME.sub(lambda name: name[0].translate(_NARROW), text)
+        text = _MISTYPED.sub(_two_dashes, text)
+    first = _FLAG.search(text)
+    if not first:
+        return text.strip()
+    flags = text[first.start() :].translate(_NARROW)
+    text = text[: first.start()] + _FLAG.sub(lambda flag: flag[0].lower(), flags)
+    return " ".join(text.split())
+
+
+def _two_dashes(typed: re.Match[str]) -> str:
+    if _CLOSING.match(typed.string, typed.end()):
+        return typed[0]
+    return " --"
 
 
 def expand(prompt: str, *, at_most: int = 10_000) -> list[str]:

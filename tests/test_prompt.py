@@ -1,4 +1,4 @@
-"""Flags of a prompt: taken out, put in, replaced."""
+"""The text of a prompt: its flags taken out, put in, replaced; mistyped ones mended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mjasync.prompt import with_flag, with_speed, without_flags
+from mjasync.prompt import normalise, with_flag, with_speed, without_flags
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,81 @@ def test_without_flags_leaves_none(prompt: str) -> None:
     left = without_flags(text, "fast")
     assert without_flags(left, "fast") == left
     assert not left.endswith(" --fast")
+
+
+MENDED = [
+    ("a fox \u2014AR 16\uff1a9", "a fox --ar 16:9"),
+    ("a fox --Ar 16:9 --NIJI 6", "a fox --ar 16:9 --niji 6"),
+    ("\u72d0\u72f8 \uff0d\uff0dar 16:9", "\u72d0\u72f8 --ar 16:9"),
+    (
+        "\u72d0\u72f8\uff0d\uff0d\uff41\uff52\u3000\uff11\uff16\uff1a\uff19",
+        "\u72d0\u72f8 --ar 16:9",
+    ),
+    ("\u72d0\u72f8\u2014\u2014no \u4eba\u2014\u2014v 7", "\u72d0\u72f8 --no \u4eba --v 7"),
+    ("\u72d0\u72f8--ar 16\uff1a9", "\u72d0\u72f8 --ar 16:9"),
+    ("hot\uff1a\uff1a2 dog\uff1a:\uff0d\uff10.5", "hot::2 dog::-0.5"),
+    ("fox \u2014no red\u2013blue \u2014ar 1:1", "fox --no red\u2013blue --ar 1:1"),
+    ("/imagine prompt: a fox", "a fox"),
+    ("/Imagine prompt\uff1aa fox", "a fox"),
+    ("/imagine prompt a fox", "a fox"),
+    (" \uff0fimagine\u3000a fox", "a fox"),
+]
+
+
+@pytest.mark.parametrize("typed, meant", MENDED)
+def test_what_input_methods_make_of_flags_is_mended(typed: str, meant: str) -> None:
+    """Full-width signs and capitals of flags and weights, and Discord's command, are undone."""
+    assert normalise(typed) == meant
+
+
+UNCHANGED = [
+    "una casa \u2014no muy grande\u2014 en el bosque",
+    "una mujer \u2014raw denim\u2014, en la calle --ar 3:2",
+    "the house \u2014fast and half\u2010open\u2014",
+    "\u72d0\u72f8\u2014\u2014no \u4eba\u2014\u2014\u5728\u96ea\u91cc",
+    "\u65f6\u95f4\uff1a8\uff1a30\uff0c\u96e8",
+    "a /imagine b",
+    "/imagines a fox",
+    "a fox --Unknown X",
+]
+
+
+@pytest.mark.parametrize("prompt", UNCHANGED)
+def test_running_text_is_no_flag(prompt: str) -> None:
+    """A remark between two dashes, full-width signs in a sentence and other words stay."""
+    assert normalise(prompt) == prompt
+
+
+PIECES = [
+    "\u2014",
+    "\uff0d",
+    "-",
+    "--",
+    "no",
+    "ar",
+    "AR",
+    "\uff41\uff52",
+    " ",
+    "\u3000",
+    "\u72d0",
+    "a",
+]
+PIECES += [
+    "1",
+    "\uff11",
+    "\uff1a",
+    "::",
+    "/imagine",
+    "prompt",
+    "\uff0fimagine",
+    "\uff0c",
+    "raw",
+    "v 6",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_mending_twice_is_mending_once(prompt: str) -> None:
+    """What is mended stays as it is, however dashes, flags and signs are mixed."""
+    mended = normalise(prompt)
+    assert normalise(mended) == mended
