@@ -18,7 +18,8 @@ from conftest import Every, connect, eventually
 from mjasync import AuthenticationError, Client, InvalidRequest, Task
 from mjasync.batch import Batch, Job, JobState, Totals, _ledger, _output, read_batch
 from mjasync.batch._names import DEFAULT_NAME, Names
-from mjasync.batch._plan import Row, jobs_of, read_rows
+from mjasync.batch._plan import Row, jobs_of
+from mjasync.batch._readers import read_rows
 from mjasync.errors import ConfigurationError
 from mjasync.simulator import Simulator
 
@@ -323,7 +324,9 @@ def test_lines_go_into_a_template(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["p.csv", "p.txt"])
 def test_a_brace_is_told_with_its_place(tmp_path: Path, name: str) -> None:
     """What only expanding finds out is told with the line, too."""
-    (tmp_path / name).write_text("prompt\na fox\na { fox\n")
+    (tmp_path / name).write_text(
+        "Prompt\na fox\na { fox\n" if name == "p.csv" else "\na fox\na { fox\n"
+    )
     with pytest.raises(ConfigurationError, match=r"line 3: There is a \{"):
         read_rows(tmp_path / name)
 

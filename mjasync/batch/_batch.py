@@ -27,7 +27,8 @@ from ._names import DEFAULT_NAME, Names
 from ._open import ledger_of
 from ._output import Images, Output
 from ._pace import Pace
-from ._plan import Row, Step, as_row, jobs_of, read_rows, steps_of
+from ._plan import Row, Step, as_row, jobs_of, steps_of
+from ._readers import read_rows
 
 __all__ = ["Batch", "Given"]
 

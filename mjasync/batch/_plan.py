@@ -1,17 +1,15 @@
-"""From prompts, files and tables to jobs: what is asked, and a key for each. Pure but for files."""
+"""From prompts and rows to jobs: what is asked, and a key for each. Pure."""
 
 from __future__ import annotations
 
-import codecs
-import csv
 import hashlib
-import io
-import json
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from datetime import date
+from numbers import Number
+from typing import Final
+from uuid import UUID
 
 import attrs
 
@@ -23,7 +21,7 @@ from ..prompt import expand, normalise, with_flag, without_flags
 from ._jobs import CALL, Job
 from ._path import FIELD, before, check_fields, filled, last, parsed
 
-__all__ = ["Call", "Row", "Step", "as_row", "jobs_of", "read_rows", "steps_of"]
+__all__ = ["Call", "Row", "Step", "as_row", "column_name", "jobs_of", "placed_by", "steps_of"]
 
 Call = Callable[[Task], Awaitable[Task | None]]
 """A step of your own: takes the finished Task, may return another one to be saved."""
@@ -34,8 +32,14 @@ _SEED: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
 _SEEDS: Final = 2**32
 _MOST_REPEATS: Final = 10_000
 _PROMPT: Final = "{prompt}"
-_SEPARATORS: Final = ";\t|"
-"""What tables are written with, besides commas."""
+_MISSING: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
+"""Types whose values stand for none in pandas and NumPy, which need not be there."""
+_WRITTEN_OUT: Final = (str, Number, date, UUID)
+"""Types whose values read the same in a prompt as where they were typed."""
+_OBEYED: Final = ("prompt", "repeat", "bot")
+"""Columns that mean something by themselves."""
+_ON_NO_GRID: Final = re.compile(r"[UV](?![1-4]$)\d+", re.IGNORECASE)
+"""Labels as they are on grids, of a picture that none has."""
 
 
 @attrs.frozen
@@ -45,6 +49,10 @@ class Row:
     prompt: str
     repeat: int = 1
     variables: Mapping[str, str] = attrs.field(factory=dict)
+    placed: frozenset[str] = frozenset()
+    """The columns that stand in the prompt."""
+    missing: frozenset[str] = frozenset()
+    """The columns in which this row has no value."""
 
 
 def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
@@ -62,18 +70,63 @@ def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     if not isinstance(given, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
         raise InvalidRequest(message)
-    columns = {_column(name): _text(value) for name, value in given.items() if name}
-    seen = tuple(columns)
-    prompt = template or columns.pop("prompt", "")
-    times = _count(columns.pop("repeat", "") or repeat)
-    if columns.get("bot"):
-        columns["bot"] = columns["bot"].strip().lower()
-        one_of("bot", columns["bot"], Bot)
+    columns = {column_name(name): value for name, value in given.items() if name}
+    columns.pop("", None)
+    missing = frozenset(name for name, value in columns.items() if _is_missing(value))
+    texts = {name: _cell(name, value, missing) for name, value in columns.items()}
+    prompt = template or texts.pop("prompt", "")
+    times = _count(texts.pop("repeat", "") or repeat)
+    if texts.get("bot"):
+        texts["bot"] = texts["bot"].strip().lower()
+        one_of("bot", texts["bot"], Bot)
     if not prompt.strip():
-        raise InvalidRequest(_without_prompt(seen))
-    if template or columns:
-        check_fields(prompt, columns)
-    return Row(_not_blank(_filled(prompt, columns)), times, columns)
+        raise InvalidRequest(_without_prompt(tuple(columns)))
+    placed = placed_by(prompt) & texts.keys()
+    if template or texts:
+        check_fields(prompt, texts)
+        _check_present(placed, missing)
+    return Row(_not_blank(_filled(prompt, texts)), times, texts, placed, missing)
+
+
+def placed_by(text: str) -> frozenset[str]:
+    """The columns whose values go into a text."""
+    return frozenset(name.strip() for name in FIELD.findall(text))
+
+
+def _check_present(placed: Iterable[str], missing: Iterable[str]) -> None:
+    for name in sorted(set(placed) & set(missing)):
+        message = (
+            f"This row has no value in the column {name!r}, which goes into the prompt. "
+            "Write one, or blank text if none is meant."
+        )
+        raise InvalidRequest(message)
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a value stands for none: None, NaN, and what pandas and databases have for them."""
+    if value is None or type(value).__name__ in _MISSING:
+        return True
+    return isinstance(value, Number | date) and value != value  # noqa: PLR0124 - as NaN is defined
+
+
+def _cell(name: str, value: object, missing: frozenset[str]) -> str:
+    """What a cell holds, as text.
+
+    Raises:
+        InvalidRequest: It is neither text nor a number: a list would be drawn as its brackets.
+    """
+    if name in missing:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column with gaps is one of floats in pandas
+    is_endless = isinstance(value, float) and math.isinf(value)
+    is_flag = isinstance(value, bool) and name in _OBEYED
+    if is_endless or is_flag or not isinstance(value, _WRITTEN_OUT):
+        message = (
+            f"The column {name!r} holds {repr(value)[:80]}, which is neither text nor a number."
+        )
+        raise InvalidRequest(message)
+    return _text(value)
 
 
 def _in_template(prompt: str, template: str) -> str:
@@ -86,21 +139,21 @@ def _in_template(prompt: str, template: str) -> str:
     return template.replace(_PROMPT, prompt)
 
 
-def _column(name: object) -> str:
-    """The name of a column; what tables call "Prompt" is the prompt."""
+def column_name(name: object) -> str:
+    """What a column is called here: what tables call "Prompt" is the prompt."""
     text = _text(name).strip()
-    return "prompt" if text.casefold() == "prompt" else text
+    known = text.casefold()
+    return known if known in _OBEYED else text
 
 
 def _without_prompt(columns: Sequence[str]) -> str:
     if "prompt" in columns:
         return "The prompt of a row is blank."
     names = ", ".join(map(repr, columns)) or "none"
-    separators = [one for one in _SEPARATORS if len(columns) == 1 and one in columns[0]]
-    todo = "it needs one called prompt, or a template"
-    if separators:
-        todo = f"it is written with {separators[0]!r}, and read with commas"
-    return f"A row has no prompt among its columns, {names}: {todo}."
+    return (
+        f"A row has no prompt among its columns, {names}: it needs one called prompt, "
+        "or a template."
+    )
 
 
 def _filled(template: str, columns: Mapping[str, str]) -> str:
@@ -115,19 +168,19 @@ def _filled(template: str, columns: Mapping[str, str]) -> str:
 
 def _text(value: object) -> str:
     """A value as text that every file and database takes."""
-    text = "" if value is None else str(value)
+    text = str.__str__(value) if isinstance(value, str) else str(value)
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _count(value: object) -> int:
     try:
-        number = int(str(value))
+        number = float(str(value).strip() or "nan")
     except ValueError:
-        number = 0
-    if not 1 <= number <= _MOST_REPEATS:
+        number = 0.0
+    if not (1 <= number <= _MOST_REPEATS and number.is_integer()):
         message = f"repeat must be a number from 1 to {_MOST_REPEATS}, not {value!r}."
         raise InvalidRequest(message)
-    return number
+    return int(number)
 
 
 def _not_blank(prompt: str) -> str:
@@ -148,6 +201,7 @@ def jobs_of(row: Row, steps: Sequence[str]) -> Iterator[Job]:
     """
     for answer in filter(None, (last(step)[1] for step in steps)):
         check_fields(answer, dict.fromkeys(["prompt", *row.variables]))
+        _check_present(placed_by(answer), row.missing)
     for expanded in expand(row.prompt):
         tidy = normalise(expanded)
         found = _REPEAT.search(tidy)
@@ -187,7 +241,8 @@ def steps_of(then: Step | Iterable[Step]) -> tuple[tuple[str, ...], dict[str, Ca
     """Every step of some paths, each after the one it follows; and the functions among them.
 
     Raises:
-        ConfigurationError: A path has a gap, or two functions share a name.
+        ConfigurationError: A path has a gap or names a button that no grid has, or two functions
+            share a name.
     """
     paths: dict[str, None] = {}
     calls: dict[str, Call] = {}
@@ -200,6 +255,7 @@ def steps_of(then: Step | Iterable[Step]) -> tuple[tuple[str, ...], dict[str, Ca
             paths[name] = None
             continue
         names = parsed(step)
+        _check_labels(step, names)
         if any(name.startswith(CALL) for name in names):
             message = f"{step!r} is no path of buttons: {CALL!r} is what functions are called."
             raise ConfigurationError(message)
@@ -207,122 +263,8 @@ def steps_of(then: Step | Iterable[Step]) -> tuple[tuple[str, ...], dict[str, Ca
     return tuple(paths), calls
 
 
-# --- files -------------------------------------------------------------------------------------
-
-
-def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int = 1) -> list[Row]:
-    """The rows of a file, by its ending: .csv, .tsv, .jsonl, .yaml; anything else is text.
-
-    Raises:
-        ConfigurationError: It cannot be read; the message says where.
-    """
-    path = source if isinstance(source, Path) else Path("stdin")
-    read = _READERS.get(path.suffix.lower(), _read_text)
-    try:
-        data = source.read_bytes() if isinstance(source, Path) else source.read()
-        is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = data.decode("utf-16" if is_wide else "utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigurationError(f"There is no file {str(path)!r}.") from None
-    except OSError as error:
-        message = f"The file {str(path)!r} cannot be read: {error.strerror or error}."
-        raise ConfigurationError(message) from error
-    except UnicodeDecodeError as error:
-        message = (
-            f"The file {str(path)!r} cannot be read as UTF-8 text ({error}). "
-            "Save it as UTF-8 (in Excel: CSV UTF-8)."
-        )
-        raise ConfigurationError(message) from error
-    if template and read is _read_text and _PROMPT not in template:
-        message = f"{path} has no columns: its lines can go into a template only as {_PROMPT}."
-        raise ConfigurationError(message)
-    rows = []
-    for where, given in read(text, str(path)):
-        try:
-            rows.append(as_row(given, template, repeat))
-            next(jobs_of(rows[-1], ()))
-        except InvalidRequest as error:
-            message = f"{path}, {where}: {error.message}"
-            raise ConfigurationError(message) from error
-    return rows
-
-
-Given = Iterator[tuple[str, object]]
-
-
-def _read_text(text: str, _: str) -> Given:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield f"line {number}", line.strip()
-
-
-def _read_csv(text: str, name: str) -> Given:
-    yield from _table(text, name, ",")
-
-
-def _read_tsv(text: str, name: str) -> Given:
-    yield from _table(text, name, "\t")
-
-
-def _table(text: str, name: str, delimiter: str) -> Given:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        lines = (line for line in reader if any(cell.strip() for cell in line))
-        header = [_column(cell) for cell in next(lines, [])]
-        _check_header(header, name, reader.line_num)
-        for line in lines:
-            where = f"line {reader.line_num}"
-            if len(line) != len(header):
-                message = (
-                    f"{name}, {where}: this row has {len(line)} cells, and the header "
-                    f"{len(header)}. A cell with {delimiter!r} in it needs quotes around it."
-                )
-                raise ConfigurationError(message)
-            yield where, dict(zip(header, line, strict=True))
-    except csv.Error as error:
-        message = f"{name}, after line {reader.line_num}: this is no table ({error})."
-        raise ConfigurationError(message) from error
-
-
-def _check_header(header: Sequence[str], name: str, line: int) -> None:
-    twice = [cell for cell in header if cell and header.count(cell) > 1]
-    if twice:
-        message = f"{name}, line {line}: there are several columns called {twice[0]!r}."
-        raise ConfigurationError(message)
-
-
-def _read_jsonl(text: str, name: str) -> Given:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield f"line {number}", json.loads(line)
-            except ValueError as error:
-                message = f"{name}, line {number}: this is no JSON ({error})."
-                raise ConfigurationError(message) from error
-
-
-def _read_yaml(text: str, name: str) -> Given:
-    try:
-        yaml = import_module("yaml")
-    except ImportError:
-        message = f"{name} is YAML, which needs PyYAML: python -m pip install PyYAML."
-        raise ConfigurationError(message) from None
-    try:
-        rows: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        message = f"{name} is no YAML: {error}."
-        raise ConfigurationError(message) from error
-    if not isinstance(rows, list):
-        message = f"{name} must hold a list of prompts, or of mappings."
-        raise ConfigurationError(message)
-    for number, row in enumerate(rows, 1):
-        yield f"row {number}", row
-
-
-_READERS: Final[Mapping[str, Callable[[str, str], Given]]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
-    ".yaml": _read_yaml,
-    ".yml": _read_yaml,
-}
+def _check_labels(step: str, names: Iterable[str]) -> None:
+    for label in (last(name)[0] for name in names):
+        if _ON_NO_GRID.fullmatch(label):
+            message = f"{step!r}: no grid has a button {label!r}; U1 to U4 and V1 to V4 exist."
+            raise ConfigurationError(message)

@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..batch import Batch, Job, JobState, Totals
 from ..batch._names import DEFAULT_NAME
-from ..batch._plan import Row, jobs_of, read_rows
+from ..batch._plan import Row, jobs_of
+from ..batch._readers import read_rows
 from ..errors import ConfigurationError, MJError
 from .board import Board
 from .order import Order, flags_of
