@@ -440,9 +440,9 @@ async def test_money_has_bounds(plain: Simulator, mj_plain: Client, tmp_path: Pa
 
 async def test_a_modal_is_not_answered(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
     """A step that opens a modal fails and says so; one that does not exist, too."""
-    jobs = await finish(tmp_path, mj_plain, "a fox", then=["U1>Custom Zoom", "U9"])
+    jobs = await finish(tmp_path, mj_plain, "a fox", then=["U1>Custom Zoom", "Nine"])
     found = {job.step: job.error_class for job in jobs if job.state is JobState.FAILED}
-    assert found == {"U1>Custom Zoom": "ModalRequired", "U9": "ButtonNotFound"}
+    assert found == {"U1>Custom Zoom": "ModalRequired", "Nine": "ButtonNotFound"}
 
 
 async def test_a_forgotten_parent(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:

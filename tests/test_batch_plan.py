@@ -10,6 +10,9 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +140,89 @@ def test_repeats_have_bounds(given: object, repeat: int) -> None:
     """A plain prompt cannot be repeated not at all, or without end; no more than a row can."""
     with pytest.raises(InvalidRequest, match="repeat must be a number from 1 to 10000"):
         as_row(given, repeat=repeat)
+
+
+class NAType:
+    """Stands for pandas' own, which need not be there: every comparison gives itself."""
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+MISSING = [None, float("nan"), Decimal("nan"), NAType()]
+
+
+@pytest.mark.parametrize("value", MISSING, ids=lambda value: type(value).__name__)
+def test_a_missing_value_is_never_drawn(value: object) -> None:
+    """What stands for no value is blank where nobody asks for it, and refused where it is used."""
+    row = as_row({"prompt": "a fox", "mood": value, "repeat": value})
+    assert (row.variables, row.repeat) == ({"mood": ""}, 1)
+    with pytest.raises(InvalidRequest, match="blank"):
+        as_row({"prompt": value})
+    with pytest.raises(InvalidRequest, match="no value in the column 'mood'"):
+        as_row({"prompt": "a {mood} fox", "mood": value})
+    with pytest.raises(InvalidRequest, match="no value in the column 'mood'"):
+        [*jobs_of(row, ("U1", "U1>Custom Zoom[{mood} --zoom 2]"))]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": ["a", "b"]},
+        {"prompt": True},
+        {"prompt": "a", "tags": ["b"]},
+        {"prompt": "a", "x": {"b": 1}},
+        {"prompt": "a", "x": b"b"},
+        {"prompt": "a {x}", "x": float("inf")},
+    ],
+    ids=str,
+)
+def test_what_is_neither_text_nor_number_is_refused(row: dict[str, object]) -> None:
+    """A list, a mapping or bytes would be drawn as their brackets and quotes."""
+    with pytest.raises(InvalidRequest, match="neither text nor a number"):
+        as_row(row)
+
+
+class Mood(str, Enum):  # noqa: UP042 - the kind whose str() is no value
+    """Text with a name."""
+
+    CALM = "calm"
+
+
+def test_values_read_as_they_were_typed() -> None:
+    """Whole numbers have no point, whatever a data frame makes of a column with gaps."""
+    row = as_row(
+        {"prompt": "a", "s": 250.0, "v": 6.1, "day": date(2026, 1, 2), "mood": Mood.CALM, "n": 3}
+    )
+    assert [*row.variables.values()] == ["250", "6.1", "2026-01-02", "calm", "3"]
+
+
+@pytest.mark.parametrize("value", [2, 2.0, "2", " 2 ", "2.0", Decimal(2)], ids=repr)
+def test_two_is_two(value: object) -> None:
+    """A number of repeats counts, however a table holds it."""
+    assert as_row({"prompt": "a fox", "Repeat": value}).repeat == 2
+
+
+@pytest.mark.parametrize("value", [1.5, "two", "1e99", "nan", "inf", -2.0, False], ids=repr)
+def test_no_whole_number_is_no_repeat(value: object) -> None:
+    """Half a repeat, or endless ones, are refused."""
+    with pytest.raises(InvalidRequest, match=r"repeat"):
+        as_row({"prompt": "a fox", "repeat": value})
+
+
+@pytest.mark.parametrize("step", ["U5", "U0", "V9", "u12", "U1>V0", "Vary (Subtle)>U5"])
+def test_a_button_that_no_grid_has_is_refused(step: str) -> None:
+    """A number that no picture of a grid has is told before anything is paid."""
+    with pytest.raises(ConfigurationError, match="no grid has a button"):
+        steps_of(step)
+
+
+@pytest.mark.parametrize("step", ["U4", "v1", "U1>Upscale (5x)", "V", "Unheard Of 9", "U1>Zoom>U3"])
+def test_a_button_that_may_be_there_is_planned(step: str) -> None:
+    """What some model might have is left to the server."""
+    assert steps_of(step)[0]
 
 
 # --- files -------------------------------------------------------------------------------------

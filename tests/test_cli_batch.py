@@ -376,6 +376,19 @@ def test_dry_run_shows_what_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
+def test_what_of_a_file_is_no_prompt_is_told(run: Run) -> None:
+    """Skipped lines are counted, and columns that nothing uses are named, before and in a run."""
+    file = prompts("prompt,ar,mood,note", "a {mood} fox,16:9,red,x", name="p.csv")
+    line = ("batch", file, "--out", "out", "--name", "{note}.{ext}")
+    outcome = run(*line, "--dry-run")
+    told = "Nothing uses these columns; only the manifest has them: 'ar'."
+    assert outcome.out.splitlines()[1:] == ["  a red fox", told]
+    assert told in run(*line, "--simulate").err
+    prompts("# foxes", "", "a fox", "\\#1 fox")
+    lines = run("batch", "prompts.txt", "--out", "new", "--dry-run").out.splitlines()
+    assert lines[1:] == ["  a fox", "  #1 fox", "Skipped in the file: 1 comment, 1 blank line."]
+
+
 @pytest.mark.parametrize(
     "line,options,said",
     [
@@ -383,6 +396,7 @@ def test_dry_run_shows_what_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) 
         ("a fox --repeat 0", (), "repeat must be"),
         ("a fox", ("--speed", "ludicrous"), "ludicrous"),
         ("a fox", ("--auth", "magic"), "magic"),
+        ("a fox", ("--then", "U9"), "no grid has a button 'U9'"),
     ],
 )
 def test_dry_run_refuses_what_a_run_would(

@@ -27,7 +27,7 @@ from ._names import DEFAULT_NAME, Names
 from ._open import ledger_of
 from ._output import Images, Output
 from ._pace import Pace
-from ._plan import Row, Step, as_row, jobs_of, steps_of
+from ._plan import Row, Step, as_row, jobs_of, placed_by, steps_of
 from ._readers import read_rows
 
 __all__ = ["Batch", "Given"]
@@ -132,6 +132,8 @@ class Batch:
             raise ConfigurationError(message)
         self._sources: list[tuple[Source, str | None, int]] = []
         self._duplicates = 0
+        self._columns: set[str] = set()
+        self._used_columns: set[str] = set()
         self._is_open = False
         self._crew: Crew | None = None
         self._last: Crew | None = None
@@ -150,6 +152,14 @@ class Batch:
     def duplicates(self) -> int:
         """How many rows, of those last planned or counted, ask for what others before them do."""
         return self._duplicates
+
+    @property
+    def unused_columns(self) -> tuple[str, ...]:
+        """The columns, of rows last planned or counted, that nothing uses but the manifest has.
+
+        Neither the prompt nor the name of a file nor the answer to a modal takes them.
+        """
+        return tuple(sorted(self._columns - self._used_columns))
 
     @property
     def under_way(self) -> tuple[tuple[Job, TaskInfo | None], ...]:
@@ -241,7 +251,9 @@ class Batch:
         template: str | None = None,
         repeat: int = 0,
     ) -> int:
-        """Add what is in a file: text (a prompt a line, `#` for comments), CSV, TSV, JSONL, YAML.
+        r"""Add what is in a file: text, CSV, TSV, JSON (an array or one row a line) or YAML.
+
+        Text has a prompt on each line; `#` begins a comment, `\#` a prompt with a hash.
 
         Args:
             file: Its path, whose ending tells what it is; or text that is open for reading bytes.
@@ -330,10 +342,17 @@ class Batch:
     ) -> AsyncIterator[list[Job]]:
         chunk: list[Job] = []
         seen: set[str] = set()
-        self._duplicates = 0 if sources else self._duplicates
+        if sources:
+            self._duplicates = 0
+            self._columns = set()
+            self._used_columns = {"bot"} | self._names.fields
+            self._used_columns |= {name for step in self._steps for name in placed_by(step)}
         for source, template, repeat in sources:
             async for given in _each(source):
-                jobs = [*jobs_of(as_row(given, template, repeat), self._steps)]
+                row = as_row(given, template, repeat)
+                self._columns |= row.variables.keys()
+                self._used_columns |= row.placed
+                jobs = [*jobs_of(row, self._steps)]
                 keys = {job.key for job in jobs}
                 self._duplicates += keys <= seen
                 seen |= keys

@@ -42,6 +42,11 @@ class Names:
             raise ConfigurationError(message)
 
     @property
+    def fields(self) -> frozenset[str]:
+        """The names of what goes into a file's name."""
+        return frozenset(re.findall(r"\{(\w[^{}!:.\[]*)", self._template))
+
+    @property
     def are_apart(self) -> bool:
         """Whether no two jobs can get the same name."""
         return bool(re.search(r"\{(key|task_id)\b", self._template))

@@ -18,14 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..batch import Batch, Job, JobState, Totals
 from ..batch._names import DEFAULT_NAME
 from ..batch._plan import Row, jobs_of
-from ..batch._readers import read_rows
+from ..batch._readers import Rows, read_rows
 from ..errors import ConfigurationError, MJError
 from .board import Board
 from .order import Order, flags_of
 from .paths import is_simulated, keep_command, make_folder, mark_simulated
 from .server import Server
 from .stop import Stop
-from .tally import asked, counts, forecast, forecast_record, money, troubles
+from .tally import asked, counts, forecast, forecast_record, money, remarks, troubles
 from .words import command, explain, is_usage
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _keep_apart(folder: Path, order: Order, server: Server) -> None:
         raise ConfigurationError(message)
 
 
-def _rows(file: str, order: Order) -> list[Row]:
+def _rows(file: str, order: Order) -> Rows:
     """What is to be drawn."""
     source = sys.stdin.buffer if file == "-" else Path(file)
     rows = read_rows(source, order.template, order.repeat)
@@ -117,12 +117,10 @@ def _batch(mj: Client, rows: Sequence[Row], folder: Path, order: Order) -> Batch
     return batch
 
 
-def _dry_run(
-    rows: Sequence[Row], folder: Path, order: Order, server: Server, *, as_json: bool
-) -> int:
+def _dry_run(rows: Rows, folder: Path, order: Order, server: Server, *, as_json: bool) -> int:
     """Say what would be paid; return the exit code."""
     try:
-        steps = asyncio.run(_forecast(rows, folder, order, server))
+        steps, unused = asyncio.run(_forecast(rows, folder, order, server))
     except MJError as error:
         sys.stderr.write(f"mjasync: {error.message if is_usage(error) else explain(error)}\n")
         return 2 if is_usage(error) else 1
@@ -130,14 +128,23 @@ def _dry_run(
         sys.stdout.write(f"{json.dumps(forecast_record(steps))}\n")
         return 0
     grids = [job for row in rows for job in jobs_of(row, ())]
-    sys.stdout.write("".join(f"{said}\n" for said in (forecast(steps), *asked(grids))))
+    sys.stdout.write(
+        "".join(
+            f"{said}\n"
+            for said in (
+                forecast(steps),
+                *asked(grids),
+                *remarks(rows.comments, rows.blank, unused),
+            )
+        )
+    )
     return 0
 
 
 async def _forecast(
     rows: Sequence[Row], folder: Path, order: Order, server: Server
-) -> Mapping[str, int]:
-    """What would be paid, by step. Where there is no folder yet, none is made."""
+) -> tuple[Mapping[str, int], Sequence[str]]:
+    """What would be paid by step, and unused columns. Where no folder is yet, none is made."""
     from .._client import Client
 
     has_own = order.ledger is None and (folder / "ledger.db").exists()
@@ -147,7 +154,7 @@ async def _forecast(
             Client(_NOWHERE, "", **server.options()) as mj,
             _batch(mj, rows, place, order) as batch,
         ):
-            return await batch.forecast()
+            return await batch.forecast(), batch.unused_columns
 
 
 @attrs.define
@@ -155,7 +162,7 @@ class _Run:
     """One run of a batch."""
 
     file: str
-    rows: Sequence[Row]
+    rows: Rows
     order: Order
     server: Server
     folder: Path
@@ -205,6 +212,8 @@ class _Run:
             if batch.duplicates:
                 rows = "row asks" if batch.duplicates == 1 else "rows ask"
                 self._board.note(f"{batch.duplicates} {rows} for what others do: drawn once.")
+            for said in remarks(self.rows.comments, self.rows.blank, batch.unused_columns):
+                self._board.note(said)
             if self.server.simulate:
                 await self._plan_again(batch)
             self._before = await batch.totals()

@@ -24,6 +24,7 @@ __all__ = [
     "money",
     "money_record",
     "record",
+    "remarks",
     "time_left",
     "troubles",
 ]
@@ -73,6 +74,17 @@ def forecast(steps: Mapping[str, int]) -> str:
         said.append(f"{_many(sum(presses.values()), 'follow-up')} ({by_step})")
     whole = _many(sum(steps.values()), "submission")
     return f"{whole} to pay for: {', '.join(said)}. Nothing was sent."
+
+
+def remarks(comments: int, blank: int, unused: Sequence[str]) -> Iterable[str]:
+    """What of a file is no prompt: skipped lines, columns that nothing uses."""
+    skipped = [_many(comments, "comment")] if comments else []
+    skipped += [_many(blank, "blank line")] if blank else []
+    if skipped:
+        yield f"Skipped in the file: {', '.join(skipped)}."
+    if unused:
+        names = ", ".join(one_line(repr(name), _TITLE) for name in unused[:_TOLD])
+        yield f"Nothing uses these columns; only the manifest has them: {names}."
 
 
 def asked(grids: Sequence[Job]) -> Iterable[str]:
