@@ -21,6 +21,8 @@ class Answering:
     """Where it listens, and what it was asked."""
 
     url: str = ""
+    answers: list[bytes | None] = attrs.field(factory=list, repr=False)
+    """What it says in turn, the last one for ever; None cuts the connection instead."""
     asked: list[bytes] = attrs.field(factory=list, repr=False)
     """Every request, head and body."""
 
@@ -48,14 +50,14 @@ def as_bytes(body: object) -> bytes:
 @asynccontextmanager
 async def answering(*answers: bytes | None, hang: bool = False) -> AsyncIterator[Answering]:
     """Give the answers in turn, the last one for ever; None cuts the connection instead."""
-    server = Answering()
+    server = Answering(answers=list(answers))
     over = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             server.asked.append(head + await reader.readexactly(length_of(head)))
-            answer = answers[min(len(server.asked), len(answers)) - 1]
+            answer = server.answers[min(len(server.asked), len(server.answers)) - 1]
             if hang:
                 await over.wait()
             if answer is None:

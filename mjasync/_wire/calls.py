@@ -483,21 +483,26 @@ class Calls:
         """
 
         async def once() -> T:
+            address = self._address(url)
             try:
-                async with self.transport.stream(_picture_url(url), self.read_timeout) as (
-                    response,
-                    pieces,
-                ):
-                    first = await pieces.first()
+                async with self.transport.stream(address, self.read_timeout) as (reply, pieces):
+                    first = self.transport.redactor.clean(await pieces.first())
                     wall = self.clock.wall()
                     replies.check_image(
-                        response.status, response.headers, first, wall=wall, operation=operation
+                        reply.status, reply.headers, first, wall=wall, operation=operation
                     )
                     return await consume(pieces)
             except Interrupted as error:
                 raise error.as_read() from error.__cause__
 
         return await self._persist_read(once, self.retries.read)
+
+    def _address(self, url: str) -> URL:
+        """Where a link leads; with the token it came with, where that is the server itself."""
+        address = _picture_url(url)
+        if address.origin() == URL(self.route.base).origin():
+            return _picture_url(self.transport.redactor.restore(url))
+        return address
 
     async def download_by_id(
         self, task_id: str, consume: Callable[[AsyncIterator[bytes]], Awaitable[T]]
@@ -553,10 +558,7 @@ class Calls:
         if words.code not in replies.KNOWN_CODES and words.code not in self._strange_codes:
             self._strange_codes.add(words.code)
             _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
-        described = self.transport.without_token(words.description)
-        if described == words.description:
-            return words
-        return attrs.evolve(words, description=described)
+        return words
 
 
 def _picture_url(url: str) -> URL:

@@ -25,6 +25,7 @@ from ..errors import (
     TooManyOpenFiles,
 )
 from .body import Body
+from .redaction import Redactor, secrets_in
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -38,8 +39,6 @@ _KEPT_ALIVE: Final = 30.0
 _BUFFER: Final = 1 << 20
 """Half the bytes of a picture that may come in while those before are written."""
 _OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
-_TELLING: Final = 6
-"""Characters from which on a token is a secret, and no word that a reply may hold by chance."""
 
 _log: Final = logging.getLogger("mjasync")
 
@@ -111,6 +110,7 @@ class Transport:
         self._patience = _Patience(self._is_crowded)
         self._occupied = 0
         self._headers = cache(partial(_headers, credentials))
+        self.redactor = Redactor(secrets_in(credentials))
         self.closed: bool = False
 
     async def exchange(
@@ -128,22 +128,44 @@ class Transport:
             ConnectionFailed: No connection came about: the server has seen nothing.
             Interrupted: The request began; what the server did is unknown.
         """
-        with _telling_how_far(url), self._occupying_one():
-            async with (
-                asyncio.timeout(None) as limit,
-                self._open().request(
-                    method,
-                    url,
-                    data=_Pieces(body, limit, timeout) if isinstance(body, Body) else body,
-                    headers=self._headers(content_type if body is not None else None),
-                    timeout=self._limits(timeout),
-                    allow_redirects=False,
-                    raise_for_status=False,
-                ) as response,
-            ):
-                reply = Reply(response.status, response.headers, await response.read())
-        _log.debug("%s %s -> %d", method, url.raw_path, reply.status)
-        return reply
+        headers = self._headers(content_type if body is not None else None)
+        try:
+            with self._occupying_one():
+                reply = await self._exchange(method, url, body, headers, timeout)
+        except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
+            failure = self._explained(error, url)
+        else:
+            _log.debug("%s %s -> %d", method, url.raw_path, reply.status)
+            return reply
+        raise failure
+
+    async def _exchange(
+        self,
+        method: str,
+        url: URL,
+        body: bytes | Body | None,
+        headers: CIMultiDict[str],
+        timeout: float,
+    ) -> Reply:
+        async with (
+            asyncio.timeout(None) as limit,
+            self._open().request(
+                method,
+                url,
+                data=_Pieces(body, limit, timeout) if isinstance(body, Body) else body,
+                headers=headers,
+                timeout=self._limits(timeout),
+                allow_redirects=False,
+                raise_for_status=False,
+            ) as response,
+        ):
+            return self._reply(response, await response.read())
+
+    def _reply(self, response: aiohttp.ClientResponse, body: bytes) -> Reply:
+        redactor = self.redactor
+        return Reply(
+            response.status, redactor.clean_headers(response.headers), redactor.clean(body)
+        )
 
     async def look(self, url: URL, *, timeout: float) -> Reply:
         """As `exchange` for a GET, whose whole answer has to come within `timeout` seconds.
@@ -167,40 +189,53 @@ class Transport:
                 allow_redirects=False,
             )
             body = await response.read()  # to its end, where it lets go of the connection
-        except asyncio.CancelledError:
-            if self._patience.ran_out_for(me):
-                raise Interrupted(f"{timeout:g} s have passed", timed_out=True) from None
-            raise
-        except Exception:
-            with _telling_how_far(url):
-                raise
+        except asyncio.CancelledError as error:
+            ran_out = self._patience.ran_out_for(me)
+            timed_out = Interrupted(f"{timeout:g} s have passed", timed_out=True)
+            failure = timed_out if ran_out else self._explained(error, url)
+        except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
+            failure = self._explained(error, url)
+        else:
+            _log.debug("GET %s -> %d", url.raw_path, response.status)
+            return self._reply(response, body)
         finally:
             self._patience.end(me)
-        _log.debug("GET %s -> %d", url.raw_path, response.status)
-        return Reply(response.status, response.headers, body)
+        response = body = None  # type: ignore[assignment]  # no traceback is to hold them
+        raise failure
 
     @asynccontextmanager
-    async def stream(
-        self, url: URL, timeout: float
-    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Incoming]]:
+    async def stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
         """Open a picture, without credentials: links may lead anywhere. Yield its pieces, too.
 
         Raises:
             ConnectionFailed: No connection came about.
             Interrupted: It broke off before the end, or nothing came for `timeout` seconds.
         """
-        with _telling_how_far(url), self._occupying_one():
-            async with (
-                asyncio.timeout(None) as limit,
-                self._open().get(
-                    url, timeout=self._limits(timeout), raise_for_status=False, read_bufsize=_BUFFER
-                ) as response,
-            ):
-                pieces = Incoming(response, limit, timeout)
-                try:
-                    yield response, pieces
-                finally:
-                    pieces.close()
+        try:
+            with self._occupying_one():
+                async with (
+                    asyncio.timeout(None) as limit,
+                    self._open().get(
+                        url,
+                        timeout=self._limits(timeout),
+                        raise_for_status=False,
+                        read_bufsize=_BUFFER,
+                    ) as response,
+                ):
+                    pieces = Incoming(response, limit, timeout)
+                    reply = self._reply(response, b"")
+                    del response  # no traceback is to hold its headers
+                    try:
+                        yield reply, pieces
+                    finally:
+                        pieces.close()
+        except MJError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
+            failure = self._explained(error, url)
+        else:
+            return
+        raise failure
 
     async def close(self) -> None:
         """Close the session, if it is ours."""
@@ -242,13 +277,19 @@ class Transport:
         """Whether a look may be waiting for a connection still, for which no server is to blame."""
         return self._occupied + looks > self.room
 
-    def without_token(self, words: str) -> str:
-        """What a server said, but for the token: some repeat it in their refusals."""
-        for value in self._credentials.values():
-            token = value.removeprefix("Bearer ")
-            if len(token) >= _TELLING:
-                words = words.replace(token, "***")
-        return words
+    def _explained(self, error: BaseException, url: URL) -> BaseException:
+        """What to raise for an error on the wire: it says how far the request got.
+
+        aiohttp's frames hold the request as sent and the answer as it came, and its messages may
+        quote either: no error leaves here with those.
+        """
+        explained = _how_far(error, url, self.redactor)
+        bare(error)
+        tells_too_much = isinstance(error, aiohttp.ClientResponseError)  # it holds all headers
+        if explained is not error and not tells_too_much:
+            is_clean = self.redactor.clean_text(str(error)) == str(error)
+            explained.__cause__ = error if is_clean else None
+        return explained
 
 
 def _headers(credentials: Mapping[str, str], content_type: str | None) -> CIMultiDict[str]:
@@ -404,28 +445,21 @@ def _files_allowed() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-@contextmanager
-def _telling_how_far(url: URL) -> Iterator[None]:
-    """Turn aiohttp's errors into ours: before the connection stood, or after.
-
-    The causes are kept without their tracebacks: aiohttp's frames hold the request as sent.
-    """
-    try:
-        yield
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        if _is_out_of_files(error):
-            raise _too_many(url) from bare(error)
-        message = f"No connection to {url.origin()}: {_reason(error)}."
-        raise ConnectionFailed(message) from bare(error)
-    except aiohttp.ClientHttpProxyError as error:
-        message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
-        raise ConnectionFailed(message) from None
-    except (TimeoutError, aiohttp.SocketTimeoutError) as error:
-        raise Interrupted(_reason(error), timed_out=True) from bare(error)
-    except aiohttp.ClientResponseError as error:
-        raise Interrupted(f"unreadable HTTP ({error.status})", timed_out=False) from None
-    except aiohttp.ClientError as error:
-        raise Interrupted(_reason(error), timed_out=False) from bare(error)
+def _how_far(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
+    """Turn aiohttp's errors into ours: before the connection stood, or after."""
+    reason = redactor.clean_text(_reason(error))
+    match error:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            unreachable = ConnectionFailed(f"No connection to {url.origin()}: {reason}.")
+            return _too_many(url) if _is_out_of_files(error) else unreachable
+        case aiohttp.ClientHttpProxyError():
+            message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
+            return ConnectionFailed(message)
+        case aiohttp.ClientResponseError():
+            return Interrupted(f"unreadable HTTP ({error.status})", timed_out=False)
+        case TimeoutError() | aiohttp.ClientError() if not isinstance(error, MJError):
+            return Interrupted(reason, timed_out=isinstance(error, TimeoutError))
+    return error
 
 
 def _is_out_of_files(error: BaseException | None) -> bool:

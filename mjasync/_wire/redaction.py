@@ -1,0 +1,122 @@
+r"""Secrets in replies: replaced by `***` before anything else sees the bytes.
+
+Some servers repeat the token in refusals, links, ids or headers, as it is or escaped: `\/` and
+`\u002b` in JSON, `%2B` in links, `&#43;` in web pages.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Final
+from urllib.parse import quote
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+__all__ = ["MASK", "Redactor", "secrets_in"]
+
+MASK: Final = "***"
+_SHORTEST: Final = 6
+"""Characters from which on a token counts as a secret: less may be in a reply by chance."""
+_UNMISTAKABLE: Final = 16
+"""Characters from which on it is replaced inside other words, too."""
+
+
+class Redactor:
+    """Takes secrets out of what a server sent, in every form they are written in."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        distinct = dict.fromkeys(secret for secret in secrets if len(secret) >= _SHORTEST)
+        self._first = next(iter(distinct), "")
+        longest_first = sorted(distinct, key=len, reverse=True)
+        self._secrets = tuple(longest_first)
+        self._raw = tuple(secret.encode("utf-8", "surrogatepass") for secret in longest_first)
+
+    def clean(self, data: bytes) -> bytes:
+        """A body without them; the same object where it has none, which costs next to nothing."""
+        if not self._raw:
+            return data
+        if b"%" in data or b"\\" in data or b"&#" in data or any(r in data for r in self._raw):
+            return self._pattern.sub(MASK.encode(), data)
+        return data
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[bytes]:
+        return re.compile(b"|".join(map(_pattern_of, self._secrets)))
+
+    def clean_text(self, text: str) -> str:
+        """A text without them."""
+        data = text.encode("utf-8", "surrogatepass")
+        clean = self.clean(data)
+        return text if clean is data else clean.decode("utf-8", "surrogatepass")
+
+    def clean_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Headers without them."""
+        if not self._raw:
+            return headers
+        pairs = ((self.clean_text(name), self.clean_text(value)) for name, value in headers.items())
+        return CIMultiDictProxy(CIMultiDict(pairs))
+
+    def restore(self, link: str) -> str:
+        """A link as the server sent it, which may carry the token: for its own origin alone."""
+        return link.replace(MASK, quote(self._first, safe="")) if self._first else link
+
+
+def secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
+    """What of some request headers nobody may see: the values, and what they are made of."""
+    for value in headers.values():
+        scheme, _, credentials = value.rpartition(" ")
+        yield credentials
+        if scheme:
+            yield value
+        if scheme.lower() == "basic":
+            yield from _login_in(credentials)
+
+
+def _login_in(credentials: str) -> Iterator[str]:
+    try:
+        login = base64.b64decode(credentials, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return
+    yield login
+    yield login.partition(":")[2]
+
+
+def _pattern_of(secret: str) -> bytes:
+    pattern = b"".join(map(_forms_of, secret))
+    if len(secret) >= _UNMISTAKABLE:
+        return pattern
+    # A password such as "123456" or "midjourney" is also found in ids and host names.
+    return rb"(?<![\w.-])" + pattern + rb"(?![\w-]|\.\w)"
+
+
+def _forms_of(char: str) -> bytes:
+    r"""A pattern for one character: raw, `%2B`, `\u002b`, `\+`, `&#43;`, `&#x2b;`, `&amp;`.
+
+    Backslashes are counted with a bound: JSON may be text within JSON, and a run of them must not
+    take quadratic time.
+    """
+    raw = char.encode("utf-8", "surrogatepass")
+    utf_16 = char.encode("utf-16-be", "surrogatepass")
+    units = [utf_16[at : at + 2].hex() for at in range(0, len(utf_16), 2)]
+    forms = [
+        re.escape(raw),
+        b"".join(b"%%(?:25)?%s" % _either_case(f"{byte:02x}") for byte in raw),
+        b"".join(rb"\\{1,4}u%s" % _either_case(unit) for unit in units),
+        b"&#%d;" % ord(char),
+        b"&#[xX]0*%s;" % _either_case(f"{ord(char):x}"),
+    ]
+    if not char.isalnum():
+        forms.append(rb"\\{1,4}" + re.escape(raw))
+        named = html.escape(char)
+        if named != char:
+            forms.append(named.encode())
+    return b"(?:" + b"|".join(forms) + b")"
+
+
+def _either_case(digits: str) -> bytes:
+    return "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in digits).encode()
