@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
+from functools import cache
+from pathlib import Path
+from typing import Final
 
 __all__ = ["Clock"]
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
@@ -16,9 +22,31 @@ class Clock:
         return time.monotonic()
 
     def wall(self) -> float:
-        """Seconds since the epoch."""
+        """Seconds since the epoch, as the machine has it now: it may jump either way."""
         return time.time()
+
+    def since_boot(self) -> float:
+        """Seconds on a clock that never jumps and, where there is one, counts through suspend.
+
+        Two processes may compare what they read if their `boot_id` is the same. A clock that
+        overrides `now` is read by that.
+        """
+        if type(self).now is not Clock.now or not hasattr(time, "CLOCK_BOOTTIME"):
+            return self.now()
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def boot_id(self) -> str:
+        """What tells one start of the machine from another; where unknown, one process."""
+        return _boot_id()
 
     async def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""
         await asyncio.sleep(max(0.0, seconds))
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text("ascii").strip() or uuid.uuid4().hex
+    except (OSError, ValueError):
+        return uuid.uuid4().hex

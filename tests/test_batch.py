@@ -636,8 +636,9 @@ async def test_a_full_list_must_reach_back(
 
 async def test_absence_is_believed_once_it_has_settled(plain: Simulator, tmp_path: Path) -> None:
     """A submission the server does not list is looked for again when `settle` is over."""
-    plain.fault("reset_before", on="submit", times=1)
     async with connect(plain, clock=Leaping(), schedule=QUICK) as mj:
+        await finish(tmp_path, mj, "an owl")  # by which the list is known to hold what is ours
+        plain.fault("reset_before", on="submit", times=1)
         (job,) = await finish(tmp_path, mj, "a fox", settle=SETTLE)
     lists = [request for request in plain.requests if request.endpoint == "list"]
     assert (job.state, job.attempts, len(lists)) == (JobState.SAVED, 2, 2)

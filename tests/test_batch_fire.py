@@ -30,8 +30,8 @@ from fire import (
     states,
 )
 
-from mjasync import Client
-from mjasync.batch import Batch, Job, JobState
+from mjasync import Client, MJError
+from mjasync.batch import Batch, Job, JobState, LedgerError
 from mjasync.simulator import Simulator
 
 PROMPTS = [f"fox {n}" for n in range(6)]
@@ -144,12 +144,16 @@ class Filling(Simulator):
     disk: Path
     at: str = ""
     after: int = 1
+    takes_all: bool = False
+    """Whether the room that the batch keeps free goes, too."""
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await super()._answer(request)
         if self._house.route(request.method, request.path).kind == self.at:
             self.after -= 1
             if not self.after:
+                if self.takes_all:
+                    (self.disk / "batch" / "ledger.reserve").unlink()
                 fill(self.disk)
         return response
 
@@ -184,20 +188,19 @@ async def finish(folder: Path, mj: Client) -> list[Job]:
 @pytest.mark.parametrize("at", ["submit", "image", "fetch"])
 @pytest.mark.parametrize("after", [1, 4])
 async def test_a_full_disk(filling: Filling, disk: Path, at: str, after: int) -> None:
-    """A disk that fills up stops the batch with an OSError; with room it goes on, paid once."""
+    """A disk that fills up stops the batch; every id is noted; with room it goes on, paid once."""
     folder = disk / "batch"
     filling.at, filling.after = at, after
     async with connect(filling) as mj:
-        with pytest.raises(OSError, match=r"full|[Nn]o space"):
-            await finish(folder, mj)
-        paid = len(filling.submissions)
-        with pytest.raises(OSError, match=r"full|[Nn]o space"):
-            await finish(folder, mj)
-        assert len(filling.submissions) == paid
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"full|[Nn]o space") as caught:
+                await finish(folder, mj)
+            assert isinstance(caught.value, MJError)
+            assert getattr(caught.value, "unrecorded", ()) == ()
         assert not list(folder.rglob("*.part"))
         (disk / "ballast").unlink()
         jobs = await ledger(folder)
-        assert {job.task_id for job in jobs if job.task_id} <= {*filling.tasks}
+        assert {job.task_id for job in jobs if job.task_id} == {*filling.tasks}
         await finish(folder, mj)
     jobs = await ledger(folder)
     assert states(jobs) == {JobState.SAVED: JOBS}
@@ -206,11 +209,13 @@ async def test_a_full_disk(filling: Filling, disk: Path, at: str, after: int) ->
 
 
 async def test_an_id_that_cannot_be_noted(filling: Filling, disk: Path) -> None:
-    """A task whose id the ledger had no room for is found by its mark, and not paid again."""
-    filling.at = "submit"
+    """An id for which there is no room at all is on the error, and is not paid for again."""
+    filling.at, filling.takes_all = "submit", True
     async with connect(filling) as mj:
-        with pytest.raises(OSError, match=r"full|[Nn]o space"):
+        with pytest.raises(LedgerError, match="mjasync watch") as caught:
             await finish(disk / "batch", mj)
+        assert {*caught.value.unrecorded} == {*filling.tasks}
+        assert all(task_id in str(caught.value) for task_id in filling.tasks)
         (disk / "ballast").unlink()
         doubtful = [job for job in await ledger(disk / "batch") if job.mark]
         assert {job.state for job in doubtful} == {JobState.SUBMITTING}

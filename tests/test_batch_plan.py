@@ -455,7 +455,7 @@ def test_the_pace_halves_and_recovers() -> None:
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without SQLAlchemy the import says what to install."""
-    import mjasync.batch._ledger as module
+    import mjasync.batch._ledger_tables as module
 
     plain_import = builtins.__import__
 

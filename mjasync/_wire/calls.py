@@ -15,10 +15,13 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import attrs
+from multidict import CIMultiDict
 from yarl import URL
 
 from .._clock import Clock
@@ -398,6 +401,31 @@ class Calls:
 
         return await self._persist_read(once, policy or self.retries.read)
 
+    async def list_dated(self) -> tuple[list[dict[str, Any]], datetime | None]:
+        """The server's list of tasks, and its date; None where that is missing or a cache's.
+
+        Raises:
+            UnsupportedEndpoint: It keeps no such list.
+            MJError: The read failed.
+        """
+        url = self.route.url("task/list")
+
+        async def once() -> tuple[list[dict[str, Any]], datetime | None]:
+            reply = await self._exchange("GET", url)
+            return replies.parse_list(self._read(reply)), _date_of(reply)
+
+        return await self._persist_read(once, self.retries.read)
+
+    async def server_date(self, unknown_id: str) -> datetime | None:
+        """The server's clock as it stands: asked about a task that no cache can have an answer for.
+
+        None where the server does not tell.
+        """
+        try:
+            return _date_of(await self._exchange("GET", self.route.task(unknown_id, "fetch")))
+        except MJError:
+            return None
+
     async def account(self, account_id: str) -> Mapping[str, Any] | None:
         """One account as it came; None when the server does not know it.
 
@@ -559,6 +587,18 @@ class Calls:
             self._strange_codes.add(words.code)
             _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
         return words
+
+
+def _date_of(reply: Reply) -> datetime | None:
+    """When a reply was made, by the clock of whoever made it; None for one out of a cache."""
+    headers = CIMultiDict(reply.headers)
+    if headers.get("Age", "0").strip() not in {"", "0"}:
+        return None
+    try:
+        date = parsedate_to_datetime(headers.get("Date", ""))
+    except (TypeError, ValueError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _picture_url(url: str) -> URL:

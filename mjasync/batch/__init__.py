@@ -6,7 +6,7 @@ where it stopped, however it stopped.
 
 from ._batch import Batch
 from ._gallery import write_gallery
-from ._jobs import BatchInUse, File, Job, JobState, Totals
+from ._jobs import BatchInUse, File, Job, JobState, LedgerError, Totals
 from ._open import read_batch
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "File",
     "Job",
     "JobState",
+    "LedgerError",
     "Totals",
     "read_batch",
     "write_gallery",

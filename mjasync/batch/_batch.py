@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self, TypeAlias
 
 import attrs
 
+from .._circuit_breaker import CircuitBreaker
 from .._client import Client
 from .._clock import Clock
 from .._models import TaskInfo
+from .._text import printable
+from .._wire.retry import RetryPolicy
 from ..errors import ConfigurationError, InvalidRequest, MJError
 from ._crew import Bounds, Crew
 from ._door import Door
 from ._gallery import Gallery
-from ._jobs import CALL, Job, JobState, Totals
+from ._jobs import CALL, Job, JobState, LedgerError, Totals
 from ._ledger import whole
 from ._life import DOUBTFUL, NEVER_AGAIN, Life, no_function
 from ._names import DEFAULT_NAME, Names
@@ -29,6 +40,7 @@ from ._output import Images, Output
 from ._pace import Pace
 from ._plan import Row, Step, as_row, jobs_of, placed_by, steps_of
 from ._readers import read_rows
+from ._recovery import Recovery
 
 __all__ = ["Batch", "Given"]
 
@@ -48,6 +60,10 @@ _OPEN: Final = (
     JobState.ACCEPTED,
     JobState.FINISHED,
 )
+_PROBES_FIRST: Final = 5
+_PROBES_LONGEST: Final = 15
+"""How much slower probes are than the client's `retries.busy`: 5 s and 5 min by default."""
+_SOONEST_PROBE: Final = 0.001
 _IMAGES: Final[Mapping[Images, tuple[str, ...]]] = {
     "grid": (),
     "split": (),
@@ -77,6 +93,7 @@ class Batch:
         resubmit_uncertain: bool = False,
         max_submits: int | None = None,
         max_failures: int | None = None,
+        max_uncertain: int | None = None,
         settle: float = 60.0,
         ledger: str | None = None,
         gallery: bool = True,
@@ -98,6 +115,8 @@ class Batch:
             resubmit_uncertain: Send again what may have been taken; it may be paid twice.
             max_submits: Send no more than this in one run.
             max_failures: Begin nothing more once so many have failed in one run.
+            max_uncertain: Begin nothing more once so many of one run may have been taken and cannot
+                be looked up.
             settle: Seconds after which a submission the server does not list is taken as lost.
             ledger: Where the ledger is, as the URL of a SQLite or PostgreSQL database; by default
                 `ledger.db` in the folder. On PostgreSQL several processes may share the batch.
@@ -117,7 +136,12 @@ class Batch:
         self._steps, self._calls = steps_of([*_IMAGES[images], *given])
         self._folder = Path(folder)
         self._client = client
-        self._bounds = Bounds(limit=limit, max_submits=max_submits, max_failures=max_failures)
+        self._bounds = Bounds(
+            limit=limit,
+            max_submits=max_submits,
+            max_failures=max_failures,
+            max_uncertain=max_uncertain,
+        )
         self._repeat = repeat
         classes = [retry_failed] if isinstance(retry_failed, str) else retry_failed
         self._retry_failed = classes if isinstance(classes, bool) else frozenset(classes)
@@ -126,7 +150,11 @@ class Batch:
         self._names = Names(name)
         self._output = Output(self._folder, self._names, images)
         self._gallery = Gallery(self._folder) if gallery else None
-        self._ledger, self._lock = ledger_of(self._folder, ledger)
+        place = ledger_of(self._folder, ledger)
+        ledger = None  # a traceback shows variables, and it may have a password
+        if isinstance(place, str):
+            raise ConfigurationError(place)
+        self._ledger, self._lock = place
         if self._ledger.is_shared and not self._names.are_apart:
             message = f"Where several processes write, {name!r} needs {{key}} or {{task_id}}."
             raise ConfigurationError(message)
@@ -144,7 +172,7 @@ class Batch:
     def stopped(self) -> str:
         """Why the last run began no more jobs; "" while there is no reason.
 
-        "max_submits", "max_failures", "stop", or the class of an error.
+        "max_submits", "max_failures", "max_uncertain", "stop", or the class of an error.
         """
         return self._last.stopped if self._last is not None else ""
 
@@ -170,9 +198,15 @@ class Batch:
     def held_up(self) -> tuple[MJError, float] | None:
         """Why the server takes or tells nothing now, and for how many seconds more it is tried.
 
-        None while all is well.
+        A `SubmitUncertain` means that only single submissions are tried, ever more slowly, until
+        one is accepted. None while all is well.
         """
         return self._crew.held_up if self._crew is not None else None
+
+    @property
+    def uncertainty(self) -> str:
+        """Why the last run tried only single submissions, with the server's own words; "" else."""
+        return self._last.reason if self._last is not None else ""
 
     # --- life ---
 
@@ -380,14 +414,20 @@ class Batch:
             message = "This Batch is running already."
             raise ConfigurationError(message)
         door = Door(self._client)
+        recovery = Recovery(
+            door=door,
+            ledger=self._ledger,
+            resubmit_uncertain=self._resubmit_uncertain,
+            settle=self._settle,
+        )
         life = Life(
             client=self._client,
             door=door,
             ledger=self._ledger,
             output=self._output,
             calls=self._calls,
-            resubmit_uncertain=self._resubmit_uncertain,
-            settle=self._settle,
+            recovery=recovery,
+            breaker=_breaker_of(door.busy),
             saving=asyncio.Semaphore(self._bounds.limit),
         )
         self._crew = self._last = crew = Crew(
@@ -400,6 +440,8 @@ class Batch:
             jobs = await self._unfinished()
             self._check_calls(jobs)
             lost = await self._lost(await self._list())
+            if jobs:
+                await self._ledger.reserve(self._bounds.limit)
             await crew.begin([*lost, *jobs])
             if self._gallery is not None and crew.had_work:
                 self._showing = asyncio.create_task(self._keep_showing(door.clock))
@@ -408,7 +450,7 @@ class Batch:
         finally:
             await self._wind_up(crew)
         if crew.error is not None:
-            raise crew.error
+            raise _with_ids(crew.error, life.unrecorded)
 
     async def _wind_up(self, crew: Crew | None) -> None:
         """End a run, once: what is on the wire is finished, noted and listed."""
@@ -423,6 +465,8 @@ class Batch:
                     self._showing.cancel()
                     await asyncio.gather(self._showing, return_exceptions=True)
                 await crew.disband()
+                if getattr(crew.error, "errno", None) != errno.ENOSPC:  # else the next run needs it
+                    await self._ledger.give_back()
                 if crew.had_work:
                     await self._list()
                     await self._show(running=False)
@@ -469,8 +513,8 @@ class Batch:
         if self._gallery is not None:
             try:
                 await whole(self._gallery.write(await self._ledger.jobs(), running=running))
-            except OSError as error:
-                _log.warning("the gallery was not written: %s", error)
+            except Exception as error:  # noqa: BLE001 - one odd picture, say
+                _log.warning("the gallery was not written: %s", printable(error))
 
     async def _unfinished(self) -> list[Job]:
         """What is left to do, as it is to be begun."""
@@ -493,6 +537,30 @@ class Batch:
         """Where the batch stands, in numbers."""
         self._check_open()
         return await self._ledger.totals()
+
+
+def _breaker_of(busy: RetryPolicy) -> CircuitBreaker:
+    """Slower than a server that says no is asked again: each probe may be paid for nothing."""
+    first = max(_PROBES_FIRST * busy.first, _SOONEST_PROBE)
+    return CircuitBreaker(
+        first_delay=first, longest_delay=max(first, _PROBES_LONGEST * busy.longest)
+    )
+
+
+def _with_ids(error: Exception, unrecorded: Sequence[str]) -> Exception:
+    """What ended a run, with the ids that nothing but this error has."""
+    if not unrecorded:
+        return error
+    message = error.message if isinstance(error, MJError) else str(error)
+    ids = " ".join(unrecorded)
+    told = LedgerError(
+        f"{message} The server took {len(unrecorded)} more that could not be noted: {ids}. "
+        f"`mjasync watch {ids} --save FOLDER/` has their pictures.",
+        errno=error.errno if isinstance(error, OSError) else None,
+        unrecorded=unrecorded,
+    )
+    told.__cause__ = error
+    return told
 
 
 async def _each(source: Source) -> AsyncIterator[object]:

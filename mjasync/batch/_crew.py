@@ -10,10 +10,12 @@ from typing import Final
 
 import attrs
 
+from .._circuit_breaker import CircuitState
 from .._models import TaskInfo
 from ..errors import ConnectionFailed, MJError
 from ._jobs import Job, JobState
-from ._life import Life, Outcome
+from ._life import Life
+from ._outcome import Outcome
 from ._pace import Pace
 
 __all__ = ["Bounds", "Crew"]
@@ -34,9 +36,12 @@ class Bounds:
     limit: int
     max_submits: int | None
     max_failures: int | None
+    max_uncertain: int | None = None
 
-    def reached(self, submits: int, failures: int) -> str:
+    def reached(self, submits: int, failures: int, uncertain: int) -> str:
         """Why nothing more may be begun; "" if it may."""
+        if self.max_uncertain is not None and uncertain >= self.max_uncertain:
+            return "max_uncertain"
         if self.max_failures is not None and failures >= self.max_failures:
             return "max_failures"
         if self.max_submits is not None and submits >= self.max_submits:
@@ -64,6 +69,8 @@ class Crew:
         self._ledger = life.ledger
         self._pace = pace
         self._connect = life.door.connect
+        self._breaker = life.breaker
+        self._patience = life.door.busy.budget
         self._refusal: MJError | None = None
         self._was_there = False
         self._clock = life.door.clock
@@ -75,6 +82,8 @@ class Crew:
         self._workers: dict[str, _Worker] = {}
         self._in_flight: dict[str, str] = {}
         self._paying: set[str] = set()
+        self._uncertain: set[str] = set()
+        self._open: deque[tuple[Job, int]] = deque()
         self._news: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._alarm: asyncio.Task[None] | None = None
         self._scout: asyncio.Task[None] | None = None
@@ -95,12 +104,23 @@ class Crew:
     def held_up(self) -> tuple[MJError, float] | None:
         """Why the server takes or tells nothing, and for how many seconds more it is tried."""
         now, trouble = self._clock.now(), self._life.door.trouble
-        if self._refusal is not None and not self.stopped and (self._planned or self._paying):
+        lost, since = self._breaker.error, self._breaker.opened_at
+        if lost is not None and since is not None and not self.stopped and self._has_unsent():
+            return lost, max(0.0, since + self._patience - now)
+        if self._refusal is not None and not self.stopped and self._has_unsent():
             hasty = None if self._was_there else self._connect
             return self._refusal, self._pace.patience(now, hasty)
         if trouble is not None and self._in_flight:
             return trouble[0], max(0.0, trouble[1] - now)
         return None
+
+    @property
+    def reason(self) -> str:
+        """Why only single submissions are tried, with the server's own words; "" else."""
+        return self._breaker.reason
+
+    def _has_unsent(self) -> bool:
+        return bool(self._planned or self._paying)
 
     async def begin(self, jobs: Iterable[Job]) -> None:
         """Take what is left to do; and from now on what other processes leave."""
@@ -113,7 +133,13 @@ class Crew:
         while True:
             self._begin_some()
             if not self._workers and self._news.empty() and not self._waits():
-                return None
+                if not self._open:
+                    return None
+                left, accepted = self._open.popleft()
+                if self.stopped or self._count["accepted"] == accepted:
+                    return self._end(left)
+                self._begun.append(left)  # others were accepted since: the list may prove more now
+                continue
             outcome = await self._news.get()
             if outcome is not None and (job := self._settle(outcome)) is not None:
                 return job
@@ -121,6 +147,7 @@ class Crew:
     def stop(self, reason: str) -> None:
         """Begin nothing more."""
         self.stopped = self.stopped or reason
+        self._life.recovery.stopping.set()
         self._news.put_nowait(None)
 
     async def disband(self) -> None:
@@ -193,7 +220,7 @@ class Crew:
             self._workers[job.key] = _Worker(job, task)
             if job.state is not JobState.FINISHED:
                 self._in_flight[job.key] = job.shares
-            if job.state is JobState.PLANNED:
+            if job.state is JobState.PLANNED or job.modal == "open":
                 self._paying.add(job.key)
 
     def _next(self) -> Job | None:
@@ -204,9 +231,13 @@ class Crew:
             return self._begun.popleft()
         if self._begun or not self._planned or len(self._in_flight) >= self._pace.allowed:
             return None
-        if self._is_enough() or self._is_paused():
+        if self._is_enough() or self._is_paused() or self._is_probing():
             return None
         return self._pop_planned()
+
+    def _is_probing(self) -> bool:
+        """Whether what was begun must be answered before anything else is sent."""
+        return self._breaker.state is not CircuitState.CLOSED and bool(self._paying)
 
     def _pop_planned(self) -> Job | None:
         """The next one that shares nothing with those in flight; the others are held back."""
@@ -220,13 +251,14 @@ class Crew:
 
     def _is_enough(self) -> bool:
         submits = self._count["submits"] + len(self._paying)
-        reason = self._bounds.reached(submits, self._count["failures"])
+        reason = self._bounds.reached(submits, self._count["failures"], len(self._uncertain))
         if reason and not (reason == "max_submits" and self._paying):
             self.stopped = reason
         return bool(reason)
 
     def _is_paused(self) -> bool:
-        rest = self._pace.paused_until - self._clock.now()
+        now = self._clock.now()
+        rest = max(self._pace.paused_until - now, self._breaker.delay(now) or 0.0)
         if rest <= 0:
             return False
         if self._alarm is None:
@@ -261,8 +293,22 @@ class Crew:
         self._paying.discard(job.key)
         self._count["submits"] += 1
         if job.state is JobState.ACCEPTED:
+            self._count["accepted"] += 1
             self._pace.speed_up()
             self._refusal, self._was_there = None, True
+        elif job.state is JobState.UNCERTAIN:
+            self._uncertain.add(job.key)
+            self._check_patience()
+        self._news.put_nowait(None)  # a probe was answered, perhaps
+
+    def _check_patience(self) -> None:
+        """Give up once the server has confirmed nothing for as long as it is tried."""
+        now, since, lost = self._clock.now(), self._breaker.opened_at, self._breaker.error
+        if since is None or lost is None:
+            return
+        wait = self._breaker.delay(now) or 0.0
+        if now + wait - since > self._patience:
+            self._give_up(lost)
 
     def _landed(self, job: Job) -> None:
         self._workers[job.key].job = job
@@ -284,6 +330,8 @@ class Crew:
         """Take a job off; return it unless it is to be begun again."""
         job = outcome.job
         self._workers.pop(job.key, None)
+        if job.state is not JobState.UNCERTAIN:
+            self._uncertain.discard(job.key)
         self._life.tasks.pop(job.key, None)
         self._leave(job)
         self._paying.discard(job.key)
@@ -296,9 +344,16 @@ class Crew:
         if outcome.again:
             self._planned.appendleft(job)
             return None
-        self._done.add(job.key)
-        if outcome.stop is not None and job.state is JobState.PLANNED:
+        if outcome.later and not self.stopped:
+            self._open.append((job, self._count["accepted"]))
             return None
+        if outcome.stop is not None and job.state is JobState.PLANNED:
+            self._done.add(job.key)
+            return None
+        return self._end(job)
+
+    def _end(self, job: Job) -> Job:
+        self._done.add(job.key)
         if job.state in {JobState.SAVED, JobState.FINISHED}:
             self._planned.extendleft(reversed(self._after.pop(job.key, [])))
         self._count["failures"] += job.state is JobState.FAILED

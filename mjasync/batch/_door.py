@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import attrs
 
-from .._client import Client
+from .._client import Client, _structured
 from .._models import TaskInfo, TaskStatus
 from .._submits import Submits
 from .._task import Task
@@ -47,6 +49,20 @@ class Door(Submits):
             ClientClosed: It is not.
         """
         self._client._runtime.check_open()  # noqa: SLF001 - the same
+
+    async def tasks(self) -> tuple[list[TaskInfo], datetime | None]:
+        """The server's list of tasks, and its date: None where that is missing or a cache's.
+
+        Raises:
+            UnsupportedEndpoint: It keeps no list.
+            MJError: The read failed.
+        """
+        rows, date = await self._runtime.calls.list_dated()
+        return _structured(rows), date
+
+    async def server_date(self, unknown_id: str) -> datetime | None:
+        """The server's clock, from an answer that no cache has; None where it does not tell."""
+        return await self._runtime.calls.server_date(unknown_id)
 
     def task(self, task_id: str, modal: str = "") -> Task:
         """Attach to a task the server knows; `modal` is where its modal stands."""

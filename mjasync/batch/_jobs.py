@@ -5,24 +5,57 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import attrs
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MJError
 from ..prompt import without_flags
 
-__all__ = ["CALL", "BatchInUse", "File", "Job", "JobState", "Totals"]
+__all__ = ["CALL", "BatchInUse", "File", "Job", "JobState", "LedgerError", "Totals"]
 
 CALL: Final = "call:"
 """What a step that is a function begins with."""
 _NOTHING: Final[Mapping[str, str]] = {}
+_UNMENDABLE: Final = frozenset(
+    {
+        "BannedPrompt",
+        "ButtonNotFound",
+        "InvalidRequest",
+        "ModalNotOpened",
+        "ModalRequired",
+        "TaskBanned",
+    }
+)
+"""Errors that the very same submission meets with again."""
 
 
 class BatchInUse(ConfigurationError):
     """Another process (or another `Batch` of this one) works on this folder."""
 
     hint = "Wait for it to end, or use another folder."
+
+
+class LedgerError(MJError, OSError):
+    """The ledger cannot be read or written: it is damaged, locked, out of reach or out of room.
+
+    Attributes:
+        unrecorded: Ids of tasks that the server took and the ledger had no room for.
+    """
+
+    hint = "Nothing more is sent. Once that is mended, run the batch again: it goes on from there."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errno: int | None = None,
+        unrecorded: Iterable[str] = (),
+        **facts: Any,  # noqa: ANN401 - the base's keywords
+    ) -> None:
+        super().__init__(message, **facts)
+        self.errno = errno
+        self.unrecorded: tuple[str, ...] = tuple(unrecorded)
 
 
 class JobState(StrEnum):
@@ -86,9 +119,17 @@ class Job:
     mark: str | None = None
     """What was sent along to find it by."""
     noted_at: float | None = None
-    """When it was last about to be sent, in seconds since the epoch."""
+    """When it was last about to be sent, in seconds since the epoch, as the machine had it."""
+    sent_boot: str = ""
+    """The start of the machine during which that was; "" in an older ledger."""
+    sent_uptime: float | None = None
+    """How many seconds after that start it was."""
+    sent_n: int | None = None
+    """Its place in the order in which submissions and acceptances were noted."""
     accepted_at: float | None = None
-    """When the server's acceptance was noted, in seconds since the epoch."""
+    """When the server's acceptance was noted, in seconds since the epoch, as the machine had it."""
+    accepted_n: int | None = None
+    """Its place in the same order."""
     task_id: str | None = None
     modal: str = ""
     """Where its modal stands: "open", "answered" (its answer went out), "" for none."""
@@ -112,6 +153,16 @@ class Job:
     def paid(self) -> tuple[tuple[str, str], ...]:
         """Action and speed of all that has finished."""
         return (*self.earlier, (self.action, self.speed)) if self.action else self.earlier
+
+    @property
+    def retry_can_help(self) -> bool:
+        """Whether a failed job may succeed when the same is begun anew (`retry_failed`)."""
+        return self.error_class not in _UNMENDABLE and not self.is_orphan
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether it failed because the server has forgotten its task, or the one it follows."""
+        return self.is_step and self.error_class == "TaskNotFound"
 
     @property
     def is_step(self) -> bool:

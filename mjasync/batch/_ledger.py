@@ -4,83 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import secrets
 import sqlite3
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import attrs
+from sqlalchemy import (
+    Executable,
+    MetaData,
+    delete,
+    event,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 
-try:
-    from sqlalchemy import (
-        JSON,
-        BigInteger,
-        Column,
-        Connection,
-        Executable,
-        Float,
-        Integer,
-        MetaData,
-        String,
-        Table,
-        Text,
-        event,
-        func,
-        insert,
-        inspect,
-        select,
-        text,
-        update,
-    )
-    from sqlalchemy.engine import URL
-    from sqlalchemy.exc import OperationalError
-    from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-    from sqlalchemy.pool import NullPool
-except ImportError as error:  # pragma: no cover - the tests have it
-    raise ImportError(
-        'mjasync.batch needs SQLAlchemy: python -m pip install "mjasync[batch]".'
-    ) from error
+from .._text import printable
+from ._jobs import BatchInUse, Job, JobState, LedgerError, Totals
+from ._reserve import Reserve
+from ._ledger_tables import (
+    EVENTS,
+    JOBS,
+    OWNER,
+    TABLES,
+    chunks,
+    job_of,
+    jobs_in,
+    jobs_query,
+    parse_json,
+    prepare,
+    row_of,
+    state_of,
+)
 
-from ..errors import ConfigurationError
-from ._jobs import Job, JobState, Totals
-
-__all__ = ["JOBS", "Ledger", "Reader", "job_of", "jobs_in", "said", "whole"]
+__all__ = ["Event", "Ledger", "said", "whole"]
 
 T = TypeVar("T")
-_AT_ONCE: Final = 500
-"""Rows in one statement."""
-_VERSION: Final = 3
-"""Of the tables below: 1 had neither a version nor `modal`, 2 no `taken` and no `earlier`."""
-_TABLES: Final = MetaData()
-_ABOUT: Final = Table("ledger_version", _TABLES, Column("version", Integer, nullable=False))
-JOBS: Final = Table(
-    "jobs",
-    _TABLES,
-    Column("key", String(32), primary_key=True),
-    Column("n", Integer, nullable=False),
-    Column("prompt", Text, nullable=False),
-    Column("parent", String(32), index=True),
-    Column("root", String(32), nullable=False),
-    Column("step", Text, nullable=False),
-    Column("seed", BigInteger),
-    Column("variables", JSON, nullable=False),
-    Column("state", String(16), nullable=False, index=True),
-    Column("mark", String(64), unique=True),
-    Column("noted_at", Float),
-    Column("accepted_at", Float),
-    Column("task_id", Text),
-    Column("modal", String(16), nullable=False, server_default=""),
-    Column("attempts", Integer, nullable=False),
-    Column("taken", Integer, nullable=False, server_default="0"),
-    Column("action", Text, nullable=False),
-    Column("speed", Text, nullable=False),
-    Column("earlier", JSON, nullable=False, server_default="[]"),
-    Column("files", JSON, nullable=False),
-    Column("error_class", Text, nullable=False),
-    Column("error", Text, nullable=False),
+Event = Literal["", "sent", "accepted"]
+_BUSY_TIMEOUT: Final = 60.0
+"""Seconds for which a ledger that another program has locked is waited for."""
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_OVERTAKEN: Final = (
+    "Another process has taken this batch over: its lock file was deleted or replaced meanwhile."
 )
 
 
@@ -101,18 +80,56 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
 def said(error: Exception) -> str:
     """What a database has to say, without the statement."""
     words = str(getattr(error, "orig", None) or error)
-    return words.rpartition(">: ")[2]
+    return printable(words.rpartition(">: ")[2])
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Have a ledger that cannot be written be what any other file is."""
+def _told(path: Path | None) -> Iterator[None]:
+    """Raise what goes wrong with a database as a LedgerError.
+
+    Raises:
+        LedgerError: It did.
+    """
     try:
         yield
-    except OperationalError as error:
-        is_full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        message = f"The batch's ledger cannot be used: {said(error)}"
-        raise OSError(errno.ENOSPC if is_full else errno.EIO, message) from error
+    except SQLAlchemyError as error:
+        raise _ledger_error(error, path) from error
+
+
+def _ledger_error(error: SQLAlchemyError, path: Path | None) -> LedgerError:
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
+    where = f"The batch's ledger {str(path)!r}" if path else "The batch's ledger"
+    if code == sqlite3.SQLITE_FULL:
+        message = f"{where} cannot be written: the disk is full ({said(error)})."
+        return LedgerError(message, errno=errno.ENOSPC)
+    if code in _LOCKED:
+        holders = _holders(path) if path else ""
+        message = (
+            f"{where} is locked by another program{holders}, and was for {_BUSY_TIMEOUT:.0f} s "
+            f"({said(error)})."
+        )
+        return LedgerError(message, errno=errno.EAGAIN)
+    if code in _DAMAGED:
+        message = (
+            f"{where} is damaged ({said(error)}). Restore it from a backup, or have "
+            "`sqlite3 FILE .recover` save what can be; a new one would pay for everything again."
+        )
+        return LedgerError(message, errno=errno.EIO)
+    lead = f"{where} cannot be used: {said(error)}"
+    return LedgerError(f"{lead.rstrip('.')}.", errno=errno.EIO)
+
+
+def _holders(path: Path) -> str:
+    """Name the programs that have a file open, where the system tells."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():
+        if process.name == str(os.getpid()):
+            continue
+        with suppress(OSError):  # it has ended, or is another user's
+            if any(os.path.realpath(fd) == str(path) for fd in (process / "fd").iterdir()):
+                name = (process / "comm").read_text("utf-8", "replace").strip()
+                found.append(f"{printable(name)}, process {process.name}")
+    return f" ({'; '.join(found)})" if found else ""
 
 
 class Ledger:
@@ -123,13 +140,29 @@ class Ledger:
 
     is_shared = False
     """Whether other processes may do some of the jobs."""
-    tables: tuple[MetaData, ...] = (_TABLES,)
+    tables: tuple[MetaData, ...] = (TABLES, OWNER.metadata)
 
     def __init__(self, url: URL) -> None:
-        self._engine = create_async_engine(url, poolclass=NullPool)
+        self._path = self._file(url)
+        self._engine = create_async_engine(
+            url, poolclass=NullPool, json_deserializer=parse_json, connect_args=self._connect_args()
+        )
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
+        self._reserve = Reserve(self._path.with_suffix(".reserve")) if self._path else None
+        self._identity: tuple[int, int] | None = None
+        self._token = secrets.token_hex(16)
+        self.guard: Callable[[], None] = lambda: None
+        """Sees, before each payment, that nobody else pays."""
         self._listen()
+
+    @staticmethod
+    def _file(url: URL) -> Path | None:
+        return Path(url.database or "")
+
+    @staticmethod
+    def _connect_args() -> dict[str, Any]:
+        return {"timeout": _BUSY_TIMEOUT}
 
     def _listen(self) -> None:
         event.listen(self._engine.sync_engine, "connect", _set_up)
@@ -141,15 +174,26 @@ class Ledger:
 
         Raises:
             ConfigurationError: It was made by a later version of this package.
+            LedgerError: It cannot be used.
         """
         await whole(self._open())
 
     async def _open(self) -> None:
-        with _told():
+        if self._path is not None:
+            _make_private(self._path)
+        with _told(self._path):
             self._connection = await self._engine.connect()
         async with self._transaction() as connection:
             await self._alone(connection)
-            await connection.run_sync(_prepare, *self.tables)
+            await connection.run_sync(prepare, *self.tables)
+            await self._take_over(connection)
+        if self._path is not None:
+            self._identity = _identity(self._path)
+
+    async def _take_over(self, connection: AsyncConnection) -> None:
+        """Have nobody pay who opened this ledger before."""
+        await connection.execute(delete(OWNER))
+        await connection.execute(insert(OWNER).values(token=self._token))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -167,15 +211,42 @@ class Ledger:
         """The connection, for one at a time.
 
         Raises:
-            ConnectionError: It has broken. It is not made again: what was held by it is lost.
-            OSError: The disk is full, or the like.
+            LedgerError: It has broken (it is not made again: what was held by it is lost), the
+                disk is full, or the like.
         """
         async with self._turn:
             if self._connection is None or self._connection.invalidated:
-                raise ConnectionError("The connection to the batch's ledger has broken.")
-            with _told():
+                raise LedgerError("The connection to the batch's ledger has broken.")
+            with _told(self._path):
                 async with self._connection.begin():
                     yield self._connection
+
+    # --- room ---
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk was full, and what was kept free is needed for what was sent."""
+        return self._reserve is not None and self._reserve.is_spent
+
+    async def reserve(self, places: int) -> None:
+        """Keep room free for what is on the wire when the disk is full.
+
+        Raises:
+            LedgerError: There is none.
+        """
+        if self._reserve is None:
+            return
+        try:
+            await asyncio.to_thread(self._reserve.take, places)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = f"There is no room for what the server will answer: {reason}."
+            raise LedgerError(message, errno=error.errno) from error
+
+    async def give_back(self) -> None:
+        """Keep no room free any more."""
+        if self._reserve is not None:
+            await asyncio.to_thread(self._reserve.give_back)
 
     # --- writing ---
 
@@ -196,24 +267,93 @@ class Ledger:
                 if job.root not in numbers:
                     last += 1
                     numbers[job.root] = last
-                rows.append(_row(attrs.evolve(job, n=numbers[job.root])))
-            for chunk in _chunks(rows):
+                rows.append(row_of(attrs.evolve(job, n=numbers[job.root])))
+            for chunk in chunks(rows):
                 await connection.execute(insert(JOBS), chunk)
             return len(rows)
 
     async def _alone(self, connection: AsyncConnection) -> None:
         """Let nobody else make tables or number jobs meanwhile: here there is nobody else."""
 
-    async def note(self, job: Job, **changes: Any) -> Job:  # noqa: ANN401 - fields of a Job
-        """Change a job, on disk; return it as it is now."""
-        changed = attrs.evolve(job, **changes)
-        row = _row(changed, *changes)
-        await whole(self._note(job.key, row))
-        return changed
+    async def remove(self, keys: Iterable[str]) -> int:
+        """Remove those of some jobs of which nothing was ever sent; return how many."""
+        return await whole(self._remove(list(keys)))
 
-    async def _note(self, key: str, row: dict[str, Any]) -> None:
+    async def _remove(self, keys: list[str]) -> int:
+        is_untouched = (JOBS.c.state == JobState.PLANNED) & (JOBS.c.taken == 0)
+        count = 0
         async with self._transaction() as connection:
-            await connection.execute(update(JOBS).where(JOBS.c.key == key).values(**row))
+            for chunk in chunks(keys):
+                removed = delete(JOBS).where(JOBS.c.key.in_(chunk) & is_untouched)
+                count += (await connection.execute(removed)).rowcount
+        return count
+
+    async def note(
+        self,
+        job: Job,
+        *,
+        event: Event = "",
+        **changes: Any,  # noqa: ANN401 - fields of a Job
+    ) -> Job:
+        """Change a job, on disk; return it as it is now.
+
+        `event` numbers a submission or an acceptance in the order of all of them.
+
+        Raises:
+            BatchInUse: Another process works on the batch now.
+            LedgerError: It cannot be written.
+        """
+        is_payment = changes.get("state") is JobState.SUBMITTING
+        if is_payment:
+            self._check_alone()
+        return await whole(self._note_in_room(job, event, changes, is_payment=is_payment))
+
+    def _check_alone(self) -> None:
+        self.guard()
+        if self._path is not None and self._identity != _identity(self._path):
+            message = f"The batch's ledger {str(self._path)!r} was deleted or replaced meanwhile."
+            raise LedgerError(message)
+
+    async def _note_in_room(
+        self, job: Job, event: Event, changes: dict[str, Any], *, is_payment: bool
+    ) -> Job:
+        """Note, with the room that is kept free where that is for what was sent already."""
+        reserve = self._reserve
+        if is_payment and reserve is not None and reserve.is_spent:
+            message = "The batch's ledger has no room for another submission: the disk is full."
+            raise LedgerError(message, errno=errno.ENOSPC)
+        try:
+            return await self._note(job, event, changes)
+        except LedgerError as error:
+            if is_payment or reserve is None or error.errno != errno.ENOSPC or not reserve.spend():
+                raise
+        return await self._note(job, event, changes)
+
+    async def _note(self, job: Job, event: Event, changes: dict[str, Any]) -> Job:
+        async with self._transaction() as connection:
+            if event:
+                changes = {**changes, f"{event}_n": await self._next_event(connection)}
+            changed = attrs.evolve(job, **changes)
+            noted = update(JOBS).where(self._is_ours(job, changed))
+            row = row_of(changed, *changes)
+            if not (await connection.execute(noted.values(**row))).rowcount:
+                raise BatchInUse(_OVERTAKEN)
+            return changed
+
+    def _is_ours(self, job: Job, changed: Job) -> Any:  # noqa: ANN401 - a clause
+        """What must hold of a row to be written: nobody has taken it over.
+
+        An id that comes in late belongs to whatever carries its mark.
+        """
+        ours: Any = exists().where(OWNER.c.token == self._token)
+        if changed.state is not JobState.SUBMITTING:
+            ours = or_(ours, JOBS.c.mark.is_not_distinct_from(job.mark))
+        return (JOBS.c.key == job.key) & ours
+
+    @staticmethod
+    async def _next_event(connection: AsyncConnection) -> int:
+        await connection.execute(update(EVENTS).values(n=EVENTS.c.n + 1))
+        return int((await connection.execute(select(EVENTS.c.n))).scalar_one())
 
     # --- sharing ---
 
@@ -244,12 +384,12 @@ class Ledger:
 
     async def _jobs(self, states: Collection[JobState]) -> list[Job]:
         async with self._transaction() as connection:
-            return await jobs_in(await connection.execute(_asked(states)))
+            return await jobs_in(await connection.execute(jobs_query(states)))
 
     async def find(self, keys: Iterable[str]) -> dict[str, Job]:
         """Those of some jobs that are there, by key."""
         found: dict[str, Job] = {}
-        for chunk in _chunks(keys):
+        for chunk in chunks(keys):
             rows = await self._rows(select(JOBS).where(JOBS.c.key.in_(chunk)))
             found |= {row.key: job_of(row) for row in rows}
         return found
@@ -257,17 +397,17 @@ class Ledger:
     async def known(self, keys: Iterable[str]) -> set[str]:
         """The keys of those of some jobs that are there."""
         found: set[str] = set()
-        for chunk in _chunks(keys):
+        for chunk in chunks(keys):
             rows = await self._rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk)))
             found.update(row.key for row in rows)
         return found
 
-    async def marked(self) -> dict[str, tuple[str, float]]:
-        """Of every task that was accepted: its mark, and when that was noted."""
+    async def marked(self) -> dict[str, tuple[str, int]]:
+        """Of every task that was accepted: its mark, and its place in the order of events."""
         c = JOBS.c
-        asked = select(c.task_id, c.mark, c.accepted_at).where(c.accepted_at.is_not(None))
-        rows = await self._rows(asked.where(c.mark.is_not(None)))
-        return {task_id: (mark, noted) for task_id, mark, noted in rows}
+        query = select(c.task_id, c.mark, c.accepted_n).where(c.accepted_at.is_not(None))
+        rows = await self._rows(query.where(c.mark.is_not(None), c.task_id.is_not(None)))
+        return {task_id: (mark, number or 0) for task_id, mark, number in rows}
 
     async def totals(self) -> Totals:
         """Where the batch stands."""
@@ -279,7 +419,7 @@ class Ledger:
         for (earlier,) in await self._rows(select(c.earlier).where(c.attempts > 1)):
             known.update(map(tuple, earlier))
         return Totals(
-            states={JobState(state): many for state, many in states},
+            states={state_of(state): many for state, many in states},
             submits=taken[0][0],
             paid=known,
         )
@@ -292,75 +432,28 @@ class Ledger:
             return list((await connection.execute(asked)).all())
 
 
-class Reader:
-    """Looks into a ledger that others may be writing, and changes nothing."""
-
-    def __init__(self, url: URL) -> None:
-        if url.drivername.startswith("sqlite"):
-            path = Path(url.database or "").absolute().as_uri()
-            url = url.set(database=f"{path}?mode=ro", query={"uri": "true"})
-        self._engine = create_async_engine(url, poolclass=NullPool)
-
-    async def jobs(self) -> list[Job]:
-        """All jobs in the order they were planned."""
-        return await whole(self._jobs())
-
-    async def _jobs(self) -> list[Job]:
-        async with self._engine.connect() as connection:
-            columns = await connection.run_sync(_columns)
-            return await jobs_in(await connection.execute(_asked((), columns)))
-
-    async def close(self) -> None:
-        """Close what is open."""
-        await whole(self._engine.dispose())
-
-
-# --- rows --------------------------------------------------------------------------------------
-
-
-def job_of(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
-    """A job as it stands in its row."""
-    return Job(**row._mapping)  # noqa: SLF001 - public by its documentation
-
-
-async def jobs_in(rows: Iterable[Any]) -> list[Job]:
-    """Jobs as they stand in their rows, made beside the loop: there may be thousands."""
-    return await asyncio.to_thread(lambda: [*map(job_of, rows)])
-
-
-def _row(job: Job, *names: str) -> dict[str, Any]:
-    """What is written of a job: all, or some."""
-    row = {name: getattr(job, name) for name in names or JOBS.c.keys()}
-    if "files" in row:
-        row["files"] = [attrs.asdict(file) for file in job.files]
-    if "variables" in row:
-        row["variables"] = dict(job.variables)
-    if "error" in row:  # whatever a server says must fit in every database
-        row["error"] = job.error.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-    return row
-
-
-def _asked(states: Collection[JobState], columns: Collection[str] | None = None) -> Any:  # noqa: ANN401 - a select of whatever there is
-    wanted = JOBS.c if columns is None else [c for c in JOBS.c if c.name in columns]
-    asked = select(*wanted).order_by(JOBS.c.n, JOBS.c.step)
-    return asked.where(JOBS.c.state.in_(states)) if states else asked
-
-
 async def _numbers(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for chunk in _chunks(keys):
+    for chunk in chunks(keys):
         asked = select(JOBS.c.key, JOBS.c.n).where(JOBS.c.key.in_(chunk))
         found.update((row.key, row.n) for row in await connection.execute(asked))
     return found
 
 
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(items)
-    while chunk := list(islice(rest, _AT_ONCE)):
-        yield chunk
+def _make_private(path: Path) -> None:
+    """Have only this user read a ledger: it has the prompts."""
+    with suppress(OSError):  # it is there, or opening it will say what is wrong
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with suppress(OSError):  # somebody else's
+        path.chmod(0o600)
 
 
-# --- tables ------------------------------------------------------------------------------------
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI connection
@@ -369,47 +462,3 @@ def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI conne
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
-
-
-def _columns(connection: Connection) -> set[str]:
-    _check_version(connection)
-    return {column["name"] for column in inspect(connection).get_columns(JOBS.name)}
-
-
-def _check_version(connection: Connection) -> None:
-    if not inspect(connection).has_table(_ABOUT.name):
-        return
-    version = connection.execute(select(func.max(_ABOUT.c.version))).scalar() or 0
-    if version > _VERSION:
-        message = (
-            f"This ledger is of version {version}, and this mjasync knows them up to {_VERSION}: "
-            "python -m pip install --upgrade mjasync."
-        )
-        raise ConfigurationError(message)
-
-
-_CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
-    "modal": ("ALTER TABLE jobs ADD COLUMN modal VARCHAR(16) NOT NULL DEFAULT ''",),
-    "taken": (
-        "ALTER TABLE jobs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0",
-        "UPDATE jobs SET taken = 1 WHERE accepted_at IS NOT NULL",
-    ),
-    "earlier": ("ALTER TABLE jobs ADD COLUMN earlier JSON NOT NULL DEFAULT '[]'",),
-}
-"""What brings a table of an earlier version up to date, by the column it lacks."""
-
-
-def _prepare(connection: Connection, *tables: MetaData) -> None:
-    """Make the tables, or bring those of an earlier version up to date."""
-    _check_version(connection)
-    if inspect(connection).has_table(JOBS.name):
-        there = _columns(connection)
-        for column, changes in _CHANGES.items():
-            for change in changes if column not in there else ():
-                connection.execute(text(change))
-    for some in tables:
-        some.create_all(connection)
-    if connection.execute(select(_ABOUT.c.version)).first() is None:
-        connection.execute(insert(_ABOUT).values(version=_VERSION))
-    else:
-        connection.execute(update(_ABOUT).values(version=_VERSION))

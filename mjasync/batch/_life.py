@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
+from .._circuit_breaker import CircuitBreaker
 from .._client import Client
-from .._models import TaskInfo, TaskStatus
+from .._models import TaskStatus
 from .._options import SubmitOptions
 from .._task import Task
+from .._text import printable
 from ..errors import (
     AuthenticationError,
     BannedPrompt,
@@ -38,16 +39,18 @@ from ..errors import (
     UnsupportedEndpoint,
 )
 from ._door import Door
-from ._jobs import CALL, Job, JobState
+from ._jobs import CALL, BatchInUse, Job, JobState, LedgerError
 from ._ledger import Ledger, whole
+from ._outcome import DOUBTFUL, Outcome, is_of_the_disk
 from ._output import Output
 from ._path import filled, last, remixes
 from ._plan import Call
+from ._recovery import Recovery
 
 __all__ = ["DOUBTFUL", "NEVER_AGAIN", "Life", "Outcome", "no_function"]
 
-DOUBTFUL: Final = frozenset({JobState.SUBMITTING, JobState.UNCERTAIN})
-"""States in which the server may have a job whose id is not known."""
+_log: Final = logging.getLogger("mjasync")
+
 NEVER_AGAIN: Final = frozenset({"BannedPrompt", "ModalNotOpened", "TaskBanned"})
 """Failures that are not tried again, whatever is asked."""
 _HOPELESS: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
@@ -56,47 +59,10 @@ _FOR_NOW: Final = (QueueFull, RateLimited, NoAccount, ConnectionFailed, TaskNotR
 """The server provably took nothing, and may take it later."""
 _OVER: Final = (TaskFailed, TaskNotFound, ModalNotOpened, BannedPrompt)
 """The task has ended without a picture, or the server does not know it."""
-_UNMOVED: Final = frozenset({TaskStatus.MODAL, TaskStatus.NOT_START})
-"""How a task stands whose modal is open, or was answered a moment ago."""
 _PARENT_GONE: Final = (
     "The server does not know the task any more that this step follows: trying again helps only "
     "on a server that does. Else the grid must be drawn again, in a new folder."
 )
-_CUT_OFF: Final = (
-    "The function was interrupted, and what it submitted before cannot be told. Look at the "
-    "newest tasks of the server; resubmit_uncertain=True runs it again."
-)
-_FULL_LIST: Final = 100
-"""From so many on a list may be the newest ones alone (PROTOCOL §1.15)."""
-_FRUITLESS: Final = 20
-"""Attempts in one run at a job whose submissions keep getting lost, or that is never ready."""
-
-
-@attrs.frozen(kw_only=True)
-class Outcome:
-    """What became of a job for now."""
-
-    job: Job
-    again: bool = False
-    """It is to be begun again in this run."""
-    elsewhere: bool = False
-    """Another process has it, or has had it."""
-    refusal: MJError | None = None
-    """Why the server refused it for now."""
-    stop: Exception | None = None
-    """Why no other job may be begun."""
-
-
-class _Verdict(Enum):
-    ABSENT = auto()
-    UNPROVEN = auto()
-    """It is not in a list that nothing of this batch was ever in."""
-    UNKNOWN = auto()
-    UNREADABLE = auto()
-
-
-_NOT_LISTED: Final = frozenset({_Verdict.ABSENT, _Verdict.UNPROVEN})
-_UNCLEAR: Final = frozenset({_Verdict.UNKNOWN, _Verdict.UNPROVEN})
 
 
 @attrs.define(kw_only=True)
@@ -108,22 +74,47 @@ class Life:
     ledger: Ledger
     output: Output
     calls: Mapping[str, Call]
-    resubmit_uncertain: bool
-    settle: float
+    recovery: Recovery
+    breaker: CircuitBreaker
     saving: asyncio.Semaphore
     tasks: dict[str, Task] = attrs.field(factory=dict, init=False)
     """What is waited for, by the key of its job."""
-    _tries: Counter[str] = attrs.field(factory=Counter, init=False)
-    _lists: bool = attrs.field(default=True, init=False)
-    """Whether the server may have a list: none is asked for twice in a run."""
+    unrecorded: list[str] = attrs.field(factory=list, init=False)
+    """Ids of tasks that the server took and the ledger could not note."""
 
     async def live(
         self, job: Job, sent: Callable[[Job], None], landed: Callable[[Job], None]
     ) -> Outcome:
         """Carry a job on from where it stands.
 
-        `sent` is told once the server may have taken it, `landed` once it has ended there.
+        `sent` is told once the server may have taken it, `landed` once it has ended there. What
+        goes wrong with one job never concerns the others, unless it is the ledger or the disk.
+
+        Raises:
+            BatchInUse: Another process works on the batch now.
+            LedgerError: The ledger cannot be written.
+            OSError: The disk is full, or the like.
         """
+        try:
+            return await self._carry_on(job, sent, landed)
+        except (BatchInUse, LedgerError, *_HOPELESS):
+            raise
+        except Exception as error:
+            if is_of_the_disk(error):
+                raise
+            return await self._poisoned(job, error)
+
+    async def _poisoned(self, job: Job, error: Exception) -> Outcome:
+        """Note what nobody foresaw: the job stays as it stands, and the next run tries it again."""
+        _log.warning("job %d met with %s: %s", job.n, type(error).__name__, printable(error))
+        job = (await self.ledger.find([job.key])).get(job.key, job)
+        is_sent = job.state is JobState.SUBMITTING
+        state = JobState.UNCERTAIN if is_sent else job.state
+        return Outcome(job=await self._note(job, error, state=state))
+
+    async def _carry_on(
+        self, job: Job, sent: Callable[[Job], None], landed: Callable[[Job], None]
+    ) -> Outcome:
         outcome = Outcome(job=job)
         is_new = job.state is JobState.PLANNED
         if is_new:
@@ -133,7 +124,7 @@ class Life:
                 return outcome
             sent(job)
         if job.state in DOUBTFUL:
-            outcome = await self._clear_up(job, may_resend=not is_new)
+            outcome = await self._clear_up(job, is_new=is_new)
             job = outcome.job
         if job.state is JobState.ACCEPTED:
             outcome = await self._follow(job)
@@ -148,6 +139,12 @@ class Life:
         landed(job)
         return await self._save(job, self._task(job))
 
+    async def _clear_up(self, job: Job, *, is_new: bool) -> Outcome:
+        outcome = await self.recovery.clear_up(job, may_resend=not is_new)
+        if is_new and outcome.job.state is JobState.ACCEPTED:
+            self.breaker.accepted(0)  # the server takes what it is sent, and says so in its list
+        return outcome
+
     def _task(self, job: Job) -> Task:
         """The task of a job, as it was submitted or by its id."""
         if job.key not in self.tasks:
@@ -156,21 +153,28 @@ class Life:
 
     # --- paid ---
 
+    def _may_send(self) -> bool:
+        return self.breaker.delay(self.door.clock.now()) == 0
+
     async def _begin(self, job: Job) -> Outcome:
         """Have the server take a job: the ledger knows before it is asked, and what it said."""
         self.door.check_open()
-        try:
-            parent = await self._parent(job) if job.is_step else None
-        except MJError as error:
-            return await self._unread(job, error)
+        parent = None
+        if job.is_step:
+            found = await self.ledger.find([job.parent or ""])
+            try:
+                parent = await self._parent(found[job.parent or ""])
+            except MJError as error:
+                return await self._unread(job, error)
+        if not self._may_send():
+            return Outcome(job=job, again=True)
         if parent is not None and job.is_call:
             return await self._call(job, parent)
         return await whole(self._pay(job, parent))
 
     async def _parent(self, job: Job) -> Task:
         """The finished Task a step follows."""
-        found = await self.ledger.find([job.parent or ""])
-        task = self.door.task(found[job.parent or ""].task_id or "")
+        task = self.door.task(job.task_id or "")
         await task.refresh()
         return await task.wait()
 
@@ -178,10 +182,12 @@ class Life:
         mark = f"mjasync-{uuid.uuid4().hex}"
         try:
             task = self._new_task(job, parent, mark).adopt()
-            job = await self._submitting(job, mark)
-            await task.submit()
         except MJError as error:
             return await self._refused(job, error)
+        job = await self._submitting(job, mark)
+        refusal = await self._send(task.submit)
+        if refusal is not None:
+            return await self._refused(job, refusal)
         self.tasks[job.key] = task
         asks = "open" if task.status is TaskStatus.MODAL else ""
         return Outcome(job=await self._accepted(job, task.id, asks))
@@ -202,32 +208,54 @@ class Life:
             return parent.action(label, state=mark, enable_remix=True)
         return parent.action(label, state=mark)
 
-    async def _submitting(self, job: Job, mark: str | None) -> Job:
+    async def _submitting(self, job: Job, mark: str | None, **changes: object) -> Job:
+        clock = self.door.clock
+        afresh: dict[str, object] = {
+            "mark": mark,
+            "accepted_at": None,
+            "accepted_n": None,
+            "task_id": None,
+            "modal": "",
+            "earlier": job.paid,
+            "action": "",
+            "speed": "",
+        }
         return await self.ledger.note(
             job,
+            event="sent",
             state=JobState.SUBMITTING,
-            mark=mark,
-            noted_at=self.door.clock.wall(),
-            accepted_at=None,
-            task_id=None,
-            modal="",
+            noted_at=clock.wall(),
+            sent_boot=clock.boot_id(),
+            sent_uptime=clock.since_boot(),
             attempts=job.attempts + 1,
-            earlier=job.paid,
-            action="",
-            speed="",
+            **(changes or afresh),
         )
 
+    async def _send(self, submit: Callable[[], Awaitable[object]]) -> MJError | None:
+        """Send a submission; return what was raised, None if the server took it."""
+        number = self.breaker.begin()
+        try:
+            await submit()
+        except (SubmitUncertain, TaskTimeout) as error:
+            self.breaker.uncertain(number, error, self.door.clock.now())
+            return error
+        except MJError as error:
+            self.breaker.not_taken(number)
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may be out
+            lost = SubmitUncertain(f"The submission met with {type(error).__name__}: {error}.")
+            self.breaker.uncertain(number, lost, self.door.clock.now())
+            return lost
+        self.breaker.accepted(number)
+        return None
+
     async def _accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
-        return await self.ledger.note(
-            job,
-            state=JobState.ACCEPTED,
-            task_id=task_id,
-            modal=modal,
-            accepted_at=self.door.clock.wall(),
-            taken=job.taken + (job.accepted_at is None),  # an answer belongs to its press
-            error_class="",
-            error="",
-        )
+        try:
+            return await self.recovery.accepted(job, task_id, modal)
+        except (BatchInUse, LedgerError):
+            if job.task_id != task_id:
+                self.unrecorded.append(task_id)
+            raise
 
     async def _refused(self, job: Job, error: MJError, **back: object) -> Outcome:
         """What an error says about a job that was to be sent; `back` is how it stood before."""
@@ -239,7 +267,7 @@ class Life:
             return Outcome(job=await self._note(job, error, **back), stop=error)
         if isinstance(error, _FOR_NOW) or _is_busy(error):
             job = await self._note(job, error, **back)
-            may_try = not isinstance(error, TaskNotReady) or self._may_try(job)
+            may_try = not isinstance(error, TaskNotReady) or self.recovery.may_try(job)
             return Outcome(job=job, again=may_try, refusal=error)
         return Outcome(job=await self._note(job, error, state=JobState.FAILED))
 
@@ -251,14 +279,13 @@ class Life:
             said = {"error": _PARENT_GONE} if isinstance(error, TaskNotFound) else {}
             return Outcome(job=await self._note(job, error, state=JobState.FAILED, **said))
         job = await self._note(job, error, state=JobState.PLANNED)
-        return Outcome(job=job, again=self._may_try(job), refusal=error)
-
-    def _may_try(self, job: Job) -> bool:
-        self._tries[job.key] += 1
-        return self._tries[job.key] < _FRUITLESS
+        return Outcome(job=job, again=self.recovery.may_try(job), refusal=error)
 
     async def _note(self, job: Job, raised: Exception, **changes: object) -> Job:
-        facts = {"error_class": type(raised).__name__, "error": str(raised) or repr(raised)}
+        facts: dict[str, Any] = {
+            "error_class": type(raised).__name__,
+            "error": str(raised) or repr(raised),
+        }
         return await self.ledger.note(job, **{**facts, **changes})
 
     async def _call(self, job: Job, parent: Task) -> Outcome:
@@ -267,17 +294,25 @@ class Life:
         if call is None:
             return Outcome(job=await self._note(job, ConfigurationError(no_function(job))))
         job = await self._submitting(job, None)
+        number = self.breaker.begin()
         try:
             task = _returned(await call(self.client.task(parent.id)))
             if task is not None and not task.id:
                 await task.submit()
         except SubmitUncertain as error:
+            self.breaker.uncertain(number, error, self.door.clock.now())
             return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
         except Exception as error:  # noqa: BLE001 - the function is not ours
+            self.breaker.not_taken(number)
             return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+        except BaseException:
+            self.breaker.not_taken(number)
+            raise
         if task is None or not task.id:
+            self.breaker.not_taken(number)
             job = await self.ledger.note(job, state=JobState.FINISHED, error_class="", error="")
             return Outcome(job=job)
+        self.breaker.accepted(number)
         return Outcome(job=await self._accepted(job, task.id))
 
     # --- asked first ---
@@ -286,7 +321,7 @@ class Life:
         """Wait for a task; where the server asks first, answer."""
         outcome = await self._wait(job, self._task(job))
         if outcome.job.state in DOUBTFUL:
-            outcome = await self._clear_up(outcome.job, may_resend=False)
+            outcome = await self.recovery.clear_up(outcome.job, may_resend=False)
             if outcome.job.state is JobState.ACCEPTED:
                 outcome = await self._wait(outcome.job, self._task(outcome.job))
         return outcome
@@ -298,6 +333,9 @@ class Life:
         _, answer = last(job.step)
         text = filled(answer, {**job.variables, "prompt": job.prompt}) if answer else None
         text = text or task.final_prompt or await self._proposed(job)
+        if not self._may_send():  # the press is free, and waits open
+            job = await self.ledger.note(job, modal="open")
+            return Outcome(job=job, again=True)
         outcome = await whole(self._answer(job, task, text))
         if outcome.job.state is not JobState.ACCEPTED or outcome.again or outcome.stop:
             return outcome
@@ -313,102 +351,12 @@ class Life:
         """Send an answer: the ledger knows before, for the modal is paid for by it."""
         self.tasks.pop(job.key, None)
         answer = task.modal(text).adopt()
-        job = await self.ledger.note(
-            job,
-            state=JobState.SUBMITTING,
-            modal="answered",
-            noted_at=self.door.clock.wall(),
-            attempts=job.attempts + 1,
-        )
-        try:
-            await answer.submit()
-        except MJError as error:
-            return await self._refused(job, error, state=JobState.ACCEPTED, modal="open")
+        job = await self._submitting(job, job.mark, modal="answered")
+        refusal = await self._send(answer.submit)
+        if refusal is not None:
+            return await self._refused(job, refusal, state=JobState.ACCEPTED, modal="open")
         self.tasks[job.key] = answer
         return Outcome(job=await self._accepted(job, answer.id, "answered"))
-
-    async def _clear_up_answer(self, job: Job, *, may_resend: bool) -> Outcome:
-        """Find out whether a modal was answered: its task has gone on (PROTOCOL §4.3)."""
-        status = await self._status(job)
-        if status in _UNMOVED and (rest := self._unsettled(job)) > 0:
-            await self.door.clock.sleep(rest)
-            status = await self._status(job)
-        if status is not None and status not in _UNMOVED:
-            return Outcome(job=await self._accepted(job, job.task_id or "", "answered"))
-        if status is not None and may_resend and self.resubmit_uncertain:
-            return Outcome(job=await self.ledger.note(job, state=JobState.ACCEPTED, modal="open"))
-        return await self._doubtful(job)
-
-    async def _status(self, job: Job) -> TaskStatus | None:
-        """How the task of a job stands; None where that cannot be read."""
-        task = self.door.task(job.task_id or "")
-        try:
-            return (await task.refresh()).status
-        except MJError:
-            return None
-
-    # --- in doubt ---
-
-    async def _clear_up(self, job: Job, *, may_resend: bool) -> Outcome:
-        """Find out whether the server took a submission whose answer nobody read."""
-        if job.modal == "answered":
-            return await self._clear_up_answer(job, may_resend=may_resend)
-        verdict = await self._look_up(job)
-        if verdict in _NOT_LISTED and (rest := self._unsettled(job)) > 0:
-            await self.door.clock.sleep(rest)
-            verdict = await self._look_up(job)
-        if isinstance(verdict, str):
-            return Outcome(job=await self._accepted(job, verdict))
-        asked = may_resend and self.resubmit_uncertain and verdict in _UNCLEAR
-        is_likely = verdict is _Verdict.UNPROVEN and not self._tries[job.key]
-        if verdict is _Verdict.ABSENT or is_likely or asked:
-            job = await self.ledger.note(job, state=JobState.PLANNED)
-            return Outcome(job=job, again=self._may_try(job))
-        return await self._doubtful(job)
-
-    async def _doubtful(self, job: Job) -> Outcome:
-        error = SubmitUncertain("It went out, and whether the server took it cannot be told.")
-        said = {"error": _CUT_OFF} if job.is_call else {}
-        return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN, **said))
-
-    def _unsettled(self, job: Job) -> float:
-        """Seconds for which the server may still be about to take it (PROTOCOL §7.4)."""
-        return (job.noted_at or 0.0) + self.settle - self.door.clock.wall()
-
-    async def _look_up(self, job: Job) -> str | _Verdict:
-        """The id of the task that carries a job's mark, or what its absence means."""
-        if job.mark is None or not self._lists:
-            return _Verdict.UNKNOWN
-        try:
-            tasks = await self.client.tasks()
-        except UnsupportedEndpoint:
-            self._lists = False
-            return _Verdict.UNKNOWN
-        except MJError:
-            return _Verdict.UNREADABLE
-        found = [info.id for info in tasks if info.state == job.mark]
-        return found[0] if found else await self._meaning_of_absence(job, tasks)
-
-    async def _meaning_of_absence(self, job: Job, tasks: list[TaskInfo]) -> _Verdict:
-        """Absent: the list repeats marks, reaches back to before the submission, and has no gap.
-
-        A server that was restarted and keeps its tasks in memory has lost what it was paid for.
-        """
-        marked = await self.ledger.marked()
-        if not marked:
-            return _Verdict.UNPROVEN if len(tasks) < _FULL_LIST else _Verdict.UNKNOWN
-        ours = [(info, *marked[info.id]) for info in tasks if info.id in marked]
-        if any(info.state != mark for info, mark, _ in ours):
-            return _Verdict.UNKNOWN
-        sent = job.noted_at or 0.0
-        before = max((at for _, at in marked.values() if at <= sent), default=sent)
-        if len(tasks) >= _FULL_LIST:
-            reaches = any(at <= sent for *_, at in ours)
-        else:
-            reaches = sum(at >= before for *_, at in ours) == sum(
-                at >= before for _, at in marked.values()
-            )
-        return _Verdict.ABSENT if reaches else _Verdict.UNKNOWN
 
     # --- free ---
 
@@ -416,13 +364,18 @@ class Life:
         try:
             await task.wait()
         except ModalRequired as question:
-            return await self._reply(job, task, question)
+            asked = question
         except _HOPELESS as error:
             return Outcome(job=await self._note(job, error), stop=error)
         except _OVER as error:
             return Outcome(job=await self._not_had(job, error, JobState.FAILED))
         except MJError as error:  # it could not be read, and goes on
             return Outcome(job=await self._note(job, error))
+        else:
+            return await self._finished(job, task)
+        return await self._reply(job, task, asked)
+
+    async def _finished(self, job: Job, task: Task) -> Outcome:
         if not job.modal and not job.is_call and last(job.step)[1] is not None:
             astray = ModalNotOpened("The server went ahead without asking; `task_id` is that job.")
             return Outcome(job=await self._note(job, astray, state=JobState.FAILED))
@@ -436,7 +389,7 @@ class Life:
         )
         return Outcome(job=job)
 
-    async def _not_had(self, job: Job, error: MJError, state: JobState) -> Job:
+    async def _not_had(self, job: Job, error: Exception, state: JobState) -> Job:
         """Note why there is no picture; where it was saved once, it is not to be paid for again."""
         if not job.files:
             return await self._note(job, error, state=state)
@@ -445,11 +398,15 @@ class Life:
 
     async def _save(self, job: Job, task: Task) -> Outcome:
         async with self.saving:
+            if self.ledger.is_full:  # what room there is, is for what the server answers
+                return Outcome(job=job)
             try:
                 files = await whole(self.output.save(job, task))
             except MJError as error:
                 return Outcome(job=await self._not_had(job, error, JobState.FINISHED))
-            except OSError as error:
+            except Exception as error:
+                if not is_of_the_disk(error):
+                    raise
                 return Outcome(job=await self._note(job, error), stop=error)
             job = await self.ledger.note(
                 job, state=JobState.SAVED, files=files, error_class="", error=""

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from .._text import printable, redact
 from ..errors import ConfigurationError
 from ._jobs import Job
-from ._ledger import Ledger, Reader, said
+from ._ledger import Ledger, said
 from ._lock import Lock
+from ._reader import read_jobs
 
-__all__ = ["ledger_of", "read_batch"]
+__all__ = ["is_running", "ledger_of", "read_batch"]
 
 _SQLITE: Final = "sqlite+aiosqlite"
 _POSTGRES: Final = "postgresql+asyncpg"
@@ -28,18 +30,23 @@ _MEANT: Final = {
 }
 
 
-def ledger_of(folder: Path, url: str | None) -> tuple[Ledger, Lock | None]:
+def ledger_of(folder: Path, url: str | None) -> tuple[Ledger, Lock | None] | str:
     """The ledger of a batch, and the lock that keeps others away where it cannot be shared.
 
-    Raises:
-        ConfigurationError: The URL is of no ledger.
+    Returns:
+        What is wrong with the URL, if anything is: whoever raises it must not have the password
+        among its variables.
     """
     where = _url(folder, url)
+    if isinstance(where, str):
+        return where
     if where.drivername == _POSTGRES:
         from ._shared import SharedLedger  # which takes a while: others need no dialect of it
 
         return SharedLedger(where), None
-    return Ledger(where), _lock_of(where)
+    ledger, lock = Ledger(where), _lock_of(where)
+    ledger.guard = lock.check
+    return ledger, lock
 
 
 async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = None) -> list[Job]:
@@ -53,16 +60,19 @@ async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = Non
         ConfigurationError: There is no batch, or it cannot be read.
     """
     url = _url(Path(folder), ledger)
+    ledger = None
+    if isinstance(url, str):
+        raise ConfigurationError(url)
     if url.drivername == _SQLITE and not os.path.isfile(url.database or ""):  # noqa: ASYNC240, PTH113
         raise ConfigurationError(f"There is no batch in {os.fspath(folder)!r}.")
-    reader = Reader(url)
     try:
-        return await reader.jobs()
-    except (SQLAlchemyError, OSError) as error:
-        message = f"There is no batch that can be read in {os.fspath(folder)!r}: {said(error)}"
-        raise ConfigurationError(message) from error
-    finally:
-        await reader.close()
+        return await read_jobs(url)
+    except ConfigurationError as error:
+        reason = error.message
+    except (SQLAlchemyError, OSError, ValueError, TypeError) as error:
+        reason = without_password(said(error), url)
+    message = f"There is no batch that can be read in {os.fspath(folder)!r}: {reason}"
+    raise ConfigurationError(message)  # out here, where nothing refers to what was tried
 
 
 def is_running(folder: Path, ledger: str | None = None) -> bool | None:
@@ -72,32 +82,53 @@ def is_running(folder: Path, ledger: str | None = None) -> bool | None:
         ConfigurationError: The URL is of no ledger.
     """
     url = _url(folder, ledger)
+    ledger = None
+    if isinstance(url, str):
+        raise ConfigurationError(url)
     return None if url.drivername == _POSTGRES else _lock_of(url).is_held()
+
+
+def without_password(words: str, url: URL) -> str:
+    """What may be told of what a database says."""
+    passwords = [url.password, url.query.get("password")]
+    return redact(words, [secret for secret in passwords if isinstance(secret, str)])
 
 
 def _lock_of(url: URL) -> Lock:
     return Lock(Path(url.database or "").with_suffix(".lock"))
 
 
-def _url(folder: Path, given: str | None) -> URL:
+def _url(folder: Path, given: str | None) -> URL | str:
+    """The address of a ledger, or what is wrong with it: without the password."""
     if given is None:
-        return URL.create(_SQLITE, database=str(folder / "ledger.db"))
+        return URL.create(_SQLITE, database=str((folder / "ledger.db").resolve()))
     try:
         url = make_url(given)
-    except ArgumentError:
-        message = "ledger= must be the URL of a database, as in 'postgresql+asyncpg://host/name'."
-        raise ConfigurationError(message) from None
+    except Exception:  # noqa: BLE001 - a port that is no number, half an IPv6 address …
+        return (
+            "ledger= must be the URL of a database, as in 'postgresql+asyncpg://host/name': see "
+            "to its host, port and brackets, and write what is special in a password in %-escapes."
+        )
     meant = _MEANT.get(url.drivername)
     if meant is None:
-        message = (
+        return (
             f"A ledger is kept in SQLite or PostgreSQL, through {_SQLITE} or {_POSTGRES}, "
-            f"not through {url.drivername}."
+            f"not through {printable(url.drivername, 40)}."
         )
-        raise ConfigurationError(message)
-    if meant == _POSTGRES and find_spec("asyncpg") is None:
-        message = 'PostgreSQL needs asyncpg: python -m pip install "mjasync[batch,postgres]".'
-        raise ConfigurationError(message)
-    if meant == _SQLITE and url.database in {None, "", ":memory:"}:
-        message = "A ledger in memory would be lost with the process: name a file."
-        raise ConfigurationError(message)
-    return url.set(drivername=meant)
+    if meant == _POSTGRES:
+        return _postgres_problem(url) or url.set(drivername=meant)
+    if url.database in {None, "", ":memory:"}:
+        return "A ledger in memory would be lost with the process: name a file."
+    return url.set(drivername=meant, database=str(Path(url.database or "").resolve()))
+
+
+def _postgres_problem(url: URL) -> str:
+    if find_spec("asyncpg") is None:
+        return 'PostgreSQL needs asyncpg: python -m pip install "mjasync[batch,postgres]".'
+    if url.port is not None and not 0 < url.port < 2**16:
+        return f"The port of a ledger is between 1 and 65535, not {url.port}."
+    if "sslmode" in url.query:
+        return (
+            "asyncpg does not know sslmode=: write ssl= in the URL of the ledger, as ssl=require."
+        )
+    return ""

@@ -11,17 +11,20 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..errors import ConfigurationError
+from .._text import redact
+from ..errors import ConfigurationError, MJError
 from ._jobs import BatchInUse, Job, JobState
-from ._ledger import JOBS, Ledger, job_of, jobs_in, said, whole
+from ._ledger import Event, Ledger, said, whole
+from ._ledger_tables import JOBS, TABLES, job_of, jobs_in, row_of
 
 __all__ = ["SharedLedger"]
 
@@ -43,11 +46,28 @@ class SharedLedger(Ledger):
     """What is known of every job, in PostgreSQL."""
 
     is_shared = True
-    tables = (*Ledger.tables, _CLAIMS.metadata)
+    tables = (TABLES, _CLAIMS.metadata)
     _owner = 0
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        query = url.query.get("password")
+        self._secrets = [word for word in (url.password, query) if isinstance(word, str)]
+
+    @staticmethod
+    def _file(url: URL) -> Path | None:
+        del url
+        return None
+
+    @staticmethod
+    def _connect_args() -> dict[str, Any]:
+        return {}
 
     def _listen(self) -> None:
         """Every commit is on disk already."""
+
+    async def _take_over(self, connection: AsyncConnection) -> None:
+        """Others may pay, too: each what it has claimed."""
 
     async def open(self) -> None:
         """Connect, and make the tables where there are none.
@@ -56,10 +76,14 @@ class SharedLedger(Ledger):
             ConfigurationError: It cannot be reached, or was made by a later mjasync.
         """
         try:
-            await super().open()
-        except (SQLAlchemyError, OSError) as error:
-            message = f"The batch's ledger cannot be opened: {said(error)}"
-            raise ConfigurationError(message) from error
+            return await super().open()
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a driver's own, of what the URL asks for
+            words = error.message if isinstance(error, MJError) else said(error)
+        # out here, where nothing refers to the driver's variables: the password is among them
+        message = f"The batch's ledger cannot be opened: {redact(words, self._secrets)}"
+        raise ConfigurationError(message)
 
     async def _open(self) -> None:
         await super()._open()
@@ -121,16 +145,21 @@ class SharedLedger(Ledger):
         async with self._transaction() as connection:
             await self._forget(connection, self._owner)
 
-    async def _note(self, key: str, row: dict[str, Any]) -> None:
-        ours = (_CLAIMS.c.key == key) & (_CLAIMS.c.owner == self._owner)
+    async def _note(self, job: Job, event: Event, changes: dict[str, Any]) -> Job:
+        ours = (_CLAIMS.c.key == job.key) & (_CLAIMS.c.owner == self._owner)
         async with self._transaction() as connection:
             held = select(_CLAIMS.c.key).where(ours).with_for_update()
             if (await connection.execute(held)).first() is None:
                 message = "Another process has taken this job over: the ledger was out of reach."
                 raise BatchInUse(message)
-            await connection.execute(update(JOBS).where(JOBS.c.key == key).values(**row))
-            if row.get("state") is JobState.FINISHED:  # nothing of it is in flight any more
-                await connection.execute(update(_CLAIMS).where(ours).values(shares=key))
+            if event:
+                changes = {**changes, f"{event}_n": await self._next_event(connection)}
+            changed = attrs.evolve(job, **changes)
+            row = row_of(changed, *changes)
+            await connection.execute(update(JOBS).where(JOBS.c.key == job.key).values(**row))
+            if changed.state is JobState.FINISHED:  # nothing of it is in flight any more
+                await connection.execute(update(_CLAIMS).where(ours).values(shares=job.key))
+            return changed
 
     async def unclaimed(self, *states: JobState) -> tuple[list[Job], bool]:
         """Jobs in some states that no living process has claimed; and whether any has one."""
