@@ -549,6 +549,10 @@ def _breaker_of(busy: RetryPolicy) -> CircuitBreaker:
 
 def _with_ids(error: Exception, unrecorded: Sequence[str]) -> Exception:
     """What ended a run, with the ids that nothing but this error has."""
+    if isinstance(error, OSError) and not isinstance(error, MJError):
+        message = f"The batch's folder cannot be written: {printable(error)}."
+        told = LedgerError(message, errno=error.errno)
+        told.__cause__, error = error, told
     if not unrecorded:
         return error
     message = error.message if isinstance(error, MJError) else str(error)

@@ -34,7 +34,6 @@ from sqlalchemy.pool import NullPool
 
 from .._text import printable
 from ._jobs import BatchInUse, Job, JobState, LedgerError, Totals
-from ._reserve import Reserve
 from ._ledger_tables import (
     EVENTS,
     JOBS,
@@ -49,6 +48,7 @@ from ._ledger_tables import (
     row_of,
     state_of,
 )
+from ._reserve import Reserve
 
 __all__ = ["Event", "Ledger", "said", "whole"]
 
