@@ -15,6 +15,8 @@ import attrs
 
 from ._filenames import safe_filename, unreserved
 from ._wire.body import DataUrl, OnDisk, in_turn
+from ._wire.formats import SNIFFED_BYTES as _SNIFF
+from ._wire.formats import FormatCheck, sniff
 from .errors import ConfigurationError, InvalidRequest, MalformedReply
 
 __all__ = [
@@ -46,38 +48,17 @@ ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO 
 """A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
 
 _ONE: Final = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, PillowImage)
-_SNIFF: Final = 64
-"""Bytes that tell a format."""
 _NAME: Final = 200
 """Characters of a name that a message repeats: somebody will pass the picture itself."""
 _FIELD: Final = 80
 """Characters of a field in a file name."""
 _FIELDS: Final = re.compile(r"\{[^{}]*\}")
-_PNG_END: Final = b"IEND\xaeB`\x82"
 _HELD: Final = 1 << 21
 """Bytes after which a thread writes what has come: more would be memory for every download."""
 _QUICK: Final = 0.005
 """Seconds that nobody notices: what is written in less need not go to a thread."""
 _AT_ONCE: Final = 1024
 """Pieces that one call writes: systems take no more."""
-_SIGNATURES: Final = (
-    (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
-    (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
-    (rb"RIFF....WEBP", "webp", "image/webp"),
-    (rb"GIF8[79]a", "gif", "image/gif"),
-    (rb"BM.{4}\0{4}", "bmp", "image/bmp"),
-    (rb"....ftypavi[fs]", "avif", "image/avif"),
-    (rb"....ftyp", "mp4", "video/mp4"),
-    (rb"\x1aE\xdf\xa3", "webm", "video/webm"),
-)
-
-
-def sniff(data: bytes) -> tuple[str, str] | None:
-    """File extension and MIME type by content, or None."""
-    for pattern, extension, mime in _SIGNATURES:
-        if re.match(pattern, data, re.DOTALL):
-            return extension, mime
-    return None
 
 
 # --- in ----------------------------------------------------------------------------------------
@@ -218,9 +199,12 @@ async def collect(chunks: AsyncIterator[bytes]) -> bytes:
     Raises:
         MalformedReply: It is none, or is cut short.
     """
-    data = b"".join([chunk async for chunk in chunks])
-    check_whole(data[:_SNIFF], data[-_SNIFF:], len(data))
-    return data
+    check, pieces = FormatCheck(), []
+    async for chunk in chunks:
+        check.feed(chunk)
+        pieces.append(chunk)
+    check.finish()
+    return b"".join(pieces)
 
 
 async def write_stream(
@@ -239,8 +223,7 @@ async def write_stream(
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     part = folder / f".mjasync-{os.urandom(8).hex()}.part"
     try:
-        start, end, size = await _write_part(chunks, part)
-        extension = check_whole(start, end, size)
+        extension = await _write_part(chunks, part)
         target = target_for(path, extension, fields)
         await asyncio.to_thread(_move, part, target)
     except BaseException:
@@ -249,20 +232,16 @@ async def write_stream(
     return target
 
 
-async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> tuple[bytes, bytes, int]:
-    """Write everything; return the first and last bytes and the size."""
-    start = end = b""
-    size = 0
+async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> str:
+    """Write everything; return the extension of what it is."""
+    check = FormatCheck()
     with part.open("xb", buffering=0) as file:
         writer = _Writer(file)
         async for chunk in chunks:
-            if len(start) < _SNIFF:
-                start = (start + chunk)[:_SNIFF]
-            end = (end + chunk[-_SNIFF:])[-_SNIFF:]
-            size += len(chunk)
+            check.feed(chunk)
             await writer.write(chunk)
         await writer.flush()
-    return start, end, size
+    return check.finish()
 
 
 class _Writer:
@@ -333,34 +312,6 @@ def _write_some(file: io.FileIO, pieces: Sequence[bytes | memoryview]) -> int:
 def _move(part: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part.replace(target)
-
-
-def check_whole(start: bytes, end: bytes, size: int) -> str:
-    """The extension of a picture, once its ends show that it is one and that it is all there.
-
-    Servers give no reliable Content-Length (PROTOCOL §1.18).
-
-    Raises:
-        MalformedReply: It is not, or is cut short.
-    """
-    kind = sniff(start)
-    if kind is None:
-        message = f"The link led to {size} bytes that are no picture."
-        raise MalformedReply(message)
-    if not _is_whole(kind[0], start, end, size):
-        message = f"The picture broke off after {size} bytes."
-        raise MalformedReply(message)
-    return kind[0]
-
-
-def _is_whole(extension: str, start: bytes, end: bytes, size: int) -> bool:
-    if extension == "png":
-        return _PNG_END in end
-    if extension == "webp":
-        return size >= int.from_bytes(start[4:8], "little") + 8
-    if extension == "jpg":
-        return b"\xff\xd9" in end
-    return True
 
 
 def _folder_of(path: str | os.PathLike[str]) -> Path:
@@ -436,6 +387,12 @@ def _split(data: bytes) -> list[bytes]:
             corners = [(x, y) for y in (0, grid.height - height) for x in (0, grid.width - width)]
             parts = [grid.crop((x, y, x + width, y + height)) for x, y in corners]
         return list(map(_as_png, parts))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        message = (
+            f"The grid is too large for Pillow to open ({error}). Take it whole with read() or "
+            "save(), or set PIL.Image.MAX_IMAGE_PIXELS to a number that it stays under."
+        )
+        raise ConfigurationError(message) from error
     except (OSError, SyntaxError, ValueError) as error:
         message = f"The grid cannot be cut in four: {error}."
         raise MalformedReply(message) from error

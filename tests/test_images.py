@@ -23,6 +23,7 @@ from conftest import PATIENCE, turns
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from test_formats import extension_of
 
 from mjasync import (
     ConfigurationError,
@@ -35,7 +36,6 @@ from mjasync import (
 from mjasync._images import (
     as_data_url,
     as_mask,
-    check_whole,
     collect,
     several,
     sniff,
@@ -313,29 +313,6 @@ def test_one_picture_is_one() -> None:
 # --- whole or not ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extension", WHOLE)
-@given(data=st.data())
-def test_cut_anywhere(extension: str, data: st.DataObject) -> None:
-    """A picture that breaks off anywhere is found out; the whole one is not."""
-    whole = WHOLE[extension]
-    assert check_whole(whole[:64], whole[-64:], len(whole)) == extension
-    cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    with pytest.raises(MalformedReply):
-        check_whole(cut[:64], cut[-64:], len(cut))
-
-
-@pytest.mark.parametrize("extension", WHOLE)
-def test_something_behind_it(extension: str) -> None:
-    """A few bytes behind the end of a picture do not matter."""
-    data = WHOLE[extension] + b"\0" * 16
-    assert check_whole(data[:64], data[-64:], len(data)) == extension
-
-
-def test_formats_without_an_end() -> None:
-    """A video is believed: it has no end to look for."""
-    assert check_whole(MP4, MP4, len(MP4)) == "mp4"
-
-
 @pytest.mark.parametrize("size", [1, 7, 64, 1 << 20])
 async def test_collect(size: int) -> None:
     """Bytes come together as they were, in chunks of any size."""
@@ -580,7 +557,7 @@ async def test_pieces_of_any_size(
     if not gathers:
         monkeypatch.delattr(os, "writev", raising=False)
     monkeypatch.setattr(_images, "_QUICK", 0)  # what is held is written together
-    data = PNG[:-12] + bytes(range(256)) * (40 * min(size, 300)) + PNG[-12:]
+    data = PNG + bytes(range(256)) * (40 * min(size, 300))
 
     async def with_empty_ones() -> AsyncIterator[bytes]:
         async for chunk in chunks(data, size):
@@ -735,7 +712,7 @@ async def test_split_a_line(width: int, height: int) -> None:
     """Even the smallest picture has four parts, each of at least a pixel."""
     parts = await split_grid(encoded("PNG", size=(width, height)))
     assert len(parts) == 4
-    assert all(check_whole(part, part, len(part)) == "png" for part in parts)
+    assert all(extension_of(part) == "png" for part in parts)
 
 
 @pytest.mark.parametrize("data", [b"", b"text", PNG[:-30], PNG[:20], MP4, b"\x89PNG\r\n\x1a\nIEND"])
@@ -749,4 +726,14 @@ async def test_split_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Pillow the message says what to install."""
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ConfigurationError, match=r"mjasync\[images\]"):
+        await split_grid(PNG)
+
+
+async def test_a_grid_too_large_for_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's own exception becomes one that says what to do."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ConfigurationError, match="MAX_IMAGE_PIXELS to a number"):
+        await split_grid(PNG)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ConfigurationError, match=r"read\(\) or save\(\)"):
         await split_grid(PNG)

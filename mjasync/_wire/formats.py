@@ -1,0 +1,267 @@
+"""Picture and video formats: told by their content, and whether all of a file is there.
+
+Servers give no reliable Content-Length (PROTOCOL §1.18), so that only the content tells whether a
+picture broke off. A file is followed from part to part as it comes in: its chunks (PNG), segments
+(JPEG), blocks (GIF) or boxes (MP4, AVIF). What stands behind its end is no concern.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Generator
+from typing import Final
+
+import attrs
+
+from ..errors import MalformedReply
+
+__all__ = ["SNIFFED_BYTES", "FormatCheck", "sniff"]
+
+SNIFFED_BYTES: Final = 64
+"""Bytes at the beginning of a file that tell its format."""
+_SIGNATURES: Final = (
+    (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
+    (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
+    (rb"RIFF....WEBP", "webp", "image/webp"),
+    (rb"GIF8[79]a", "gif", "image/gif"),
+    (rb"BM.{4}\0{4}", "bmp", "image/bmp"),
+    (rb"....ftypavi[fs]", "avif", "image/avif"),
+    (rb"....ftyp", "mp4", "video/mp4"),
+    (rb"\x1aE\xdf\xa3", "webm", "video/webm"),
+)
+_PNG_END: Final = b"IEND\xaeB`\x82"
+_PNG_HEADER: Final = b"IHDR"
+_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""A marker of a JPEG that is neither a stuffed byte nor a restart."""
+_JPEG_END: Final = b"\xff\xd9"
+_WITHOUT_LENGTH: Final = frozenset({b"\xff\x01", b"\xff\xd8"})
+_SMALLEST_BOX: Final = 8
+
+
+def sniff(data: bytes) -> tuple[str, str] | None:
+    """File extension and MIME type by content, or None."""
+    for pattern, extension, mime in _SIGNATURES:
+        if re.match(pattern, data, re.DOTALL):
+            return extension, mime
+    return None
+
+
+class FormatCheck:
+    """Follows a file piece by piece; `finish` tells its extension once all of it was there."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._start = b""
+        self._end = b""
+        self._walk: _Walk | None = None
+
+    def feed(self, piece: bytes) -> None:
+        """Take in the next piece.
+
+        Raises:
+            MalformedReply: The file is damaged.
+        """
+        self.size += len(piece)
+        self._end = (self._end + piece[-SNIFFED_BYTES:])[-SNIFFED_BYTES:]
+        if self._walk is not None:
+            self._walk.feed(piece)
+        elif len(self._start) < SNIFFED_BYTES:
+            self._start += piece
+            if len(self._start) >= SNIFFED_BYTES:
+                self._begin()
+
+    def finish(self) -> str:
+        """The extension of a file that is whole.
+
+        Raises:
+            MalformedReply: It is none of the formats, damaged, or cut short.
+        """
+        if self._walk is None:
+            self._begin()
+        kind = sniff(self._start)
+        size, is_whole = self.size, self._is_whole(kind[0] if kind else "")
+        self._start = self._end = b""  # no traceback is to show what a server said instead
+        if kind is None:
+            message = f"The link led to {size} bytes that are no picture."
+            raise MalformedReply(message)
+        if not is_whole:
+            message = f"The picture broke off after {size} bytes."
+            raise MalformedReply(message)
+        return kind[0]
+
+    def _begin(self) -> None:
+        start, kind = self._start, sniff(self._start)
+        parse = _PARSERS.get(kind[0]) if kind else None
+        if parse is None or (parse is _png and start[12:16] != _PNG_HEADER):
+            return
+        self._walk = _Walk(parse())
+        self._walk.feed(start)
+        self._start = start[:SNIFFED_BYTES]
+
+    def _is_whole(self, extension: str) -> bool:
+        if self._walk is not None:
+            return self._walk.may_end
+        return extension != "png" or _PNG_END in self._end
+
+
+@attrs.frozen
+class _Read:
+    """The next bytes are wanted."""
+
+    count: int
+    may_end: bool = False
+    """Whether the file may end before them."""
+
+
+@attrs.frozen
+class _Skip:
+    """The next bytes are passed over; their CRC is wanted where one is `begun`."""
+
+    count: int
+    begun: int | None = None
+
+
+@attrs.frozen
+class _Search:
+    """The next match is wanted; what stands before it is passed over."""
+
+    pattern: re.Pattern[bytes]
+
+
+_Parser = Generator[_Read | _Skip | _Search, bytes, None]
+
+
+class _Walk:
+    """Drives a parser over pieces of any size."""
+
+    def __init__(self, parser: _Parser) -> None:
+        self._parser = parser
+        self._wanted: _Read | _Skip | _Search | None = next(parser)
+        self._held = b""
+        self._passed = 0
+        self._crc = 0
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the file is whole as it is."""
+        wanted = self._wanted
+        if isinstance(wanted, _Read):
+            return wanted.may_end and not self._held
+        return wanted is None
+
+    def feed(self, piece: bytes) -> None:
+        """Go on as far as the bytes reach."""
+        at = 0
+        while at < len(piece) and self._wanted is not None:
+            match self._wanted:
+                case _Read(count):
+                    at = self._read(piece, at, count)
+                case _Skip(count, begun):
+                    at = self._skip(piece, at, count, begun)
+                case _Search(pattern):
+                    at = self._search(piece, at, pattern)
+
+    def _read(self, piece: bytes, at: int, count: int) -> int:
+        end = at + count - len(self._held)
+        self._held += piece[at:end]
+        if len(self._held) == count:
+            self._answer(self._held)
+        return min(end, len(piece))
+
+    def _skip(self, piece: bytes, at: int, count: int, begun: int | None) -> int:
+        end = min(at + count - self._passed, len(piece))
+        if begun is not None:
+            crc = self._crc if self._passed else begun
+            self._crc = zlib.crc32(memoryview(piece)[at:end], crc)
+        self._passed += end - at
+        if self._passed == count:
+            self._answer(self._crc.to_bytes(4, "big"))
+        return end
+
+    def _search(self, piece: bytes, at: int, pattern: re.Pattern[bytes]) -> int:
+        if self._held:  # the last byte of the piece before
+            match = pattern.match(self._held + piece[at : at + 1])
+            self._held = b""
+            if match:
+                self._answer(match[0])
+                return at + 1
+        match = pattern.search(piece, at)
+        if match is None:
+            self._held = piece[-1:]
+            return len(piece)
+        self._answer(match[0])
+        return match.end()
+
+    def _answer(self, answer: bytes) -> None:
+        self._held, self._passed = b"", 0
+        try:
+            self._wanted = self._parser.send(answer)
+            while isinstance(self._wanted, _Skip) and not self._wanted.count:
+                self._wanted = self._parser.send((self._wanted.begun or 0).to_bytes(4, "big"))
+        except StopIteration:
+            self._wanted = None
+
+
+def _png() -> _Parser:
+    yield _Read(8)
+    kind = b""
+    while kind != b"IEND":
+        head = yield _Read(8)
+        kind = head[4:]
+        checksum = yield _Skip(int.from_bytes(head[:4], "big"), begun=zlib.crc32(kind))
+        if (yield _Read(4)) != checksum:
+            message = "The picture is damaged: a part of it does not match its checksum."
+            raise MalformedReply(message)
+
+
+def _jpeg() -> _Parser:
+    yield _Read(2)
+    while (marker := (yield _Search(_MARKER))) != _JPEG_END:
+        if marker not in _WITHOUT_LENGTH:
+            length = yield _Read(2)
+            yield _Skip(max(0, int.from_bytes(length, "big") - 2))
+
+
+def _webp() -> _Parser:
+    head = yield _Read(8)
+    yield _Skip(int.from_bytes(head[4:], "little"))
+
+
+def _gif() -> _Parser:
+    head = yield _Read(13)
+    yield _Skip(_colours(head[10]))
+    while (block := (yield _Read(1))) != b";":
+        if block == b",":
+            image = yield _Read(9)
+            yield _Skip(_colours(image[8]))
+        yield _Read(1)
+        while size := (yield _Read(1))[0]:
+            yield _Skip(size)
+
+
+def _colours(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _boxes() -> _Parser:
+    may_end = False
+    while True:
+        head = yield _Read(_SMALLEST_BOX, may_end=may_end)
+        size, read = int.from_bytes(head[:4], "big"), _SMALLEST_BOX
+        if size == 1:
+            size, read = int.from_bytes((yield _Read(8)), "big"), 16
+        if size < read:  # 0: as far as the file goes
+            return
+        yield _Skip(size - read)
+        may_end = True
+
+
+_PARSERS: Final[dict[str, Callable[[], _Parser]]] = {
+    "png": _png,
+    "jpg": _jpeg,
+    "webp": _webp,
+    "gif": _gif,
+    "avif": _boxes,
+    "mp4": _boxes,
+}
