@@ -263,7 +263,7 @@ async def test_a_server_that_goes_away(
     said: list[str] = []
     waits = re.compile(rf"^No connection to {server.url}.* Trying again for up to \d+ (s|min)\.$")
     note = Board.note
-    monkeypatch.setattr("mjasync.cli.board._SOON", 0.0)
+    monkeypatch.setattr("mjasync.cli.trouble._SOON", 0.0)
     monkeypatch.setattr(
         Board, "note", lambda self, text: (said.append(str(text)), note(self, text))
     )
@@ -274,6 +274,7 @@ async def test_a_server_that_goes_away(
     await server.start()
     await drawing
     assert any(map(waits.search, said))
+    assert "The server answers again." in said
     assert len({sent.prompt for sent in server.submissions}) == len(server.submissions) >= 5
 
 

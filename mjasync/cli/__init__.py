@@ -24,23 +24,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `mjasync`; those of this process by default.
 
     Returns:
-        0 done, 1 some failed, 2 usage, 130 after Ctrl-C, 143 after SIGTERM.
+        0 done, 1 some failed, 2 usage, 128 and its number after a signal: 130 after Ctrl-C.
     """
+    words = sys.argv[1:] if argv is None else argv
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        return _run(words)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _NEEDED:
-            raise
+            return _report(error, words)
         sys.stderr.write(
             f"mjasync: the command line needs {missing}, which is not installed.\n"
             'Install it: python -m pip install "mjasync[cli]"\n'
         )
         return 2
     except BaseException as error:
-        if not _was_interrupted(error):
+        if _was_interrupted(error):
+            return 130
+        if not isinstance(error, Exception):
             raise
-        return 130
+        return _report(error, words)
 
 
 def _run(words: Sequence[str]) -> int:
@@ -52,6 +55,12 @@ def _run(words: Sequence[str]) -> int:
     from .app import run
 
     return run(words)
+
+
+def _report(error: Exception, words: Sequence[str]) -> int:
+    from .unexpected import report, without_debug
+
+    return report(error, words, debug=without_debug(words)[1])
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

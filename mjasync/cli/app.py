@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 from cyclopts.validators import Number
 
+from .console import print_note
 from .order import Order
 from .server import Server
+from .unexpected import Sentences, without_debug
 
 __all__ = ["app", "run"]
 
@@ -22,9 +34,12 @@ _HELP: Final = """Submit, watch and follow up Midjourney tasks on a Midjourney-P
 Name the server in MJASYNC_BASE_URL and its token in MJASYNC_TOKEN, or try any command without a \
 server: --simulate.
 
+After an unexpected error, --debug shows where it happened.
+
 Exit codes: 0 done, 1 some failed, 2 usage, 130 after Ctrl-C."""
 _SERVER: Final = Server()
 _ORDER: Final = Order()
+_OF_PROMPTS: Final = ("imagine", "shorten")
 _SLIP: Final = 0.8
 """How alike two options are when one is meant for the other."""
 
@@ -50,20 +65,13 @@ app: Final = App(
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words, debug = without_debug(sys.argv[1:] if argv is None else argv)
+    logging.lastResort = Sentences(debug=debug)
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _refuse(error, words)
-    try:
-        return command(*bound.args, **bound.kwargs) or 0
-    except ValueError as error:
-        from ..errors import ConfigurationError
-
-        if not isinstance(error, ConfigurationError):
-            raise
-        sys.stderr.write(f"mjasync: {error.message}\n")
-        return 2
+    return command(*bound.args, **bound.kwargs) or 0
 
 
 def _refuse(error: CycloptsError, words: Sequence[str]) -> int:
@@ -74,13 +82,38 @@ def _refuse(error: CycloptsError, words: Sequence[str]) -> int:
         r'Unknown option: "?(--?[\w-]+)"?\. Did you mean "?\1"?\?', r"Misplaced: \1.", said
     )
     command = next((word for word in words if word in _names()), "")
-    sys.stderr.write(f"mjasync: {said.strip()}\n")
-    if command in {"imagine", "shorten"} and _is_unquoted(error, said):
-        sys.stderr.write("A prompt of several words, or with --flags, needs quotes around it.\n")
-    if command == "batch" and "--retry-failed" in words:
-        sys.stderr.write("FILE comes first: mjasync batch FILE --out DIR --retry-failed\n")
-    sys.stderr.write(f"Try: {' '.join(filter(None, ('mjasync', command, '--help')))}\n")
+    print_note(f"mjasync: {said.strip()}")
+    for hint in _hints(error, said, command, words):
+        print_note(hint)
+    print_note(f"Try: {' '.join(filter(None, ('mjasync', command, '--help')))}")
     return 2
+
+
+def _hints(error: CycloptsError, said: str, command: str, words: Sequence[str]) -> Iterator[str]:
+    """What may have been meant."""
+    option, dashed = _dashed(words)
+    if dashed and isinstance(error, MissingArgumentError):
+        yield f"What begins with a dash is joined to its option: {option}={shlex.quote(dashed)}"
+    elif command in _OF_PROMPTS and _is_unquoted(error, said):
+        if dashed:
+            yield (
+                "What begins with a dash is taken for an option. If it is the prompt, options come "
+                f"first and -- before it: mjasync {command} -- {shlex.quote(dashed)}"
+            )
+        else:
+            yield "A prompt of several words, or with --flags, needs quotes around it."
+    if command == "batch" and "--retry-failed" in words:
+        yield "FILE comes first: mjasync batch FILE --out DIR --retry-failed"
+
+
+def _dashed(words: Sequence[str]) -> tuple[str, str]:
+    """The text that was taken for an option, for it begins with a dash, and the word before it."""
+    end = words.index("--") if "--" in words else len(words)
+    for before, word in pairwise(("", *words[:end])):
+        is_flag_like = word.startswith("--") and " " not in word
+        if word.startswith("-") and len(word) > 2 and not is_flag_like:
+            return before, word
+    return "", ""
 
 
 def _is_unquoted(error: CycloptsError, said: str) -> bool:
@@ -293,7 +326,7 @@ def watch(
     check_target(save, several=len(ids) > 1)
 
     def job(task_id: str) -> Job:
-        return Job(make=lambda mj: mj.task(task_id, answered=answered), save=save)
+        return Job(make=lambda mj: mj.task(task_id, answered=answered), save=save, attached=True)
 
     resume = ("watch", "--answered") if answered else ("watch",)
     work = Work(server=server, jobs=[*map(job, ids)], as_json=json, resume=resume)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -21,12 +20,13 @@ from ..batch._plan import Row, jobs_of
 from ..batch._readers import Rows, read_rows
 from ..errors import ConfigurationError, MJError
 from .board import Board
+from .console import print_note, print_result
 from .order import Order, flags_of
 from .paths import is_simulated, keep_command, make_folder, mark_simulated
 from .server import Server
 from .stop import Stop
 from .tally import asked, counts, forecast, forecast_record, money, remarks, troubles
-from .words import command, explain, is_usage
+from .words import command, explain, is_usage, json_line, path_text
 
 if TYPE_CHECKING:
     from .._client import Client
@@ -122,22 +122,14 @@ def _dry_run(rows: Rows, folder: Path, order: Order, server: Server, *, as_json:
     try:
         steps, unused = asyncio.run(_forecast(rows, folder, order, server))
     except MJError as error:
-        sys.stderr.write(f"mjasync: {error.message if is_usage(error) else explain(error)}\n")
+        print_note(f"mjasync: {error.message if is_usage(error) else explain(error)}")
         return 2 if is_usage(error) else 1
     if as_json:
-        sys.stdout.write(f"{json.dumps(forecast_record(steps))}\n")
+        print_result(json_line(forecast_record(steps)))
         return 0
     grids = [job for row in rows for job in jobs_of(row, ())]
-    sys.stdout.write(
-        "".join(
-            f"{said}\n"
-            for said in (
-                forecast(steps),
-                *asked(grids),
-                *remarks(rows.comments, rows.blank, unused),
-            )
-        )
-    )
+    left_out = remarks(rows.comments, rows.blank, unused)
+    print_result("\n".join((forecast(steps), *asked(grids), *left_out)))
     return 0
 
 
@@ -187,17 +179,18 @@ class _Run:
             try:
                 async with self.server.open(self.order.limit) as mj:
                     await self._draw(mj)
-            except (MJError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - told, or raised again, when all is said
                 trouble = error
-            except SQLAlchemyError as error:  # its own words repeat the statement
-                trouble = OSError(f"The ledger: {getattr(error, 'orig', None) or error}")
         if isinstance(trouble, MJError) and is_usage(trouble):
             self._board.complain(trouble.message)
             return 2
-        if trouble is not None:
+        is_expected = isinstance(trouble, MJError | OSError | SQLAlchemyError)
+        if trouble is not None and is_expected:
             self._board.complain(explain(trouble, self.server.flags()))
         if self._before is not None:
             self._sum_up(time.monotonic() - began, is_stopped=stop.exit_code is not None)
+        if trouble is not None and not is_expected:
+            raise trouble
         is_whole = trouble is None and all(job.state is JobState.SAVED for job in self._jobs)
         return stop.exit_code or (0 if is_whole else 1)
 
@@ -259,8 +252,8 @@ class _Run:
             note(money(totals) + ("" if self.order.ledger else mine))
         if totals.states.get(JobState.SAVED):
             page = self.folder / "index.html"
-            shown = f" Look at them: {page}" if page.exists() else ""
-            note(f"The pictures are in {self.folder}.{shown}")
+            shown = f" Look at them: {path_text(page)}" if page.exists() else ""
+            note(f"The pictures are in {path_text(self.folder)}.{shown}")
         for said in troubles(jobs, self._again(), "Nothing is lost. Go on with:"):
             note(said)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,19 +12,15 @@ from typing import Final
 from rich.text import Text
 
 from ..batch import Batch, Job, JobState, Totals
-from ..errors import ConnectionFailed
 from .show import Bars, Voice, on_terminal
 from .tally import failure, files_of, line, record, time_left
-from .words import duration, one_line, progress_of, stands
+from .trouble import Trouble
+from .words import json_line, one_line, path_text, progress_of, stands
 
 __all__ = ["Board"]
 
 _TICK: Final = 0.1
 """Seconds between two looks at what is under way."""
-_SOON: Final = 2.0
-"""Seconds after which a missing server is worth a word."""
-_REMIND: Final = 60.0
-"""Seconds between two words about a server that takes nothing."""
 _COUNT: Final = 10.0
 """Seconds between two counts, where there is no bar."""
 _COLOURS: Final = {JobState.SAVED: "green", JobState.FAILED: "red"}
@@ -46,8 +41,7 @@ class Board(Voice):
         self._as_json = as_json
         self._total = self._before = self._ended = self._failed = 0
         self._began = self._counted = time.monotonic()
-        self._held_since: float | None = None
-        self._reminded = float("-inf")
+        self._trouble = Trouble()
         self.is_stopping = False
 
     @asynccontextmanager
@@ -74,10 +68,10 @@ class Board(Voice):
         self._ended += 1
         self._failed += job.state is JobState.FAILED
         if self._as_json:
-            self._result(json.dumps(record(job, self._folder)))
+            self._result(json_line(record(job, self._folder)))
         elif job.state is JobState.SAVED and not job.error:
             for file in files_of(job, self._folder) or [one_line(job.prompt)]:
-                self._result(_marked(job, f"{job.n:>4}  {file}"))
+                self._result(_marked(job, f"{job.n:>4}  {path_text(file)}"))
         if job.state is not JobState.SAVED or job.error:  # a file that was lost
             self.note(_marked(job, failure(job)))
         self._count()
@@ -95,16 +89,12 @@ class Board(Voice):
 
     def _remind(self, batch: Batch) -> None:
         """Say what holds the batch up: soon where nothing is there, else when it lasts."""
-        held, now = batch.held_up, time.monotonic()
-        if held is None:
-            self._held_since = None
-            return
-        error, seconds = held
-        self._held_since = now if self._held_since is None else self._held_since
-        usual = _SOON if isinstance(error, ConnectionFailed) else _REMIND
-        if now - self._held_since >= usual and now - self._reminded >= _REMIND:
-            self._reminded = now
-            self.note(f"{one_line(error.message)} Trying again for up to {duration(seconds)}.")
+        was_there = self._ended > 0 or any(job.task_id for job, _ in batch.under_way)
+        said = self._trouble.notice(
+            batch.held_up, time.monotonic(), is_well=was_there, is_busy=True
+        )
+        if said:
+            self.note(said)
 
     def _count(self) -> None:
         """Say how far it is, now and then, where no bar does."""

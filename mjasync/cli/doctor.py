@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +10,11 @@ import attrs
 
 from .._probe import Probe
 from ..errors import MJError
+from .console import print_note, print_result
 from .jobs import Job, look_back
 from .server import Server
 from .stop import Stop
-from .words import command, explain, is_usage, one_line
+from .words import command, explain, is_usage, json_line, one_line
 
 if TYPE_CHECKING:
     from .._client import Client
@@ -52,7 +51,7 @@ async def _doctor(server: Server, *, spend: bool, as_json: bool) -> int:
         return stop.exit_code
     if report is None:
         return _give_up(error or OSError(), as_json=as_json)
-    _print(json.dumps(_record(report, job)) if as_json else "\n".join(_lines(report, job)))
+    print_result(json_line(_record(report, job)) if as_json else "\n".join(_lines(report, job)))
     return 0 if report.ok else 1
 
 
@@ -67,20 +66,20 @@ async def _say_what_is_left(job: Job, server: Server) -> None:
     await look_back([job])
     if job.is_open and not server.simulate:
         go_on = command("watch", *server.flags(), job.id)
-        sys.stderr.write(f"Its picture is on the server; nothing is lost. Go on with:\n  {go_on}\n")
+        print_note(f"Its picture is on the server; nothing is lost. Go on with:\n  {go_on}")
     if job.uncertain is not None:
-        sys.stderr.write(f"{explain(job.uncertain)}\n")
+        print_note(explain(job.uncertain))
 
 
 def _give_up(error: Exception, *, as_json: bool) -> int:
     """Say why there is no report."""
-    sys.stderr.write(f"mjasync: {explain(error)}\n")
+    print_note(f"mjasync: {explain(error)}")
     if is_usage(error):
         return 2
     if as_json:
         nothing = dict.fromkeys(field.name for field in attrs.fields(Probe))
         failure = {"type": type(error).__name__, "message": explain(error)}
-        _print(json.dumps({"ok": False, **nothing, "task": None, "error": failure}))
+        print_result(json_line({"ok": False, **nothing, "task": None, "error": failure}))
     return 1
 
 
@@ -89,16 +88,11 @@ def _record(report: Probe, job: Job) -> dict[str, Any]:
     return {"ok": report.ok, **attrs.asdict(report), "task": job.id or None, "error": None}
 
 
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 # --- for people --------------------------------------------------------------------------------
 
 
 def _lines(report: Probe, job: Job) -> Iterable[str]:
-    yield report.url
+    yield one_line(report.url)
     for name, value in _rows(report, job):
         yield f"  {name:<12} {value}"
     for said in report.problems:
@@ -121,7 +115,10 @@ def _rows(report: Probe, job: Job) -> Iterable[tuple[str, str]]:
     yield "links", f"reachable: {_WORKS[report.links_reachable]}"
     yield "round trip", f"{report.round_trip * 1000:.0f} ms"
     if report.drawn is not None:
-        yield "picture", f"drawn: {_WORKS[report.drawn]}{f' (task {job.id})' if job.id else ''}"
+        yield (
+            "picture",
+            f"drawn: {_WORKS[report.drawn]}{f' (task {one_line(job.id)})' if job.id else ''}",
+        )
 
 
 def _lists(report: Probe) -> str:

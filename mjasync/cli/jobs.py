@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from ..errors import MJError, SubmitUncertain, TaskTimeout
+from .._wire.codec import is_told
+from ..errors import MJError, RequestTimeout, SubmitUncertain, TaskTimeout
 
 if TYPE_CHECKING:
     from .._client import Client
@@ -34,6 +35,8 @@ class Job:
     """It was being submitted when its wait ended, and perhaps the server took it."""
     delivered: bool = False
     """Whether it ended and, if wanted, was saved."""
+    attached: bool = False
+    """Whether it was named by its id, so that the server may not have it."""
 
     @property
     def info(self) -> TaskInfo | None:
@@ -57,6 +60,17 @@ class Job:
         return bool(self.id) and not self.delivered and not ended_badly
 
     @property
+    def is_seen(self) -> bool:
+        """Whether the server is known to have it."""
+        return not self.attached or (self.info is not None and is_told(self.info))
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether its picture is drawn and paid, was wanted, and is not here."""
+        is_drawn = self.task is not None and self.task.status == "SUCCESS"
+        return is_drawn and bool(self.save) and not self.delivered
+
+    @property
     def is_on_wire(self) -> bool:
         """Whether it was begun, and it is not known yet whether the server took it."""
         undecided = self.error is None or isinstance(self.error, TaskTimeout)
@@ -76,14 +90,24 @@ class Onlooker(Protocol):
         """It was delivered, or failed with `job.error`."""
 
 
-async def carry_out(jobs: Sequence[Job], mj: Client, onlooker: Onlooker) -> None:
-    """Carry every job to its end, all at once; what fails stays on its job."""
+async def carry_out(
+    jobs: Sequence[Job], mj: Client, onlooker: Onlooker, timeout: float | None = None
+) -> None:
+    """Carry every job to its end, all at once; what fails stays on its job.
+
+    Args:
+        jobs: The jobs.
+        mj: The client, which ends each wait for a task by itself.
+        onlooker: Told how they go.
+        timeout: Seconds for all of it, the saving of pictures included.
+    """
+    deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     async with asyncio.TaskGroup() as group:
         for job in jobs:
-            group.create_task(_carry_out(job, mj, onlooker))
+            group.create_task(_carry_out(job, mj, onlooker, deadline))
 
 
-async def _carry_out(job: Job, mj: Client, onlooker: Onlooker) -> None:
+async def _carry_out(job: Job, mj: Client, onlooker: Onlooker, deadline: float | None) -> None:
     """Send a job, wait until it is finished, and save what it has to show."""
     onlooker.begin(job)
     try:
@@ -91,11 +115,28 @@ async def _carry_out(job: Job, mj: Client, onlooker: Onlooker) -> None:
         async for _ in job.task:
             onlooker.change(job)
         if job.save and not job.task.text:
-            job.file = await job.task.save(job.save)
+            job.file = await _save(job.task, job.save, deadline)
         job.delivered = True
     except Exception as error:  # noqa: BLE001 - shown, and the others go on
         job.error = error
     onlooker.end(job)
+
+
+async def _save(task: Task, target: str, deadline: float | None) -> Path:
+    """Save what a task has to show.
+
+    Raises:
+        RequestTimeout: The deadline has passed.
+        MJError: As `Task.save` does.
+    """
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            return await task.save(target)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = "The picture is drawn and paid, but it did not arrive in time."
+        raise RequestTimeout(message, task=task) from None
 
 
 async def look_back(jobs: Sequence[Job]) -> None:

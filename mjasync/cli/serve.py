@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any
 
 from ..errors import ConfigurationError
 from ..simulator import Simulator
+from .console import print_note, print_result
 from .server import check_can_draw
 from .stop import Stop
 
@@ -34,24 +34,23 @@ async def _serve(simulator: Simulator, address: str) -> int:
         try:
             await simulator.start()
         except OSError as error:
-            sys.stderr.write(f"mjasync: cannot listen on {address}: {error.strerror or error}\n")
+            print_note(f"mjasync: cannot listen on {address}: {error.strerror or error}")
             return 1
         try:
             _greet(simulator)
             await asyncio.get_running_loop().create_future()
         finally:
             await simulator.stop()
-    sys.stderr.write(f"Stopped. Submissions accepted: {len(simulator.submissions)}\n")
+    print_note(f"Stopped. Submissions accepted: {len(simulator.submissions)}")
     return 0
 
 
 def _greet(simulator: Simulator) -> None:
     """Say where it is: the address on stdout, for scripts, and how to use it on stderr."""
-    sys.stdout.write(f"{simulator.url}\n")
-    sys.stdout.flush()
+    print_result(simulator.url)
     token = " and its token in MJASYNC_TOKEN" if simulator.token else ""
-    sys.stderr.write(
+    print_note(
         f"A simulated {simulator.dialect.name} server listens there; Ctrl-C stops it.\n"
         f"In another terminal, with MJASYNC_BASE_URL={simulator.url}{token}:\n"
-        '  mjasync imagine "a lighthouse in a storm"\n'
+        '  mjasync imagine "a lighthouse in a storm"'
     )

@@ -6,11 +6,9 @@ Results go to stdout, everything else to stderr.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sys
-from collections.abc import Collection, Hashable, Sequence
-from typing import Final
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from typing import IO, Any, Final, TextIO, cast
 
 import attrs
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -20,10 +18,22 @@ from rich.table import Column
 from rich.text import Text
 
 from ..errors import ModalRequired
+from .console import block, silence
 from .jobs import Job
-from .words import command, explain, is_usage, names_of, one_line, progress_of, record, stands
+from .words import (
+    command,
+    explain,
+    is_usage,
+    json_line,
+    names_of,
+    one_line,
+    path_text,
+    progress_of,
+    record,
+    stands,
+)
 
-__all__ = ["Bars", "Cards", "Screen", "Stream", "Voice", "on_terminal"]
+__all__ = ["Bars", "Cards", "Screen", "Stream", "Voice", "on_terminal", "stream_to"]
 
 _BAR_WIDTH: Final = 24
 _FOR_ECHO: Final = 4
@@ -38,18 +48,53 @@ class Stream(Console):
     def on_broken_pipe(self) -> None:
         """Say nothing more, not even when what is left in the buffer is flushed at the end."""
         self.quiet = True
-        with contextlib.suppress(OSError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.file.fileno())
-            os.close(nowhere)
+        silence(cast("TextIO", self.file))
 
     def say(self, text: Text | str) -> None:
-        """Print one piece of text as it is: no markup, no wrapping."""
+        """Print one piece of text: no markup, no wrapping, and nothing that steers a terminal."""
+        plain = block(str(text))
+        shown = text if plain == str(text) else plain
         try:
-            self.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            self.print(shown, markup=False, emoji=False, highlight=False, soft_wrap=True)
             self.file.flush()
         except OSError:
             self.on_broken_pipe()
+
+
+class _Outlet:
+    """A stream each of whose failures is that of a reader who has left, which consoles know.
+
+    A terminal whose connection was dropped fails with another error than a pipe does.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write some text."""
+        with _failing_as_a_pipe():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Have it written."""
+        with _failing_as_a_pipe():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the rest of the stream
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _failing_as_a_pipe() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BrokenPipeError from error
+
+
+def stream_to(file: TextIO) -> Stream:
+    """Make a console that survives its reader."""
+    return Stream(file=cast("IO[str]", _Outlet(file)))
 
 
 # --- how results look --------------------------------------------------------------------------
@@ -94,7 +139,7 @@ class Cards:
         if buttons:
             rows.append(("buttons", " · ".join(names_of(buttons))))
         if job.file is not None:
-            rows.append(("saved", str(job.file)))
+            rows.append(("saved", path_text(job.file)))
         if self._fleeting and job.file is None and not words:
             note = "the link ends with this command: keep the picture with --save PATH"
             rows.append(("note", note))
@@ -126,8 +171,8 @@ class Voice:
     """Says results on stdout, and everything else on stderr, where bars may be."""
 
     def __init__(self) -> None:
-        self._out = Stream(file=sys.stdout)
-        self._err = Stream(file=sys.stderr)
+        self._out = stream_to(sys.stdout)
+        self._err = stream_to(sys.stderr)
         self._bars: Bars | None = None
 
     def note(self, text: Text | str) -> None:
@@ -191,7 +236,7 @@ class Screen(Voice):
             self._bars.show(job, one_line(job.title), percent, "saving" if saving else state)
         elif self._said.get(job) != state:
             self._said[job] = state
-            self.note(f"{job.id}  {state}")
+            self.note(f"{one_line(job.id)}  {state}")
 
     def end(self, job: Job) -> None:
         """Show what became of a job."""
@@ -207,7 +252,7 @@ class Screen(Voice):
             self.complain(getattr(job.error, "message", ""))
             return
         if self._as_json:
-            self._result(json.dumps(record(job)))
+            self._result(json_line(record(job)))
         elif ok:
             self._result(self._cards.shown(job))
         if not ok:

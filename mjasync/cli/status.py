@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import webbrowser
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,10 +10,11 @@ from typing import Any
 
 from ..batch import Job, JobState, Totals, read_batch, write_gallery
 from ..batch._open import is_running
+from .console import print_result
 from .order import without_password
 from .paths import is_simulated, kept_command
 from .tally import counts, money, money_record, record, troubles
-from .words import command
+from .words import command, json_line, path_text
 
 __all__ = ["show", "tell"]
 
@@ -27,8 +26,8 @@ def tell(folder: Path, *, ledger: str | None, as_json: bool) -> int:
         ConfigurationError: There is no batch.
     """
     jobs = asyncio.run(read_batch(folder, ledger=ledger))
-    said = json.dumps(_record(folder, jobs)) if as_json else "\n".join(_lines(folder, jobs, ledger))
-    sys.stdout.write(f"{said}\n")
+    said = json_line(_record(folder, jobs)) if as_json else "\n".join(_lines(folder, jobs, ledger))
+    print_result(said)
     return 0 if all(job.state is JobState.SAVED for job in jobs) else 1
 
 
@@ -39,7 +38,7 @@ def show(folder: Path, *, ledger: str | None, in_browser: bool) -> int:
         ConfigurationError: There is no batch.
     """
     page = asyncio.run(write_gallery(folder, ledger=ledger))
-    sys.stdout.write(f"{page}\n")
+    print_result(str(page))
     if in_browser:
         webbrowser.open(page.resolve().as_uri())
     return 0
@@ -49,7 +48,7 @@ def _lines(folder: Path, jobs: Sequence[Job], ledger: str | None) -> Iterable[st
     totals = Totals.of(jobs)
     running = is_running(folder, ledger)
     known = {True: " It is running.", False: " It is not running.", None: ""}
-    yield f"{folder}: {len(jobs)} jobs: {counts(totals)}.{known[running]}"
+    yield f"{path_text(folder)}: {len(jobs)} jobs: {counts(totals)}.{known[running]}"
     yield money(totals)
     options = ["--ledger", without_password(ledger)] if ledger else []
     options += ["--simulate"] if is_simulated(folder) else []

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one ends the work in good order, the last one at once."""
+"""Signals that ask to stop: the first one ends the work in good order, the last one at once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from typing import Any, Final, Self
 
 __all__ = ["Stop"]
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    if hasattr(signal, name)  # Windows has neither of the last two
+)
 _ECHO: Final = 1.0
-"""Seconds within which SIGTERM again is the same one: `timeout` sends it to the process, and then
-to the group that the process is in."""
+"""Seconds within which another signal than Ctrl-C repeats the one before it: `timeout` signals the
+process, and then the group that it is in; systemd sends SIGHUP after SIGTERM; a terminal that goes
+away is told of by the kernel and by the shell."""
 
 
 class Stop:
@@ -25,7 +30,8 @@ class Stop:
         first: Called when the signal comes that cancels the body, before it does.
         again: Called when another one comes; the process ends after it.
         drain: Called at the first Ctrl-C, instead: True where the body will end by itself soon,
-            and only the next signal is to cancel it. SIGTERM is for those who cannot wait.
+            and only the next signal is to cancel it. The other signals, SIGHUP of a connection
+            that was dropped among them, are for those who cannot wait.
     """
 
     def __init__(
@@ -41,7 +47,7 @@ class Stop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._is_cancelled = False
-        self._terminated = float("-inf")
+        self._last_told = float("-inf")
         self.exit_code: int | None = None
         """128 and the number of the first signal; None while there was none."""
 
@@ -69,9 +75,9 @@ class Stop:
         return exc_type is asyncio.CancelledError
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGTERM:
-            before, self._terminated = self._terminated, time.monotonic()
-            if self._terminated - before < _ECHO:
+        if number != signal.SIGINT:
+            before, self._last_told = self._last_told, time.monotonic()
+            if self._last_told - before < _ECHO:
                 return
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop, number)

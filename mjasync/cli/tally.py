@@ -120,7 +120,7 @@ def failure(job: Job) -> str:
 
 def _which(job: Job) -> str:
     title = one_line(" ".join(filter(None, (job.step, job.prompt))), _TITLE)
-    return f"{job.n:>4}  {job.task_id or '-'}  {title}"
+    return f"{job.n:>4}  {one_line(job.task_id or '-')}  {title}"
 
 
 def _said(job: Job) -> str:
@@ -175,7 +175,7 @@ def _failed(jobs: Sequence[Job]) -> Iterable[str]:
     if by_number:
         yield f"Failed ({len(jobs)}):"
     for (error_class, said), those in by_number[:_TOLD]:
-        yield f"  {len(those)} × {error_class}: {_numbers([job.n for job in those])}"
+        yield f"  {len(those)} × {one_line(error_class)}: {_numbers([job.n for job in those])}"
         yield f"    {said}"
     if len(by_number) > _TOLD:
         rest = sum(len(those) for _, those in by_number[_TOLD:])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .._buttons import meaning_of
+from .._text import printable
 from ..errors import ConfigurationError, InvalidRequest, MJError, SubmitUncertain, TaskFailed
 
 if TYPE_CHECKING:
@@ -15,18 +16,24 @@ if TYPE_CHECKING:
     from .jobs import Job
 
 __all__ = [
+    "LONGEST_LINE",
     "command",
     "duration",
     "explain",
     "facts",
     "is_usage",
+    "json_line",
     "names_of",
     "one_line",
+    "path_text",
     "progress_of",
     "record",
     "stands",
 ]
 
+LONGEST_LINE: Final = 4000
+"""Characters of one line; signed links are long, and have to be shown whole."""
+_LONGEST_STATUS: Final = 40
 _STATES: Final[Mapping[str, str]] = {
     "NOT_START": "waiting",
     "SUBMITTED": "submitted",
@@ -56,16 +63,33 @@ _FACTS: Final = (
 """What a server says of a task, as keys of the JSON."""
 
 
-def one_line(text: str, most: int | None = None) -> str:
-    """Text from elsewhere as one line that cannot steer a terminal, `most` characters long."""
-    printable = "".join(" " if unicodedata.category(char) == "Cc" else char for char in text)
-    line = " ".join(printable.split())
-    return line if most is None or len(line) <= most else f"{line[: most - 1].rstrip()}…"
+def one_line(text: str, most: int = LONGEST_LINE) -> str:
+    """Render text from elsewhere as one line that cannot steer a terminal, cut to `most`."""
+    line = printable(" ".join(text.split()), most)
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+def path_text(path: object) -> str:
+    """Render a path, its spaces as they are."""
+    return printable(path, None)
 
 
 def command(*words: str) -> str:
     """A command to copy, quoted for a shell."""
-    return shlex.join(("mjasync", *words))
+    return " ".join(map(_quoted, ("mjasync", *words)))
+
+
+def _quoted(word: str) -> str:
+    """Quote a word; what cannot be shown is written as an escape that shells read."""
+    if printable(word, None) == word:
+        return shlex.quote(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{printable(escaped, None)}'"
+
+
+def json_line(record: object) -> str:
+    """One line of JSON in ASCII, so that a terminal shows what it says instead of obeying it."""
+    return json.dumps(record).replace("\x7f", "\\u007f")
 
 
 def duration(seconds: float) -> str:
@@ -77,7 +101,7 @@ def stands(info: TaskInfo | None) -> str:
     """Where a task stands, in a word and perhaps a percentage."""
     if info is None or not info.id:
         return "sending"
-    word = _STATES.get(info.status, info.status.lower())
+    word = _STATES.get(info.status) or one_line(info.status.lower(), _LONGEST_STATUS)
     running = info.status == "IN_PROGRESS" and info.progress is not None
     return f"{word} {info.progress}%" if running else word
 
@@ -104,6 +128,9 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
     `flags` are the options which that command needs to reach the same server.
     """
     if not isinstance(error, MJError):
+        cause = getattr(error, "orig", None)  # a database's: SQLAlchemy repeats the statement
+        if cause is not None:
+            return one_line(f"The ledger cannot be used: {cause}")
         words = str(error) or type(error).__name__
         known = isinstance(error, OSError)
         return one_line(words if known else f"{type(error).__name__}: {words}")
@@ -114,8 +141,8 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
     happened = str(error).removesuffix(error.next_step).strip()
     if "{id}" in hint and not error.task_id:
         return one_line(happened)
-    given = "".join(f"{shlex.quote(flag)} " for flag in flags)
-    step = hint.format(id=error.task_id, state=_state_of(error), flags=given)
+    given = "".join(f"{_quoted(flag)} " for flag in flags)
+    step = hint.format(id=_quoted(error.task_id), state=_state_of(error), flags=given)
     return one_line(f"{happened} {step}")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -12,9 +14,16 @@ from .jobs import Job, carry_out, look_back
 from .server import Server
 from .show import Cards, Screen
 from .stop import Stop
+from .trouble import Trouble
 from .words import command, explain, is_usage, one_line, stands
 
+if TYPE_CHECKING:
+    from .._client import Client
+
 __all__ = ["Work"]
+
+_TICK: Final = 0.1
+"""Seconds between two questions whether the server is in trouble."""
 
 
 @attrs.define(kw_only=True)
@@ -41,21 +50,35 @@ class Work:
         with Stop(self._stopping, self._giving_up) as stop:
             try:
                 await self._carry_out()
-            except (MJError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - told, or raised again, when all is said
                 trouble = error
-        if trouble is not None:
-            self._screen.complain(explain(trouble))
-            return 2 if is_usage(trouble) else 1
         stopped = stop.exit_code is not None
         await look_back(self.jobs)
-        if stopped or any(map(_is_news, self.jobs)):
+        if stopped or trouble is not None or any(map(_is_news, self.jobs)):
             self._say_what_is_open()
+        if trouble is not None:
+            raise trouble
         return stop.exit_code or self._exit_code()
 
     async def _carry_out(self) -> None:
         with self._screen:
             async with self.server.open(len(self.jobs)) as mj:
-                await carry_out(self.jobs, mj, self._screen)
+                telling = asyncio.create_task(self._tell_of_trouble(mj))
+                try:
+                    await carry_out(self.jobs, mj, self._screen, self.server.timeout)
+                finally:
+                    telling.cancel()
+                    await asyncio.gather(telling, return_exceptions=True)
+
+    async def _tell_of_trouble(self, mj: Client) -> None:
+        """Say why nothing is heard of the tasks, and when the server answers again."""
+        trouble = Trouble()
+        while True:
+            is_well = any(job.id and job.is_seen for job in self.jobs)
+            said = trouble.notice(_held_up(mj), time.monotonic(), is_well=is_well)
+            if said:
+                self._screen.note(said)
+            await asyncio.sleep(_TICK)
 
     def _exit_code(self) -> int:
         failed = [job for job in self.jobs if not job.delivered]
@@ -67,17 +90,26 @@ class Work:
 
     def _say_what_is_open(self) -> None:
         """Say what is on the server and was not delivered, and how to go on with it."""
-        left = [job for job in self.jobs if job.is_open]
-        for job in left:
-            self._screen.note(f"  {job.id}  {stands(job.info)}  {one_line(job.title, 60)}")
+        left = [job for job in self.jobs if job.is_open and job.is_seen]
+        unheard = [job for job in self.jobs if job.is_open and not job.is_seen]
+        self._list_open(left)
         if left and self.server.simulate:
             self._screen.note("These ended with the simulator.")
         elif left:
             self._screen.note("These are on the server; nothing is lost. Go on with:")
             self._screen.note(f"  {self._resume(left)}")
+        self._list_open(unheard)
+        if unheard:
+            self._screen.note("The server has told nothing of these yet. Ask again with:")
+            self._screen.note(f"  {self._resume(unheard)}")
         for job in self.jobs:
             if job.uncertain is not None:
                 self._screen.note(f"  {one_line(job.title, 40)}: {explain(job.uncertain)}")
+
+    def _list_open(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            stand = stands(job.info) if job.is_seen else "unheard of"
+            self._screen.note(f"  {one_line(job.id)}  {stand}  {one_line(job.title, 60)}")
 
     def _resume(self, jobs: Sequence[Job]) -> str:
         save = self.jobs[0].save
@@ -105,4 +137,13 @@ class Work:
 def _is_news(job: Job) -> bool:
     """Whether more is known of a job than was said when it failed."""
     accepted_late = job.is_open and not getattr(job.error, "task_id", "")
-    return accepted_late or job.uncertain is not None
+    return accepted_late or job.is_unsaved or job.uncertain is not None
+
+
+def _held_up(mj: Client) -> tuple[MJError, float] | None:
+    """Why no task can be looked at now, and for how many seconds more that is tried."""
+    trouble = mj._watcher.trouble  # noqa: SLF001 - as a batch asks
+    if trouble is None:
+        return None
+    error, until = trouble
+    return error, max(0.0, until - mj._calls.clock.now())  # noqa: SLF001
