@@ -1,0 +1,245 @@
+"""Signals, deadlines, servers that go away: a command ends in order, and says what is open."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from conftest import EAGER, QUICK, eventually
+from shell import Outcome, Run, command, ended, terminal
+
+from mjasync import Client
+from mjasync.batch import read_batch
+from mjasync.cli.jobs import Job, carry_out
+from mjasync.cli.trouble import Trouble
+from mjasync.errors import ConnectionFailed, QueueFull, RequestTimeout
+from mjasync.simulator import Simulator
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+DEAD = "http://127.0.0.1:9"
+TASK = "1700000000000001"
+
+
+def prompts(*lines: str) -> Path:
+    """Write a file of prompts."""
+    path = Path("prompts.txt")
+    path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+# --- signals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGTERM"])
+async def test_what_is_on_the_wire_is_named(slow: Simulator, name: str) -> None:
+    """An id that comes after the signal is told, and nothing more is sent."""
+    number = getattr(signal, name)
+    slow.fault("slow_body", on="submit", gap=0.005)
+    async with command("imagine", "a fox") as process:
+        await eventually(lambda: len(slow.submissions) == 1)
+        process.send_signal(number)
+        outcome = await ended(process)
+    assert outcome.code == 128 + number
+    assert f"  mjasync watch {slow.submissions[0].task_id}\n" in outcome.err
+    assert len(slow.submissions) == 1
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT"])
+async def test_what_is_on_the_wire_is_in_the_ledger(slow: Simulator, name: str) -> None:
+    """A batch whose connection is dropped notes every id that is still to come."""
+    slow.fault("slow_body", on="submit", times=3, gap=0.005)
+    line = ("batch", prompts("a fox", "an owl", "a cat"), "--out", "out", "--limit", "3")
+    async with command(*line) as process:
+        await eventually(lambda: len(slow.submissions) == 3)
+        process.send_signal(getattr(signal, name))
+        outcome = await ended(process)
+    assert "3 on the server" in outcome.err
+    sent = {submission.task_id for submission in slow.submissions}
+    assert {job.task_id for job in await read_batch("out")} == sent
+
+
+async def test_hangup_after_termination_is_the_same(slow: Simulator) -> None:
+    """SIGHUP right after SIGTERM, as systemd sends it, does not end the process at once."""
+    slow.fault("slow_body", on="submit", gap=0.005)
+    async with command("batch", prompts("a fox"), "--out", "out") as process:
+        await eventually(lambda: len(slow.submissions) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        assert b"at once" in await process.stderr.readline()
+        process.send_signal(signal.SIGHUP)
+        outcome = await ended(process)
+    assert outcome.code == 128 + signal.SIGTERM
+    assert "1 on the server" in outcome.err
+
+
+@contextmanager
+def ignoring(number: signal.Signals) -> Iterator[None]:
+    """Have processes that are started meanwhile ignore a signal, as `nohup` does."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+async def test_hangup_that_nohup_ignores(slow: Simulator) -> None:
+    """A signal that is ignored when the command starts stays ignored."""
+    with ignoring(signal.SIGHUP):
+        started = command("imagine", "a fox")
+        process = await started.__aenter__()
+    try:
+        await eventually(lambda: len(slow.submissions) == 1)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGINT)
+        outcome = await ended(process)
+    finally:
+        await started.__aexit__(None, None, None)
+    assert outcome.code == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize("words", [("imagine", "a fox"), ("batch", "prompts.txt", "--out", "out")])
+async def test_terminal_that_goes_away(slow: Simulator, words: tuple[str, ...]) -> None:
+    """Bars whose terminal is gone do not keep a command from ending in good order."""
+    prompts("a fox")
+    slow.fault("slow_body", on="submit", gap=0.005)
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    with terminal(80) as (ours, theirs):
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        async with command(*words, env=environment, **streams) as process:
+            os.close(theirs)
+            await eventually(lambda: len(slow.submissions) == 1)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), ours)  # the last end on our side is closed
+            process.send_signal(signal.SIGHUP)
+            assert await process.wait() == 128 + signal.SIGHUP
+    if words[0] == "batch":
+        (job,) = await read_batch("out")
+        assert job.task_id == slow.submissions[0].task_id
+
+
+# --- a picture that does not come ---------------------------------------------------------------
+
+
+@asynccontextmanager
+async def hanging() -> AsyncIterator[str]:
+    """A host that takes a request for a picture, and never answers."""
+    over = asyncio.Event()
+
+    async def handle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    host = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{host.sockets[0].getsockname()[1]}/fox.png"
+    finally:
+        over.set()
+        host.close()
+        await host.wait_closed()
+
+
+def finished(link: str) -> web.Application:
+    """A server every task of which is finished, its picture somewhere else."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.startswith("/mj/submit/"):
+            return web.json_response({"code": 1, "description": "ok", "result": TASK})
+        if request.path.endswith("/fetch"):
+            task = {"id": TASK, "action": "IMAGINE", "status": "SUCCESS", "progress": "100%"}
+            return web.json_response(task | {"prompt": "a fox", "imageUrl": link, "buttons": []})
+        return web.Response(status=404)
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", handle)
+    return app
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """Run an application on loopback."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+class Silent:
+    """An onlooker who does not care."""
+
+    def begin(self, job: Job) -> None:
+        """A job is about to be sent."""
+
+    change = end = begin
+
+
+async def test_timeout_bounds_the_saving_too() -> None:
+    """A picture whose host hangs ends with the command's time; that it is paid is told."""
+    job = Job(make=lambda mj: mj.task(TASK), save="fox.png", attached=True)
+    async with hanging() as link, serving(finished(link)) as url, Client(url, "") as mj:
+        await carry_out([job], mj, Silent(), timeout=0.0)
+    assert isinstance(job.error, RequestTimeout)
+    assert f"drawn and paid, but it did not arrive in time. (task {TASK})" in str(job.error)
+    assert job.is_unsaved
+    assert not Path("fox.png").exists()
+
+
+async def test_picture_that_cannot_be_saved(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keeps a paid picture from being saved, the command that fetches it is named."""
+    quick = partial(Client, schedule=QUICK, retries=EAGER)
+    monkeypatch.setattr("mjasync._client.Client", quick)
+    async with serving(finished(f"{DEAD}/fox.png")) as url:
+        outcome: Outcome = await cli("imagine", "a fox", "--save", "fox.png", "--base-url", url)
+    assert outcome.code == 1
+    assert f"mjasync watch --base-url {url} --save fox.png {TASK}\n" in outcome.err
+
+
+# --- a server that does not answer --------------------------------------------------------------
+
+
+async def test_watch_without_a_server() -> None:
+    """It says at once why nothing is heard, and at the end claims nothing about the task."""
+    async with command("watch", TASK, "--base-url", DEAD) as process:
+        assert process.stderr is not None
+        said = (await process.stderr.readline()).decode()
+        process.send_signal(signal.SIGINT)
+        outcome = await ended(process)
+    assert f"No connection to {DEAD}" in said
+    assert "Trying again for up to" in said
+    assert outcome.code == 130
+    assert "are on the server" not in outcome.err
+    assert "has told nothing of these yet" in outcome.err
+    assert f"  mjasync watch --base-url {DEAD} {TASK}\n" in outcome.err
+
+
+def test_trouble_is_told_soon_and_again_when_it_lasts() -> None:
+    """At once where nobody ever answered, then once a minute, then that it is over."""
+    trouble = Trouble()
+    down = ConnectionFailed("No connection."), 600.0
+    assert trouble.notice(None, 0.0, is_well=False) == ""
+    assert trouble.notice(down, 0.0) == "No connection. Trying again for up to 10 min."
+    assert trouble.notice(down, 59.0) == ""
+    assert trouble.notice(down, 60.0)
+    assert trouble.notice(None, 61.0, is_well=False) == ""
+    assert trouble.notice(None, 62.0) == "The server answers again."
+    assert trouble.notice(None, 63.0) == ""
+
+
+def test_trouble_that_passes_is_no_news() -> None:
+    """A server that was there and is missed for a moment, or is busy, is worth no word."""
+    trouble = Trouble()
+    down = ConnectionFailed("No connection."), 600.0
+    full = QueueFull("The queue is full.", description="队列已满"), 3600.0
+    trouble.notice(None, 0.0)
+    assert [trouble.notice(down, at) for at in (1.0, 2.9)] == ["", ""]
+    assert trouble.notice(None, 3.0) == ""
+    assert trouble.notice(full, 4.0, is_busy=True) == ""
+    assert "'队列已满'" in trouble.notice(full, 64.0, is_busy=True)
