@@ -20,6 +20,7 @@ from ._clock import Clock
 from ._habits import Durations, Refreshes
 from ._models import TaskInfo, TaskStatus
 from ._schedule import Look, NextLook
+from ._text import printable
 from ._wire import codec
 from ._wire.calls import LIST_AT_MOST, Calls
 from ._wire.retry import Pace
@@ -491,7 +492,10 @@ class Watcher:
             if (kind, word) not in self._strange:
                 self._strange.add((kind, word))
                 _log.warning(
-                    "unknown %s %r (task %s): passed through as it is", kind, word, info.id
+                    "unknown %s '%s' (task %s): passed through as it is",
+                    kind,
+                    printable(word),
+                    printable(info.id),
                 )
 
     def _changed(self, watch: _Watch, raw: dict[str, Any], body: bytes, now: float) -> None:

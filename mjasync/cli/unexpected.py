@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from .._text import redact
+from .._text import printable, redact
 from .console import print_note
 
 __all__ = ["DEBUG", "Sentences", "report", "without_debug"]
@@ -91,7 +91,7 @@ class Sentences(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             said += f": {type(error).__name__}: {error}"
-            if self._debug:
-                said += "\n" + "".join(traceback.format_exception(error))
-        secrets = _secrets(sys.argv[1:], os.environ)
-        print_note(f"mjasync: {redact(said, secrets)}")
+        secrets = [*_secrets(sys.argv[1:], os.environ)]
+        print_note(f"mjasync: {printable(redact(said, secrets), None)}")
+        if error is not None and self._debug:
+            print_note(redact("".join(traceback.format_exception(error)), secrets))
