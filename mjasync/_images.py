@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import os
 import re
@@ -14,10 +15,11 @@ from typing import BinaryIO, Final, Protocol, runtime_checkable
 import attrs
 
 from ._filenames import safe_filename, unreserved
+from ._text import printable
 from ._wire.body import DataUrl, OnDisk, in_turn
 from ._wire.formats import SNIFFED_BYTES as _SNIFF
 from ._wire.formats import FormatCheck, sniff
-from .errors import ConfigurationError, InvalidRequest, MalformedReply
+from .errors import ConfigurationError, InvalidRequest, MalformedReply, MJError
 
 __all__ = [
     "ImageInput",
@@ -26,6 +28,7 @@ __all__ = [
     "as_file",
     "as_mask",
     "collect",
+    "link_of",
     "several",
     "split_grid",
     "write_stream",
@@ -48,6 +51,12 @@ ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO 
 """A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
 
 _ONE: Final = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, PillowImage)
+_LINK: Final = re.compile(r"\s*https?://", re.IGNORECASE)
+_DATA_URL: Final = re.compile(r"\s*data:", re.IGNORECASE)
+_BUSY: Final = (408, 425, 429)
+"""Statuses between 400 and 500 after which the same may be asked again."""
+_WHITE: Final = 128
+"""From where on a spot of a mask is white and no black."""
 _NAME: Final = 200
 """Characters of a name that a message repeats: somebody will pass the picture itself."""
 _FIELD: Final = 80
@@ -64,13 +73,27 @@ _AT_ONCE: Final = 1024
 # --- in ----------------------------------------------------------------------------------------
 
 
-def several(images: ImageInput | Iterable[ImageInput]) -> tuple[ImageInput, ...]:
-    """Pictures, however given: a single one (a path is a string, too) counts as one."""
+def several(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInput, ...]:
+    """Pictures, however given: a single one (a path is a string, too) counts as one, None as none.
+
+    Raises:
+        InvalidRequest: It is no picture and holds none.
+    """
     if isinstance(images, tuple):  # none, most of the time
         return images
-    if isinstance(images, _ONE) or hasattr(images, "read"):
+    if images is None:
+        return ()
+    if isinstance(images, _ONE) or hasattr(images, "read") or link_of(images):
         return (images,)  # type: ignore[return-value]  # one of ImageInput, by the line above
+    if not isinstance(images, Iterable):
+        raise _no_picture(images)
     return tuple(images)
+
+
+def link_of(image: object) -> str | None:
+    """The http(s) address that a picture is given by, or None; URL objects count, too."""
+    text = str(image) if hasattr(image, "host") else image
+    return text.strip() if isinstance(text, str) and _LINK.match(text) else None
 
 
 async def as_data_url(
@@ -82,28 +105,74 @@ async def as_data_url(
     is.
 
     Raises:
-        InvalidRequest: It is no picture, or cannot be read.
+        InvalidRequest: It is no picture, is cut short, or cannot be read.
     """
-    if isinstance(image, str) and image.startswith("data:"):
-        return image
-    if isinstance(image, str) and re.match(r"https?://", image):
-        return _checked(await download(image), image)
-    return _checked(await as_file(image), _name_of(image))
+    if isinstance(image, str) and _DATA_URL.match(image):
+        return f"data:{image.strip()[5:]}"
+    link = link_of(image)
+    if link:
+        return _checked(await _downloaded(link, download), _name_of(link))
+    return await in_turn(_read_whole, image, queue="given")
+
+
+async def _downloaded(link: str, download: Callable[[str], Awaitable[bytes]]) -> bytes:
+    """Fetch a picture; what fails names the address, for it is not the server that failed."""
+    try:
+        return await download(link)
+    except MJError as error:
+        status = error.http_status or 0
+        is_refusal = 400 <= status < 500 and status not in _BUSY
+        if is_refusal or isinstance(error, MalformedReply) or not error.retryable:
+            why = f"its host answered HTTP {status}" if is_refusal else error.message
+            if error.description and not is_refusal:
+                why = f"its host sent no picture but {printable(error.description, _NAME)}"
+            message = f"The picture {_name_of(link)} cannot be had: {why.rstrip('.')}."
+            raise InvalidRequest(message) from error
+        error.message = f"The picture {_name_of(link)} cannot be had: {error.message}"
+        error.hint = "Check its address, then try again."  # type: ignore[misc]  # of this one alone
+        raise
 
 
 async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> DataUrl | str:
     """A mask as a PNG data URL, the only form every server takes (PROTOCOL §4.2).
 
     Raises:
-        InvalidRequest: It is no PNG, or cannot be read.
+        InvalidRequest: It is no PNG, marks nothing (with Pillow installed), or cannot be read.
     """
     url = await as_data_url(image, download)
-    head = url.head if isinstance(url, DataUrl) else url[:_SNIFF]
+    head = url.head if isinstance(url, DataUrl) else url[:_SNIFF].lower()
     if not head.startswith("data:image/png;base64,"):
         kind = head.partition(";")[0].removeprefix("data:")
         message = f"A mask must be a PNG (white where to repaint, on black), not {kind}."
         raise InvalidRequest(message)
+    await in_turn(_check_mask, url, queue="given")
     return url
+
+
+def _check_mask(url: DataUrl | str) -> None:
+    """See that a mask marks something.
+
+    Raises:
+        InvalidRequest: It does not, so that the whole picture or nothing would be repainted.
+    """
+    from ._pillow import whitest
+
+    try:
+        if isinstance(url, DataUrl):
+            data = bytes(url.data)
+        else:
+            data = base64.b64decode(url.partition(",")[2])
+        lightest = whitest(data)
+    except ImportError:  # without Pillow it goes as it is
+        return
+    except ValueError as error:
+        raise InvalidRequest(f"The mask cannot be read: {error}.") from error
+    if lightest < _WHITE:
+        message = (
+            "The mask marks nothing: it has no white. Paint what is to be repainted white, on "
+            "black; a transparent hole, as masks of other services have it, is black here."
+        )
+        raise InvalidRequest(message)
 
 
 async def as_file(file: ImageInput) -> bytes | OnDisk:
@@ -123,12 +192,23 @@ def _read(image: ImageInput) -> bytes | OnDisk:
         message = f"The picture {_name_of(image)} cannot be read: {reason}."
         raise InvalidRequest(message) from error
     if not isinstance(data, bytes | OnDisk):
-        message = (
-            f"{type(image).__name__} is not a picture: pass a path, an http(s) URL, bytes, "
-            "a file opened in binary mode, or a Pillow image."
-        )
-        raise InvalidRequest(message)
+        raise _no_picture(image)
     return data
+
+
+def _read_whole(image: ImageInput) -> DataUrl:
+    """Read a picture, and see that it is one to its end."""
+    data, name = _read(image), _name_of(image)
+    checked = _checked(data, name)
+    _check_whole(data, name)
+    return checked
+
+
+def _no_picture(image: object) -> InvalidRequest:
+    return InvalidRequest(
+        f"{type(image).__name__} is not a picture: pass a path, an http(s) URL, bytes, "
+        "a file opened in binary mode, or a Pillow image."
+    )
 
 
 def _content_of(image: ImageInput) -> object:
@@ -137,7 +217,9 @@ def _content_of(image: ImageInput) -> object:
     if isinstance(image, str | os.PathLike):
         return OnDisk.found(Path(image).absolute())
     if isinstance(image, PillowImage):
-        return _as_png(image)
+        from ._pillow import png_of
+
+        return png_of(image)
     is_text = isinstance(image, io.TextIOBase)
     read = None if is_text else getattr(image, "read", None)
     return read() if callable(read) else None
@@ -152,10 +234,26 @@ def _checked(data: bytes | OnDisk, name: str) -> DataUrl:
     return DataUrl(kind[1], data)
 
 
+def _check_whole(data: bytes | OnDisk, name: str) -> None:
+    """See that a picture does not break off: servers draw from half of one, and are paid for it.
+
+    Raises:
+        InvalidRequest: It does, is damaged, or is gone.
+    """
+    check = FormatCheck()
+    try:
+        for block in data.blocks() if isinstance(data, OnDisk) else (data,):
+            check.feed(block)
+        check.finish()
+    except MalformedReply as error:
+        message = error.message.replace("The picture", f"The picture {name}", 1)
+        raise InvalidRequest(message) from error
+
+
 def _name_of(image: ImageInput) -> str:
     if isinstance(image, str | os.PathLike):
         name = str(os.fspath(image))
-        return repr(name if len(name) <= _NAME else f"{name[:_NAME]}…")
+        return repr(printable(name, _NAME))
     return f"given as {type(image).__name__}"
 
 

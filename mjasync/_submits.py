@@ -44,7 +44,7 @@ class Submits:
         self,
         prompt: str,
         *,
-        images: _images.ImageInput | Iterable[_images.ImageInput] = (),
+        images: _images.ImageInput | Iterable[_images.ImageInput] | None = (),
         **options: Unpack[SubmitOptions],
     ) -> Task:
         """Draw a grid of four pictures.
@@ -52,7 +52,7 @@ class Submits:
         Args:
             prompt: What to draw, flags included.
             images: Reference pictures, one or more: paths, bytes, binary files, URLs or Pillow
-                images.
+                images. None means no pictures.
             options: See `SubmitOptions`.
 
         Raises:
@@ -99,8 +99,11 @@ class Submits:
             image: The picture, as for `imagine`.
             language: "zh" for prompts in Chinese, on servers that translate.
             options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: There is no picture.
         """
-        return self._new("describe", {"language": language}, {"base64": image}, options)
+        return self._new("describe", {"language": language}, {"base64": _given(image)}, options)
 
     def shorten(self, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Find out which words of a prompt matter: `task.prompts` has the shorter ones.
@@ -126,9 +129,9 @@ class Submits:
             options: See `SubmitOptions`.
 
         Raises:
-            InvalidRequest: The prompt is empty.
+            InvalidRequest: The prompt is empty, or there is no picture.
         """
-        return self._new("edits", {"prompt": _not_blank(prompt)}, {"image": image}, options)
+        return self._new("edits", {"prompt": _not_blank(prompt)}, {"image": _given(image)}, options)
 
     def retexture(
         self, image: _images.ImageInput, prompt: str, **options: Unpack[SubmitOptions]
@@ -141,9 +144,11 @@ class Submits:
             options: See `SubmitOptions`.
 
         Raises:
-            InvalidRequest: The prompt is empty.
+            InvalidRequest: The prompt is empty, or there is no picture.
         """
-        return self._new("retexture", {"prompt": _not_blank(prompt)}, {"image": image}, options)
+        return self._new(
+            "retexture", {"prompt": _not_blank(prompt)}, {"image": _given(image)}, options
+        )
 
     def video(
         self,
@@ -208,8 +213,14 @@ class Submits:
             source: The face.
             target: The picture it goes into.
             options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: One of them is missing.
         """
-        pictures: Mapping[str, Pictures] = {"sourceBase64": source, "targetBase64": target}
+        pictures: Mapping[str, Pictures] = {
+            "sourceBase64": _given(source),
+            "targetBase64": _given(target),
+        }
         return self._new("swap", {}, pictures, options, path="insight-face/swap")
 
     def swap_video_face(
@@ -225,15 +236,15 @@ class Submits:
             target: The video: a path, bytes, or a binary file; or its URL.
             options: See `SubmitOptions`.
         """
-        is_link = isinstance(target, str) and target.startswith(("http://", "https://"))
+        link = _images.link_of(target)
         common = common_fields(options, SubmitOptions.__optional_keys__)
         route = self._route(options)
 
         async def prepare(_: float) -> Submission:
             fields = {**common, "SourceBase64": await self._encode(source)}
             file = None
-            if is_link:
-                fields["TargetUrl"] = target
+            if link:
+                fields["TargetUrl"] = link
             else:
                 file = await _images.as_file(target)
             boundary = secrets.token_hex(16)
@@ -265,7 +276,9 @@ class Submits:
         wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": instance_id}}
         return self._new("show", {"jobId": _not_blank(job)}, {}, wanted)
 
-    async def upload(self, images: _images.ImageInput | Iterable[_images.ImageInput]) -> list[str]:
+    async def upload(
+        self, images: _images.ImageInput | Iterable[_images.ImageInput] | None
+    ) -> list[str]:
         """Hand pictures to the server and get their links, to be used in prompts.
 
         A picture is sent once for each client and hour (links expire): the same content gives
@@ -372,6 +385,13 @@ def _content_key(picture: DataUrl | str) -> str:
     for piece in picture.pieces() if isinstance(picture, DataUrl) else (picture.encode(),):
         found.update(piece)
     return found.hexdigest()
+
+
+def _given(image: _images.ImageInput | None) -> _images.ImageInput:
+    if image is not None:
+        return image
+    message = "This needs a picture, not None."
+    raise InvalidRequest(message)
 
 
 def _not_blank(prompt: object) -> str:

@@ -8,6 +8,7 @@ import errno
 import io
 import itertools
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -22,15 +23,17 @@ from answering import answering, asking, http
 from conftest import PATIENCE, turns
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 from test_formats import extension_of
+from yarl import URL
 
 from mjasync import (
     ConfigurationError,
     InvalidRequest,
-    LinkExpired,
     MalformedReply,
+    MJError,
     Picture,
+    ServerError,
     _images,
 )
 from mjasync._images import (
@@ -43,6 +46,7 @@ from mjasync._images import (
     target_for,
     write_stream,
 )
+from mjasync._pillow import png_of
 
 
 def encoded(form: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
@@ -58,7 +62,7 @@ JPEG = encoded("JPEG")
 WEBP = encoded("WEBP")
 WHOLE = {"png": PNG, "jpg": JPEG, "webp": WEBP}
 MP4 = b"\x00\x00\x00\x20ftypisom" + b"\x00" * 40
-MASK = Image.new("L", (2, 2))
+MASK = Image.new("L", (2, 2), "white")
 FIELDS = {"id": "17", "prompt": "a red fox", "state": "mine", "action": "imagine"}
 
 
@@ -180,13 +184,72 @@ async def test_open_files(tmp_path: Path) -> None:
     assert await data_url(Readable()) == ("image/png", PNG)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "I;16"])
+SHOWN = {
+    **dict.fromkeys(["RGB", "RGBA", "CMYK", "YCbCr", "HSV", "RGBX", "RGBa", "P"], (200, 40, 90)),
+    **dict.fromkeys(["L", "LA", "La", "I", "F", "I;16"], (95, 95, 95)),
+    "1": (0, 0, 0),
+    "LAB": (200, 40, 90),
+    "PA": (200, 40, 90),
+}
+
+
+def in_mode(mode: str) -> Image.Image:
+    """A picture of one colour in a mode."""
+    image = Image.new("RGB", (5, 3), (200, 40, 90))
+    if mode == "PA":
+        return image.quantize().convert("PA")
+    if mode == "P":
+        return image.quantize()
+    if mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, srgb, lab, outputMode="LAB")  # type: ignore[return-value]
+    if mode == "I;16":
+        return Image.new(mode, (5, 3), 95 * 257)
+    if mode in {"RGBa", "La"}:
+        return image.convert(f"{mode[:-1]}A").convert(mode)
+    return image.convert("L").convert(mode) if mode in {"I", "F"} else image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", SHOWN)
 async def test_pillow_images(mode: str) -> None:
-    """A Pillow image goes as the PNG that shows the same."""
-    image = Image.new(mode, (5, 3))
-    mime, data = await data_url(image)
-    assert mime == "image/png"
-    assert Image.open(io.BytesIO(data)).size == (5, 3)
+    """A Pillow image of any mode goes as the PNG that shows the same, readable for everybody."""
+    mime, data = await data_url(in_mode(mode))
+    sent = Image.open(io.BytesIO(data))
+    assert (mime, sent.size) == ("image/png", (5, 3))
+    assert sent.mode in {"1", "L", "LA", "P", "RGB", "RGBA"}
+    shown = sent.convert("RGB").getpixel((1, 1))
+    assert all(abs(a - b) <= 6 for a, b in zip(shown, SHOWN[mode], strict=True))
+
+
+@pytest.mark.parametrize(
+    "mode, values", [("F", (0.25, 1.0)), ("I", (16384, 65535)), ("I;16", (16384, 65535))]
+)
+async def test_grey_of_many_bits(mode: str, values: tuple[float, float]) -> None:
+    """Grey from 0 to 1, or of 16 bits, is as light as it was."""
+    image = Image.new(mode, (2, 1), values[0])
+    image.putpixel((1, 0), values[1])
+    _, data = await data_url(image)
+    assert abs(Image.open(io.BytesIO(data)).getpixel((0, 0)) - 64) <= 1
+
+
+async def test_a_profile_of_other_colours_is_left_out() -> None:
+    """What was CMYK is RGB, and does not say that it is CMYK."""
+    image = Image.new("CMYK", (2, 2))
+    image.info["icc_profile"] = b"of a printer"
+    _, data = await data_url(image)
+    assert "icc_profile" not in Image.open(io.BytesIO(data)).info
+
+
+async def test_photos_are_upright() -> None:
+    """A photo opened with Pillow is sent as it is looked at, and is not changed itself."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 32)).save(buffer, "JPEG", exif=exif)
+    photo = Image.open(buffer)
+    _, data = await data_url(photo)
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(data))).size == (32, 64)
+    assert photo.size == (64, 32)
 
 
 @pytest.mark.parametrize("form, mime", [("JPEG", "jpeg"), ("WEBP", "webp"), ("GIF", "gif")])
@@ -211,21 +274,42 @@ async def test_urls_are_downloaded() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer, error",
+    "answer, error, words",
     [
-        (http(404, b"gone"), LinkExpired),
-        (http(200, b"<html>"), MalformedReply),
-        (http(200, b"just text"), MalformedReply),
-        (http(200, PNG[:-20]), MalformedReply),
-        (http(200, MP4), InvalidRequest),
+        (http(404, b"gone"), InvalidRequest, "HTTP 404"),
+        (http(403, b""), InvalidRequest, "HTTP 403"),
+        (http(401, b"<html>"), InvalidRequest, "HTTP 401"),
+        (http(200, b"<html>"), InvalidRequest, "cannot be had"),
+        (http(200, b""), InvalidRequest, "cannot be had"),
+        (http(200, b"just text"), InvalidRequest, "no picture"),
+        (http(200, PNG[:-20]), InvalidRequest, "broke off"),
+        (http(200, MP4), InvalidRequest, "not in a picture format"),
+        (http(500, b"oops"), ServerError, "HTTP 500"),
+        (b"", MJError, "cannot be had"),
     ],
-    ids=["404", "page", "text", "cut", "video"],
+    ids=["404", "403", "401", "page", "empty", "text", "cut", "video", "500", "nothing"],
 )
-async def test_urls_that_lead_to_no_picture(answer: bytes, error: type[Exception]) -> None:
-    """An address that leads to no whole picture is no input."""
+async def test_urls_that_lead_to_no_picture(
+    answer: bytes, error: type[Exception], words: str
+) -> None:
+    """An address that leads to no whole picture is no input; it is named, and no server blamed."""
     async with answering(answer) as elsewhere, asking("http://127.0.0.1:9") as mj:
-        with pytest.raises(error):
-            await as_data_url(elsewhere.url, mj._download)
+        with pytest.raises(error, match=words) as caught:
+            await as_data_url(f" {elsewhere.url}/fox.png\n", mj._download)
+    said = str(caught.value)
+    assert f"{elsewhere.url}/fox.png" in said
+    assert not any(word in said for word in ("Refresh", "base URL", "token"))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == said  # noqa: S301
+
+
+@pytest.mark.parametrize("spell", [str.upper, " {}".format, "\t{}\n".format, URL], ids=range(4))
+async def test_links_are_links(spell: Callable[[str], Any]) -> None:
+    """Blanks around an address, capitals and an URL object make no path of it."""
+    async with answering(http(200, PNG)) as elsewhere, asking("http://127.0.0.1:9") as mj:
+        link = spell(elsewhere.url)
+        assert several(link) == (link,)
+        sent = await as_data_url(link, mj._download)
+    assert str(sent).endswith(base64.b64encode(PNG).decode())
 
 
 def text_file(folder: Path) -> object:
@@ -264,7 +348,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "closed": (closed_file, "cannot be read: I/O operation on closed file"),
     "number": (lambda _: 5, "int is not a picture"),
     "none": (lambda _: None, "NoneType is not a picture"),
-    "cmyk": (lambda _: Image.new("CMYK", (2, 2)), "cannot write mode CMYK"),
+    "cut": (lambda _: PNG[:-20], "given as bytes broke off after"),
+    "cut file": (file_with(JPEG[: len(JPEG) // 2]), r"file' broke off after \d+ bytes"),
+    "cut Pillow image": (lambda _: Image.open(io.BytesIO(JPEG[:-200])), "cannot be read: .*trunc"),
     "ftp": (lambda _: "ftp://example.com/fox.png", "cannot be read"),
 }
 
@@ -298,6 +384,55 @@ async def test_masks() -> None:
         await as_mask(JPEG, nowhere)
     with pytest.raises(InvalidRequest, match=r"must be a PNG .* not image/webp"):
         await as_mask("data:image/webp;base64,AAAA", nowhere)
+
+
+def hole(size: tuple[int, int] = (8, 8)) -> Image.Image:
+    """A mask as another service has it: black, transparent where to repaint."""
+    mask = Image.new("RGBA", size, "black")
+    mask.paste((0, 0, 0, 0), (2, 2, 5, 5))
+    return mask
+
+
+NO_MASKS: dict[str, object] = {
+    "black": Image.new("L", (8, 8)),
+    "nearly black": Image.new("RGB", (8, 8), (90, 90, 90)),
+    "hole": hole(),
+    "transparent white": Image.new("RGBA", (8, 8), (255, 255, 255, 0)),
+    "bytes": png_of(hole()),
+    "data URL": f"data:image/png;base64,{base64.b64encode(png_of(hole())).decode()}",
+}
+
+
+@pytest.mark.parametrize("mask", NO_MASKS.values(), ids=NO_MASKS)
+async def test_a_mask_without_white_is_refused(mask: Any) -> None:  # noqa: ANN401
+    """What marks nothing is refused before it is paid for, with words about holes."""
+    with pytest.raises(InvalidRequest, match=r"has no white.*transparent hole"):
+        await as_mask(mask, nowhere)
+
+
+async def test_masks_of_every_mode() -> None:
+    """White strokes are seen in any mode, on a transparent ground as well."""
+    strokes = Image.new("RGBA", (8, 8))
+    strokes.paste("white", (2, 2, 4, 4))
+    modes = [Image.new("L", (8, 8), 255).convert(mode) for mode in ("1", "P", "RGB", "I", "LA")]
+    for mask in (strokes, strokes.convert("P"), *modes):
+        assert str(await as_mask(mask, nowhere)).startswith("data:image/png;base64,")
+    with pytest.raises(InvalidRequest, match="mask cannot be read"):
+        await as_mask(f"data:image/png;base64,{base64.b64encode(PNG[:60]).decode()}", nowhere)
+
+
+async def test_masks_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Pillow is not installed, a mask goes as it is."""
+    data = png_of(NO_MASKS["black"])
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert bytes((await as_mask(data, nowhere)).data) == data  # type: ignore[union-attr]
+
+
+def test_nothing_is_no_picture() -> None:
+    """None stands for no pictures; what cannot hold any is refused."""
+    assert several(None) == ()
+    with pytest.raises(InvalidRequest, match="int is not a picture"):
+        several(5)  # type: ignore[arg-type]
 
 
 def test_one_picture_is_one() -> None:

@@ -563,7 +563,7 @@ VERBS: dict[str, Callable[[Task, str], Task]] = {
     "upscale": lambda task, how: task.upscale(int(how) if how.isdecimal() else how),
     "vary": lambda task, how: task.vary(int(how) if how.isdecimal() else how),
     "reroll": lambda task, _: task.reroll(),
-    "inpaint": lambda task, _: task.inpaint(png("L"), "a red door"),
+    "inpaint": lambda task, _: task.inpaint(png("L", 255), "a red door"),
     "zoom": lambda task, how: task.zoom(1.8) if how == "custom" else task.zoom(float(how)),
     "pan": lambda task, way: task.pan(way),
     "animate": lambda task, motion: task.animate(motion),

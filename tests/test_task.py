@@ -24,9 +24,9 @@ from mjasync.simulator import Simulator
 
 
 def png(mode: str = "RGB") -> bytes:
-    """Make a small picture; as "L", it is a mask that selects nothing."""
+    """Make a small picture; as "L", it is a mask that selects everything."""
     buffer = io.BytesIO()
-    Image.new(mode, (16, 16)).save(buffer, format="PNG")
+    Image.new(mode, (16, 16), "white" if mode == "L" else 0).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

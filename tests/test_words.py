@@ -97,7 +97,8 @@ async def test_further_fields_go_along(plain: Simulator) -> None:
     async with connect(plain) as mj:
         await mj.imagine("a fox", extra={"noStorage": True})
         assert plain.submissions[-1].body["noStorage"] is True
-        await mj.describe(b"\x89PNG\r\n\x1a\n", language="zh").submit()
+        picture = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\0IEND\xaeB`\x82"
+        await mj.describe(picture, language="zh").submit()
         assert plain.submissions[-1].body["language"] == "zh"
 
 

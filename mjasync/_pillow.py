@@ -1,0 +1,90 @@
+"""What is done with Pillow to pictures that are sent: upright PNGs of any mode, a look at masks."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["png_of", "whitest"]
+
+_OF_PNG: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
+"""Modes that a PNG has and every reader knows."""
+_TRANSPARENT: Final = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
+_RANGES: Final = (1.0, 255.0, 65535.0)
+"""The whitest value of a grey picture with more than 8 bits, whichever is the first to suffice."""
+
+
+def png_of(image: Any) -> bytes:  # noqa: ANN401 - Pillow's, or what saves itself as its pictures do
+    """A picture as a PNG that shows the same, upright.
+
+    Raises:
+        ValueError: It cannot be: its mode has no colours that are known, or its data is damaged.
+    """
+    from PIL import Image, ImageOps
+
+    buffer = io.BytesIO()
+    try:
+        if isinstance(image, Image.Image):
+            image = _in_a_mode_of_png(ImageOps.exif_transpose(image))
+        image.save(buffer, format="PNG")
+    except Exception as error:  # whatever a damaged picture does to Pillow
+        raise ValueError(str(error) or type(error).__name__) from error
+    return buffer.getvalue()
+
+
+def whitest(data: bytes) -> int:
+    """The lightest spot of a picture as a server sees it, from 0 to 255; black where transparent.
+
+    Raises:
+        ValueError: It cannot be read.
+        ImportError: Pillow is not installed.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            shown = _in_a_mode_of_png(image)
+            if shown.has_transparency_data:
+                shown = shown.convert("RGBA")
+                shown = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
+            return int(shown.convert("L").getextrema()[1])  # type: ignore[arg-type]  # of one band
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _in_a_mode_of_png(image: Image.Image) -> Image.Image:
+    """Convert a picture whose mode a PNG has not, or that readers differ about."""
+    mode = image.mode
+    if mode in _OF_PNG:
+        return image
+    if mode == "LAB":
+        converted = _from_lab(image)
+    elif mode == "F" or mode.startswith("I"):
+        converted = _in_eight_bits(image)
+    else:
+        converted = image.convert(_TRANSPARENT.get(mode, "RGB"))
+    converted.info.pop("icc_profile", None)  # it is one of the mode that was left
+    return converted
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    if converted is None:
+        raise ValueError("cannot convert LAB")
+    return converted
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """Shades of grey, from black to the whitest that such numbers usually mean."""
+    is_short = image.mode.startswith("I;16")
+    numbers = image.convert("I").convert("F") if is_short else image.convert("F")
+    most = float(numbers.getextrema()[1])  # type: ignore[arg-type]  # of one band
+    ranges = (65535.0,) if is_short else _RANGES[image.mode != "F" :]
+    white = next((white for white in ranges if most <= white), most)
+    return numbers.point(lambda value: value * (255.0 / white) + 0.5).convert("L")
