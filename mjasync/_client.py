@@ -11,7 +11,7 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, get_args
 
 import aiohttp
 import attrs
@@ -19,9 +19,11 @@ import attrs
 from . import _images
 from ._clock import Clock
 from ._crowd import Crowd
+from ._event_loop import EventLoopBinding
 from ._launch import Runtime
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
 from ._schedule import NextLook, Schedule
+from ._settings import seconds, task_id_text
 from ._submits import Submits
 from ._task import Task
 from ._watcher import Watcher
@@ -32,7 +34,6 @@ from ._wire.route import Route
 from ._wire.transport import Secret, Transport, auth_headers
 from .errors import (
     ConfigurationError,
-    InvalidRequest,
     MJError,
     TaskNotFound,
     UnsupportedEndpoint,
@@ -51,6 +52,12 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+class _Secret(Protocol):
+    """A token that shows itself to nobody but who asks, such as pydantic's `SecretStr`."""
+
+    def get_secret_value(self) -> str: ...
+
+
 class Client(Submits):
     """A Midjourney-Proxy server, ready to be asked.
 
@@ -61,15 +68,15 @@ class Client(Submits):
     def __init__(
         self,
         base_url: str | None = None,
-        token: str | None = None,
+        token: str | _Secret | None = None,
         *,
         speed: Speed | None = None,
         image_host: ImageHost | None = None,
         speed_via: SpeedVia = "path",
         auth: Auth | None = None,
         session: aiohttp.ClientSession | None = None,
-        timeout: float = 3600.0,
-        stall_timeout: float = 900.0,
+        timeout: float | None = 3600.0,
+        stall_timeout: float | None = 900.0,
         schedule: NextLook | None = None,
         retries: Retries | None = None,
         reconcile: bool = False,
@@ -83,14 +90,15 @@ class Client(Submits):
 
         Args:
             base_url: In any form people paste it; default `MJASYNC_BASE_URL`.
-            token: Default `MJASYNC_TOKEN`; "" for an open server.
+            token: Default `MJASYNC_TOKEN`; "" for an open server. A `SecretStr` of pydantic is
+                taken as well.
             speed: relax, fast or turbo; default `MJASYNC_SPEED`, else the server's.
             image_host: relay, origin or proxy; default `MJASYNC_IMAGE_HOST`, else the server's.
             speed_via: Ask for the speed by path, by prompt flag, or both.
             auth: "secret" (`mj-api-secret`) or "bearer"; default `MJASYNC_AUTH`, else "secret".
             session: Your own session, never closed here.
-            timeout: Seconds a wait may take in all, by default.
-            stall_timeout: Seconds a wait may see no change, by default.
+            timeout: Seconds a wait may take in all, by default; None for no limit.
+            stall_timeout: Seconds a wait may see no change, by default; None for no limit.
             schedule: When to look at waiting tasks.
             retries: What is tried again, and how often.
             reconcile: Look for a submission whose answer was lost in the server's task list.
@@ -105,7 +113,11 @@ class Client(Submits):
         Raises:
             ConfigurationError: Something is missing or makes no sense.
         """
-        token = Secret(os.environ.get("MJASYNC_TOKEN", "") if token is None else token)
+        timeout = seconds("timeout", timeout, zero=False)
+        stall_timeout = seconds("stall_timeout", stall_timeout, zero=False)
+        not_found_grace = seconds("not_found_grace", not_found_grace)
+        _check_parts(schedule, retries, clock)
+        token = _token(token)
         speed = _choice("speed", speed, "MJASYNC_SPEED")
         image_host = _choice("image_host", image_host, "MJASYNC_IMAGE_HOST")
         header: Auth = _choice("auth", auth, "MJASYNC_AUTH") or "secret"
@@ -143,6 +155,7 @@ class Client(Submits):
             clock=clock,
             timeout=timeout,
             stall_timeout=stall_timeout,
+            loop=EventLoopBinding(getattr(session, "_loop", None)),
             speed=self._speed,
             speed_by_path=self._speed_via != "prompt",
             speed_by_prompt=self._speed_via != "path",
@@ -164,12 +177,9 @@ class Client(Submits):
             answered: Its modal has been answered already, so MODAL means pending.
 
         Raises:
-            InvalidRequest: The id is empty.
+            InvalidRequest: The id is empty, or no text.
         """
-        if not str(task_id).strip():
-            message = "A task id must not be empty."
-            raise InvalidRequest(message)
-        info = TaskInfo(id=str(task_id).strip())
+        info = TaskInfo(id=task_id_text(task_id))
         return Task(self._runtime, "attached", info=info, answered=answered)
 
     async def fetch(self, task_ids: Iterable[str]) -> dict[str, TaskInfo]:
@@ -178,8 +188,9 @@ class Client(Submits):
         Raises:
             MJError: The read failed.
         """
-        ids = [task_ids] if isinstance(task_ids, str) else task_ids
-        wanted = list(dict.fromkeys(map(str, ids)))
+        self._runtime.loop.check()
+        ids = [task_ids] if isinstance(task_ids, str | int) else task_ids
+        wanted = list(dict.fromkeys(map(task_id_text, ids)))
         chunks = [wanted[at : at + LIST_AT_MOST] for at in range(0, len(wanted), LIST_AT_MOST)]
         found: dict[str, TaskInfo] = {}
         for chunk in chunks:
@@ -231,6 +242,7 @@ class Client(Submits):
             UnsupportedEndpoint: It keeps no list.
             MJError: The read failed.
         """
+        self._runtime.loop.check()
         return _structured(await self._calls.list_all("task/list"))
 
     async def queue(self) -> list[TaskInfo]:
@@ -240,6 +252,7 @@ class Client(Submits):
             UnsupportedEndpoint: It does not tell.
             MJError: The read failed.
         """
+        self._runtime.loop.check()
         return _structured(await self._calls.list_all("task/queue"))
 
     async def accounts(self) -> list[Account]:
@@ -249,6 +262,7 @@ class Client(Submits):
             UnsupportedEndpoint: It does not tell.
             MJError: The read failed.
         """
+        self._runtime.loop.check()
         try:
             found = await self._calls.list_all("account/list")
         except UnsupportedEndpoint:
@@ -262,7 +276,8 @@ class Client(Submits):
             UnsupportedEndpoint: The server does not tell.
             MJError: The read failed.
         """
-        raw = await self._calls.account(account_id)
+        self._runtime.loop.check()
+        raw = await self._calls.account(task_id_text(account_id, "account id"))
         return None if raw is None else codec.structure_account(raw)
 
     async def image(self, task_id: str) -> bytes:
@@ -272,7 +287,8 @@ class Client(Submits):
             UnsupportedEndpoint: The server does not.
             MJError: It does not know the task, or the read failed.
         """
-        return await self._calls.download_by_id(task_id, _images.collect)
+        self._runtime.loop.check()
+        return await self._calls.download_by_id(task_id_text(task_id), _images.collect)
 
     async def probe(self, *, spend: Task | None = None) -> Probe:
         """Find out which server this is, and what will not work there. Reads only.
@@ -285,6 +301,7 @@ class Client(Submits):
             ConnectionFailed: Nothing answers.
             AuthenticationError: It refuses the token, however it is sent.
         """
+        self._runtime.loop.check()
         from ._probe import Wishes, examine
 
         wishes = Wishes(
@@ -368,6 +385,7 @@ class Client(Submits):
 
         Cancelling this does not tear a paid job off the wire: the closing goes on by itself.
         """
+        self._runtime.loop.check()
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close())
         await asyncio.shield(self._closing)
@@ -380,6 +398,7 @@ class Client(Submits):
             await self._transport.close()
 
     async def __aenter__(self) -> Self:
+        self._runtime.loop.check()
         return self
 
     async def __aexit__(
@@ -406,8 +425,54 @@ def _structured(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:
     return [codec.structure_task(task) for task in tasks if codec.text(task.get("id"))]
 
 
-def _base_url(given: str | None) -> str:
-    base_url = given or os.environ.get("MJASYNC_BASE_URL")
+def _token(given: object) -> Secret:
+    """Return the token, out of a `SecretStr` as well.
+
+    Raises:
+        ConfigurationError: It is no text.
+    """
+    unwrap = getattr(given, "get_secret_value", None)
+    token = unwrap() if callable(unwrap) else given
+    if token is None:
+        token = os.environ.get("MJASYNC_TOKEN", "")
+    if not isinstance(token, str):
+        advice = ": decode it first" if isinstance(token, bytes | bytearray) else ""
+        message = f"The token must be text, not {type(token).__name__}{advice}."
+        raise ConfigurationError(message)
+    return Secret(token)
+
+
+def _check_parts(schedule: object, retries: object, clock: object) -> None:
+    """Check the objects that a client is set up with.
+
+    Raises:
+        ConfigurationError: One is a class or a number, say, where an object is wanted.
+    """
+    if retries is not None and not isinstance(retries, Retries):
+        message = (
+            f"retries must be a Retries(…), as in Retries(read=RetryPolicy(tries=3)), not "
+            f"{retries!r}; Retries.none() tries nothing again."
+        )
+        raise ConfigurationError(message)
+    if schedule is not None:
+        is_schedule = callable(getattr(schedule, "next_look", None)) and hasattr(
+            schedule, "together"
+        )
+        if isinstance(schedule, type) or not is_schedule:
+            message = f"schedule must be an object such as Schedule(longest=10), not {schedule!r}."
+            raise ConfigurationError(message)
+    if clock is not None and not isinstance(clock, Clock):
+        message = f"clock must be a Clock(), not {clock!r}."
+        raise ConfigurationError(message)
+
+
+def _base_url(given: object) -> str:
+    if given and not isinstance(given, str):
+        if not hasattr(given, "scheme"):  # as URL objects have one
+            message = f"base_url must be text, not {type(given).__name__}."
+            raise ConfigurationError(message)
+        given = str(given)
+    base_url = str(given or "") or os.environ.get("MJASYNC_BASE_URL")
     if not base_url:
         message = (
             "No base URL: pass one, as in Client('https://api.example.com', 'token'), "

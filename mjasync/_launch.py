@@ -10,7 +10,9 @@ from typing import Any
 import attrs
 
 from ._clock import Clock
+from ._event_loop import EventLoopBinding
 from ._models import Speed, SubmitReceipt, TaskInfo
+from ._settings import CLIENT_DEFAULT, ClientDefault, seconds
 from ._watcher import Watcher
 from ._wire.calls import Calls, Submission, torn_off
 from .errors import ClientClosed, MJError
@@ -34,6 +36,7 @@ class Runtime:
     clock: Clock
     timeout: float
     stall_timeout: float
+    loop: EventLoopBinding = attrs.field(factory=EventLoopBinding)
     jobs: set[asyncio.Task[None]] = attrs.field(factory=set)
     """Submissions under way, each waiting for its parent, to be sent, or on the wire."""
     on_wire: set[asyncio.Task[None]] = attrs.field(factory=set)
@@ -44,11 +47,13 @@ class Runtime:
     closed: bool = False
 
     def check_open(self) -> None:
-        """Let no submission begin once the client is closing.
+        """Let no submission begin once the client is closing, or in another event loop.
 
         Raises:
-            ClientClosed: It is.
+            ClientClosed: It is closing.
+            ConfigurationError: It belongs to another event loop.
         """
+        self.loop.check()
         if self.closed:
             raise ClientClosed("This Client is closed.")
 
@@ -79,9 +84,25 @@ class Runtime:
         if not task.cancelled():
             task.exception()  # waiters raise their own copy; nobody may be left to do so
 
-    def deadline(self, timeout: float | None) -> float:
-        """When a wait that begins now must end, on the client's clock."""
-        return self.clock.now() + (self.timeout if timeout is None else timeout)
+    def deadline(self, timeout: float | ClientDefault | None = CLIENT_DEFAULT) -> float:
+        """Return when a wait that begins now must end, on the client's clock.
+
+        Raises:
+            ConfigurationError: The timeout is no duration.
+        """
+        if isinstance(timeout, ClientDefault):
+            return self.clock.now() + self.timeout
+        return self.clock.now() + seconds("timeout", timeout)
+
+    def stall(self, stall_timeout: float | ClientDefault | None) -> float:
+        """Return the seconds a wait may see no change.
+
+        Raises:
+            ConfigurationError: The timeout is no duration.
+        """
+        if isinstance(stall_timeout, ClientDefault):
+            return self.stall_timeout
+        return seconds("stall_timeout", stall_timeout)
 
 
 class Launch:

@@ -9,6 +9,8 @@ from typing import Any, Final, TypedDict, get_args
 import attrs
 
 from ._models import Bot, ImageHost, Speed
+from ._settings import check_encodable
+from ._wire import codec
 from ._wire.route import Route
 from .errors import InvalidRequest
 
@@ -16,6 +18,7 @@ __all__ = [
     "AccountFilter",
     "FollowUpOptions",
     "SubmitOptions",
+    "check_sendable",
     "common_fields",
     "filter_fields",
     "route_for",
@@ -91,23 +94,36 @@ _ELSEWHERE: Final = frozenset({"speed", "image_host"})
 """Options that go into the path."""
 
 
-def _state(value: str) -> str:
+def _state(value: object) -> str:
+    if not isinstance(value, str):
+        message = f"state must be text, not {type(value).__name__} ({value!r})."
+        raise InvalidRequest(message)
     if len(value) > _STATE_AT_MOST:
         message = f"state has {len(value)} characters; servers take {_STATE_AT_MOST} at most."
         raise InvalidRequest(message)
     return value
 
 
-def _bot(value: str) -> str:
-    if value not in _BOTS:
+def _bot(value: object) -> str:
+    if not isinstance(value, str) or value not in _BOTS:
         message = f"bot must be one of {', '.join(_BOTS)}, not {value!r}."
         raise InvalidRequest(message)
     return _BOTS[value]
 
 
 def filter_fields(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
-    """What goes on the wire for an account filter."""
-    return value.to_wire() if isinstance(value, AccountFilter) else dict(value)
+    """What goes on the wire for an account filter.
+
+    Raises:
+        InvalidRequest: It is none.
+    """
+    if isinstance(value, AccountFilter):
+        return value.to_wire()
+    try:
+        return dict(value)
+    except (TypeError, ValueError):
+        message = f"account_filter must be an AccountFilter or a mapping, not {value!r}."
+        raise InvalidRequest(message) from None
 
 
 _WIRE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
@@ -139,7 +155,30 @@ def common_fields(options: Mapping[str, Any], known: frozenset[str]) -> dict[str
         value = options.get(name)
         if value is not None and value != "":
             fields[wire_name] = spell(value)
-    return {**fields, **(options.get("extra") or {})}
+    extra: object = options.get("extra") or {}
+    if not isinstance(extra, Mapping):
+        message = f"extra must be a mapping of further fields, not {extra!r}."
+        raise InvalidRequest(message)
+    fields.update(extra)
+    check_sendable(fields)
+    return fields
+
+
+def check_sendable(fields: Mapping[str, Any]) -> None:
+    """Check that every field can be sent as JSON.
+
+    Raises:
+        InvalidRequest: One cannot: it holds half an emoji, or something that JSON has no form for.
+    """
+    for name, value in fields.items():
+        if isinstance(value, str):
+            check_encodable(value, f"The {name}")
+            continue
+        try:
+            codec.dump(value)
+        except TypeError as error:
+            message = f"{name} cannot be sent as JSON: {error}."
+            raise InvalidRequest(message) from None
 
 
 def route_for(route: Route, options: Mapping[str, Any], *, by_path: bool) -> Route:

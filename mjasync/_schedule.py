@@ -9,6 +9,8 @@ from typing import Final, Protocol
 import attrs
 
 from ._models import TaskInfo, TaskStatus
+from ._settings import at_least
+from .errors import ConfigurationError
 
 __all__ = ["Look", "NextLook", "Schedule"]
 
@@ -63,6 +65,8 @@ _IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
 """Read once: a member of an enumeration is slow to find."""
 _INSTANT: Final = 1e-3
 _BRIEF: Final = 0.1
+_LEAST: Final = 0.001
+"""Seconds: an interval below this would look without end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,25 +77,36 @@ class Schedule:
     hazard. A job's duration is taken as log-logistic around what its progress foretells, else
     around what such jobs take. So backing off would be the wrong way round, but for a job that
     outlives every estimate (a long queue): that one is looked at less and less often again.
+
+    Raises:
+        ConfigurationError: A number makes no sense, or `longest` is less than `shortest`.
     """
 
-    shortest: float = 1.0
+    shortest: float = attrs.field(default=1.0, validator=at_least(_LEAST))
     """Seconds: no task is looked at more often, but for the first looks."""
-    longest: float = 5.0
+    longest: float = attrs.field(default=5.0, validator=at_least(_LEAST))
     """Seconds: no task is looked at less often, but for `net`.
 
     Idle connections are kept for 30: above that every look opens one.
     """
-    first: float = 0.5
+    first: float = attrs.field(default=0.5, validator=at_least(_LEAST))
     """Seconds until the first look, and each of the next ones at most doubles the time watched;
     but not once it is known what such jobs take."""
-    price: float = 0.1
+    price: float = attrs.field(default=0.1, validator=at_least(0))
     """Seconds of delay that are worth one look: the higher, the fewer looks."""
-    net: float = 3.0
+    net: float = attrs.field(default=3.0, validator=at_least(1))
     """Times `longest`, that is how rarely a task is looked at while webhooks tell of it, or while
     the server itself learns nothing new."""
-    together: float = 0.5
+    together: float = attrs.field(default=0.5, validator=at_least(0))
     """Looks due within so many seconds of one another share a request."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.longest < self.shortest:
+            message = (
+                f"Schedule: longest ({self.longest:g}) must not be less than shortest "
+                f"({self.shortest:g})."
+            )
+            raise ConfigurationError(message)
 
     def next_look(self, look: Look) -> float:
         """Seconds until the next look: `longest` at most, or `net` times that."""

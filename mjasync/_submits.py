@@ -12,7 +12,15 @@ from typing import Any, Final, Literal, Unpack
 from . import _images
 from ._launch import Runtime
 from ._models import Dimensions, VideoType
-from ._options import SubmitOptions, common_fields, filter_fields, one_of, route_for
+from ._options import (
+    SubmitOptions,
+    check_sendable,
+    common_fields,
+    filter_fields,
+    one_of,
+    route_for,
+)
+from ._settings import check_encodable, task_id_text
 from ._task import Task
 from ._wire import codec
 from ._wire.body import Body, DataUrl, OnDisk, in_turn
@@ -59,7 +67,7 @@ class Submits:
             InvalidRequest: The prompt is empty.
         """
         text = _not_blank(prompt)
-        pictures = {"base64Array": _images.several(images)}
+        pictures = {"base64Array": _images.several(() if images is None else images)}
         return self._new("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
 
     def blend(
@@ -196,7 +204,7 @@ class Submits:
             "videoType": video_type,
             "batchSize": batch_size,
             "action": "extend" if extend else None,
-            "taskId": extend,
+            "taskId": task_id_text(extend) if extend else None,
             "index": index - 1 if extend else None,  # 0-based here, unlike in custom ids
         }
         return self._new("video", fields, {"image": image, "endImage": end_image}, options)
@@ -236,6 +244,8 @@ class Submits:
             target: The video: a path, bytes, or a binary file; or its URL.
             options: See `SubmitOptions`.
         """
+        if isinstance(target, str):
+            check_encodable(target, "The target")
         link = _images.link_of(target)
         common = common_fields(options, SubmitOptions.__optional_keys__)
         route = self._route(options)
@@ -272,8 +282,9 @@ class Submits:
         Raises:
             InvalidRequest: The job is empty.
         """
+        account_id = task_id_text(instance_id, "instance_id")
         also = filter_fields(options.get("account_filter") or {})
-        wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": instance_id}}
+        wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": account_id}}
         return self._new("show", {"jobId": _not_blank(job)}, {}, wanted)
 
     async def upload(
@@ -294,6 +305,7 @@ class Submits:
             UnsupportedEndpoint: The server cannot.
             MJError: It refused, or the exchange failed; sending them again costs nothing.
         """
+        self._runtime.loop.check()
         given = _images.several(images)
         urls = await at_once(_images.as_data_url(image, self._download) for image in given)
         keys = await in_turn(lambda: [_content_key(url) for url in urls])
@@ -324,6 +336,7 @@ class Submits:
         speed = asked or self._runtime.speed
         if speed and self._runtime.speed_by_prompt and endpoint in _DRAWS:
             given["prompt"] = with_speed(given["prompt"], speed)
+        check_sendable(given)
         payload = {**given, **common_fields(options, SubmitOptions.__optional_keys__)}
         route = self._route(options)
 

@@ -16,6 +16,7 @@ from ._buttons import Buttons, as_change, is_pick
 from ._launch import Launch, Prepare, Runtime, Turn
 from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskStatus
 from ._options import FollowUpOptions, common_fields, route_for
+from ._settings import CLIENT_DEFAULT, ClientDefault, check_encodable
 from ._snapshot import Snapshot
 from ._watcher import Waiter
 from ._wire import codec
@@ -147,14 +148,17 @@ class Task(Snapshot):
         return self.updates()
 
     async def wait(
-        self, *, timeout: float | None = None, stall_timeout: float | None = None
+        self,
+        *,
+        timeout: float | ClientDefault | None = CLIENT_DEFAULT,
+        stall_timeout: float | ClientDefault | None = CLIENT_DEFAULT,
     ) -> Self:
         """Submit if need be, and wait until the job is finished.
 
         Args:
             timeout: Seconds for the whole wait, those of the Tasks before it included; the
-                client's by default, `math.inf` for none.
-            stall_timeout: Seconds without any change; the client's by default.
+                client's by default, None for no limit.
+            stall_timeout: Seconds without any change; the client's by default, None for no limit.
 
         Raises:
             TaskFailed: It ended in FAILURE (TaskBanned, TaskCancelled).
@@ -163,9 +167,10 @@ class Task(Snapshot):
             SubmitUncertain: Whether the submission was taken is unknown.
             MJError: The submission was refused, or the server cannot be read.
         """
+        self._runtime.loop.check()
         self._adopted = True
         deadline = self._runtime.deadline(timeout)
-        stall = self._runtime.stall_timeout if stall_timeout is None else stall_timeout
+        stall = self._runtime.stall(stall_timeout)
         try:
             await self._accepted(deadline, stall)
             while not self._is_settled(self._info):
@@ -187,6 +192,7 @@ class Task(Snapshot):
         Raises:
             MJError: As `wait` does, after the last snapshot.
         """
+        self._runtime.loop.check()
         news = deque([self._info] if self._is_known else [])
         loop = asyncio.get_running_loop()
         bell = loop.create_future()
@@ -222,10 +228,11 @@ class Task(Snapshot):
             SubmitUncertain: Whether it was taken is unknown.
             MJError: It was refused, or a Task before it failed.
         """
+        self._runtime.loop.check()
         self._adopted = True
         try:
             runtime = self._runtime
-            await self._accepted(runtime.deadline(None), runtime.stall_timeout)
+            await self._accepted(runtime.deadline(), runtime.stall_timeout)
         except Exception as error:
             self._error = self._concerning_me(error)
             raise
@@ -239,6 +246,7 @@ class Task(Snapshot):
             TaskNotFound: The server does not know it (any more).
             MJError: The read failed.
         """
+        self._runtime.loop.check()
         with self._about_me():
             self._store(await self._runtime.calls.fetch(self._known_id(), self._route))
         return self
@@ -250,6 +258,7 @@ class Task(Snapshot):
             UnsupportedEndpoint: The server has no way to.
             MJError: It refused.
         """
+        self._runtime.loop.check()
         with self._about_me():
             await self._runtime.calls.cancel(self._known_id())
         return await self.refresh()
@@ -262,6 +271,7 @@ class Task(Snapshot):
             UnsupportedEndpoint: The server cannot tell.
             MJError: The read failed.
         """
+        self._runtime.loop.check()
         if self._seed is None:
             self._seed = self._info.seed
         if self._seed is None:
@@ -299,6 +309,7 @@ class Task(Snapshot):
         Raises (when awaited):
             ModalNotOpened: The server went ahead without one; `error.task` is that job.
         """
+        _check_prompt(prompt)
         return self._answer(lambda proposed: proposed if prompt is None else prompt, mask)
 
     def upscale(
@@ -339,6 +350,7 @@ class Task(Snapshot):
         if not _ZOOM[0] <= factor <= _ZOOM[1]:
             message = f"Midjourney zooms out {_ZOOM[0]:g} to {_ZOOM[1]:g} times, not {factor:g}."
             raise InvalidRequest(message)
+        _check_prompt(prompt)
         if prompt is None and factor in {1.5, 2.0}:
             return self._mean(options, "zoom", f"{factor:g}")
         pressed = self._mean(options, "zoom", "custom", asks=True)
@@ -394,6 +406,7 @@ class Task(Snapshot):
 
         Where "all" makes several jobs, the others are `siblings` of the one returned.
         """
+        _check_prompt(prompt)
         pressed = self._mean(options, "imagine", str(which), asks=which != "all")
         if which == "all":
             return pressed
@@ -472,6 +485,7 @@ class Task(Snapshot):
         self, link_of: Callable[[TaskInfo], L], use: Callable[[L], Awaitable[T]]
     ) -> T:
         """Use a link, or some; when one has expired, refetch the task once for fresh ones."""
+        self._runtime.loop.check()
         with self._about_me():
             try:
                 return await use(link_of(self._info))
@@ -599,6 +613,7 @@ class Task(Snapshot):
         self, prompt: str | None, options: FollowUpOptions, verb: str, *details: str
     ) -> Task:
         """Press; with a prompt, ask for the modal and answer it."""
+        _check_prompt(prompt)
         if prompt is None:
             return self._mean(options, verb, *details)
         asking: FollowUpOptions = {"enable_remix": True, **options}
@@ -721,6 +736,15 @@ def _pick(buttons: Buttons, key: str | int) -> Button:
         offered = ", ".join(buttons.names) or "no buttons"
         message = f"There is no button at position {key!r}. This task has: {offered}."
         raise ButtonNotFound(message) from None
+
+
+def _check_prompt(prompt: object) -> None:
+    if prompt is None:
+        return
+    if not isinstance(prompt, str):
+        message = f"A prompt is text, not {type(prompt).__name__} ({prompt!r})."
+        raise InvalidRequest(message)
+    check_encodable(prompt, "The prompt")
 
 
 def _number(which: int) -> str:

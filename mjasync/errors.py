@@ -149,6 +149,8 @@ def _rebuild(cls: type[E], message: str, kept: Mapping[str, Any]) -> E:
     error = cls.__new__(cls, message)
     error.args = (message,)
     error.__dict__.update({"task": None, "gathered": (), **kept})
+    if "__notes__" in kept:  # each waiter adds notes to its own
+        error.__notes__ = list(kept["__notes__"])
     return error
 
 

@@ -236,14 +236,11 @@ async def test_one_job_may_go_another_way(plain: Simulator) -> None:
                 mj.imagine("a fox", **wrong)
 
 
-async def test_what_is_no_json_is_sent_nowhere(plain: Simulator) -> None:
-    """A field that cannot be sent is Python's own error, each time the Task is awaited."""
+async def test_what_is_no_json_is_refused_where_it_is_given(plain: Simulator) -> None:
+    """A field that cannot be sent makes no Task."""
     async with connect(plain) as mj:
-        task = mj.imagine("a fox", account_filter={"modes": {1, 2}})
-        for _ in range(2):
-            with pytest.raises(TypeError, match="JSON") as caught:
-                await task
-            assert task.error is caught.value
+        with pytest.raises(InvalidRequest, match=r"accountFilter .* JSON"):
+            mj.imagine("a fox", account_filter={"modes": {1, 2}})
         assert plain.requests == []
 
 

@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 import attrs
 import backoff
 
-from ..errors import MJError
+from .._settings import at_least
+from ..errors import ConfigurationError, MJError
 
 __all__ = ["Pace", "Retries", "RetryPolicy", "persist"]
 
@@ -25,21 +26,31 @@ _log: Final = logging.getLogger("mjasync")
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """Full-jitter exponential backoff: the n-th wait is random in 0 … min(longest, first·2ⁿ)."""
+    """Full-jitter exponential backoff: the n-th wait is random in 0 … min(longest, first·2ⁿ).
 
-    tries: int = 8
+    Raises:
+        ConfigurationError: A number makes no sense.
+    """
+
+    tries: int = attrs.field(default=8, validator=at_least(1, whole=True))
     """Attempts in all, the first one included."""
-    first: float = 0.5
+    first: float = attrs.field(default=0.5, validator=at_least(0))
     """Seconds: upper bound of the first wait."""
-    longest: float = 15.0
+    longest: float = attrs.field(default=15.0, validator=at_least(0))
     """Seconds: upper bound of any wait."""
-    budget: float = 120.0
+    budget: float = attrs.field(default=120.0, validator=at_least(0, finite=False))
     """Seconds of waiting in all; a Retry-After beyond it is not waited for."""
 
 
 @attrs.frozen(kw_only=True)
 class Retries:
-    """The policies of one client, one for each kind of trouble."""
+    """The policies of one client, one for each kind of trouble.
+
+    Each kind counts its attempts by itself, also where several are given the same policy.
+
+    Raises:
+        ConfigurationError: Something else than a `RetryPolicy` is given.
+    """
 
     read: RetryPolicy = RetryPolicy()
     """Any read the caller waits for: fetch, list, picture."""
@@ -54,6 +65,15 @@ class Retries:
     """A submission refused for want of an account."""
     lagging: RetryPolicy = RetryPolicy(tries=20, first=1.0, longest=4.0, budget=45.0)
     """A follow-up whose parent the server does not see as finished yet: gateways lag 15 s."""
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(type(self)):
+            policy: object = getattr(self, field.name)
+            if not isinstance(policy, RetryPolicy):
+                message = f"Retries: {field.name} must be a RetryPolicy(…), not {policy!r}."
+                raise ConfigurationError(message)
+            # a copy for each, so that `Pace` tells kinds of trouble apart that share a policy
+            object.__setattr__(self, field.name, attrs.evolve(policy))
 
     @classmethod
     def none(cls) -> Retries:
