@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from ._client import Client
     from ._clock import Clock
     from ._images import ImageInput, Picture
-    from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskStatus
+    from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus
     from ._options import AccountFilter, FollowUpOptions, SubmitOptions
     from ._probe import Probe
     from ._schedule import Look, NextLook, Schedule
-    from ._task import Task
+    from ._submission_queue import HeldUp
+    from ._task import Task, TaskUpdate
     from ._wire.retry import Retries, RetryPolicy
     from .errors import (
         AuthenticationError,
@@ -68,6 +69,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionFailed",
     "FollowUpOptions",
+    "HeldUp",
     "ImageInput",
     "InvalidRequest",
     "LinkExpired",
@@ -99,9 +101,11 @@ __all__ = [
     "TaskInfo",
     "TaskNotFound",
     "TaskNotReady",
+    "TaskPhase",
     "TaskStalled",
     "TaskStatus",
     "TaskTimeout",
+    "TaskUpdate",
     "TooManyOpenFiles",
     "UnsupportedEndpoint",
 ]
@@ -111,11 +115,12 @@ _ROOMS = {
     "_client": ("Client",),
     "_clock": ("Clock",),
     "_images": ("ImageInput", "Picture"),
-    "_models": ("Account", "Button", "SubmitReceipt", "TaskInfo", "TaskStatus"),
+    "_models": ("Account", "Button", "SubmitReceipt", "TaskInfo", "TaskPhase", "TaskStatus"),
     "_options": ("AccountFilter", "FollowUpOptions", "SubmitOptions"),
     "_probe": ("Probe",),
     "_schedule": ("Look", "NextLook", "Schedule"),
-    "_task": ("Task",),
+    "_submission_queue": ("HeldUp",),
+    "_task": ("Task", "TaskUpdate"),
     "_wire.retry": ("Retries", "RetryPolicy"),
 }
 """Where names live that are not errors."""

@@ -20,10 +20,11 @@ from . import _images
 from ._clock import Clock
 from ._crowd import Crowd
 from ._event_loop import EventLoopBinding
-from ._launch import Runtime
+from ._launch import Runtime, SubmissionTask
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
 from ._schedule import NextLook, Schedule
 from ._settings import seconds, task_id_text
+from ._submission_queue import SubmissionQueue
 from ._submits import Submits
 from ._task import Task
 from ._watcher import Watcher
@@ -80,10 +81,11 @@ class Client(Submits):
         schedule: NextLook | None = None,
         retries: Retries | None = None,
         reconcile: bool = False,
+        limit: int | None = None,
         not_found_grace: float = 30.0,
-        connect_timeout: float = 15.0,
-        read_timeout: float = 30.0,
-        submit_timeout: float = 120.0,
+        connect_timeout: float | None = 15.0,
+        read_timeout: float | None = 30.0,
+        submit_timeout: float | None = 120.0,
         clock: Clock | None = None,
     ) -> None:
         """Set up a client.
@@ -102,6 +104,8 @@ class Client(Submits):
             schedule: When to look at waiting tasks.
             retries: What is tried again, and how often.
             reconcile: Look for a submission whose answer was lost in the server's task list.
+            limit: How many jobs of this client may be unfinished at once; None for all. Further
+                ones wait here, first come, first served.
             not_found_grace: Seconds a task may be unknown to the server before that is believed.
             connect_timeout: Seconds to reach the server.
             read_timeout: Seconds without a byte of an answer to a read; a look at a waiting task
@@ -116,6 +120,9 @@ class Client(Submits):
         timeout = seconds("timeout", timeout, zero=False)
         stall_timeout = seconds("stall_timeout", stall_timeout, zero=False)
         not_found_grace = seconds("not_found_grace", not_found_grace)
+        connect_timeout = seconds("connect_timeout", connect_timeout, zero=False)
+        read_timeout = seconds("read_timeout", read_timeout, zero=False)
+        submit_timeout = seconds("submit_timeout", submit_timeout, zero=False)
         _check_parts(schedule, retries, clock)
         token = _token(token)
         speed = _choice("speed", speed, "MJASYNC_SPEED")
@@ -127,6 +134,7 @@ class Client(Submits):
         if self._speed_via == "prompt":
             route = attrs.evolve(route, speed=None)
         clock = clock or Clock()
+        _check_limit(limit)
         self._transport = Transport(
             auth_headers(token, header),
             session=session,
@@ -155,6 +163,7 @@ class Client(Submits):
             clock=clock,
             timeout=timeout,
             stall_timeout=stall_timeout,
+            submissions=SubmissionQueue(limit, clock),
             loop=EventLoopBinding(getattr(session, "_loop", None)),
             speed=self._speed,
             speed_by_path=self._speed_via != "prompt",
@@ -164,7 +173,7 @@ class Client(Submits):
         self._auth: Auth = header
         self._connect_timeout = connect_timeout
         self._uploaded: dict[str, tuple[str, float]] = {}
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: SubmissionTask | None = None
         self._uploading = asyncio.Lock()
 
     # --- known tasks ---
@@ -368,9 +377,7 @@ class Client(Submits):
         Raises:
             ConfigurationError: The limit is less than 1.
         """
-        if limit is not None and limit < 1:
-            message = f"limit must be at least 1, not {limit}."
-            raise ConfigurationError(message)
+        _check_limit(limit)
         crowd = Crowd(tasks, limit)
         try:
             while (task := await crowd.next_ended()) is not None:
@@ -385,9 +392,10 @@ class Client(Submits):
 
         Cancelling this does not tear a paid job off the wire: the closing goes on by itself.
         """
-        self._runtime.loop.check()
+        loop = self._runtime.loop.check()
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close())
+            self._closing = SubmissionTask(self._close(), loop=loop)
+            self._closing.is_on_wire = True  # for the end of the loop, too
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
@@ -423,6 +431,14 @@ class Client(Submits):
 
 def _structured(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:
     return [codec.structure_task(task) for task in tasks if codec.text(task.get("id"))]
+
+
+def _check_limit(limit: object) -> None:
+    if limit is None:
+        return
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        message = f"limit must be a whole number, at least 1, or None for no limit, not {limit!r}."
+        raise ConfigurationError(message)
 
 
 def _token(given: object) -> Secret:

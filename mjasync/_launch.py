@@ -5,26 +5,72 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from ._clock import Clock
 from ._event_loop import EventLoopBinding
-from ._models import Speed, SubmitReceipt, TaskInfo
+from ._models import Speed, SubmitReceipt, TaskInfo, TaskPhase
 from ._settings import CLIENT_DEFAULT, ClientDefault, seconds
-from ._watcher import Watcher
+from ._submission_queue import HeldUp, SubmissionQueue, Ticket
+from ._watcher import Waiter, Watcher
 from ._wire.calls import Calls, Submission, torn_off
-from .errors import ClientClosed, MJError
+from ._wire.retry import Delay
+from .errors import ClientClosed, MJError, TaskCancelled
 
-__all__ = ["Launch", "Prepare", "Runtime", "Turn"]
+__all__ = ["Launch", "Prepare", "Receiver", "Runtime", "SubmissionTask", "Turn", "stop_at_once"]
 
 Prepare = Callable[[float], Awaitable[Submission | TaskInfo]]
 """Waits for what must come first, with so many seconds' patience for no change at all, and makes
 the request; or finds the job running already."""
-Take = Callable[[SubmitReceipt, Submission], None]
-Adopt = Callable[[TaskInfo], None]
 Turn = AbstractAsyncContextManager[None]
+_LAST_SECONDS: Final = 10.0
+"""Seconds that the end of a loop waits for submissions on the wire."""
+
+
+@attrs.frozen(kw_only=True)
+class Receiver:
+    """Who is told what becomes of a submission."""
+
+    take: Callable[[SubmitReceipt, Submission], TaskInfo]
+    """Notes what the server accepted; returns the first snapshot of it."""
+    adopt: Callable[[TaskInfo], None]
+    """Notes that the job runs already."""
+    settles: Callable[[TaskInfo], bool]
+    """Tells whether a job has ended, or waits for something else than the server."""
+    notify: Callable[[], None]
+    """Tells whoever listens that the submission is held up."""
+
+
+class SubmissionTask(asyncio.Task[None]):
+    """Carries one submission; while that is on the wire, the end of the loop waits for it.
+
+    `asyncio.run` cancels every task at its end, be it for an error, for Ctrl-C or for a second one.
+    It does so while the loop stands still, which tells that from a timeout.
+    """
+
+    is_on_wire: bool = False
+    is_stopping: bool = False
+    """Whether nothing more may be sent: it was to be cancelled while it was on the wire."""
+    stops_at_once: bool = False
+    """Whether the end of the loop tears it off the wire."""
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401 - as asyncio has it
+        """Cancel it; if the loop is ending and it is on the wire, only after a while."""
+        loop = self.get_loop()
+        if self.stops_at_once or not self.is_on_wire or loop.is_running():
+            return super().cancel(msg)
+        self.is_stopping = True
+        loop.call_later(_LAST_SECONDS, self.cancel)
+        return False
+
+
+def stop_at_once() -> None:
+    """Let the end of the running loop tear submissions off the wire."""
+    for task in asyncio.all_tasks():
+        if isinstance(task, SubmissionTask):
+            task.stops_at_once = True
 
 
 @attrs.define(kw_only=True)
@@ -36,15 +82,20 @@ class Runtime:
     clock: Clock
     timeout: float
     stall_timeout: float
+    submissions: SubmissionQueue
     loop: EventLoopBinding = attrs.field(factory=EventLoopBinding)
-    jobs: set[asyncio.Task[None]] = attrs.field(factory=set)
+    jobs: set[SubmissionTask] = attrs.field(factory=set)
     """Submissions under way, each waiting for its parent, to be sent, or on the wire."""
-    on_wire: set[asyncio.Task[None]] = attrs.field(factory=set)
     speed: Speed | None = None
     speed_by_path: bool = True
     speed_by_prompt: bool = False
     """How a speed is asked for; by both, perhaps."""
     closed: bool = False
+
+    @property
+    def on_wire(self) -> set[SubmissionTask]:
+        """Submissions that must be let finish."""
+        return {job for job in self.jobs if job.is_on_wire}
 
     def check_open(self) -> None:
         """Let no submission begin once the client is closing, or in another event loop.
@@ -57,17 +108,35 @@ class Runtime:
         if self.closed:
             raise ClientClosed("This Client is closed.")
 
-    def spawn(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, job: Coroutine[Any, Any, None]) -> SubmissionTask:
         """Run a submission on its own, so that no waiter's cancellation tears it off the wire."""
-        task = asyncio.get_running_loop().create_task(job)
+        task = SubmissionTask(job, loop=asyncio.get_running_loop())
         self.jobs.add(task)
         task.add_done_callback(self._ended)
         return task
 
-    def mark(self, job: asyncio.Task[None] | None, on_wire: bool) -> None:  # noqa: FBT001
-        """Note whether a submission is on the wire: there it must be let finish."""
-        if job is not None:
-            (self.on_wire.add if on_wire else self.on_wire.discard)(job)
+    def when_ended(
+        self, info: TaskInfo, settles: Callable[[TaskInfo], bool], release: Callable[[], None]
+    ) -> None:
+        """Watch a job that others wait for, whoever else does; call `release` when it has ended.
+
+        A job that cannot be seen to end lets go when a wait of its own would have given up.
+        """
+        try:
+            waiter = self.watcher.until(
+                info, settles, known=True, deadline=self.deadline(), stall=self.stall_timeout
+            )
+        except MJError:
+            release()
+            return
+
+        def ended(waiter: Waiter) -> None:
+            self.watcher.leave(waiter)
+            if not waiter.cancelled():
+                waiter.exception()  # nobody else asks for it
+            release()
+
+        waiter.add_done_callback(ended)
 
     async def close(self) -> None:
         """Let what is on the wire finish; drop every submission that is not."""
@@ -80,7 +149,6 @@ class Runtime:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.jobs.discard(task)
-        self.on_wire.discard(task)
         if not task.cancelled():
             task.exception()  # waiters raise their own copy; nobody may be left to do so
 
@@ -113,12 +181,14 @@ class Launch:
     """
 
     __slots__ = (
+        "_is_accepted",
         "_job",
-        "_on_wire",
+        "_phase",
         "_prepare",
         "_prepared",
         "_refusal",
         "_runtime",
+        "_ticket",
         "_turn",
         "_waiting",
     )
@@ -129,31 +199,72 @@ class Launch:
         self._prepare = prepare
         self._prepared: Submission | None = None
         self._turn: Turn = turn or nullcontext()
-        self._job: asyncio.Task[None] | None = None
+        self._job: SubmissionTask | None = None
         self._waiting = 0
-        self._on_wire = False
+        self._phase = TaskPhase.NEW
+        self._ticket: Ticket | None = None
         self._refusal: MJError | None = None
+        self._is_accepted = False
 
-    async def accepted(self, deadline: float, stall: float, take: Take, adopt: Adopt) -> None:
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the server has it, or nothing had to be sent."""
+        return self._is_accepted
+
+    @property
+    def phase(self) -> TaskPhase:
+        """What happens to the submission."""
+        if self._refusal is not None and self._phase is not TaskPhase.CLOSED:
+            return TaskPhase.FAILED
+        return TaskPhase.HELD_UP if self.held_up else self._phase
+
+    @property
+    def held_up(self) -> HeldUp | None:
+        """What the server refused it for; None while it did not."""
+        return self._ticket.held_up if self._ticket else None
+
+    @property
+    def refusal(self) -> MJError | None:
+        """What became of it for good, where that is an error."""
+        return self._refusal
+
+    def close(self) -> bool:
+        """Send it never; return whether that could be had: it is not on the wire, nor was sent."""
+        is_on_wire = self._job is not None and self._job.is_on_wire
+        if self._phase is TaskPhase.CLOSED:
+            return True
+        if self._is_accepted or is_on_wire or self._refusal is not None:
+            return False
+        self._refusal = TaskCancelled("This Task was closed before it was sent.")
+        self._phase = TaskPhase.CLOSED
+        if self._job is not None:
+            self._job.cancel()
+        return True
+
+    async def accepted(self, deadline: float, stall: float, receiver: Receiver) -> None:
         """Return once the server has accepted it.
 
-        `take` is told what the server accepted, `adopt` of a job that runs already. They are not
-        kept, so that a Task dropped before it was sent is gone, and warns, at once.
+        The `receiver` is not kept, so that a Task dropped before it was sent is gone, and warns,
+        at once.
 
         Raises:
             TaskTimeout: Not by the deadline.
             MJError: What became of it instead; a refusal is raised again each time.
         """
+        if self._is_accepted:
+            return
         if self._refusal is not None:
             raise self._refusal._again()  # noqa: SLF001 - a twin for each waiter
         if self._job is None:
             self._runtime.check_open()
-            self._job = self._runtime.spawn(self._send(stall, take, adopt))
+            self._job = self._runtime.spawn(self._send(stall, receiver))
         job = self._job
         await self._follow(job, deadline)
+        if self.is_accepted:
+            return
+        if self._refusal is not None:
+            raise self._refusal._again() from self._refusal.__cause__  # noqa: SLF001 - as above
         if job.cancelled():
-            if self._refusal is not None:
-                raise self._refusal._again()  # noqa: SLF001 - as above
             raise ClientClosed("The Client was closed before this was sent.")
         error = job.exception()
         if isinstance(error, MJError):
@@ -161,7 +272,7 @@ class Launch:
         if error is not None:
             raise error
 
-    async def _follow(self, job: asyncio.Task[None], deadline: float) -> None:
+    async def _follow(self, job: SubmissionTask, deadline: float) -> None:
         self._waiting += 1
         try:
             await self._runtime.watcher.within(deadline, job)
@@ -169,40 +280,74 @@ class Launch:
             self._waiting -= 1
             self._let_go(job)
 
-    def _let_go(self, job: asyncio.Task[None]) -> None:
+    def _let_go(self, job: SubmissionTask) -> None:
         """Stop a job that nobody waits for and that is not on the wire; forget one that failed."""
-        abandoned = not (job.done() or self._waiting or self._on_wire)
+        abandoned = not (job.done() or self._waiting or job.is_on_wire)
         if abandoned:
             job.cancel()
         if self._job is job and (abandoned or _failed(job)):
             self._job = None
 
-    async def _send(self, stall: float, take: Take, adopt: Adopt) -> None:
+    async def _send(self, stall: float, receiver: Receiver) -> None:
         """Prepare and send; whatever comes of sending is remembered."""
-        async with self._turn:
-            prepared = self._prepared or await self._prepare(stall)
-            if isinstance(prepared, TaskInfo):
-                adopt(prepared)
-                return
-            self._prepared = prepared  # an open file gives its bytes only once
-            try:
-                receipt = await self._runtime.calls.submit(prepared, self._switch_wire)
-            except MJError as error:
-                self._refusal = error
-                raise
-            except asyncio.CancelledError:
-                if self._on_wire:  # by others: here it is let finish
-                    self._refusal = torn_off(prepared)
-                raise
-            take(receipt, prepared)
+        self._phase = TaskPhase.PREPARING
+        try:
+            async with self._turn:
+                prepared = self._prepared or await self._prepare(stall)
+                if isinstance(prepared, TaskInfo):
+                    receiver.adopt(prepared)
+                else:
+                    self._prepared = prepared  # an open file gives its bytes only once
+                    await self._submit(prepared, receiver)
+                self._is_accepted = True
+        finally:
+            if not self._is_accepted and self._phase is not TaskPhase.CLOSED:
+                self._phase = TaskPhase.NEW
+
+    async def _submit(self, prepared: Submission, receiver: Receiver) -> None:
+        runtime, job = self._runtime, _this_job()
+        ticket = self._ticket = runtime.submissions.ticket(prepared, receiver.notify)
+        self._phase = TaskPhase.QUEUED
+
+        async def hold(delay: Delay) -> None:
+            if job.is_stopping:
+                raise asyncio.CancelledError
+            await ticket.hold(delay)
+
+        try:
+            await ticket.enter()
+            receipt = await runtime.calls.submit(prepared, self._switch_wire, hold)
+            info = receiver.take(receipt, prepared)
+            self._is_accepted = True
+        except MJError as error:
+            self._refusal = error
+            raise
+        except BaseException:
+            if job.is_on_wire:  # stopped by others: here it is let finish
+                self._refusal = torn_off(prepared)
+            raise
+        finally:
+            if self._ticket is ticket:
+                self._ticket = None
+            ticket.leave_line()
+            if not self._is_accepted:
+                ticket.release()
+        if ticket.is_holding:
+            runtime.when_ended(info, receiver.settles, ticket.release)
 
     def _switch_wire(self, on_wire: bool) -> None:  # noqa: FBT001 - a plain switch
-        self._on_wire = on_wire
-        job = asyncio.current_task()
-        self._runtime.mark(job, on_wire)
-        if job is not None and not on_wire:  # soon: first it ends, or sets out to try again
+        job = _this_job()
+        job.is_on_wire = on_wire
+        self._phase = TaskPhase.SENDING if on_wire else TaskPhase.QUEUED
+        if not on_wire:  # soon: first it ends, or sets out to try again
             asyncio.get_running_loop().call_soon(self._let_go, job)
 
 
-def _failed(job: asyncio.Task[None]) -> bool:
+def _this_job() -> SubmissionTask:
+    job = asyncio.current_task()
+    assert isinstance(job, SubmissionTask)  # noqa: S101 - only such a task gets here
+    return job
+
+
+def _failed(job: SubmissionTask) -> bool:
     return job.done() and (job.cancelled() or job.exception() is not None)

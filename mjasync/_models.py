@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
@@ -20,6 +21,7 @@ __all__ = [
     "SpeedVia",
     "SubmitReceipt",
     "TaskInfo",
+    "TaskPhase",
     "TaskStatus",
     "VideoType",
 ]
@@ -74,6 +76,35 @@ class TaskStatus(StrEnum):
         status._name_ = status._value_ = value
         status.is_final = False
         return status
+
+
+class TaskPhase(StrEnum):
+    """What happens to a Task: on this side until the server has it, then what the server tells."""
+
+    NEW = "new"
+    """Made, and not awaited yet."""
+    WAITING = "waiting"
+    """The Task before it in a chain is not finished."""
+    PREPARING = "preparing"
+    """Its pictures are read, or the button is chosen."""
+    QUEUED = "queued"
+    """Others of this client are before it."""
+    SENDING = "sending"
+    """Its submission is on the wire."""
+    HELD_UP = "held-up"
+    """The server refused it for now, and it is tried again: see `Task.held_up`."""
+    SUBMITTED = "submitted"
+    """The server has it and has not begun."""
+    MODAL = "modal"
+    """The server waits for the answer to a modal."""
+    RUNNING = "running"
+    """The server works at it."""
+    FINISHED = "finished"
+    """It has its result."""
+    FAILED = "failed"
+    """It ended without one, or its submission did not go through."""
+    CLOSED = "closed"
+    """It was closed before it was sent."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)  # laid out as what it is made from in `codec`
@@ -141,11 +172,34 @@ class TaskInfo(Unread):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     properties: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
-    raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False, eq=False)
+    raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
     """The reply as it came, for whatever has no field of its own here."""
+
+    def __eq__(self, other: object) -> bool:
+        """Compare everything but the reply as it came."""
+        if not isinstance(other, TaskInfo):
+            return NotImplemented
+        return _told(self) == _told(other) and self.properties == other.properties
+
+    def __hash__(self) -> int:
+        return hash(_told(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record that `mjasync … --json` prints of a task: texts, numbers and lists."""
+        from ._results import record_of
+
+        return record_of(self)
+
+    def to_json(self) -> str:
+        """Return that record as JSON."""
+        import orjson
+
+        return orjson.dumps(self.to_dict()).decode()
 
 
 _FIELDS: Final = frozenset(attrs.fields_dict(TaskInfo))
+_told: Final = attrgetter(*(_FIELDS - {"properties", "raw"}))
+"""The fields that can be hashed."""
 
 
 @attrs.frozen(kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from ._buttons import Buttons, is_pick
 from ._models import Button, TaskInfo, TaskStatus
@@ -16,6 +16,7 @@ __all__ = [
     "judge",
     "link_of",
     "prompts_of",
+    "record_of",
     "text_of",
 ]
 
@@ -62,6 +63,31 @@ def buttons_of(info: TaskInfo) -> Buttons:
     if info.status is TaskStatus.SUCCESS and lists_none and info.action in _GRID_ACTIONS:
         return _WITHOUT_IDS
     return Buttons(info.buttons)
+
+
+def record_of(info: TaskInfo) -> dict[str, Any]:
+    """Return what a server said of a task as JSON has it. Every key is always there."""
+    submitted, finished = info.submitted_at, info.finished_at
+    return {
+        "id": info.id,
+        "status": str(info.status),
+        "action": info.action or None,
+        "progress": info.progress,
+        "prompt": info.prompt,
+        "final_prompt": info.final_prompt,
+        "state": info.state,
+        "image_url": info.image_url,
+        "image_urls": list(info.image_urls),
+        "video_urls": list(info.video_urls),
+        "submitted_at": submitted.isoformat() if submitted else None,
+        "finished_at": finished.isoformat() if finished else None,
+        "buttons": [
+            {"label": button.label, "emoji": button.emoji, "custom_id": button.custom_id}
+            for button in buttons_of(info)
+        ],
+        "text": text_of(info) or None,
+        "prompts": list(prompts_of(info)),
+    }
 
 
 def is_grid(info: TaskInfo) -> bool:

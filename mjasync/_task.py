@@ -6,18 +6,21 @@ import asyncio
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, Unpack
+
+import attrs
 
 from . import _images, _results
 from ._buttons import Buttons, as_change, is_pick
-from ._launch import Launch, Prepare, Runtime, Turn
-from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskStatus
+from ._launch import Launch, Prepare, Receiver, Runtime, Turn
+from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus, Unread
 from ._options import FollowUpOptions, common_fields, route_for
 from ._settings import CLIENT_DEFAULT, ClientDefault, check_encodable
 from ._snapshot import Snapshot
+from ._submission_queue import HeldUp
 from ._watcher import Waiter
 from ._wire import codec
 from ._wire.body import in_turn
@@ -39,7 +42,7 @@ from .prompt import with_flag, with_speed
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Task"]
+__all__ = ["Task", "TaskUpdate"]
 
 T = TypeVar("T")
 L = TypeVar("L")
@@ -54,6 +57,10 @@ _SAME_UPSCALE: Final[Mapping[str, tuple[str, ...]]] = {
     "2x": ("2x", "subtle"),
 }
 """What one model version calls subtle, another calls 2x."""
+
+
+_UNSENT: Final = "not submitted (await it; where a coroutine is wanted, pass its .wait())"
+"""How a Task shows itself in asyncio's "a coroutine was expected, got …"."""
 
 
 class Task(Snapshot):
@@ -116,7 +123,7 @@ class Task(Snapshot):
         self._launch = prepare and Launch(runtime, prepare, turn)
         self._turn: Turn | None = None
         self._error: BaseException | None = None
-        self._listeners: tuple[Callable[[TaskInfo], None], ...] = ()
+        self._listeners: tuple[Callable[[Task], None], ...] = ()
         self._siblings: tuple[Task, ...] = ()
         self._seed: int | None = None
         if parent is not None:
@@ -136,15 +143,35 @@ class Task(Snapshot):
 
     @property
     def error(self) -> BaseException | None:
-        """What the last wait raised; None while it is unknown and after success."""
+        """What the last wait raised, or what became of the submission if nobody waited for it.
+
+        None while it is unknown and after success.
+        """
+        if self._error is None and self._launch is not None and self._launch.refusal is not None:
+            self._error = self._concerning_me(self._launch.refusal._again())  # noqa: SLF001
         return self._error
+
+    @property
+    def phase(self) -> TaskPhase:
+        """What happens to it, on this side as well: see `TaskPhase`."""
+        if self._launch is not None and not self._launch.is_accepted:
+            phase = self._launch.phase
+            is_chained = self._parent is not None and not self._parent.done
+            is_waiting = phase is TaskPhase.PREPARING and is_chained and not self._answered
+            return TaskPhase.WAITING if is_waiting else phase
+        return _phase_of(self._info, answered=self._answered)
+
+    @property
+    def held_up(self) -> HeldUp | None:
+        """Since when and for how long it is tried, where the server refused it for now."""
+        return None if self._launch is None else self._launch.held_up
 
     # --- waiting ---
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self.wait().__await__()
 
-    def __aiter__(self) -> AsyncIterator[TaskInfo]:
+    def __aiter__(self) -> AsyncIterator[TaskUpdate]:
         return self.updates()
 
     async def wait(
@@ -186,26 +213,30 @@ class Task(Snapshot):
         self._error = None
         return self
 
-    async def updates(self) -> AsyncIterator[TaskInfo]:
+    async def updates(self) -> AsyncIterator[TaskUpdate]:
         """Submit if need be; yield each snapshot that differs, the final one last.
+
+        Those of unfinished Tasks before it in a chain come along: `update.task` is the one that an
+        update is about. A submission that is held up makes an update, too.
 
         Raises:
             MJError: As `wait` does, after the last snapshot.
         """
-        self._runtime.loop.check()
-        news = deque([self._info] if self._is_known else [])
-        loop = asyncio.get_running_loop()
+        loop = self._runtime.loop.check()
+        news = deque([TaskUpdate.of(self)] if self._is_known else [])
         bell = loop.create_future()
 
         def ring(_: object) -> None:
             if not bell.done():
                 bell.set_result(None)
 
-        def listener(info: TaskInfo) -> None:
-            news.append(info)
-            ring(info)
+        def listener(task: Task) -> None:
+            news.append(TaskUpdate.of(task))
+            ring(task)
 
-        self._listeners += (listener,)
+        chain = [self, *self._unfinished_parents()]
+        for task in chain:
+            task._listeners += (listener,)  # noqa: SLF001 - one of us
         waiting = asyncio.ensure_future(self.wait())
         waiting.add_done_callback(ring)
         try:
@@ -217,7 +248,9 @@ class Task(Snapshot):
                     yield news.popleft()
             await waiting
         finally:
-            self._listeners = tuple(one for one in self._listeners if one is not listener)
+            for task in chain:
+                others = tuple(one for one in task._listeners if one is not listener)  # noqa: SLF001
+                task._listeners = others  # noqa: SLF001 - one of us
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
 
@@ -251,14 +284,31 @@ class Task(Snapshot):
             self._store(await self._runtime.calls.fetch(self._known_id(), self._route))
         return self
 
+    def close(self) -> None:
+        """Give up a Task that is not sent yet: it never will be, and it does not warn.
+
+        Awaiting it raises `TaskCancelled`. One that was sent is left as it is: see `cancel`.
+        """
+        self._adopted = True
+        if self._launch is not None:
+            self._launch.close()
+
     async def cancel(self) -> Self:
         """Ask the server to give the job up, where it can, and fetch what became of it.
+
+        A Task that is not sent yet is closed instead.
 
         Raises:
             UnsupportedEndpoint: The server has no way to.
             MJError: It refused.
         """
-        self._runtime.loop.check()
+        runtime = self._runtime
+        runtime.loop.check()
+        if self._launch is not None:
+            self._adopted = True
+            if self._launch.close():
+                return self
+            await self._accepted(runtime.deadline(), runtime.stall_timeout)
         with self._about_me():
             await self._runtime.calls.cancel(self._known_id())
         return await self.refresh()
@@ -498,10 +548,16 @@ class Task(Snapshot):
     async def _accepted(self, deadline: float, stall: float) -> None:
         """Return once the server has accepted the job; raise what became of it otherwise."""
         if self._launch is not None:
-            await self._launch.accepted(deadline, stall, self._take, self._store)
+            receiver = Receiver(
+                take=self._take,
+                adopt=self._store,
+                settles=self._is_settled,
+                notify=self._notify,
+            )
+            await self._launch.accepted(deadline, stall, receiver)
             self._launch = None
 
-    def _take(self, receipt: SubmitReceipt, submission: Submission) -> None:
+    def _take(self, receipt: SubmitReceipt, submission: Submission) -> TaskInfo:
         """Keep the id at once: from here on the job is paid."""
         self._was_known = True
         if self._answered and self._parent is not None:
@@ -536,6 +592,7 @@ class Task(Snapshot):
         asked = self._parent if self._answered else None
         if asked is not None and asked.id != first.id:
             asked._store(first)  # noqa: SLF001 - its job goes on under another id
+        return first
 
     async def _judge(self) -> None:
         """Raise what became of a job that has ended or wants an answer, unless it is well."""
@@ -574,9 +631,20 @@ class Task(Snapshot):
         if info is before or (before.status.is_final and not info.status.is_final):
             return
         self._info = info
+        if info.status.is_final:
+            self._runtime.submissions.job_ended()
         if self._listeners and (info.progress != before.progress or info != before):
-            for tell in self._listeners:
-                tell(info)
+            self._notify()
+
+    def _notify(self) -> None:
+        for tell in self._listeners:
+            tell(self)
+
+    def _unfinished_parents(self) -> Iterator[Task]:
+        parent = self._parent
+        while parent is not None and not parent.done:
+            yield parent
+            parent = parent._parent  # noqa: SLF001 - one of us
 
     def _known_id(self) -> str:
         if not self._info.id:
@@ -716,17 +784,36 @@ class Task(Snapshot):
 
     def __repr__(self) -> str:
         progress = "" if self.progress is None else f" {self.progress}%"
-        stands = f"{self.status}{progress}" if self.id else "not submitted"
+        unsent = "closed" if self.phase is TaskPhase.CLOSED else _UNSENT
+        stands = f"{self.status}{progress}" if self.id else unsent
         return f"<Task {self.id or '-'} {self._what}: {stands}>"
+
+    def __reduce__(self) -> NoReturn:
+        message = (
+            "A Task belongs to a running Client and cannot be pickled or copied: pickle task.id, "
+            "and attach to it with mj.task(id)."
+        )
+        raise TypeError(message)
 
     def __del__(self) -> None:
         if not getattr(self, "_adopted", True):
             warnings.warn(
-                f"{self!r} was never awaited: nothing was sent",
+                f"<Task - {self._what}: not submitted> was never awaited: nothing was sent",
                 RuntimeWarning,
                 stacklevel=2,
                 source=self,
             )
+
+
+def _phase_of(info: TaskInfo, *, answered: bool) -> TaskPhase:
+    """Return what a server's status means for whoever waits."""
+    if info.status.is_final:
+        is_well = info.status is TaskStatus.SUCCESS
+        return TaskPhase.FINISHED if is_well else TaskPhase.FAILED
+    if info.status is TaskStatus.MODAL:
+        return TaskPhase.SUBMITTED if answered else TaskPhase.MODAL
+    waits = info.status in {TaskStatus.NOT_START, TaskStatus.SUBMITTED}
+    return TaskPhase.SUBMITTED if waits else TaskPhase.RUNNING
 
 
 def _pick(buttons: Buttons, key: str | int) -> Button:
@@ -752,3 +839,38 @@ def _number(which: int) -> str:
         message = f"A grid has pictures 1 to 4, not {which}."
         raise InvalidRequest(message)
     return str(which)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class TaskUpdate(TaskInfo):
+    """A snapshot that `async for` over a Task yields, and which Task it is about."""
+
+    task: Task = attrs.field(repr=False)
+    """The Task: the one iterated over, or one before it in its chain."""
+    phase: TaskPhase = TaskPhase.NEW
+    """What happens to it."""
+    held_up: HeldUp | None = None
+    """Since when and for how long it is tried, while the server refuses it for now."""
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """Return the update that a Task's state is worth now; what was left unread stays so."""
+        update = cls.__new__(cls)
+        for slot in _SLOTS:
+            with suppress(AttributeError):
+                slot.__set__(update, slot.__get__(task.info))
+        more = {"task": task, "phase": task.phase, "held_up": task.held_up}
+        for name, value in more.items():
+            object.__setattr__(update, name, value)
+        return update
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the plain snapshot: a Task does not pickle."""
+        return partial(TaskInfo, **{name: getattr(self, name) for name in _FIELDS}), ()
+
+
+_FIELDS: Final = tuple(attrs.fields_dict(TaskInfo))
+_SLOTS: Final[tuple[Any, ...]] = (
+    *(vars(TaskInfo)[name] for name in _FIELDS),
+    vars(Unread)["_body"],
+)

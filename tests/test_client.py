@@ -239,7 +239,7 @@ async def test_one_job_may_go_another_way(plain: Simulator) -> None:
 async def test_what_is_no_json_is_refused_where_it_is_given(plain: Simulator) -> None:
     """A field that cannot be sent makes no Task."""
     async with connect(plain) as mj:
-        with pytest.raises(InvalidRequest, match=r"accountFilter .* JSON"):
+        with pytest.raises(mjasync.InvalidRequest, match=r"accountFilter .* JSON"):
             mj.imagine("a fox", account_filter={"modes": {1, 2}})
         assert plain.requests == []
 

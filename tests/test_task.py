@@ -259,7 +259,7 @@ async def test_a_finished_task_carries_everything(sim: Simulator, mj: Client) ->
 async def test_repr_before_submission(mj: Client) -> None:
     """An unsent Task says so."""
     task = mj.imagine("a heron").adopt()
-    assert repr(task) == "<Task - imagine 'a heron': not submitted>"
+    assert repr(task).startswith("<Task - imagine 'a heron': not submitted (await it;")
 
 
 async def test_updates_come_when_something_changed(sim: Simulator, mj: Client) -> None:
@@ -267,7 +267,7 @@ async def test_updates_come_when_something_changed(sim: Simulator, mj: Client) -
     task = mj.imagine("a blue fox")
     updates = [update async for update in task]
     assert updates[0].status is TaskStatus.NOT_START
-    assert updates[-1] is task.info
+    assert updates[-1] == task.info
     assert updates[-1].status is TaskStatus.SUCCESS
     assert all(earlier != later for earlier, later in itertools.pairwise(updates))
     percents = [update.progress or 0 for update in updates]
@@ -895,13 +895,11 @@ async def test_what_the_original_lacks(
         assert caught.value.task is task
 
 
-@pytest.mark.parametrize(
-    "act", [lambda task: task.refresh(), lambda task: task.cancel(), lambda task: task.seed()]
-)
+@pytest.mark.parametrize("act", [lambda task: task.refresh(), lambda task: task.seed()])
 async def test_what_needs_an_id_says_so(
     plain: Simulator, act: Callable[[Task], Awaitable[object]]
 ) -> None:
-    """Before it is submitted a Task cannot be refreshed, cancelled or asked for its seed."""
+    """Before it is submitted a Task cannot be refreshed or asked for its seed."""
     async with connect(plain) as mj:
         task = mj.imagine("a fox").adopt()
         with no_requests(plain), pytest.raises(mjasync.InvalidRequest, match="submit") as caught:

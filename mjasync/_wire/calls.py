@@ -26,6 +26,7 @@ from yarl import URL
 
 from .._clock import Clock
 from .._models import SubmitReceipt, TaskInfo
+from .._text import printable
 from ..errors import (
     ConnectionFailed,
     InvalidRequest,
@@ -43,7 +44,7 @@ from ..errors import (
 from . import codec, replies
 from .body import Body, DataUrl, in_words, make_body
 from .replies import Operation
-from .retry import Retries, RetryPolicy, persist
+from .retry import Retries, RetryPolicy, Wait, persist
 from .route import Route
 from .transport import Interrupted, Reply, Transport, bare
 
@@ -83,6 +84,14 @@ class Submission:
     content_type: str = "application/json"
     route: Route | None = None
     """Another speed or image host than the client's."""
+    exclusive: str = ""
+    """Of submissions with the same word here, one job is under way at a time."""
+
+    @property
+    def title(self) -> str:
+        """What it asks for, and its mark, for the log."""
+        about = self.payload.get("prompt") or self.payload.get("taskId") or ""
+        return f"{self.endpoint} {printable(about, 40)!r} ({printable(self.state, 60)})"
 
     @property
     def state(self) -> str:
@@ -109,6 +118,7 @@ def make_submission(
     expects: str = "",
     path: str | None = None,
     route: Route | None = None,
+    exclusive: str = "",
 ) -> Submission:
     """Put a request together; in a thread where pictures make it large."""
     return Submission(
@@ -119,6 +129,7 @@ def make_submission(
         expects=expects,
         path=path,
         route=route,
+        exclusive=exclusive,
     )
 
 
@@ -182,12 +193,12 @@ class Calls:
     # --- paid ---
 
     async def submit(
-        self, submission: Submission, on_wire: Callable[[bool], None]
+        self, submission: Submission, on_wire: Callable[[bool], None], wait: Wait | None = None
     ) -> SubmitReceipt:
         """Send a submission; again only when the server provably did not take it.
 
         `on_wire` is told True before each attempt and False after it, but for a cancelled one:
-        what has become of that is `torn_off`.
+        what has become of that is `torn_off`. `wait` lets the time between two attempts pass.
 
         Raises:
             SubmitUncertain: It may have been taken.
@@ -206,8 +217,10 @@ class Calls:
                 on_wire(False)  # noqa: FBT003
                 return receipt
 
-        receipt = await persist(once, self._policy_for_submit, self.clock.now)
-        _log.info("%s accepted as %s", submission.endpoint, ", ".join(receipt.ids))
+        receipt = await persist(
+            once, self._policy_for_submit, self.clock.now, wait=wait, name=submission.title
+        )
+        _log.info("%s accepted as %s", submission.title, printable(", ".join(receipt.ids)))
         return receipt
 
     async def _submit_once(self, submission: Submission) -> SubmitReceipt:

@@ -16,9 +16,10 @@ import backoff
 from .._settings import at_least
 from ..errors import ConfigurationError, MJError
 
-__all__ = ["Pace", "Retries", "RetryPolicy", "persist"]
+__all__ = ["Delay", "Pace", "Retries", "RetryPolicy", "persist"]
 
 T = TypeVar("T")
+Wait = Callable[["Delay"], Awaitable[None]]
 PolicyFor = Callable[[MJError], "RetryPolicy | None"]
 
 _log: Final = logging.getLogger("mjasync")
@@ -82,10 +83,36 @@ class Retries:
         return cls(read=once, watch=once, connect=once, busy=once, absent=once, lagging=once)
 
 
+@attrs.frozen
+class Delay:
+    """What lies between a failed attempt and the next one."""
+
+    error: MJError
+    """Why the attempt failed."""
+    attempts: int
+    """Attempts so far."""
+    seconds: float
+    """Until the next one."""
+    give_up_at: float
+    """When such failures are not tried again any more, on the client's clock."""
+
+
 async def persist(
-    call: Callable[[], Awaitable[T]], policy_for: PolicyFor, now: Callable[[], float]
+    call: Callable[[], Awaitable[T]],
+    policy_for: PolicyFor,
+    now: Callable[[], float],
+    *,
+    wait: Wait | None = None,
+    name: str = "",
 ) -> T:
     """Call until it succeeds, or fails in a way or for a time that `policy_for` does not cover.
+
+    Args:
+        call: One attempt.
+        policy_for: Which policy a failure comes under; None for those not tried again.
+        now: The client's clock.
+        wait: Lets the time between two attempts pass; by default it is slept through.
+        name: What is attempted, for the log.
 
     Raises:
         MJError: The last failure.
@@ -101,17 +128,25 @@ async def persist(
     async def again() -> T:
         if pace.waits == 0:
             raise first  # the attempt already made, so that backoff waits before the next
+        if wait is not None:
+            await wait(delays.pop())
         return await call()
 
-    def wait(error: MJError) -> float:
+    delays: list[Delay] = []
+
+    def next_wait(error: MJError) -> float:
         seconds = pace.next_wait(error)
-        _log.info("attempt %d failed, the next in %.2f s: %s", pace.waits, seconds, error)
-        return seconds
+        about = f"{name}: " if name else ""
+        _log.info("%sattempt %d failed, the next in %.2f s: %s", about, pace.waits, seconds, error)
+        if wait is None:
+            return seconds
+        delays.append(Delay(error, pace.waits, seconds, pace.gives_up_at(error)))
+        return 0.0
 
     patient = backoff.on_exception(
         backoff.runtime,
         MJError,
-        value=wait,
+        value=next_wait,
         giveup=pace.gives_up,
         jitter=None,
         logger=None,
@@ -147,6 +182,11 @@ class Pace:
         spent = self._of(policy)
         took = self._now() - spent.since + (error.retry_after or 0.0)
         return spent.waits + 1 >= policy.tries or took > policy.budget
+
+    def gives_up_at(self, error: MJError) -> float:
+        """When failures of this kind are not tried again any more, on the clock given."""
+        policy = self._policy_for(error) or RetryPolicy()
+        return self._of(policy).since + policy.budget
 
     def next_wait(self, error: MJError) -> float:
         """Seconds until the next attempt: what the server asked for exactly, else jittered."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
@@ -426,7 +427,8 @@ class _Patience:
 
 def _limits(connect: float, read: float | None) -> aiohttp.ClientTimeout:
     """How long the wire may be silent; waiting for a free connection is not limited here."""
-    return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
+    within = None if connect == math.inf else connect  # which aiohttp cannot round up
+    return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
 
 
 def _connections() -> int:

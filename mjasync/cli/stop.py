@@ -87,6 +87,9 @@ class Stop:
         self.exit_code = self.exit_code or 128 + number
         if self._is_cancelled:
             self._again()
+            from .._launch import stop_at_once
+
+            stop_at_once()
             raise SystemExit(self.exit_code)
         if is_new and number == signal.SIGINT and self._drain():
             return

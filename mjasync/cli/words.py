@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .._buttons import meaning_of
+from .._models import TaskInfo
 from .._text import printable
 from ..errors import ConfigurationError, InvalidRequest, MJError, SubmitUncertain, TaskFailed
 
 if TYPE_CHECKING:
-    from .._models import Button, TaskInfo
+    from .._models import Button
     from .jobs import Job
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "command",
     "duration",
     "explain",
-    "facts",
     "is_usage",
     "json_line",
     "names_of",
@@ -56,11 +56,6 @@ _NEXT: Final[Mapping[str, str]] = {
     "TaskTimeout": "The job goes on: mjasync watch {flags}{id}",
 }
 """What to do next, where the library's own hint speaks of Python. By class, subclasses too."""
-_FACTS: Final = (
-    *("id", "status", "action", "progress", "prompt", "final_prompt", "state"),
-    *("image_url", "image_urls", "video_urls", "submitted_at", "finished_at"),
-)
-"""What a server says of a task, as keys of the JSON."""
 
 
 def one_line(text: str, most: int = LONGEST_LINE) -> str:
@@ -169,32 +164,21 @@ def _state_of(error: BaseException) -> str | None:
 def record(job: Job) -> dict[str, Any]:
     """The JSON of one finished job. Every key is always there."""
     info = job.info
-    known = facts(info) if info is not None and info.id else dict.fromkeys(_FACTS)
-    task = job.task
+    known = info.to_dict() if info is not None and info.id else _nothing_told()
     return {
         "ok": job.error is None,
         **known,
         "prompt": (known["prompt"] or job.prompt) or None,
-        "buttons": [_button_record(button) for button in (task.buttons if task else ())],
-        "text": (task.text if task else "") or None,
-        "prompts": list(task.prompts) if task else [],
         "file": str(job.file) if job.file else None,
         "error": None if job.error is None else _error_record(job.error),
     }
 
 
-def facts(info: TaskInfo) -> dict[str, Any]:
-    """What a server said of a task, ready for JSON."""
-    found = {name: getattr(info, name) for name in _FACTS}
-    found["status"] = str(info.status)
-    found["action"] = info.action or None
-    for name in ("submitted_at", "finished_at"):
-        found[name] = found[name].isoformat() if found[name] else None
-    return found
-
-
-def _button_record(button: Button) -> dict[str, str]:
-    return {"label": button.label, "emoji": button.emoji, "custom_id": button.custom_id}
+def _nothing_told() -> dict[str, Any]:
+    """Return the record of a task that no server has told of."""
+    return {
+        name: [] if name in {"buttons", "prompts"} else None for name in TaskInfo(id="").to_dict()
+    }
 
 
 def _error_record(error: BaseException) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mjasync import (
     Buttons,
     Client,
     Clock,
+    HeldUp,
     Look,
     MJError,
     ModalRequired,
@@ -29,7 +30,9 @@ from mjasync import (
     SubmitUncertain,
     Task,
     TaskInfo,
+    TaskPhase,
     TaskStatus,
+    TaskUpdate,
 )
 from mjasync.prompt import with_flag
 from mjasync.simulator import Simulator
@@ -108,8 +111,15 @@ async def waiting(task: Task) -> None:
     assert_type(await task.cancel(), Task)
     assert_type(await task.seed(), int)
     async for update in task:
-        assert_type(update, TaskInfo)
-    assert_type(task.updates(), AsyncIterator[TaskInfo])
+        assert_type(update, TaskUpdate)
+        assert_type(update.task, Task)
+        assert_type(update.phase, TaskPhase)
+        assert_type(update.held_up, HeldUp | None)
+    assert_type(task.updates(), AsyncIterator[TaskUpdate])
+    assert_type(task.phase, TaskPhase)
+    assert_type(task.held_up, HeldUp | None)
+    assert_type(task.close(), None)
+    await task.wait(timeout=None)
 
 
 def snapshot(task: Task) -> None:
@@ -138,6 +148,8 @@ def snapshot(task: Task) -> None:
     assert_type(task.info, TaskInfo)
     assert_type(task.info.action, str)
     assert_type(task.info.seed, int | None)
+    assert_type(task.info.to_dict(), dict[str, Any])
+    assert_type(task.info.to_json(), str)
     task.id = "42"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 

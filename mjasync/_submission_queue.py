@@ -1,0 +1,200 @@
+"""Which submission goes out next: first come, first served, and within the client's limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+from weakref import WeakValueDictionary
+
+import attrs
+
+from ._clock import Clock
+from ._wire import codec
+from ._wire.calls import Submission
+from ._wire.retry import Delay
+from .errors import MJError, QueueFull, RateLimited, ServerError
+
+__all__ = ["HeldUp", "SubmissionQueue", "Ticket"]
+
+Gate = asyncio.Lock | asyncio.Semaphore
+_BUSY: Final = (QueueFull, RateLimited, ServerError)
+"""Refusals that end when the server has done something else."""
+
+
+@attrs.frozen(kw_only=True)
+class HeldUp:
+    """A submission that the server refused for now, and that is tried again."""
+
+    since: datetime
+    """When it was refused first (aware)."""
+    until: datetime | None
+    """How long it is tried (aware), unless whoever waits gives up sooner; None for ever."""
+    attempts: int
+    """How often it was refused."""
+    error: MJError
+    """What the server said last."""
+
+
+class SubmissionQueue:
+    """The order in which the submissions of one client go out.
+
+    Submissions that a busy server refused are tried again in the order in which they were refused,
+    one at a time, and later ones of their kind wait behind them: were each left to its own random
+    delay, the luckiest would be served first. Whenever a job ends, the first of them is tried.
+    """
+
+    def __init__(self, limit: int | None, clock: Clock) -> None:
+        self.clock = clock
+        self._places = None if limit is None else asyncio.Semaphore(limit)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._lines: dict[Hashable, list[Ticket]] = {}
+
+    def ticket(self, submission: Submission, notify: Callable[[], None]) -> Ticket:
+        """Return what a submission goes out with.
+
+        Args:
+            submission: What is to be sent.
+            notify: Called when it is held up.
+        """
+        lock = None
+        if submission.exclusive:
+            lock = self._locks.setdefault(submission.exclusive, asyncio.Lock())
+        gates = [gate for gate in (lock, self._places) if gate is not None]
+        return Ticket(self, _kind(submission), gates, notify)
+
+    def job_ended(self) -> None:
+        """Try the first of those held up: a place may be free."""
+        for line in self._lines.values():
+            line[0].admit()
+
+    def join(self, ticket: Ticket) -> None:
+        """Put a ticket at the end of the line of its kind, unless it is in it."""
+        line = self._lines.setdefault(ticket.kind, [])
+        if ticket not in line:
+            line.append(ticket)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Take a ticket out of its line; the next one may be tried at once."""
+        line = self._lines.get(ticket.kind, [])
+        if ticket not in line:
+            return
+        was_first = line[0] is ticket
+        line.remove(ticket)
+        if not line:
+            del self._lines[ticket.kind]
+        elif was_first:
+            line[0].admit()
+
+    def has_line(self, kind: Hashable) -> bool:
+        """Whether submissions of a kind are held up."""
+        return kind in self._lines
+
+    def is_first(self, ticket: Ticket) -> bool:
+        """Whether nothing of its kind is held up for longer."""
+        return self._lines[ticket.kind][0] is ticket
+
+
+class Ticket:
+    """One submission on its way out: what it waits for, and what it holds until its job ends."""
+
+    def __init__(
+        self,
+        queue: SubmissionQueue,
+        kind: Hashable,
+        gates: Sequence[Gate],
+        notify: Callable[[], None],
+    ) -> None:
+        self.kind = kind
+        self.held_up: HeldUp | None = None
+        self._queue = queue
+        self._clock = queue.clock
+        self._wanted = gates
+        self._held: list[Gate] = []
+        self._notify = notify
+        self._admitted = asyncio.Event()
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether others wait until its job ends."""
+        return bool(self._held)
+
+    async def enter(self) -> None:
+        """Wait until it may be sent for the first time."""
+        for gate in self._wanted:
+            await gate.acquire()
+            self._held.append(gate)
+        if self._queue.has_line(self.kind):
+            self._queue.join(self)
+            await self._until_first()
+
+    async def hold(self, delay: Delay) -> None:
+        """Wait until it may be sent again."""
+        if not isinstance(delay.error, _BUSY):
+            await self._clock.sleep(delay.seconds)
+            return
+        self._queue.join(self)
+        self._note(delay)
+        self._admitted.clear()
+        if delay.error.retry_after is not None:
+            await self._clock.sleep(delay.seconds)  # to the second, whatever ends meanwhile
+        else:
+            await self._admitted_or(delay.seconds)
+        await self._until_first()
+
+    def admit(self) -> None:
+        """Let it be tried now, if it is the first."""
+        self._admitted.set()
+
+    def leave_line(self) -> None:
+        """Let the next one go: this one is accepted, or is not sent any more."""
+        self.held_up = None
+        self._queue.leave(self)
+
+    def release(self) -> None:
+        """Let go of what it holds: its job has ended, or there is none."""
+        while self._held:
+            self._held.pop().release()
+
+    def _note(self, delay: Delay) -> None:
+        wall = self._clock.wall()
+        before = self.held_up
+        patience = delay.give_up_at - self._clock.now()
+        self.held_up = HeldUp(
+            since=before.since if before else datetime.fromtimestamp(wall, UTC),
+            until=_moment(wall + patience),
+            attempts=delay.attempts,
+            error=delay.error,
+        )
+        if before is None:
+            self._notify()
+
+    async def _until_first(self) -> None:
+        while not self._queue.is_first(self):
+            self._admitted.clear()
+            await self._admitted.wait()
+
+    async def _admitted_or(self, seconds: float) -> None:
+        ways = [
+            asyncio.ensure_future(self._clock.sleep(seconds)),
+            asyncio.ensure_future(self._admitted.wait()),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+
+
+def _kind(submission: Submission) -> Hashable:
+    """What is refused alike: a queue is that of a speed, of chosen accounts, of an operation."""
+    accounts = codec.dump(submission.payload.get("accountFilter"))
+    return submission.route, submission.endpoint, accounts
+
+
+def _moment(wall: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(wall, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
