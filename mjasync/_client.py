@@ -7,6 +7,7 @@ import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    Coroutine,
     Iterable,
     Mapping,
 )
@@ -18,7 +19,7 @@ import attrs
 
 from . import _images
 from ._clock import Clock
-from ._crowd import Crowd
+from ._crowd import Crowd, flattened
 from ._event_loop import EventLoopBinding
 from ._launch import Runtime, SubmissionTask
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
@@ -331,15 +332,20 @@ class Client(Submits):
         )
         return attrs.evolve(self._calls, transport=transport)
 
-    async def gather(
-        self, *tasks: Task, limit: int | None = None, return_exceptions: bool = False
-    ) -> list[Task]:
+    def gather(
+        self,
+        *tasks: Task | Iterable[Task],
+        limit: int | None = None,
+        return_exceptions: bool = False,
+    ) -> Coroutine[Any, Any, list[Task]]:
         """Wait for many; `limit` is how many may be unfinished at once.
 
-        Every Task is carried to its end, whatever becomes of the others.
+        Every Task is carried to its end, whatever becomes of the others. If this is cancelled, what
+        was accepted goes on, and Tasks not begun are closed. With a limit, no more than single
+        Tasks are begun while submissions get no answer that tells whether they were taken.
 
         Args:
-            tasks: What to wait for.
+            tasks: What to wait for, one by one or in a list.
             limit: The most at once; None for all.
             return_exceptions: Return every Task (look at `task.error`) instead of raising.
 
@@ -348,11 +354,21 @@ class Client(Submits):
 
         Raises:
             MJError: The first failure, once all have ended; the Tasks are on `error.gathered`.
+            TypeError: Something else than Tasks is given.
         """
+        flat = tuple(flattened(tasks))
+        completed = self.as_completed(flat, limit=limit)  # at once: they are waited for from here
+        return self._gather(flat, completed, return_exceptions=return_exceptions)
+
+    async def _gather(
+        self,
+        tasks: tuple[Task, ...],
+        completed: AsyncGenerator[Task, None],
+        *,
+        return_exceptions: bool,
+    ) -> list[Task]:
         first: BaseException | None = None
-        for task in tasks:
-            task.adopt()
-        async for task in self.as_completed(tasks, limit=limit):
+        async for task in completed:
             first = first or task.error
         if first is not None and not return_exceptions:
             if isinstance(first, MJError):
@@ -362,13 +378,14 @@ class Client(Submits):
             raise first
         return list(tasks)
 
-    async def as_completed(
-        self, tasks: Iterable[Task] | AsyncIterable[Task], *, limit: int | None = None
+    def as_completed(
+        self, tasks: Task | Iterable[Task] | AsyncIterable[Task], *, limit: int | None = None
     ) -> AsyncGenerator[Task, None]:
         """Yield each Task as it ends, failed ones too (look at `task.error`).
 
         The iterable is drawn on only as places become free, so it may be endless. Leaving the
-        loop early stops waiting; jobs the server accepted go on.
+        loop early stops waiting; jobs the server accepted go on. If this is cancelled, Tasks not
+        begun are closed. A limit is kept as `gather` keeps it.
 
         Args:
             tasks: Tasks, or an (async) iterable that makes them.
@@ -376,14 +393,23 @@ class Client(Submits):
 
         Raises:
             ConfigurationError: The limit is less than 1.
+            TypeError: Something else than Tasks is given.
         """
+        crowd = Crowd(tasks, limit, self._runtime.clock)
         _check_limit(limit)
-        crowd = Crowd(tasks, limit)
+        return self._as_completed(crowd)
+
+    async def _as_completed(self, crowd: Crowd) -> AsyncGenerator[Task, None]:
+        self._runtime.loop.check()
+        cancelled = False
         try:
             while (task := await crowd.next_ended()) is not None:
                 yield task
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
         finally:
-            await crowd.disperse()
+            await crowd.disperse(cancelled=cancelled)
 
     # --- manners ---
 

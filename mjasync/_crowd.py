@@ -4,53 +4,96 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Collection, Iterable
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Collection, Iterable, Iterator
+from typing import Any, Final
 
+from ._circuit_breaker import CircuitBreaker, CircuitState
+from ._clock import Clock
+from ._models import TaskPhase
 from ._task import Task
+from .errors import MJError, SubmitUncertain
 
-__all__ = ["Crowd"]
+__all__ = ["Crowd", "flattened"]
 
 _log: Final = logging.getLogger("mjasync")
 
 
-class Crowd:
-    """Tasks under way: one is drawn whenever there is room, and each comes out when it ends."""
+def flattened(given: Iterable[object]) -> Iterator[Task]:
+    """Yield Tasks that were given one by one, in lists, or by generators; they warn no more.
 
-    def __init__(self, tasks: Iterable[Task] | AsyncIterable[Task], limit: int | None) -> None:
-        if isinstance(tasks, Collection):
-            for task in tasks:  # they exist already, and will be waited for
-                task.adopt()
-        self._source = _iterate(tasks) if isinstance(tasks, AsyncIterable) else None
-        self._at_hand = iter(()) if isinstance(tasks, AsyncIterable) else iter(tasks)
+    Raises:
+        TypeError: Something else is among them.
+    """
+    for item in given:
+        if not isinstance(item, Task) and isinstance(item, Iterable) and not _is_text(item):
+            yield from (_checked(one).adopt() for one in item)
+        else:
+            yield _checked(item).adopt()
+
+
+class Crowd:
+    """Tasks under way: one is drawn whenever there is room, and each comes out when it ends.
+
+    With a limit, nothing more is drawn while nobody can tell whether submissions are taken: see
+    `CircuitBreaker`.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Task] | AsyncIterable[Task] | Task, limit: int | None, clock: Clock
+    ) -> None:
+        given: object = tasks
+        if isinstance(given, Task):
+            given = [given.adopt()]
+        elif _is_text(given) or not isinstance(given, Iterable | AsyncIterable):
+            _checked(given)
+        elif isinstance(given, Collection):
+            given = list(flattened(given))
+        self._all: list[Task] = given if isinstance(given, list) else []
+        self._source = _iterate(given) if isinstance(given, AsyncIterable) else None
+        self._at_hand = iter(given) if isinstance(given, Iterable) else iter(())
         self._limit = limit
-        self._running: set[asyncio.Task[Task | None]] = set()
-        self._drawing: asyncio.Task[Task | None] | None = None
+        self._clock = clock
+        self._breaker = None if limit is None else CircuitBreaker()
+        self._begun: set[Task] = set()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._drawing: asyncio.Task[Any] | None = None
+        self._timer: asyncio.Task[Any] | None = None
         self._is_drained = False
-        self._news: asyncio.Queue[asyncio.Task[Task | None]] = asyncio.Queue()
+        self._news: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
 
     async def next_ended(self) -> Task | None:
-        """The next Task that ends; None after the last one."""
+        """Return the next Task that ends; None after the last one."""
         while True:
-            if self._has_room():
+            if self._has_room() and self._may_send():
                 await self._draw()
                 if self._drawing is None and self._news.empty():
                     continue
-            if not (self._running or self._drawing):
+            if not (self._running or self._drawing or self._timer):
                 return None
             job = await self._news.get()
-            if job is not self._drawing:
+            if job is None or job is self._timer:
+                self._timer = self._timer if job is None else None
+            elif job is self._drawing:
+                self._drawing = None
+                self._take(job.result())
+            else:
                 self._running.discard(job)
-                return job.result()
-            self._drawing = None
-            self._take(job.result())
+                ended: Task = job.result()
+                return ended
 
-    async def disperse(self) -> None:
-        """Wait for none of them any longer; jobs the server accepted go on."""
-        jobs = [*self._running, *filter(None, [self._drawing])]
+    async def disperse(self, *, cancelled: bool) -> None:
+        """Wait for none of them any longer; jobs the server accepted go on.
+
+        Args:
+            cancelled: Whether that is for good: Tasks not begun are closed.
+        """
+        jobs = [*self._running, *filter(None, [self._drawing, self._timer])]
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        for task in self._all if cancelled else ():
+            if task not in self._begun and task.phase is TaskPhase.NEW:
+                task.close()
         if self._source is not None:
             await self._source.aclose()
 
@@ -61,37 +104,97 @@ class Crowd:
             return
         drawn = next(self._at_hand, None)
         if drawn is not None:
-            drawn.adopt()  # ours from here on, even if nobody stays to see it begin
+            _checked(drawn).adopt()  # ours from here on, even if nobody stays to see it begin
         await asyncio.sleep(0)  # one at a time: others have a turn in between
         self._take(drawn)
 
     def _take(self, drawn: Task | None) -> None:
         if drawn is None:
             self._is_drained = True
+        elif self._breaker is None or drawn.id:
+            self._running.add(self._start(self._ended(drawn)))
         else:
-            self._running.add(self._start(_ended(drawn)))
+            self._running.add(self._start(self._observed(drawn, self._breaker)))
 
     def _has_room(self) -> bool:
         if self._is_drained or self._drawing is not None:
             return False
         return self._limit is None or len(self._running) < self._limit
 
-    def _start(self, what: Awaitable[Task | None]) -> asyncio.Task[Task | None]:
+    def _may_send(self) -> bool:
+        """Whether the circuit is closed, or a probe is due; if not, come back when one is."""
+        delay = self._breaker.delay(self._clock.now()) if self._breaker else 0.0
+        if delay and self._timer is None:
+            self._timer = self._start(self._clock.sleep(delay))
+        return delay == 0
+
+    def _start(self, what: Awaitable[Any]) -> asyncio.Task[Any]:
         job = asyncio.ensure_future(what)
         job.add_done_callback(self._news.put_nowait)
         return job
 
+    async def _ended(self, task: Task) -> Task:
+        """Wait for a Task; what it raised stays on it."""
+        self._begun.add(task)
+        try:
+            await task.wait()
+        except Exception:  # noqa: BLE001 - on task.error
+            _log.debug("%r ended with an error", task)
+        return task
 
-async def _ended(task: Task) -> Task:
-    """Wait for a Task; what it raised stays on it."""
-    try:
-        await task.wait()
-    except Exception:  # noqa: BLE001 - on task.error
-        _log.debug("%r ended with an error", task)
-    return task
+    async def _observed(self, task: Task, breaker: CircuitBreaker) -> Task:
+        """Wait for a Task, and tell the circuit breaker what becomes of its submissions."""
+        number: int | None = breaker.begin()
+
+        def accepted(link: Task) -> None:
+            nonlocal number
+            if link.id and number is not None:
+                was_open = breaker.state is not CircuitState.CLOSED
+                breaker.accepted(number)
+                number = None
+                if was_open:  # there is room again
+                    self._news.put_nowait(None)
+
+        try:
+            with task._listening(accepted):  # noqa: SLF001 - a friend
+                await self._ended(task)
+            accepted(task)
+            if number is not None and isinstance(task.error, SubmitUncertain):
+                self._count_uncertain(breaker, number, task.error)
+                number = None
+        finally:
+            if number is not None:
+                breaker.not_taken(number)
+        return task
+
+    def _count_uncertain(self, breaker: CircuitBreaker, number: int, error: MJError) -> None:
+        was_closed = breaker.state is CircuitState.CLOSED
+        breaker.uncertain(number, error, self._clock.now())
+        if was_closed and breaker.state is not CircuitState.CLOSED:
+            _log.warning("gather is held up: %s", breaker.reason)
 
 
 async def _iterate(tasks: AsyncIterable[Task]) -> AsyncGenerator[Task, None]:
     async for task in tasks:
-        task.adopt()  # ours from here on, even if nobody stays to see it begin
+        _checked(task).adopt()  # ours from here on, even if nobody stays to see it begin
         yield task
+
+
+def _is_text(given: object) -> bool:
+    return isinstance(given, str | bytes | bytearray)
+
+
+def _checked(given: object) -> Task:
+    """Return a Task as it is.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(given, Task):
+        return given
+    if asyncio.iscoroutine(given):
+        given.close()
+        message = "Pass the Task itself, without .wait(): a coroutine was given instead of a Task."
+        raise TypeError(message)
+    message = f"Tasks are wanted, as in mj.gather(mj.imagine('a fox'), …), not {given!r}."
+    raise TypeError(message)

@@ -234,25 +234,33 @@ class Task(Snapshot):
             news.append(TaskUpdate.of(task))
             ring(task)
 
+        with self._listening(listener):
+            waiting = asyncio.ensure_future(self.wait())
+            waiting.add_done_callback(ring)
+            try:
+                while news or not waiting.done():
+                    if not news:
+                        await bell
+                        bell = loop.create_future()
+                    while news:
+                        yield news.popleft()
+                await waiting
+            finally:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+
+    @contextmanager
+    def _listening(self, listener: Callable[[Task], None]) -> Iterator[None]:
+        """Call `listener` meanwhile whenever this Task, or an unfinished one before it, changes."""
         chain = [self, *self._unfinished_parents()]
         for task in chain:
             task._listeners += (listener,)  # noqa: SLF001 - one of us
-        waiting = asyncio.ensure_future(self.wait())
-        waiting.add_done_callback(ring)
         try:
-            while news or not waiting.done():
-                if not news:
-                    await bell
-                    bell = loop.create_future()
-                while news:
-                    yield news.popleft()
-            await waiting
+            yield
         finally:
             for task in chain:
                 others = tuple(one for one in task._listeners if one is not listener)  # noqa: SLF001
                 task._listeners = others  # noqa: SLF001 - one of us
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
 
     async def submit(self) -> Self:
         """Have the server accept the job; do not wait for its end.
