@@ -67,7 +67,7 @@ class Submits:
             InvalidRequest: The prompt is empty.
         """
         text = _not_blank(prompt)
-        pictures = {"base64Array": _images.several(() if images is None else images)}
+        pictures = {"base64Array": _images.several(images)}
         return self._new("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
 
     def blend(
