@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC
@@ -19,6 +20,7 @@ from yarl import URL
 
 from ._models import Auth, ImageHost, Speed, SpeedVia, TaskInfo, TaskStatus
 from ._task import Task
+from ._text import printable
 from ._wire import codec, replies
 from ._wire.calls import Calls, at_once
 from ._wire.replies import Operation, Words
@@ -118,6 +120,7 @@ class Sign(Enum):
     VOID = "200 without a body"
     NO_CONTENT = "204"
     UNKNOWN_TASK = "an error that says so"
+    NO_MJ_ID = "one-api's own words for it"
     PAGE = "a web page, or the way to one"
     MISSING = "no such endpoint"
     REFUSED = "a refusal"
@@ -132,13 +135,14 @@ _SIGNS: Final[Mapping[type[MJError], Sign]] = {
     InvalidRequest: Sign.REFUSED,
     AuthenticationError: Sign.LOCKED,
 }
-_UNKNOWN_TASK: Final = frozenset({Sign.VOID, Sign.NO_CONTENT, Sign.UNKNOWN_TASK})
+_UNKNOWN_TASK: Final = frozenset({Sign.VOID, Sign.NO_CONTENT, Sign.UNKNOWN_TASK, Sign.NO_MJ_ID})
 """The ways to say that a task is unknown: somebody who knows tasks has answered."""
 _ABSENT: Final = frozenset({Sign.MISSING, Sign.PAGE})
 _UNTOLD: Final = frozenset({Sign.TROUBLE, Sign.SILENCE})
 _IS_THERE: Final[Mapping[Sign, bool]] = {
     Sign.LIST: True,
     Sign.UNKNOWN_TASK: True,
+    Sign.NO_MJ_ID: True,
     **dict.fromkeys(_ABSENT, False),
 }
 """What each sign says of the endpoint."""
@@ -148,7 +152,9 @@ def _answering(**signs: Sign) -> dict[str, frozenset[Sign]]:
     return {name: frozenset({sign}) for name, sign in signs.items()}
 
 
+_NO_MJ_ID: Final = re.compile(r"get mj id failed", re.IGNORECASE)
 _FAMILIES: Final[tuple[tuple[str, Mapping[str, frozenset[Sign]]], ...]] = (
+    ("gateway", _answering(fetch=Sign.NO_MJ_ID)),
     ("path-gateway", {"elsewhere": frozenset({Sign.PAGE}), "proxy": _UNKNOWN_TASK}),
     ("new-api", _answering(fetch=Sign.UNKNOWN_TASK, elsewhere=Sign.UNKNOWN_TASK)),
     ("one-hub", _answering(fetch=Sign.UNKNOWN_TASK, elsewhere=Sign.REFUSED)),
@@ -179,8 +185,39 @@ _REMARKS: Final[Mapping[str, tuple[str, ...]]] = {
     "one-hub": ('It takes --fast and the like out of prompts: leave speed_via at "path".',),
     "path-gateway": ("A speed or an image host bound to the token wins over the path.",),
 }
+_ACCOUNTS: Final = ("accounts", "accounts of plus")
+"""The questions for accounts; few servers answer them, so nothing follows from silence."""
 _LAG: Final = "Its states are up to 15 s late: looking more often gains nothing."
 _HOOKS: Final = "It drops notify_hook by default: do not wait for webhooks."
+
+_ONE_API: Final = (
+    "It answers as ye4293's one-api does, of which little is known: have one picture drawn, and "
+    "see (probe(spend=…), doctor --spend)."
+)
+_MADE_BY: Final[Mapping[str, str]] = {
+    "X-New-Api-Version": "new-api",
+    "X-Oneapi-Request-Id": "a gateway made from one-api",
+}
+"""Headers by which gateways are known, the more telling one first."""
+_BUSY: Final = (
+    "That is new-api's guard of its machine: while CPU, memory or disk are used beyond its limit, "
+    "it refuses everything."
+)
+_PRIVATE: Final = (
+    "That is new-api's guard against private addresses (SSRF protection): its settings must let it "
+    "fetch pictures from there."
+)
+_COUNTED: Final = (
+    "That is the web limit of gateways like new-api, which counts requests for paths that they do "
+    "not know: it is over in three minutes."
+)
+_GUARDS: Final[tuple[tuple[int, re.Pattern[str], str], ...]] = (
+    (503, re.compile(r"system (cpu|memory|disk) overloaded", re.IGNORECASE), _BUSY),
+    (403, re.compile(r"request blocked", re.IGNORECASE), _PRIVATE),
+    (429, re.compile(r"\A\Z"), _COUNTED),
+)
+"""What gateways refuse by, apart from the API itself: status, words, and what it is."""
+_NOT_V1: Final = "The base URL ends in /v1, as OpenAI's does: leave that out."
 
 _BY_PROMPT: Final = 'set speed_via="prompt", or write the flag into the prompt.'
 _WITHOUT: Final[Mapping[str, str]] = {
@@ -209,8 +246,7 @@ class _Answer:
 
     sign: Sign
     words: Words = _NOTHING
-    date: str | None = None
-    """When the server says it spoke."""
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     heard: float = 0.0
     """When it was heard, on our clock."""
     seconds: float | None = None
@@ -237,6 +273,10 @@ def _questions(base: str) -> dict[str, _Question]:
         ),
         "list": at("mj/task/list", operation=Operation.LIST),
         "queue": at("mj/task/queue", operation=Operation.LIST),
+        "accounts": at("mj/account/list", operation=Operation.LIST),
+        "accounts of plus": at(
+            "mj/account/query", method="POST", body=b"{}", operation=Operation.LIST
+        ),
         "image": at(f"mj/image/{task_id}", operation=Operation.OTHER),
     }
 
@@ -251,8 +291,8 @@ async def _ask(calls: Calls, question: _Question) -> _Answer:
     reply, seconds = await calls.ask(question.method, question.url, question.body)
     words = replies.read(reply.status, reply.headers, reply.body, wall=calls.clock.wall())
     sign = _sign(question.operation, words)
-    date, heard = reply.headers.get("Date"), calls.clock.wall()
-    return _Answer(sign=sign, words=words, date=date, heard=heard, seconds=seconds)
+    heard = calls.clock.wall()
+    return _Answer(sign=sign, words=words, headers=reply.headers, heard=heard, seconds=seconds)
 
 
 async def _ask_all(calls: Calls, questions: Mapping[str, _Question]) -> dict[str, _Answer]:
@@ -278,6 +318,8 @@ def _sign(operation: Operation, words: Words) -> Sign:
         return Sign.NO_CONTENT
     if 200 <= words.status < 300 and words.is_empty:
         return Sign.VOID
+    if _NO_MJ_ID.search(words.description):
+        return Sign.NO_MJ_ID
     return _SIGNS.get(type(replies.error_for(operation, words)), Sign.TROUBLE)
 
 
@@ -335,7 +377,8 @@ async def _let_in(
         return "unknown", heard
     if not wishes.has_token:
         if locked:
-            raise _refused(heard, "The server wants a token, and there is none to show.")
+            message = "The server wants a token, and there is none to show."
+            raise _refused(heard, message, _base_of(knock))
         return "none", heard
     if not locked:
         stranger = await _as_guest(known_by(None), {"": knock})
@@ -344,12 +387,18 @@ async def _let_in(
     answer = (await _as_guest(known_by(other), {"": knock}))[""]
     if answer.sign is Sign.LOCKED or answer.sign in _UNTOLD:
         message = "The server refused the token, as mj-api-secret and as Authorization: Bearer."
-        raise _refused(heard, message)
+        raise _refused(heard, message, _base_of(knock))
     return other, answer
 
 
-def _refused(answer: _Answer, message: str) -> AuthenticationError:
+def _base_of(knock: _Question) -> str:
+    return str(knock.url).partition("/mj/")[0]
+
+
+def _refused(answer: _Answer, message: str, base: str) -> AuthenticationError:
     words = answer.words
+    if _is_v1(base):
+        message = f"{message} {_NOT_V1}"
     return AuthenticationError(
         message, description=words.description, code=words.code, http_status=words.status
     )
@@ -368,7 +417,7 @@ async def _as_guest(calls: Calls, questions: Mapping[str, _Question]) -> dict[st
 
 def _report(calls: Calls, wishes: Wishes, style: Style, answers: Mapping[str, _Answer]) -> Probe:
     signs = {name: answer.sign for name, answer in answers.items()}
-    family = _family(signs)
+    family = _made_by(answers["fetch"], _family(signs))
     any_path = signs.get("elsewhere") in _UNKNOWN_TASK
     heeded = frozenset() if any_path else {w for w in signs if signs[w] in _UNKNOWN_TASK}
     there = {name: _IS_THERE.get(sign) for name, sign in signs.items()}
@@ -390,7 +439,7 @@ def _report(calls: Calls, wishes: Wishes, style: Style, answers: Mapping[str, _A
         round_trip=min(a.seconds for a in answers.values() if a.seconds is not None),
     )
     problems = _problems(report, wishes, answers, reconciles=calls.reconcile)
-    return attrs.evolve(report, problems=(*problems,), notes=(*_notes(report, wishes),))
+    return attrs.evolve(report, problems=(*problems,), notes=(*_notes(report, wishes, answers),))
 
 
 def _family(signs: Mapping[str, Sign]) -> str:
@@ -400,10 +449,20 @@ def _family(signs: Mapping[str, Sign]) -> str:
     return "unknown"
 
 
+def _made_by(answer: _Answer, family: str) -> str:
+    """The family, corrected by the headers that gateways sign their answers with."""
+    if answer.sign not in _UNKNOWN_TASK or family == "path-gateway":
+        return family
+    if "X-New-Api-Version" in answer.headers:
+        return "new-api"
+    is_gateway = family in _GATEWAYS or "X-Oneapi-Request-Id" not in answer.headers
+    return family if is_gateway else "gateway"
+
+
 def _skew(answer: _Answer) -> int | None:
     """Seconds a server is ahead, by its Date header, which is cut to whole seconds."""
     try:
-        when = email.utils.parsedate_to_datetime(answer.date or "")
+        when = email.utils.parsedate_to_datetime(answer.headers.get("Date", ""))
     except (ValueError, OverflowError):
         return None
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
@@ -418,8 +477,9 @@ def _problems(
 ) -> Iterable[str]:
     """What is wrong, the worst alone."""
     if report.auth == "unknown":
-        error = replies.error_for(Operation.FETCH, answers["fetch"].words)
-        yield f"It cannot be probed now. {error}"
+        words = answers["fetch"].words
+        error = replies.error_for(Operation.FETCH, words)
+        yield " ".join(filter(None, ("It cannot be probed now.", str(error), _guard(words))))
         return
     if report.auth not in {"none", wishes.auth}:
         yield (
@@ -427,16 +487,61 @@ def _problems(
             f"(MJASYNC_AUTH={report.auth})."
         )
     if report.family == "unknown":
-        yield "This does not answer like a server of the family: check the base URL."
+        yield _stranger(report, answers["fetch"])
         return
     yield from _misroutings(report, wishes)
-    if untold := [name for name, answer in answers.items() if answer.sign in _UNTOLD]:
-        yield f"It left some questions unanswered ({', '.join(untold)}): probe it again later."
+    untold = [name for name, answer in answers.items() if answer.sign in _UNTOLD]
+    if untold := [name for name in untold if name not in _ACCOUNTS]:
+        guards = dict.fromkeys(_guard(answers[name].words) for name in untold)
+        said = f"It left some questions unanswered ({', '.join(untold)}): probe it again later."
+        yield " ".join(filter(None, (said, *guards)))
+    if (many := _disabled(answers)) is not None:
+        whose = (
+            f"All its Midjourney accounts ({many}) are disabled" if many else "It has no account"
+        )
+        yield f"{whose}: submissions fail with NoAccount until whoever runs it enables one."
     if reconciles and _is_far_off(report):
         yield (
             "Its clock and yours are too far apart for reconcile=True, which looks for lost "
             "submissions by their time: set the wrong one right."
         )
+
+
+def _stranger(report: Probe, answer: _Answer) -> str:
+    """What to say of a server that does not answer as one."""
+    maker = next((name for head, name in _MADE_BY.items() if head in answer.headers), "")
+    known = f"This is {maker}, but it has no Midjourney API at this path" if maker else ""
+    said = f"{known or 'This does not answer like a server of the family'}: check the base URL."
+    return f"{said} {_NOT_V1}" if _is_v1(report.url) else said
+
+
+def _is_v1(url: str) -> bool:
+    return url.rstrip("/").removesuffix("/mj").endswith("/v1")
+
+
+def _guard(words: Words) -> str:
+    """Which guard of a gateway refused, in a sentence; "" where none did."""
+    for status, pattern, said in _GUARDS:
+        is_told = bool(words.description) or words.is_empty
+        if words.status == status and is_told and pattern.search(words.description):
+            return said
+    return ""
+
+
+def _disabled(answers: Mapping[str, _Answer]) -> int | None:
+    """How many accounts the server shows, none of them enabled; None where it shows one that is.
+
+    Only the original, which hides nothing, is believed when it shows none at all.
+    """
+    for name in _ACCOUNTS:
+        answer = answers.get(name)
+        if answer is None or answer.sign is not Sign.LIST:
+            continue
+        accounts = [codec.structure_account(raw) for raw in replies.parse_list(answer.words)]
+        if all(account.enabled is False for account in accounts):
+            is_original = answers["fetch"].sign is Sign.VOID
+            return len(accounts) if accounts or is_original else None
+    return None
 
 
 def _is_far_off(report: Probe) -> bool:
@@ -454,10 +559,12 @@ def _misroutings(report: Probe, wishes: Wishes) -> Iterable[str]:
         yield f'It does not heed image_host="{wishes.image_host}": leave it out.'
 
 
-def _notes(report: Probe, wishes: Wishes) -> Iterable[str]:
+def _notes(report: Probe, wishes: Wishes, answers: Mapping[str, _Answer]) -> Iterable[str]:
     if report.family == "unknown":
         return
     yield from _REMARKS.get(report.family, ())
+    if answers["fetch"].sign is Sign.NO_MJ_ID:
+        yield _ONE_API
     if report.auth == "none" and wishes.has_token:
         yield "It asks for no token: whoever finds it can use it."
     if not report.speeds and not wishes.speed:
@@ -531,7 +638,10 @@ async def _spend(calls: Calls, wishes: Wishes, report: Probe, task: Task) -> Pro
 
 
 def _unreadable(task_id: str, trouble: MJError) -> str:
-    return f"The link of task {task_id} cannot be read. {trouble}"
+    status = trouble.http_status or 0
+    guard = _guard(Words(status=status, description=trouble.description))
+    said = f"The link of task {printable(task_id)} cannot be read. {trouble}"
+    return f"{said} {guard}" if guard else said
 
 
 def _with_problem(report: Probe, said: str) -> Probe:

@@ -8,13 +8,14 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Self
 
 import attrs
 import pytest
+from aiohttp import web
 from answering import answering, http
 from conftest import AT_ONCE, EAGER, PATIENCE, QUICK, eventually
 from yarl import URL
@@ -116,14 +117,14 @@ async def test_each_dialect_is_recognised(dialect: str) -> None:
 
 @pytest.mark.parametrize("dialect", KNOWN)
 async def test_a_probe_only_reads(dialect: str) -> None:
-    """Nothing is submitted, here or upstream; the one POST there is asks for a list."""
+    """Nothing is submitted, here or upstream; the POSTs there are ask for lists."""
     async with probing(dialect) as (sim, mj):
         await mj.probe()
         assert sim.submissions == []
         assert not [request for request in sim.requests if request.kind == "submit"]
         assert not [path for _, path in asked(sim) if "/submit" in path or "/insight" in path]
         posts = {path for method, path in asked(sim) if method != "GET"}
-        assert posts == {"/mj/task/list-by-condition"}
+        assert posts == {"/mj/task/list-by-condition", "/mj/account/query"}
 
 
 @pytest.mark.parametrize("dialect", KNOWN)
@@ -194,6 +195,118 @@ async def test_no_server_of_the_family(answer: bytes) -> None:
     assert not report.ok
     assert "base URL" in report.problems[0]
     assert report.notes == ()
+
+
+ONE_API = {"X-Oneapi-Request-Id": "2026112714"}
+NO_MJ_ID = {"code": 4, "description": "Get mj id failed Error", "result": ""}
+NO_CHANNEL = {"error": {"message": "There are no channels available for model mj_imagine"}}
+
+
+async def test_one_api_of_another_maker() -> None:
+    """A gateway with words of its own for an unknown task is one, and what works is told."""
+    async with answering(http(400, NO_MJ_ID, ONE_API)) as server, client(server.url) as mj:
+        report = await mj.probe()
+    assert (report.family, report.is_gateway, report.any_path) == ("gateway", True, True)
+    assert report.list_by_condition is True
+    assert any("one-api" in note for note in report.notes)
+
+
+async def test_gateway_without_a_channel() -> None:
+    """One that has no channel says so; its words are in the report."""
+    async with answering(http(503, NO_CHANNEL, ONE_API)) as server, client(server.url) as mj:
+        (problem,) = (await mj.probe()).problems
+    assert "There are no channels available" in problem
+
+
+@pytest.mark.parametrize(
+    "headers, family",
+    [(ONE_API, "gateway"), ({**ONE_API, "X-New-Api-Version": "v0.9"}, "new-api"), ({}, "original")],
+    ids=["one-api", "new-api", "none"],
+)
+async def test_gateways_sign_their_answers(headers: dict[str, str], family: str) -> None:
+    """A gateway that answers as the server behind it would is known by its headers."""
+    async with answering(http(200, b"", headers)) as server, client(server.url) as mj:
+        assert (await mj.probe()).family == family
+
+
+@pytest.mark.parametrize("status", [401, 404])
+async def test_base_url_of_another_api(status: int) -> None:
+    """A base URL that ends in /v1 is told to go without, refused or not found."""
+    answer = http(status, {"error": {"message": "Invalid URL (GET /v1/mj/task)"}}, ONE_API)
+    async with answering(answer) as server, client(f"{server.url}/v1") as mj:
+        try:
+            said = (await mj.probe()).problems[0]
+        except AuthenticationError as error:
+            said = str(error)
+        else:
+            assert "a gateway made from one-api" in said
+    assert "ends in /v1" in said
+
+
+BUSY = {"error": {"message": "system cpu overloaded", "code": "system_cpu_overloaded"}}
+
+
+async def test_guard_of_a_busy_machine_is_named() -> None:
+    """new-api's refusal while its CPU is busy is not taken for a broken server."""
+    async with answering(http(503, BUSY, ONE_API)) as server, client(server.url) as mj:
+        (problem,) = (await mj.probe()).problems
+    assert "guard of its machine" in problem
+
+
+async def test_web_limit_is_named() -> None:
+    """An empty 429 for a path that the gateway does not know is its web limit."""
+    unknown = {"code": 4, "description": "task_no_found"}
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path.endswith("/fetch"):
+            return web.json_response(unknown, status=400)
+        return web.Response(status=429 if request.path == "/mj/task/queue" else 404)
+
+    async with serving(handle) as url, client(url) as mj:
+        (problem,) = (await mj.probe()).problems
+    assert "unanswered (queue)" in problem
+    assert "web limit" in problem
+
+
+@pytest.mark.parametrize("path", ["account/list", "account/query"])
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_accounts_that_are_all_disabled(path: str, enabled: bool) -> None:
+    """When no account is enabled nothing can be drawn, however well the server answers."""
+    accounts = [{"id": "1", "enable": False}, {"id": "2", "enable": enabled}]
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path == f"/mj/{path}":
+            return web.json_response(accounts)
+        if request.path.endswith("/fetch"):
+            return web.Response(status=204)
+        return web.json_response([]) if "/task/" in request.path else web.Response(status=404)
+
+    async with serving(handle) as url, client(url) as mj:
+        problems = (await mj.probe()).problems
+    assert [*problems] == [] if enabled else "2" in problems[0] and "disabled" in problems[0]
+
+
+async def test_original_without_an_account() -> None:
+    """A server that shows all its accounts and has none is told of."""
+    async with probing("original", sim={"accounts": 0}) as (_, mj):
+        (problem,) = (await mj.probe()).problems
+    assert "no account" in problem
+
+
+@asynccontextmanager
+async def serving(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[str]:
+    """Run a server that answers everything by one function."""
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_base_url_with_a_mode_and_a_mount_is_no_obstacle() -> None:
