@@ -37,7 +37,7 @@ class BatchInUse(ConfigurationError):
 
 
 class LedgerError(MJError, OSError):
-    """The ledger or the folder of a batch cannot be read or written: it is damaged, locked, full…
+    """The ledger or the folder of a batch cannot be read or written: damaged, locked, full.
 
     Attributes:
         unrecorded: Ids of tasks that the server took and the ledger had no room for.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -399,7 +400,8 @@ class Life:
     async def _save(self, job: Job, task: Task) -> Outcome:
         async with self.saving:
             if self.ledger.is_full:  # what room there is, is for what the server answers
-                return Outcome(job=job)
+                full = LedgerError("The disk is full: no picture was saved.", errno=errno.ENOSPC)
+                return Outcome(job=job, stop=full)
             try:
                 files = await whole(self.output.save(job, task))
             except MJError as error:
