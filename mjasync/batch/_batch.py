@@ -160,6 +160,7 @@ class Batch:
             raise ConfigurationError(message)
         self._sources: list[tuple[Source, str | None, int]] = []
         self._duplicates = 0
+        self._asked_keys: set[str] = set()
         self._columns: set[str] = set()
         self._used_columns: set[str] = set()
         self._is_open = False
@@ -335,18 +336,50 @@ class Batch:
                 todo[job.key] = job.step
         return Counter(todo.values())
 
+    async def unasked(self) -> list[Job]:
+        """The planned jobs that nothing added asks for: their prompts left the file, say.
+
+        They are drawn with the others, unless they are dropped. None of a batch to which nothing
+        was added, nor of one that several processes share, since each may add its own.
+
+        Raises:
+            MJError: A row makes no sense.
+        """
+        self._check_open()
+        await self._read_sources()
+        if self._sources:
+            async for _ in self._asked(self._sources):
+                pass
+        if not self._asked_keys or self._ledger.is_shared:
+            return []
+        planned = await self._ledger.jobs(JobState.PLANNED)
+        return [job for job in planned if job.key not in self._asked_keys]
+
+    async def drop(self, jobs: Iterable[Job]) -> int:
+        """Forget planned jobs of which nothing was ever taken, and their steps; return how many."""
+        self._check_open()
+        keys = {job.key for job in jobs}
+        for job in await self._ledger.jobs(JobState.PLANNED):  # each after what it is a step of
+            if job.parent in keys:
+                keys.add(job.key)
+        return await self._ledger.remove(keys)
+
     async def _to_pay(self) -> AsyncIterator[Job]:
         """What is left to pay for, and what is new, each after the job it is a step of."""
         for job in await self._unfinished():
             is_doubtful = job.state in DOUBTFUL and self._resubmit_uncertain
             if job.state is JobState.PLANNED or job.modal == "open" or is_doubtful:
                 yield job
-        for at, (source, template, repeat) in enumerate(self._sources):
-            rows: list[Any] = [one async for one in _each(source)]  # some can be read only once
-            self._sources[at] = (rows, template, repeat)
+        await self._read_sources()
         async for jobs in self._new(self._sources):
             for job in jobs:
                 yield job
+
+    async def _read_sources(self) -> None:
+        """Read what can be read only once."""
+        for at, (source, template, repeat) in enumerate(self._sources):
+            rows: list[Any] = [one async for one in _each(source)]
+            self._sources[at] = (rows, template, repeat)
 
     async def plan(self) -> int:
         """Put into the ledger what was added and is not there yet; return how many jobs that is.
@@ -395,6 +428,7 @@ class Batch:
                     yield chunk
                     chunk = []
         yield chunk
+        self._asked_keys |= seen
 
     # --- doing it ---
 

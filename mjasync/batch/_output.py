@@ -90,14 +90,15 @@ class Output:
 
     def _list(self, jobs: Iterable[Job]) -> None:
         lines = [_line(job) for job in jobs if job.state is JobState.SAVED]
-        write_whole(self._manifest, "".join(lines).encode())
+        write_whole(self._manifest, "".join(lines).encode(), is_private=True)
 
     async def append(self, job: Job) -> None:
         """Add a saved job to the manifest."""
         await asyncio.to_thread(self._append, _line(job))
 
     def _append(self, line: str) -> None:
-        with self._manifest.open("a", encoding="utf-8", newline="") as file:
+        fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(fd, "a", encoding="utf-8", newline="") as file:
             file.write(line)
 
 
@@ -156,12 +157,14 @@ def _is_anothers(path: Path, job: Job, data: bytes) -> bool:
     return there != data and job.key.encode() not in there
 
 
-def write_whole(target: Path, data: bytes) -> None:
+def write_whole(target: Path, data: bytes, *, is_private: bool = False) -> None:
     """Write a file so that it is there whole, on disk, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".mjasync-{secrets.token_hex(8)}.part"
     try:
         with part.open("xb") as file:
+            if is_private:
+                part.chmod(0o600)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

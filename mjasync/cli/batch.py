@@ -6,6 +6,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -25,8 +26,8 @@ from .order import Order, flags_of
 from .paths import is_simulated, keep_command, make_folder, mark_simulated
 from .server import Server
 from .stop import Stop
-from .tally import asked, counts, forecast, forecast_record, money, remarks, troubles
-from .words import command, explain, is_usage, json_line, path_text
+from .tally import asked, counts, forecast, forecast_record, money, remarks, troubles, unasked
+from .words import command, explain, is_usage, json_line, one_line, path_text
 
 if TYPE_CHECKING:
     from .._client import Client
@@ -37,7 +38,11 @@ _SENT: Final = (JobState.SUBMITTING, JobState.UNCERTAIN, JobState.ACCEPTED, JobS
 """Where a job stands of which a server may have something."""
 _NOWHERE: Final = "http://127.0.0.1:9"
 """The server of a dry run, which asks none."""
-_LIMITS: Final = {"max_submits": "--max-submits", "max_failures": "--max-failures"}
+_LIMITS: Final = {
+    "max_submits": "--max-submits",
+    "max_failures": "--max-failures",
+    "max_uncertain": "--max-uncertain",
+}
 
 
 def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
@@ -110,6 +115,7 @@ def _batch(mj: Client, rows: Sequence[Row], folder: Path, order: Order) -> Batch
         resubmit_uncertain=order.resubmit_uncertain,
         max_submits=order.max_submits,
         max_failures=order.max_failures,
+        max_uncertain=order.max_uncertain,
         ledger=order.ledger,
         gallery=not order.no_gallery,
     )
@@ -120,7 +126,7 @@ def _batch(mj: Client, rows: Sequence[Row], folder: Path, order: Order) -> Batch
 def _dry_run(rows: Rows, folder: Path, order: Order, server: Server, *, as_json: bool) -> int:
     """Say what would be paid; return the exit code."""
     try:
-        steps, unused = asyncio.run(_forecast(rows, folder, order, server))
+        steps, unused, missing = asyncio.run(_forecast(rows, folder, order, server))
     except MJError as error:
         print_note(f"mjasync: {error.message if is_usage(error) else explain(error)}")
         return 2 if is_usage(error) else 1
@@ -129,14 +135,18 @@ def _dry_run(rows: Rows, folder: Path, order: Order, server: Server, *, as_json:
         return 0
     grids = [job for row in rows for job in jobs_of(row, ())]
     left_out = remarks(rows.comments, rows.blank, unused)
-    print_result("\n".join((forecast(steps), *asked(grids), *left_out)))
+    gone = unasked(missing, is_dropped=order.drop_missing)
+    print_result("\n".join((forecast(steps), *asked(grids), *left_out, *gone)))
     return 0
 
 
 async def _forecast(
     rows: Sequence[Row], folder: Path, order: Order, server: Server
-) -> tuple[Mapping[str, int], Sequence[str]]:
-    """What would be paid by step, and unused columns. Where no folder is yet, none is made."""
+) -> tuple[Mapping[str, int], Sequence[str], Sequence[Job]]:
+    """What would be paid by step, unused columns, and jobs that nothing asks for any more.
+
+    Where no folder is yet, none is made.
+    """
     from .._client import Client
 
     has_own = order.ledger is None and (folder / "ledger.db").exists()
@@ -146,7 +156,11 @@ async def _forecast(
             Client(_NOWHERE, "", **server.options()) as mj,
             _batch(mj, rows, place, order) as batch,
         ):
-            return await batch.forecast(), batch.unused_columns
+            missing = await batch.unasked()
+            steps = await batch.forecast()
+            if order.drop_missing:
+                steps -= Counter(job.step for job in missing)
+            return steps, batch.unused_columns, missing
 
 
 @attrs.define
@@ -167,6 +181,8 @@ class _Run:
     _jobs: list[Job] = attrs.field(factory=list, init=False)
     """Where they stand after it."""
     _reason: str = attrs.field(default="", init=False)
+    _uncertainty: str = attrs.field(default="", init=False)
+    """Why only single submissions were tried in the end."""
 
     def __attrs_post_init__(self) -> None:
         self._board = Board(self.folder, as_json=self.as_json)
@@ -202,6 +218,11 @@ class _Run:
         async with batch:
             keep_command(self.folder, self._again())
             await batch.plan()
+            missing = await batch.unasked()
+            for said in unasked(missing, is_dropped=self.order.drop_missing):
+                self._board.note(said)
+            if self.order.drop_missing:
+                await batch.drop(missing)
             if batch.duplicates:
                 rows = "row asks" if batch.duplicates == 1 else "rows ask"
                 self._board.note(f"{batch.duplicates} {rows} for what others do: drawn once.")
@@ -232,7 +253,7 @@ class _Run:
                     self._board.end(job)
         finally:
             self._batch = None
-            self._reason = batch.stopped
+            self._reason, self._uncertainty = batch.stopped, batch.uncertainty
             self._jobs = await batch.jobs()
 
     # --- when it is over ---
@@ -247,6 +268,8 @@ class _Run:
         else:
             if self._reason in _LIMITS:
                 note(f"Stopped by {_LIMITS[self._reason]}.")
+            if self._uncertainty:
+                note(one_line(self._uncertainty))
             note(f"{'Stopped: ' if is_stopped else ''}{counts(totals)}, in {seconds:.1f} s.")
             mine = f" In this run: {totals.submits - before.submits}."
             note(money(totals) + ("" if self.order.ledger else mine))

@@ -15,7 +15,7 @@ __all__ = ["Order", "flags_of", "without_password"]
 
 _GROUP: Final = Group("Batch", sort_key=5)
 _AT_LEAST_ONE: Final = Number(gte=1)
-_UNSAID: Final = frozenset({"token", "retry_failed", "resubmit_uncertain"})
+_UNSAID: Final = frozenset({"token", "retry_failed", "resubmit_uncertain", "drop_missing"})
 """What is secret, or is asked for once."""
 
 
@@ -90,6 +90,20 @@ class Order:
             group=_GROUP, validator=_AT_LEAST_ONE, help="Begin nothing more after so many failures."
         ),
     ] = None
+    max_uncertain: Annotated[
+        int | None,
+        Parameter(
+            group=_GROUP,
+            validator=_AT_LEAST_ONE,
+            help="Begin nothing more once so many may have been taken and cannot be looked up.",
+        ),
+    ] = None
+    drop_missing: Annotated[
+        bool,
+        Parameter(
+            group=_GROUP, help="Forget what an earlier run planned and is no longer in FILE."
+        ),
+    ] = False
     dry_run: Annotated[
         bool, Parameter(group=_GROUP, help="Say how many submissions it takes; send nothing.")
     ] = False

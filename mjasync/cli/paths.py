@@ -53,7 +53,10 @@ def mark_simulated(folder: Path) -> None:
 def keep_command(folder: Path, command: str) -> None:
     """Note the command that goes on with the batch of a folder; it can do without."""
     with contextlib.suppress(OSError):
-        (folder / _COMMAND).write_text(f"{command}\n", "utf-8")
+        fd = os.open(folder / _COMMAND, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(f"{command}\n")
+        (folder / _COMMAND).chmod(0o600)
 
 
 def kept_command(folder: Path) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from .. import errors
 from ..batch import Job, JobState, Totals
-from ..batch._life import NEVER_AGAIN
 from .words import one_line
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
     "remarks",
     "time_left",
     "troubles",
+    "unasked",
 ]
 
 _WORDS: Final = {
@@ -85,6 +85,18 @@ def remarks(comments: int, blank: int, unused: Sequence[str]) -> Iterable[str]:
     if unused:
         names = ", ".join(one_line(repr(name), _TITLE) for name in unused[:_TOLD])
         yield f"Nothing uses these columns; only the manifest has them: {names}."
+
+
+def unasked(jobs: Sequence[Job], *, is_dropped: bool) -> Iterable[str]:
+    """What an earlier run planned and the file does not ask for any more."""
+    if not jobs:
+        return
+    fate = "dropped" if is_dropped else "drawn, too, unless you add --drop-missing"
+    yield f"{_many(len(jobs), 'job')} of an earlier run not in the file any more ({fate}):"
+    for job in jobs[:_TOLD]:
+        yield line(job)
+    if len(jobs) > _TOLD:
+        yield f"  … and {len(jobs) - _TOLD} more"
 
 
 def asked(grids: Sequence[Job]) -> Iterable[str]:
@@ -152,13 +164,13 @@ def troubles(jobs: Sequence[Job], again: str, lead: str = "Go on with:") -> Iter
     if any(job.state in _UNFINISHED and job.key not in stuck for job in jobs):
         yield lead
         yield f"  {again}"
-    orphans = [job for job in failed if _is_orphan(job)]
+    orphans = [job for job in failed if job.is_orphan]
     if orphans:
         yield (
             f"The server has forgotten what {_many(len(orphans), 'follow-up')} would follow: "
             "to have it drawn again, use a new --out."
         )
-    if any(job.error_class not in NEVER_AGAIN and not _is_orphan(job) for job in failed):
+    if any(job.retry_can_help for job in failed):
         yield "To begin what failed anew:"
         yield f"  {again} --retry-failed"
     if uncertain:
@@ -201,11 +213,6 @@ def _numbers(numbers: Iterable[int]) -> str:
 def _waits_for(job: Job, failed: Iterable[Job]) -> bool:
     """Whether what a job would follow has failed, or waits itself."""
     return any(not other.is_step or job.step.startswith(f"{other.step}>") for other in failed)
-
-
-def _is_orphan(job: Job) -> bool:
-    """Whether it failed because the server does not have what it follows."""
-    return job.is_step and job.error_class == "TaskNotFound" and not job.task_id
 
 
 def time_left(total: int, done: float, seconds: float) -> str:
