@@ -19,7 +19,7 @@ from mjasync import AuthenticationError, Client, InvalidRequest, Task
 from mjasync.batch import Batch, Job, JobState, Totals, _ledger_tables, _output, read_batch
 from mjasync.batch._names import DEFAULT_NAME, Names
 from mjasync.batch._plan import Row, jobs_of
-from mjasync.batch._readers import read_rows
+from mjasync.batch._prompt_files import read_rows
 from mjasync.errors import ConfigurationError
 from mjasync.simulator import Simulator
 

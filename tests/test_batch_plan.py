@@ -25,10 +25,10 @@ from PIL import Image
 from mjasync import ConfigurationError, InvalidRequest, QueueFull, RetryPolicy
 from mjasync.batch import File, Job
 from mjasync.batch._names import DEFAULT_NAME, Names
-from mjasync.batch._output import with_facts
+from mjasync.batch._output import _line, with_facts
 from mjasync.batch._pace import Pace
 from mjasync.batch._plan import Row, as_row, jobs_of, steps_of
-from mjasync.batch._readers import read_rows
+from mjasync.batch._prompt_files import read_rows
 from mjasync.prompt import expand, normalise
 
 # --- prompts -----------------------------------------------------------------------------------
@@ -427,6 +427,17 @@ def test_a_png_knows_what_it_is(prompt: str) -> None:
         assert json.loads(picture.text["mjasync"])["n"] == 0
         assert "step" not in picture.text["mjasync"]
     assert with_facts(b"RIFF", {"prompt": prompt}) == b"RIFF"
+
+
+@given(st.text(st.characters()))
+def test_what_a_server_says_stays_on_its_line(text: str) -> None:
+    """A manifest has one line a job for every reader, can be written, and gives all text back."""
+    job = Job(key="k", n=1, prompt="a fox", task_id=text, action=text, variables={"x": text})
+    line = _line(job)
+    assert line.encode().decode().splitlines() == [line.removesuffix("\n")]
+    assert not set(line) & set("\u202e\u2066\u200b\x9b\x1b\ufeff")
+    read = json.loads(line)
+    assert (read["task_id"], read["action"], read["variables"]["x"]) == (text, text, text)
 
 
 # --- pace --------------------------------------------------------------------------------------

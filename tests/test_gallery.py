@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
+import subprocess
+import sys
+import zlib
 from base64 import b64encode
 from html.parser import HTMLParser
 from pathlib import Path
@@ -218,6 +222,92 @@ async def test_a_broken_picture_has_none(tmp_path: Path, data: bytes | str | Non
         (tmp_path / "bad.png").write_bytes(whole[: len(whole) // 2] if data == "half" else data)
     facts = await written(tmp_path, [a_job(1, files=[good]), a_job(2, files=[bad])])
     assert ["thumbnail" in row["files"][0] for row in facts["jobs"]] == [True, False]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says how large it is, and has next to nothing in it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        crc = zlib.crc32(kind + body).to_bytes(4, "big")
+        return len(body).to_bytes(4, "big") + kind + body + crc
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
+    data = chunk(b"IDAT", zlib.compress(b"\0" * 100))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+
+
+LARGE = {
+    "large.png": png_header(12_000, 12_000),
+    "bomb.png": png_header(60_000, 60_000),
+    "bomb.bmp": b"BM"
+    + bytes(12)
+    + (40).to_bytes(4, "little")
+    + (20_000).to_bytes(4, "little") * 2
+    + b"\1\0\x18\0"
+    + bytes(24),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+async def test_a_picture_too_large_is_a_link(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A picture that would take too much memory is named on the page and in the log, not opened."""
+    (tmp_path / name).write_bytes(LARGE[name])
+    good = a_file(tmp_path, "good.png")
+    facts = await written(
+        tmp_path, [a_job(1, files=[told(tmp_path, name)]), a_job(2, files=[good])]
+    )
+    (large,), (small,) = (row["files"] for row in facts["jobs"])
+    assert "thumbnail" not in large
+    assert ("too large" in large["why"]) is (large.get("large", False)) is name.endswith(".png")
+    assert "thumbnail" in small
+    assert name in caplog.text
+
+
+MEASURE = """
+import asyncio, hashlib, resource
+from pathlib import Path
+from PIL import Image
+from mjasync.batch import File, Job
+from mjasync.batch._gallery import Gallery
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+async def shown(paths):
+    files = [
+        File(path=path.name, size=1, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in paths
+    ]
+    jobs = [Job(key=f.sha256, root=f.sha256, n=n, prompt="", files=(f,)) for n, f in enumerate(files)]
+    await Gallery(Path()).write(jobs, running=False)
+
+async def main():
+    await shown([Path("small.png")])
+    before = peak()
+    await shown(sorted(Path().glob("large*")))
+    print(peak() - before, len([*Path("thumbnails").iterdir()]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no resource module")
+def test_thumbnails_take_a_bounded_memory(tmp_path: Path) -> None:
+    """Large pictures are decoded one at a time and without a copy; JPEGs are decoded smaller."""
+    a_file(tmp_path, "small.png")
+    side = 3000
+    for number in range(4):
+        Image.new("RGB", (side, side), (number, 0, 0)).save(tmp_path / f"large{number}.png")
+    Image.new("RGB", (2 * side, 2 * side)).save(tmp_path / "large.jpg")
+    root = Path(__file__).parent.parent
+    out = subprocess.check_output(
+        [sys.executable, "-c", MEASURE], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    most, made = map(int, out.split())
+    assert made == 6
+    assert most < 2 * 4 * side * side, "one picture of four bytes a pixel, and some room"
 
 
 async def test_a_broken_picture_is_tried_once(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from ._open import ledger_of
 from ._output import Images, Output
 from ._pace import Pace
 from ._plan import Row, Step, as_row, jobs_of, placed_by, steps_of
-from ._readers import read_rows
+from ._prompt_files import read_rows
 from ._recovery import Recovery
 
 __all__ = ["Batch", "Given"]

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,13 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER: Final = len(_PNG) + 25
 """Where a PNG's first chunk, the IHDR, ends."""
 _PART: Final = ".mjasync-*.part"
+_ACTING: Final = re.compile(
+    "[\x80-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+"""Control, bidirectional and invisible characters, line separators, halves of characters."""
+_MOST_SAID: Final = 20_000
+"""Characters of a server's text in a picture: readers refuse pictures with more than a megabyte."""
 
 
 class Output:
@@ -105,9 +113,9 @@ class Output:
 def _facts(job: Job, task: Task) -> dict[str, Any]:
     return {
         "prompt": job.prompt,
-        "final_prompt": task.final_prompt,
+        "final_prompt": (task.final_prompt or "")[:_MOST_SAID],
         "task_id": job.task_id,
-        "action": task.info.action,
+        "action": (task.info.action or "")[:_MOST_SAID],
         "step": job.step,
         "seed": job.seed,
         "key": job.key,
@@ -130,7 +138,13 @@ def _line(job: Job) -> str:
         "speed": job.speed,
         "files": [{"path": f.path, "size": f.size, "sha256": f.sha256} for f in job.files],
     }
-    return json.dumps(facts, ensure_ascii=False) + "\n"
+    return _as_json(facts) + "\n"
+
+
+def _as_json(facts: Mapping[str, Any]) -> str:
+    """JSON on one line of any reader, with escapes for what acts on the text around it."""
+    text = json.dumps(facts, ensure_ascii=False)
+    return _ACTING.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def with_facts(data: bytes, facts: Mapping[str, Any]) -> bytes:
@@ -138,7 +152,7 @@ def with_facts(data: bytes, facts: Mapping[str, Any]) -> bytes:
     if not data.startswith(_PNG) or data[12:16] != b"IHDR":
         return data
     said = {name: value for name, value in facts.items() if value not in (None, "", {})}
-    text = json.dumps(said, ensure_ascii=False)
+    text = _as_json(said)
     chunks = _text_chunk("Description", str(facts["prompt"])) + _text_chunk("mjasync", text)
     return data[:_HEADER] + chunks + data[_HEADER:]
 

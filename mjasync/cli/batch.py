@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..batch import Batch, Job, JobState, Totals
 from ..batch._names import DEFAULT_NAME
 from ..batch._plan import Row, jobs_of
-from ..batch._readers import Rows, read_rows
+from ..batch._prompt_files import Rows, read_rows
 from ..errors import ConfigurationError, MJError
 from .board import Board
 from .console import print_note, print_result

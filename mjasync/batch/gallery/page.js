@@ -112,7 +112,7 @@ function thumbnail(file) {
 const blank = (job) => {
   const moving = job.files.some((file) => file.moving);
   const words = { saved: moving ? "Video" : job.files.length ? "No preview" : "No picture" }[job.group] || job.word;
-  const why = job.error || (job.group === "uncertain" ? UNSURE : "");
+  const why = job.error || (job.group === "uncertain" ? UNSURE : job.files.find((file) => file.why)?.why || "");
   return h("span", { class: "blank" }, icon(moving ? "play" : job.group), h("b", null, words),
     why ? h("span", { class: "why", dir: "auto" }, cut(why, 240)) : null);
 };
@@ -287,6 +287,10 @@ function view(job) {
 
 function large(job, file) {
   if (file.moving) return h("video", { src: url(file.path), controls: true, preload: "metadata" });
+  if (file.large) {
+    return h("a", { class: "blank", href: url(file.path), target: "_blank", rel: "noopener", title: "Open the file (o)" },
+      icon("saved"), h("b", null, file.path), h("span", { class: "why", dir: "auto" }, file.why));
+  }
   const image = h("img", { src: url(file.path), width: file.width, height: file.height, alt: cut(job.text, 300) || job.name });
   image.addEventListener("error", () => image.parentNode.replaceWith(h("p", { class: "blank" }, icon("failed"), h("b", null, "The file cannot be shown."), h("span", { class: "why" }, file.path))));
   if (file.thumbnail) image.style.backgroundImage = `url("${file.thumbnail}")`; // until it has come
