@@ -263,7 +263,8 @@ class Client(Submits):
             MJError: The read failed.
         """
         self._runtime.loop.check()
-        return _structured(await self._calls.list_all("task/queue"))
+        listed = _structured(await self._calls.list_all("task/queue"))
+        return [info for info in listed if not info.status.is_final]  # some keep failed ones there
 
     async def accounts(self) -> list[Account]:
         """The Midjourney accounts behind the server, without their tokens (PROTOCOL §1.16).

@@ -17,7 +17,7 @@ from ._submission_queue import HeldUp, SubmissionQueue, Ticket
 from ._watcher import Waiter, Watcher
 from ._wire.calls import Calls, Submission, torn_off
 from ._wire.retry import Delay
-from .errors import ClientClosed, MJError, TaskCancelled
+from .errors import ClientClosed, MJError, TaskCancelled, twin_of
 
 __all__ = ["Launch", "Prepare", "Receiver", "Runtime", "SubmissionTask", "Turn", "stop_at_once"]
 
@@ -86,6 +86,8 @@ class Runtime:
     loop: EventLoopBinding = attrs.field(factory=EventLoopBinding)
     jobs: set[SubmissionTask] = attrs.field(factory=set)
     """Submissions under way, each waiting for its parent, to be sent, or on the wire."""
+    echoes_state: bool = False
+    """Whether the server was seen to repeat the state that a submission carried."""
     speed: Speed | None = None
     speed_by_path: bool = True
     speed_by_prompt: bool = False
@@ -254,7 +256,7 @@ class Launch:
         if self._is_accepted:
             return
         if self._refusal is not None:
-            raise self._refusal._again()  # noqa: SLF001 - a twin for each waiter
+            raise twin_of(self._refusal)
         if self._job is None:
             self._runtime.check_open()
             self._job = self._runtime.spawn(self._send(stall, receiver))
@@ -263,14 +265,12 @@ class Launch:
         if self.is_accepted:
             return
         if self._refusal is not None:
-            raise self._refusal._again() from self._refusal.__cause__  # noqa: SLF001 - as above
+            raise twin_of(self._refusal)
         if job.cancelled():
             raise ClientClosed("The Client was closed before this was sent.")
         error = job.exception()
-        if isinstance(error, MJError):
-            raise error._again() from error.__cause__  # noqa: SLF001 - a twin for each waiter
         if error is not None:
-            raise error
+            raise twin_of(error)
 
     async def _follow(self, job: SubmissionTask, deadline: float) -> None:
         self._waiting += 1

@@ -15,6 +15,7 @@ from ._wire.route import Route
 from .errors import InvalidRequest
 
 __all__ = [
+    "MADE_UP",
     "AccountFilter",
     "FollowUpOptions",
     "SubmitOptions",
@@ -89,6 +90,8 @@ class FollowUpOptions(_Options, total=False):
 
 
 _BOTS: Final[Mapping[str, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}
+MADE_UP: Final = "mjasync-"
+"""How a state begins that was made up here."""
 _STATE_AT_MOST: Final = 255
 _ELSEWHERE: Final = frozenset({"speed", "image_host"})
 """Options that go into the path."""
@@ -150,7 +153,7 @@ def common_fields(options: Mapping[str, Any], known: frozenset[str]) -> dict[str
         there_are = ", ".join(sorted(known))
         message = f"There is no option {', '.join(sorted(unknown))}; there are {there_are}."
         raise TypeError(message)
-    fields: dict[str, Any] = {"state": f"mjasync-{uuid.uuid4().hex}"}
+    fields: dict[str, Any] = {"state": f"{MADE_UP}{uuid.uuid4().hex}"}
     for name, (wire_name, spell) in _WIRE.items():
         value = options.get(name)
         if value is not None and value != "":

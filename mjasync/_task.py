@@ -17,10 +17,11 @@ from . import _images, _results
 from ._buttons import Buttons, as_change, is_pick
 from ._launch import Launch, Prepare, Receiver, Runtime, Turn
 from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus, Unread
-from ._options import FollowUpOptions, common_fields, route_for
+from ._options import MADE_UP, FollowUpOptions, common_fields, route_for
 from ._settings import CLIENT_DEFAULT, ClientDefault, check_encodable
 from ._snapshot import Snapshot
 from ._submission_queue import HeldUp
+from ._text import printable
 from ._watcher import Waiter
 from ._wire import codec
 from ._wire.body import in_turn
@@ -34,6 +35,7 @@ from .errors import (
     MJError,
     ModalNotOpened,
     ModalRequired,
+    TaskShadowed,
     TaskTimeout,
     UnsupportedEndpoint,
 )
@@ -87,6 +89,7 @@ class Task(Snapshot):
         "_route",
         "_runtime",
         "_seed",
+        "_sent",
         "_siblings",
         "_speed",
         "_turn",
@@ -125,6 +128,7 @@ class Task(Snapshot):
         self._error: BaseException | None = None
         self._listeners: tuple[Callable[[Task], None], ...] = ()
         self._siblings: tuple[Task, ...] = ()
+        self._sent: tuple[str, str | None] | None = None
         self._seed: int | None = None
         if parent is not None:
             parent.adopt()
@@ -203,7 +207,7 @@ class Task(Snapshot):
             while not self._is_settled(self._info):
                 waiter = self._watch(self._settles, deadline, stall)
                 try:
-                    await waiter
+                    self._check_mine(await waiter)
                 finally:
                     self._runtime.watcher.leave(waiter)
             await self._judge()
@@ -289,7 +293,9 @@ class Task(Snapshot):
         """
         self._runtime.loop.check()
         with self._about_me():
-            self._store(await self._runtime.calls.fetch(self._known_id(), self._route))
+            info = await self._runtime.calls.fetch(self._known_id(), self._route)
+            self._check_mine(info)
+            self._store(info)
         return self
 
     def close(self) -> None:
@@ -596,6 +602,11 @@ class Task(Snapshot):
             )
             for info in others
         )
+        is_new = submission.operation is Operation.SUBMIT or submission.exclusive
+        if is_new and sent.get("state"):  # other presses may be answered with an older task
+            self._sent = sent["state"], sent.get("prompt")
+        for made in (first, *others):
+            self._runtime.watcher.expect(made.id)
         self._store(first)
         asked = self._parent if self._answered else None
         if asked is not None and asked.id != first.id:
@@ -614,14 +625,52 @@ class Task(Snapshot):
 
     def _watch(self, tell: Callable[[TaskInfo], bool], deadline: float, stall: float) -> Waiter:
         return self._runtime.watcher.until(
-            self._info, tell, known=self._is_known, deadline=deadline, stall=stall
+            self._info,
+            tell,
+            known=self._is_known,
+            deadline=deadline,
+            stall=stall,
+            answered=self._answered,
         )
 
+    def _is_anothers(self, info: TaskInfo) -> bool:
+        """Whether the server shows another task under this one's id: its state is not as sent.
+
+        Checked when the task is first seen and when it has ended. A server that repeats no state
+        shows nothing; one that has a state of its own for everything shows the prompt at least.
+        """
+        is_first = not codec.is_told(self._info)
+        if self._sent is None or not (is_first or info.status.is_final):
+            return False
+        state, prompt = self._sent
+        told = codec.told(info)
+        echoed = codec.text(told.get("state"))
+        if echoed is None:
+            return False
+        if echoed == state:
+            self._runtime.echoes_state = True
+            return False
+        shown = codec.text(told.get("prompt"))
+        differs = prompt is not None and shown is not None and shown != prompt
+        return differs or self._runtime.echoes_state or echoed.startswith(MADE_UP)
+
+    def _check_mine(self, info: TaskInfo) -> None:
+        if self._is_anothers(info):
+            message = (
+                f"The server shows another task under the id {self.id}: its state is "
+                f"{printable(info.state)!r}."
+            )
+            raise TaskShadowed(message, task=self)
+
     def _settles(self, info: TaskInfo) -> bool:
+        if self._is_anothers(info):
+            return True
         self._store(info)
         return self._is_settled(info)
 
     def _begins(self, info: TaskInfo) -> bool:
+        if self._is_anothers(info):
+            return True
         self._store(info)
         return info.status is not TaskStatus.NOT_START
 
@@ -716,6 +765,7 @@ class Task(Snapshot):
                 Operation.FOLLOW_UP,
                 expects="UPSCALE" if is_pick(button) else "",
                 route=route,
+                exclusive=_exclusive(self.id, by_id),
             )
 
         speed = options.get("speed")
@@ -776,7 +826,7 @@ class Task(Snapshot):
         if self.status is TaskStatus.NOT_START:
             waiter = self._watch(self._begins, _FOREVER, stall)
             try:
-                await waiter
+                self._check_mine(await waiter)
             finally:
                 self._runtime.watcher.leave(waiter)
         if self.done:
@@ -804,6 +854,8 @@ class Task(Snapshot):
         raise TypeError(message)
 
     def __del__(self) -> None:
+        if getattr(self, "_was_known", False):
+            self._runtime.watcher.expect_no_more(self._info.id)
         if not getattr(self, "_adopted", True):
             warnings.warn(
                 f"<Task - {self._what}: not submitted> was never awaited: nothing was sent",
@@ -822,6 +874,15 @@ def _phase_of(info: TaskInfo, *, answered: bool) -> TaskPhase:
         return TaskPhase.SUBMITTED if answered else TaskPhase.MODAL
     waits = info.status in {TaskStatus.NOT_START, TaskStatus.SUBMITTED}
     return TaskPhase.SUBMITTED if waits else TaskPhase.RUNNING
+
+
+def _exclusive(task_id: str, fields: Mapping[str, Any]) -> str:
+    """Return what must not be under way twice: variations and rerolls of a grid without buttons.
+
+    Such a server tells their results apart by the prompt alone, which they share.
+    """
+    changes = fields.get("action") in {"VARIATION", "REROLL"}
+    return f"changes of {task_id}" if changes else ""
 
 
 def _pick(buttons: Buttons, key: str | int) -> Button:

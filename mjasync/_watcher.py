@@ -27,12 +27,14 @@ from ._wire.retry import Pace
 from ._words import strange_words
 from .errors import (
     ClientClosed,
+    ConfigurationError,
     InvalidRequest,
     MJError,
     TaskNotFound,
     TaskStalled,
     TaskTimeout,
     UnsupportedEndpoint,
+    twin_of,
 )
 
 __all__ = ["Waiter", "Watcher"]
@@ -82,6 +84,8 @@ class _Watch:
     from_birth: bool
     """Whether watching began when the job did."""
     due: float = _NEVER
+    answered: bool = False
+    """Whether it is the answer to a modal."""
     hinted: bool = False
     """Whether a webhook came since the last look was sent."""
     checking: bool = False
@@ -118,6 +122,8 @@ class Watcher:
         self._grace = grace
         self._speed = speed
         self._watches: dict[str, _Watch] = {}
+        self._expected: dict[str, bool] = {}
+        """Tasks that are not waited for yet; whether a webhook told of them."""
         self._gates: set[Waiter] = set()
         self._alarms: dict[int, set[Waiter]] = {}
         self._due: list[tuple[float, int, _Watch | Waiter | int]] = []
@@ -142,6 +148,7 @@ class Watcher:
         known: bool,
         deadline: float,
         stall: float,
+        answered: bool = False,
     ) -> Waiter:
         """Watch a task until `tell(snapshot)` says so, which is told every snapshot that differs.
 
@@ -152,6 +159,7 @@ class Watcher:
             known: Whether the server is known to have it; if not, the first "unknown" is final.
             deadline: When to give up, on the client's clock.
             stall: Seconds without change after which to give up.
+            answered: Whether it is the answer to a modal, which lists show sooner than a fetch.
 
         Returns:
             A future; whoever awaited it must `leave`, whatever came of it. That is no coroutine
@@ -166,6 +174,7 @@ class Watcher:
         self._check_open()
         now = self._clock.now()
         watch = self._watches.get(info.id) or self._begin(info, now, known=known)
+        watch.answered |= answered
         waiter = self._wait(now, deadline, stall, tell, watch)
         watch.waiters += (waiter,)
         if watch.info is not info and (watch.info.status.is_final or not codec.is_told(info)):
@@ -214,13 +223,23 @@ class Watcher:
         """
         watch = self._watches.get(task_id or "")
         if watch is None or self._closed:
-            return False
+            if task_id in self._expected:
+                self._expected[task_id] = True
+            return task_id in self._expected
         watch.hinted = True
         soon = max(self._clock.now(), watch.asked + self._together)
         is_seen = watch.pace is None and watch.missing_since is None
         if is_seen and soon < watch.due < _NEVER:
             self._plan_look(soon, watch)
         return True
+
+    def expect(self, task_id: str) -> None:
+        """Keep hints about a task for whoever waits for it first."""
+        self._expected[task_id] = False
+
+    def expect_no_more(self, task_id: str) -> None:
+        """Forget about a task: nobody can wait for it any more."""
+        self._expected.pop(task_id, None)
 
     async def close(self) -> None:
         """Let every waiter go with `ClientClosed`, and stop."""
@@ -258,7 +277,8 @@ class Watcher:
             asked=now,
             from_birth=known and not codec.is_told(info),
         )
-        first_look = now + (self._delay(watch, now) if known else 0.0)
+        watch.hinted = self._expected.pop(info.id, False)
+        first_look = now + (self._delay(watch, now) if known and not watch.hinted else 0.0)
         self._watches[info.id] = watch
         self._plan_look(first_look, watch)
         return watch
@@ -383,7 +403,8 @@ class Watcher:
     def _start_looks(self, watches: list[_Watch]) -> None:
         if not watches:
             return
-        if len(watches) == 1 or not self._calls.can_list():
+        is_alone = len(watches) == 1 and not watches[0].answered
+        if is_alone or not self._calls.can_list():
             self._look_singly(watches)
             return
         for first in range(0, len(watches), LIST_AT_MOST):
@@ -552,7 +573,11 @@ class Watcher:
             refresh=None if self._refreshes is None else self._refreshes.next_in(now),
             hinted=None if told is None else now - told,
         )
-        return self._schedule.next_look(look)
+        delay = self._schedule.next_look(look)
+        if not delay > 0:
+            message = f"The schedule asked for the next look in {delay!r} s: that must be positive."
+            raise ConfigurationError(message)
+        return delay
 
     def _stumbled(self, watch: _Watch, error: MJError) -> None:
         """A look failed: look again ever later, for as long as the policy has patience."""
@@ -580,7 +605,7 @@ class Watcher:
         if self._watches.get(watch.id) is watch:
             del self._watches[watch.id]
         for waiter in watch.waiters:  # with a twin for each
-            _fail(waiter, error._again() if isinstance(error, MJError) else error)  # noqa: SLF001
+            _fail(waiter, twin_of(error))
 
 
 _NOTHING: Final = TaskInfo(id="")

@@ -7,6 +7,7 @@ twice. All of them pickle (a pickled error keeps `task_id` and `info`, not the l
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = [
     "TaskFailed",
     "TaskNotFound",
     "TaskNotReady",
+    "TaskShadowed",
     "TaskStalled",
     "TaskTimeout",
     "TooManyOpenFiles",
@@ -152,6 +154,20 @@ def _rebuild(cls: type[E], message: str, kept: Mapping[str, Any]) -> E:
     if "__notes__" in kept:  # each waiter adds notes to its own
         error.__notes__ = list(kept["__notes__"])
     return error
+
+
+def twin_of(error: BaseException) -> BaseException:
+    """Return a copy of an error, so that what one waiter adds to it no other sees."""
+    if isinstance(error, MJError):
+        return error._again()  # noqa: SLF001 - one of ours
+    try:
+        twin = copy(error)
+    except Exception:  # noqa: BLE001 - some cannot be copied
+        return error
+    if hasattr(error, "__notes__"):
+        twin.__notes__ = list(error.__notes__)
+    twin.__cause__ = error.__cause__
+    return twin.with_traceback(error.__traceback__)
 
 
 class ConfigurationError(MJError, ValueError):
@@ -299,6 +315,15 @@ class TaskNotFound(MJError, LookupError):
     )
 
 
+class TaskShadowed(TaskNotFound):
+    """The server gave the task's id to another one as well, and shows that one instead."""
+
+    hint = (
+        "The job may have been drawn, and paid, all the same: look for its `state` in the server's "
+        "task list. To have it drawn again, submit a new Task."
+    )
+
+
 class TaskNotReady(MJError):
     """The server does not yet see the task as finished, so it takes no follow-up of it."""
 
@@ -379,7 +404,7 @@ class TaskBanned(BannedPrompt, TaskFailed):
 
 
 class TaskCancelled(TaskFailed):
-    """The task was cancelled on the server."""
+    """The task was cancelled on the server, or closed before it was sent."""
 
 
 class TaskTimeout(MJError, TimeoutError):

@@ -484,7 +484,7 @@ async def test_after_an_answer_modal_means_pending(plain: Simulator) -> None:
         pressed = await (await big(mj)).action("Custom Zoom").submit()
         answer = await pressed.modal("a lighthouse --zoom 1.5").submit()
         lingers = {"id": answer.id, "status": "MODAL", "progress": None}
-        plain.fault("reply", on="fetch", times=2, status=200, body=lingers)
+        plain.fault("reply", on="list", times=2, status=200, body=[lingers])
         seen = [update.status async for update in answer]
         assert seen == ["NOT_START", "MODAL", "SUCCESS"]
         assert (await pressed).status is TaskStatus.SUCCESS

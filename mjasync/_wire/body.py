@@ -10,7 +10,8 @@ import asyncio
 import binascii
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
@@ -105,7 +106,7 @@ class OnDisk:
         if (about.st_size, about.st_mtime_ns) != (self.size, self.modified):
             raise self._changed()
 
-    def blocks(self) -> Iterator[bytes]:
+    def blocks(self) -> Generator[bytes, None, None]:
         """All of it.
 
         Raises:
@@ -183,7 +184,7 @@ class Body:
         if files:
             await in_turn(_check, files)
 
-    async def pieces(self) -> AsyncIterator[bytes | memoryview]:
+    async def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
         """A piece at a time: others have a turn in between.
 
         Raises:
@@ -194,10 +195,11 @@ class Body:
             if isinstance(part, DataUrl):
                 yield part.head.encode()
                 cut = _spelt
-            async for block in _loaded(_source(part)):
-                for piece in cut(block):
-                    yield piece
-                    await asyncio.sleep(0)
+            async with aclosing(_loaded(_source(part))) as blocks:
+                async for block in blocks:
+                    for piece in cut(block):
+                        yield piece
+                        await asyncio.sleep(0)
 
 
 def _source(part: bytes | OnDisk | DataUrl) -> bytes | OnDisk:
@@ -209,14 +211,17 @@ def _check(files: Iterable[OnDisk]) -> None:
         file.check()
 
 
-async def _loaded(data: bytes | OnDisk) -> AsyncIterator[bytes]:
+async def _loaded(data: bytes | OnDisk) -> AsyncGenerator[bytes, None]:
     """What is in memory at once, a file's blocks one by one: each is read in a thread."""
     if isinstance(data, bytes):
         yield data
         return
     blocks = data.blocks()
-    while block := await in_turn(_next, blocks):
-        yield block
+    try:
+        while block := await in_turn(_next, blocks):
+            yield block
+    finally:  # behind a read that may be under way: left to the collector, the file stays open
+        _worker("ours").submit(blocks.close)
 
 
 def _next(blocks: Iterator[bytes]) -> bytes:

@@ -25,6 +25,7 @@ __all__ = [
     "structure_account",
     "structure_task",
     "task_id_in",
+    "told",
 ]
 
 _PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
@@ -105,6 +106,15 @@ def snapshot(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
         value = raw.get(key)
         put(info, nothing if value is None else read(value))
     return info
+
+
+def told(info: TaskInfo) -> Mapping[str, Any]:
+    """The reply a snapshot was made of; what was left unread stays so."""
+    try:
+        raw: Mapping[str, Any] = _get_raw(info)
+    except AttributeError:
+        raw = load(_get_body(info))
+    return raw
 
 
 def is_told(info: TaskInfo) -> bool:
@@ -296,6 +306,8 @@ def _setter(cls: type, field: str) -> Callable[[Any, Any], None]:
 
 _STATUSES: Final[Mapping[str, TaskStatus]] = dict(TaskStatus.__members__)
 _become = _setter(object, "__class__")
+_get_raw = TaskInfo.__dict__["raw"].__get__
+_get_body = Unread.__dict__["_body"].__get__
 _put_raw, _put_video_urls = _setter(TaskInfo, "raw"), _setter(TaskInfo, "video_urls")
 _put_body = _setter(Unread, "_body")
 _put_id, _put_status = _setter(TaskInfo, "id"), _setter(TaskInfo, "status")

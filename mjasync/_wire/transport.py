@@ -7,7 +7,7 @@ import errno
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -316,9 +316,10 @@ class _Pieces(aiohttp.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         now = asyncio.get_running_loop().time
-        async for piece in self._body.pieces():
-            self._give_until(now() + self._seconds)
-            await writer.write(piece)
+        async with aclosing(self._body.pieces()) as pieces:
+            async for piece in pieces:
+                self._give_until(now() + self._seconds)
+                await writer.write(piece)
         self._give_until(None)
 
     def _give_until(self, when: float | None) -> None:
