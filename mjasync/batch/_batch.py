@@ -178,6 +178,11 @@ class Batch:
         return self._last.stopped if self._last is not None else ""
 
     @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """Ids of tasks that the server took in the last run and the ledger had no room for."""
+        return () if self._last is None else self._last.unrecorded
+
+    @property
     def duplicates(self) -> int:
         """How many rows, of those last planned or counted, ask for what others before them do."""
         return self._duplicates

@@ -119,6 +119,11 @@ class Crew:
         """Why only single submissions are tried, with the server's own words; "" else."""
         return self._breaker.reason
 
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """Ids that the server gave and the ledger had no room for."""
+        return tuple(self._life.unrecorded)
+
     def _has_unsent(self) -> bool:
         return bool(self._planned or self._paying)
 

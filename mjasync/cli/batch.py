@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..batch import Batch, Job, JobState, Totals
+from ..batch import Batch, Job, JobState, LedgerError, Totals
 from ..batch._names import DEFAULT_NAME
 from ..batch._plan import Row, jobs_of
 from ..batch._prompt_files import Rows, read_rows
@@ -183,6 +183,8 @@ class _Run:
     _reason: str = attrs.field(default="", init=False)
     _uncertainty: str = attrs.field(default="", init=False)
     """Why only single submissions were tried in the end."""
+    _unrecorded: tuple[str, ...] = attrs.field(default=(), init=False)
+    """Ids that the server gave, and the ledger had no room for."""
 
     def __attrs_post_init__(self) -> None:
         self._board = Board(self.folder, as_json=self.as_json)
@@ -202,7 +204,9 @@ class _Run:
             return 2
         is_expected = isinstance(trouble, MJError | OSError | SQLAlchemyError)
         if trouble is not None and is_expected:
-            self._board.complain(explain(trouble, self.server.flags()))
+            is_telling = isinstance(trouble, LedgerError) and trouble.unrecorded
+            cause = trouble.__cause__ if is_telling else None  # the ids are told below
+            self._board.complain(explain(cause or trouble, self.server.flags()))
         if self._before is not None:
             self._sum_up(time.monotonic() - began, is_stopped=stop.exit_code is not None)
         if trouble is not None and not is_expected:
@@ -254,6 +258,7 @@ class _Run:
         finally:
             self._batch = None
             self._reason, self._uncertainty = batch.stopped, batch.uncertainty
+            self._unrecorded = batch.unrecorded
             self._jobs = await batch.jobs()
 
     # --- when it is over ---
@@ -277,8 +282,21 @@ class _Run:
             page = self.folder / "index.html"
             shown = f" Look at them: {path_text(page)}" if page.exists() else ""
             note(f"The pictures are in {path_text(self.folder)}.{shown}")
-        for said in troubles(jobs, self._again(), "Nothing is lost. Go on with:"):
+        self._tell_unrecorded()
+        lead = "Go on with:" if self._unrecorded else "Nothing is lost. Go on with:"
+        for said in troubles(jobs, self._again(), lead):
             note(said)
+
+    def _tell_unrecorded(self) -> None:
+        """Name what is paid and in no ledger: this is the only place where its ids are."""
+        if self._unrecorded:
+            self._board.note(
+                "The server took these, which are paid, and the ledger could not note their ids. "
+                "Keep them, and save their pictures with:"
+            )
+            save = ("--save", f"{self.folder}/")
+            watch = command("watch", *self.server.flags(), *save, *self._unrecorded)
+            self._board.note(f"  {watch}")
 
     def _again(self) -> str:
         """The command that goes on with it."""

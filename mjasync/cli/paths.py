@@ -51,12 +51,15 @@ def mark_simulated(folder: Path) -> None:
 
 
 def keep_command(folder: Path, command: str) -> None:
-    """Note the command that goes on with the batch of a folder; it can do without."""
+    """Note the command that goes on with the batch of a folder; it can do without.
+
+    Nobody else may read it, and what a link of that name points to is left alone.
+    """
     with contextlib.suppress(OSError):
-        fd = os.open(folder / _COMMAND, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+        number, new = tempfile.mkstemp(prefix=_COMMAND, dir=folder)  # of mode 0600
+        with os.fdopen(number, "w", encoding="utf-8") as file:
             file.write(f"{command}\n")
-        (folder / _COMMAND).chmod(0o600)
+        Path(new).replace(folder / _COMMAND)
 
 
 def kept_command(folder: Path) -> str | None:

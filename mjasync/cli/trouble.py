@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import ConnectionFailed, MJError
+from ..errors import ConnectionFailed, MJError, SubmitUncertain
 from .words import duration, one_line
 
 __all__ = ["Trouble"]
@@ -49,11 +49,13 @@ class Trouble:
             return ""
         self._told, self._is_open = now, True
         reason = f"{one_line(error.message)}{_words_of(error)}"
+        if isinstance(error, SubmitUncertain):
+            reason += " Until one is accepted, one submission at a time is tried."
         return f"{reason} Trying again for up to {duration(seconds)}."
 
     def _patience(self, error: MJError, *, is_busy: bool) -> float:
         """Seconds before the first word: none where nobody has answered yet."""
-        if not isinstance(error, ConnectionFailed) and is_busy:
+        if not isinstance(error, ConnectionFailed | SubmitUncertain) and is_busy:
             return _LATER
         return _SOON if self._was_well else 0.0
 
