@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .._probe import Probe
-from ..errors import MJError
+from ..errors import MJError, RequestTimeout
 from .console import print_note, print_result
 from .jobs import Job, look_back
 from .server import Server
@@ -43,22 +43,36 @@ async def _doctor(server: Server, *, spend: bool, as_json: bool) -> int:
     with Stop(lambda: None, lambda: None) as stop:
         try:
             async with server.open(1) as mj:
-                report = await _examine(mj, job if spend else None)
+                report = await _examine(mj, job if spend else None, server.timeout)
         except (MJError, OSError) as caught:
             error = caught
     if stop.exit_code is not None:
         await _say_what_is_left(job, server)
         return stop.exit_code
     if report is None:
+        await _say_what_is_left(job, server)
         return _give_up(error or OSError(), as_json=as_json)
     print_result(json_line(_record(report, job)) if as_json else "\n".join(_lines(report, job)))
     return 0 if report.ok else 1
 
 
-async def _examine(mj: Client, job: Job | None) -> Probe:
+async def _examine(mj: Client, job: Job | None, timeout: float | None) -> Probe:
+    """Probe a server, for so many seconds in all.
+
+    Raises:
+        RequestTimeout: That was not enough.
+        MJError: As `Client.probe` does.
+    """
     if job is not None:
         job.task = job.make(mj)
-    return await mj.probe(spend=job.task if job else None)
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            return await mj.probe(spend=job.task if job else None)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"The server was not examined within {timeout:g} s."
+        raise RequestTimeout(message) from None
 
 
 async def _say_what_is_left(job: Job, server: Server) -> None:

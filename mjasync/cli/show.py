@@ -30,13 +30,15 @@ from .words import (
     path_text,
     progress_of,
     record,
-    stands,
+    stands_of,
 )
 
 __all__ = ["Bars", "Cards", "Screen", "Stream", "Voice", "on_terminal", "stream_to"]
 
 _BAR_WIDTH: Final = 24
 _FOR_ECHO: Final = 4
+_WHICH: Final = 60
+"""Characters of an id or a prompt in a line about it."""
 _DONE: Final = ("done", "green")
 _FAILED: Final = ("failed", "red")
 _ASKED: Final = ("modal", "yellow")
@@ -229,14 +231,14 @@ class Screen(Voice):
 
     def change(self, job: Job) -> None:
         """Show where a job stands now."""
-        state = stands(job.info)
+        state = stands_of(job)
         if self._bars is not None:
             percent = 100 if job.info and job.info.status == "SUCCESS" else progress_of(job.info)
             saving = percent == 100 and job.save
             self._bars.show(job, one_line(job.title), percent, "saving" if saving else state)
         elif self._said.get(job) != state:
             self._said[job] = state
-            self.note(f"{one_line(job.id)}  {state}")
+            self.note(f"{one_line(job.id or job.title, _WHICH)}  {state}")
 
     def end(self, job: Job) -> None:
         """Show what became of a job."""

@@ -11,6 +11,8 @@ __all__ = ["Trouble"]
 
 _SOON: Final = 2.0
 """Seconds after which a server that went away, or cannot be read, is worth a word."""
+_COMES_BACK: Final = "The server answers again."
+_GOES_ON: Final = "It goes on."
 _LATER: Final = 60.0
 """Seconds between two words, and before the first one about a server that is merely busy."""
 
@@ -24,6 +26,7 @@ class Trouble:
         self._is_open = False
         """Whether something was said, and not yet that it is over."""
         self._was_well = False
+        self._goes_on = _GOES_ON
 
     def notice(
         self,
@@ -51,7 +54,9 @@ class Trouble:
         reason = f"{one_line(error.message)}{_words_of(error)}"
         if isinstance(error, SubmitUncertain):
             reason += " Until one is accepted, one submission at a time is tried."
-        return f"{reason} Trying again for up to {duration(seconds)}."
+        self._goes_on = _COMES_BACK if isinstance(error, ConnectionFailed) else _GOES_ON
+        limit = f" for up to {duration(seconds)}" if seconds < float("inf") else ""
+        return f"{reason} Trying again{limit}."
 
     def _patience(self, error: MJError, *, is_busy: bool) -> float:
         """Seconds before the first word: none where nobody has answered yet."""
@@ -67,7 +72,7 @@ class Trouble:
         if not was_open:
             return ""
         self._told = float("-inf")
-        return "The server answers again."
+        return self._goes_on
 
 
 def _words_of(error: MJError) -> str:

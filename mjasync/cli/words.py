@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from .._buttons import meaning_of
 from .._models import TaskInfo
 from .._text import printable
-from ..errors import ConfigurationError, InvalidRequest, MJError, SubmitUncertain, TaskFailed
+from ..errors import (
+    ConfigurationError,
+    InvalidRequest,
+    MJError,
+    ModalNotOpened,
+    SubmitUncertain,
+    TaskFailed,
+)
 
 if TYPE_CHECKING:
     from .._models import Button
@@ -29,6 +36,7 @@ __all__ = [
     "progress_of",
     "record",
     "stands",
+    "stands_of",
 ]
 
 LONGEST_LINE: Final = 4000
@@ -43,8 +51,24 @@ _STATES: Final[Mapping[str, str]] = {
     "FAILURE": "failed",
     "CANCEL": "cancelled",
 }
+_BEFORE: Final[Mapping[str, str]] = {
+    "waiting": "waiting",
+    "preparing": "preparing",
+    "queued": "queued here",
+}
+"""The same before it is sent, by phase."""
+_HELD_UP: Final[Mapping[str, str]] = {
+    "QueueFull": "queue full",
+    "RateLimited": "rate limit",
+    "NoAccount": "no account",
+    "ConnectionFailed": "no connection",
+}
+"""What a submission is held up by."""
 _NEXT: Final[Mapping[str, str]] = {
-    "AuthenticationError": "Check MJASYNC_TOKEN (or --token); some gateways want --auth bearer.",
+    "AuthenticationError": (
+        "Check MJASYNC_TOKEN (or --token), and how it is sent: --auth secret or --auth bearer. "
+        "mjasync doctor finds out."
+    ),
     "ModalNotOpened": "The job runs and is paid: mjasync watch {flags}{id}",
     "ModalRequired": "Answer it: mjasync modal {flags}{id} --prompt TEXT",
     "QueueFull": "Try again later, or with a smaller --limit.",
@@ -101,6 +125,17 @@ def stands(info: TaskInfo | None) -> str:
     return f"{word} {info.progress}%" if running else word
 
 
+def stands_of(job: Job) -> str:
+    """Where a job stands, while the server does not have it yet as well."""
+    task = job.task
+    if task is None:
+        return stands(None)
+    if task.held_up is not None:
+        classes = (cls.__name__ for cls in type(task.held_up.error).__mro__)
+        return next((_HELD_UP[name] for name in classes if name in _HELD_UP), "held up")
+    return _BEFORE.get(task.phase) or stands(task.info)
+
+
 def progress_of(info: TaskInfo | None) -> int:
     """How far a task is, in percent; 0 where nobody knows."""
     return (info.progress if info else None) or 0
@@ -131,6 +166,8 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
         return one_line(words if known else f"{type(error).__name__}: {words}")
     classes = (cls.__name__ for cls in type(error).__mro__)
     hint = next((_NEXT[name] for name in classes if name in _NEXT), None)
+    if isinstance(error, ModalNotOpened) and error.info is not None and error.info.status.is_final:
+        hint = "It is finished and asks for nothing: mjasync watch {flags}{id} --save PATH"
     if hint is None:
         return one_line(str(error))
     happened = str(error).removesuffix(error.next_step).strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Work"]
 
+_FOR_EVER: Final = float("inf")
 _TICK: Final = 0.1
 """Seconds between two questions whether the server is in trouble."""
 
@@ -75,7 +77,8 @@ class Work:
         trouble = Trouble()
         while True:
             is_well = any(job.id and job.is_seen for job in self.jobs)
-            said = trouble.notice(_held_up(mj), time.monotonic(), is_well=is_well)
+            held = _held_up(mj) or _refused(self.jobs)
+            said = trouble.notice(held, time.monotonic(), is_well=is_well)
             if said:
                 self._screen.note(said)
             await asyncio.sleep(_TICK)
@@ -138,6 +141,16 @@ def _is_news(job: Job) -> bool:
     """Whether more is known of a job than was said when it failed."""
     accepted_late = job.is_open and not getattr(job.error, "task_id", "")
     return accepted_late or job.is_unsaved or job.uncertain is not None
+
+
+def _refused(jobs: Sequence[Job]) -> tuple[MJError, float] | None:
+    """Why a submission is not taken for now, and for how many seconds more that is tried."""
+    held = next((job.task.held_up for job in jobs if job.task and job.task.held_up), None)
+    if held is None:
+        return None
+    until = held.until
+    seconds = _FOR_EVER if until is None else (until - datetime.now(UTC)).total_seconds()
+    return held.error, max(0.0, seconds)
 
 
 def _held_up(mj: Client) -> tuple[MJError, float] | None:
