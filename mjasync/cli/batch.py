@@ -321,5 +321,7 @@ class _Run:
         self._board.note("Stopping at once: what is being submitted is noted.")
 
     def _giving_up(self) -> None:
+        self._unrecorded = () if self._batch is None else self._batch.unrecorded
+        self._tell_unrecorded()
         self._board.note(f"Stopped. What was sent is in the ledger. Go on with:\n  {self._again()}")
         self._board.hush()  # what is torn down now has nothing to add
