@@ -3,7 +3,8 @@
 The blocks of one page run in order in one namespace on one event loop, with `await` allowed at the
 top level; a block that calls `asyncio.run` runs as a script. `MJASYNC_BASE_URL` and
 `MJASYNC_TOKEN` point at the simulator, and so does the address used in examples. The working
-directory is empty but for `PICTURES` and `prompts.txt`. There is no mark to skip a block.
+directory is empty: a page makes what it reads, and a block whose paragraph names a file of Python
+is written there, too. There is no mark to skip a block.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -20,14 +20,12 @@ from pathlib import Path
 from types import CodeType
 
 import pytest
-from PIL import Image
 
 from mjasync.simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/**/*.md")])
 EXAMPLE_URL = "https://api.example.com"
-PICTURES = ("photo.png", "fox.png", "castle.png", "mask.png")
 FENCE = re.compile(
     r"^(?P<fence>```+|~~~+)(?P<language>[^\n]*)\n(?P<body>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
@@ -39,6 +37,14 @@ def blocks(page: str) -> Iterator[tuple[int, str]]:
     for match in FENCE.finditer(page):
         if match["language"].strip() == "python":
             yield page.count("\n", 0, match.start("body")), match["body"]
+
+
+def written_down(page: str, line: int, source: str) -> None:
+    """Write a block to the file that the paragraph before it names, if it names one."""
+    paragraph = "\n".join(page.splitlines()[: line - 1]).rstrip().rpartition("\n\n")[2]
+    name = re.search(r"`(\w+\.py)`", paragraph)
+    if name and paragraph.endswith(("`:", ":")):
+        Path(name[1]).write_text(source, "utf-8")
 
 
 def compiled(source: str, line: int, name: str) -> CodeType:
@@ -57,7 +63,9 @@ def run_page(page: Path, url: str, *, debug: bool = True) -> None:
     """Run all blocks of a page and check that they leave nothing pending."""
     namespace: dict[str, object] = {"__name__": "__main__"}
     with asyncio.Runner(debug=debug) as runner:
-        for line, source in blocks(page.read_text("utf-8")):
+        text = page.read_text("utf-8")
+        for line, source in blocks(text):
+            written_down(text, line, source)
             code = compiled(source.replace(EXAMPLE_URL, url), line, page.name)
             if "asyncio.run(" in source:
                 exec(code, namespace)  # noqa: S102  # the blocks are our own
@@ -96,11 +104,9 @@ def simulator_in_a_thread() -> Iterator[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a temporary directory with what the examples read, and work there."""
-    for hue, name in enumerate(PICTURES):
-        Image.new("RGB", (96, 96), (60 * hue, 120, 90)).save(tmp_path / name)
-    shutil.copy(ROOT / "examples" / "prompts.txt", tmp_path)
+    """Make an empty directory, and work there."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
@@ -127,6 +133,28 @@ def test_no_python_escapes(page: Path) -> None:
     )
     assert set(fences) <= {"python"}
     assert fences.count("python") == len(list(blocks(text)))
+
+
+def slug(heading: str) -> str:
+    """The anchor that a forge, and the built pages, give a heading."""
+    plain = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", lambda match: match[1] or "", heading)
+    return re.sub(r"[^\w\- ]", "", plain.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_work_on_a_forge(page: Path) -> None:
+    """Every link has a text of its own, and leads to a file and a heading that are there."""
+    text = FENCE.sub("", page.read_text("utf-8"))
+    for words, link in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", text):
+        name, _, anchor = link.partition("#")
+        if link.startswith(("http", "mailto:")):
+            continue
+        assert words, link
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor:
+            body = FENCE.sub("", target.read_text("utf-8"))
+            assert anchor in map(slug, re.findall(r"^#+ (.*)$", body, re.MULTILINE)), link
 
 
 def test_blocks_share_a_namespace_and_a_loop(tmp_path: Path) -> None:
