@@ -30,7 +30,7 @@ class Kind:
     """One kind of fault: the level it strikes at, and its options with their defaults."""
 
     level: str
-    """``http``, ``task``, ``hook`` or ``link``."""
+    """``http``, ``task``, ``hook``, ``link`` or ``gateway``."""
     options: Mapping[str, object] = attrs.field(factory=dict)
 
 
@@ -53,6 +53,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "duplicate_hooks": Kind(level="hook"),
     "reorder_hooks": Kind(level="hook"),
     "expired_link": Kind(level="link"),
+    "cpu_guard": Kind(level="gateway", options={"load": 97.3, "threshold": 90}),
+    "ssrf_guard": Kind(level="gateway"),
+    "web_limit": Kind(level="gateway", options={"allowed": 60}),
+    "no_channel": Kind(level="gateway"),
+    "parent_channel_off": Kind(level="gateway"),
 }
 """Every kind of fault by name."""
 
@@ -140,13 +145,21 @@ class Faults:
         self, level: str, *, on: str = "any", endpoint: str | None = None, kind: str | None = None
     ) -> Fault | None:
         """The fault that strikes here now, if any (of this kind); that counts as one hit."""
+        fault = self.find(level, on=on, endpoint=endpoint, kind=kind)
+        if fault is not None:
+            fault.strike()
+        return fault
+
+    def find(
+        self, level: str, *, on: str = "any", endpoint: str | None = None, kind: str | None = None
+    ) -> Fault | None:
+        """The fault that would strike here now, if any (of this kind)."""
         if not self._scripted:
             return None
         self._scripted = [fault for fault in self._scripted if fault.remaining != 0]
         for fault in self._scripted:
             wanted = kind in {None, fault.kind} and fault.meets(level, on, endpoint)
             if wanted and self._falls(fault.chance):
-                fault.strike()
                 return fault
         return None
 

@@ -44,6 +44,10 @@ class Reply:
     """Left out of the answer when the body is empty."""
     delay: float = 0.0
     """Real seconds the server takes over it."""
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Headers besides the usual ones."""
+    dropped: bool = False
+    """Whether the connection is closed instead of an answer."""
 
 
 class Refusal(Exception):

@@ -46,7 +46,8 @@ class _Exchange:
 
 def answer(reply: Reply) -> web.Response:
     """An untampered answer."""
-    headers = {"Content-Type": _typed(reply.content_type)} if reply.body else None
+    typed = {"Content-Type": _typed(reply.content_type)} if reply.body else {}
+    headers = {**typed, **reply.headers}
     return web.Response(status=reply.status, body=reply.body, headers=headers)
 
 

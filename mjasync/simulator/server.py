@@ -66,8 +66,11 @@ class Simulator:
             own, to which all of the above about Midjourney applies.
         upstream_token: What a gateway shows there.
         tokens: More tokens that a gateway lets in; each sees its own tasks alone.
+        spent_tokens: Tokens of a gateway whose money is used up.
         token_modes: The speed and the image host that a ``seed-gateway`` binds a token to.
         quota: How many submissions a gateway's users can still pay for; None: any number.
+        public_url: What the picture links of a gateway begin with; an empty one makes them
+            relative. None: the address it listens at.
 
     Raises:
         ValueError: There is no such dialect, or it takes no such token, or no upstream.
@@ -96,8 +99,10 @@ class Simulator:
         upstream: str | None = None,
         upstream_token: str | None = None,
         tokens: Iterable[str] = (),
+        spent_tokens: Iterable[str] = (),
         token_modes: Mapping[str, tuple[str | None, str | None]] | None = None,
         quota: int | None = None,
+        public_url: str | None = None,
     ) -> None:
         if dialect not in DIALECTS:
             raise ValueError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
@@ -133,7 +138,12 @@ class Simulator:
             seed=seed,
         )
         terms = Terms(
-            token=token, tokens=tuple(tokens), token_modes=dict(token_modes or {}), quota=quota
+            token=token,
+            tokens=tuple(tokens),
+            spent_tokens=tuple(spent_tokens),
+            token_modes=dict(token_modes or {}),
+            quota=quota,
+            public_url=public_url,
         )
         self._house: Workshop | GatewayHouse
         if isinstance(self.dialect, Dialect):
@@ -178,6 +188,7 @@ class Simulator:
             terms,
             upstream=Upstream(url=upstream, token=upstream_token, own=self.upstream),
             submissions=self.submissions,
+            faults=self._faults,
         )
 
     # --- life -----------------------------------------------------------------------------------
@@ -283,7 +294,10 @@ class Simulator:
                 or links and they belong to the upstream of a gateway.
             TypeError: The kind has no such option.
         """
-        at_the_door = kind not in KINDS or KINDS[kind].level == "http"
+        level = KINDS[kind].level if kind in KINDS else "http"
+        if level == "gateway" and isinstance(self.dialect, Dialect):
+            raise ValueError(f"{self.dialect.name} is no gateway: it has no {kind!r}")
+        at_the_door = level in {"http", "gateway"}
         faults = self._faults if at_the_door else self._house.faults
         return faults.add(kind, on=on, times=times, chance=chance, endpoint=endpoint, **options)
 
@@ -326,7 +340,9 @@ class Simulator:
         fault = self._faults.take("http", on=route.kind, endpoint=route.endpoint)
         if fault is None:
             reply = await self._house.answer(request, route, record)
-            record.status = reply.status
+            record.status = None if reply.dropped else reply.status
+            if reply.dropped and request.transport is not None:
+                request.transport.close()
             return answer(reply)
 
         async def process() -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ import aiohttp
 import attrs
 import orjson
 
+from .go_json import Unreadable, decode, fill
 from .shapes import local_error
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Channel", "Upstream", "empty", "told"]
 
 _LOOPBACK: Final = 10.0
+_RESULT: Final = {"code": int, "description": str, "properties": object, "result": object}
+"""The fields of a SubmitResult; ``result`` may be one of two things."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,8 +60,7 @@ class Channel:
 
     async def open(self) -> None:
         """Begin."""
-        secret = {"mj-api-secret": self._upstream.token} if self._upstream.token else {}
-        self._session = aiohttp.ClientSession(headers=secret)
+        self._session = aiohttp.ClientSession()
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -91,10 +94,10 @@ class Channel:
         method: str,
         url: str,
         *,
-        json: object = None,
         data: bytes | None = None,
         content_type: str | None = None,
         seconds: float = _LOOPBACK,
+        secret: bool = True,
     ) -> Answer:
         """Make one call, to a path or a whole URL.
 
@@ -103,10 +106,10 @@ class Channel:
         """
         if self._session is None:
             raise local_error("do_request_failed", code=5)
-        headers = {"Content-Type": content_type} if content_type else None
+        headers = {"Content-Type": content_type} if content_type else {}
+        if secret and self._upstream.token:
+            headers["mj-api-secret"] = self._upstream.token
         url = url if url.startswith("http") else self.base + url
-        if json is not None:
-            data, headers = orjson.dumps(json), {"Content-Type": "application/json"}
         timeout = aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._session.request(
@@ -119,6 +122,25 @@ class Channel:
             raise local_error("do_request_failed", code=5) from error
         return Answer(response.status, body, response.headers.get("Content-Type"))
 
+    async def picture(self, url: str) -> Answer:
+        """Fetch a picture; one that is cut off is whole as far as anybody is told.
+
+        Raises:
+            Refusal: There was no answer.
+        """
+        if self._session is None or not url.startswith("http"):
+            raise local_error("do_request_failed", code=5)
+        timeout = aiohttp.ClientTimeout(total=_LOOPBACK)
+        body = bytearray()
+        try:
+            async with self._session.get(url, timeout=timeout) as response:
+                with contextlib.suppress(aiohttp.ClientPayloadError):
+                    async for piece in response.content.iter_any():
+                        body += piece
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise local_error("do_request_failed", code=5) from error
+        return Answer(response.status, bytes(body), response.headers.get("Content-Type"))
+
 
 def told(answer: Answer) -> dict[str, Any]:
     """A SubmitResult as the Go struct takes it: zero values for what is missing or null.
@@ -127,27 +149,15 @@ def told(answer: Answer) -> dict[str, Any]:
         Refusal: It does not fit: no JSON object, or a ``result`` that is neither a string nor a
             list of them (PROTOCOL §2: 5).
     """
-    body = answer.json()
-    if isinstance(body, dict):
-        fields = {
-            "code": body.get("code") or 0,
-            "description": body.get("description") or "",
-            "properties": body.get("properties") or None,
-            "result": body.get("result") or "",
-        }
-        if _fits(fields):
-            return fields
-    raise local_error("unmarshal_response_body_failed", code=5)
-
-
-def _fits(fields: dict[str, Any]) -> bool:
-    result = fields["result"]
-    texts = result if isinstance(result, list) else [result]
-    return (
-        isinstance(fields["code"], int)
-        and isinstance(fields["description"], str)
-        and all(isinstance(text, str) for text in texts)
-    )
+    try:
+        fields = fill(decode(answer.body), _RESULT, "dto.MidjourneyResponse")
+        if isinstance(fields["result"], list):
+            fill(fields, {"result": list}, "dto.MidjourneyUploadResponse")
+        else:
+            fields |= fill(fields, {"result": str}, "dto.MidjourneyResponse")
+    except Unreadable as error:
+        raise local_error("unmarshal_response_body_failed", code=5) from error
+    return fields
 
 
 def empty() -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import attrs
 
-from ..replies import Refusal, Reply, json_reply
-from .shapes import local_error, openai_error, panic
+from ..replies import Reply
+from .shapes import typed
+from .words import NEW_API, NEW_API_2025, ONE_HUB, SEED_GATEWAY, TokenWords, Words
 
-__all__ = ["GATEWAYS", "Gateway", "Passage", "Resale"]
+__all__ = ["GATEWAYS", "Auth", "Gateway", "Passage", "Resale"]
 
 
 @attrs.frozen(kw_only=True)
@@ -25,8 +26,8 @@ class Auth:
     """A token with fewer characters, ``sk-`` apart, is invalid."""
     pin: str = ""
     """What stands between a token and the channel that administrators pin with it."""
-    error_type: str
-    """The ``type`` of its errors."""
+    any_bearer: bool = False
+    """Whether ``bearer`` may be written small."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,10 +36,22 @@ class Resale:
 
     name: str
     auth: Auth
+    words: Words
+    """What it says when it refuses."""
+    endpoints: frozenset[str]
+    """What it has registered."""
     modes: frozenset[str] | None
     """First segments it lets through before ``/mj``; None: any (§6.1)."""
-    wrong_mode: Reply
+    wrong_mode: Reply = attrs.field(factory=Reply)
     """Answer to any other (§6.1)."""
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    """What every answer of its own carries besides the id of the request."""
+    web_roots: tuple[str, ...]
+    """Beginnings of paths that are answered with an error where nothing is registered."""
+    error_keys: tuple[str, ...]
+    """What such an error tells."""
+    routes_first: bool
+    """Whether a body is read, and a channel chosen, before anything else is looked at."""
     filters_accounts: bool
     """Whether ``accountFilter`` is replaced by the path's mode; otherwise deleted (§1.1, §6.1)."""
     strips_flags: bool
@@ -47,16 +60,20 @@ class Resale:
     """Whether ``imageUrl`` leads to its own ``/mj/image/{id}`` (§3.4)."""
     hides_failures: bool
     """Whether an upstream's HTTP status of 400 or more becomes `do_request_failed` (§7.1)."""
-    upload_action: str
-    """The action of the row an upload leaves (§1.12)."""
-    needs_json_type: bool
-    """Whether a body of another Content-Type is taken for an empty one (§7.2)."""
-    refused_early: Callable[[str, str], Refusal]
-    """Error of a body or a customId that the routing cannot read, with the request id (§5.3)."""
-    no_channel: Callable[[str, str], Refusal]
-    """Error of a model that nobody sells, with the request id (§1.0 b)."""
-    panicked: Callable[[str], Refusal]
-    """What a crash looks like (§5.3, §7.1-G)."""
+    relaxes: bool
+    """Whether a fast submission that finds no account is tried once more as a relaxed one."""
+    free: frozenset[str]
+    """Actions that cost nothing."""
+    seeds_with_secret: bool = True
+    """Whether the upstream is shown its secret when it is asked for a seed."""
+    seeds_are_fine: bool = False
+    """Whether a seed's answer is HTTP 200 whatever the upstream's was."""
+    has_videos: bool = False
+    """Whether rows have ``videoUrl`` and ``videoUrls``."""
+    checks_links: bool = False
+    """Whether a picture's link is looked at before it is followed."""
+    wakes_up: bool = False
+    """Whether it looks at the upstream at once when it had nothing to look for."""
     refresh_every: float = 15.0
     """Simulated seconds between two looks at the upstream (§6.3)."""
     refresh_patience: float = 15.0
@@ -75,6 +92,10 @@ class Passage:
 
     name: str
     auth: Auth
+    words: TokenWords
+    """What it says when it refuses."""
+    error_type: str
+    """The ``type`` of its errors."""
     speeds: tuple[str, ...] = ("fast", "turbo", "relax")
     """What ``/mj-{speed}…/mj`` may ask for."""
     image_hosts: tuple[str, ...] = ("relay", "origin", "proxy")
@@ -89,83 +110,82 @@ class Passage:
 
 Gateway: TypeAlias = Resale | Passage
 
-
-def _new_api_error(message: str, request_id: str) -> Refusal:
-    return openai_error(400, f"Invalid request, {message}", "new_api_error", request_id)
-
-
-def _new_api_no_channel(model: str, request_id: str) -> Refusal:
-    message = f"当前分组 default 下对于模型 {model} 无可用渠道"
-    return openai_error(503, message, "new_api_error", request_id)
-
-
-def _new_api_panic(problem: str) -> Refusal:
-    message = f"Panic detected, error: {problem}."
-    return panic({"message": message, "type": "new_api_panic"})
-
-
-def _one_hub_error(message: str, request_id: str) -> Refusal:  # noqa: ARG001 - as every row's
-    return local_error(message, kind="internal_error")
-
-
-def _one_hub_no_channel(model: str, request_id: str) -> Refusal:  # noqa: ARG001 - as every row's
-    message = f"当前分组 default 下对于模型 {model} 无可用渠道"
-    return local_error(message, code=5, kind="internal_error")
-
-
-def _one_hub_panic(problem: str) -> Refusal:
-    description = f"Panic detected, error: {problem}."
-    return panic({"description": description, "type": "one_hub_panic", "code": 500})
-
+_READS: Final = frozenset({"fetch", "list-by-condition", "image-seed", "image"})
+_SUBMITS: Final = frozenset(
+    {
+        *("imagine", "blend", "describe", "change", "simple-change", "action", "modal", "shorten"),
+        *("upload-discord-images", "swap"),
+    }
+)
+_ANY_HEADER: Final = Auth(
+    headers=("Authorization", "mj-api-secret"), placeholder="midjourney-proxy", pin="-"
+)
 
 _NEW_API: Final = Resale(
     name="new-api",
-    auth=Auth(
-        headers=("Authorization", "mj-api-secret"),
-        placeholder="midjourney-proxy",
-        pin="-",
-        error_type="new_api_error",
-    ),
+    auth=attrs.evolve(_ANY_HEADER, any_bearer=True),
+    words=NEW_API,
+    endpoints=_READS | _SUBMITS | {"edits", "video"},
     modes=None,
-    wrong_mode=Reply(),
+    headers={"X-New-Api-Version": "v0.0.0"},
+    web_roots=("/v1", "/api", "/assets"),
+    error_keys=("message", "type", "param", "code"),
+    routes_first=True,
     filters_accounts=False,
     strips_flags=False,
     forwards_images=True,
     hides_failures=False,
-    upload_action="UPLOAD",
-    needs_json_type=True,
-    refused_early=_new_api_error,
-    no_channel=_new_api_no_channel,
-    panicked=_new_api_panic,
+    relaxes=False,
+    free=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
+    seeds_with_secret=False,
+    seeds_are_fine=True,
+    has_videos=True,
+    checks_links=True,
+)
+
+_NEW_API_2025: Final = attrs.evolve(
+    _NEW_API,
+    name="new-api-2025",
+    auth=_ANY_HEADER,
+    words=NEW_API_2025,
+    endpoints=_READS | _SUBMITS | {"notify"},
+    headers={},
+    seeds_with_secret=True,
+    seeds_are_fine=False,
+    has_videos=False,
+    checks_links=False,
 )
 
 _ONE_HUB: Final = Resale(
     name="one-hub",
-    auth=Auth(
-        headers=("mj-api-secret",), shortest=48, pin="#", error_type="one_hub_error"
-    ),  # inferred
+    auth=Auth(headers=("mj-api-secret",), shortest=48, pin="#"),
+    words=ONE_HUB,
+    endpoints=_READS | _SUBMITS | {"notify"},
     modes=frozenset({"mj-fast", "mj-turbo", "mj-relax"}),
-    wrong_mode=json_reply(
-        {"description": "无效的加速模式", "type": "one_hub_error", "code": 4}, status=400
+    wrong_mode=typed(
+        {"code": 4, "description": "无效的加速模式", "type": "one_hub_error"}, status=400
     ),
+    web_roots=("/v1", "/api"),
+    error_keys=("code", "message", "type"),
+    routes_first=False,
     filters_accounts=True,
     strips_flags=True,
     forwards_images=False,
     hides_failures=True,
-    upload_action="",
-    needs_json_type=True,
-    refused_early=_one_hub_error,
-    no_channel=_one_hub_no_channel,
-    panicked=_one_hub_panic,
+    relaxes=True,
+    free=frozenset({"INPAINT", "CUSTOM_ZOOM", "UPLOAD"}),
+    wakes_up=True,
     refresh_patience=5.0,
 )
 
 _SEED_GATEWAY: Final = Passage(
     name="seed-gateway",
-    auth=Auth(headers=("Authorization", "mj-api-secret"), error_type="gateway_error"),
+    auth=Auth(headers=("Authorization", "mj-api-secret")),
+    words=SEED_GATEWAY,
+    error_type="gateway_error",
 )
 
-_ROWS: Final[tuple[Gateway, ...]] = (_NEW_API, _ONE_HUB, _SEED_GATEWAY)
+_ROWS: Final[tuple[Gateway, ...]] = (_NEW_API, _NEW_API_2025, _ONE_HUB, _SEED_GATEWAY)
 
 GATEWAYS: Final[Mapping[str, Gateway]] = {row.name: row for row in _ROWS}
 """Every gateway by name."""

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 from aiohttp import web
 
 from ..replies import Refusal, Reply
@@ -15,8 +16,10 @@ from ..tasks import Request, Submission
 from .channel import Channel, Upstream
 from .counter import Counter
 from .dialects import Gateway, Resale
+from .go_json import Unreadable, decode, fill
 from .passport import Terms
 from .passthrough import Passthrough
+from .presses import NOTICE
 from .rows import Row, Rows
 
 if TYPE_CHECKING:
@@ -27,9 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = ["GatewayHouse"]
 
+_MOMENT: Final = 0.05
+"""Simulated seconds after which a gateway that had nothing to look for looks."""
 _NAP: Final = 0.005
 _LONGEST_FLOOR: Final = 60.0
 _LIST: Final = "/mj/task/list-by-condition"
+_SEEN: Final = {
+    **NOTICE,
+    **dict.fromkeys(("buttons", "properties", "videoUrls"), object),
+    "videoUrl": str,
+}
+"""The fields of a task in a list."""
 
 
 class GatewayHouse:
@@ -43,7 +54,9 @@ class GatewayHouse:
         *,
         upstream: Upstream,
         submissions: list[Submission],
+        faults: Faults,
     ) -> None:
+        self._faults = faults
         self._dialect, self._scale = dialect, settings.time_scale
         self._own: Simulator | None = upstream.own
         self._channel = Channel(upstream, settings.time_scale)
@@ -62,6 +75,8 @@ class GatewayHouse:
                 channel=self._channel,
                 rows=self._rows,
                 submissions=submissions,
+                faults=self._faults,
+                time_scale=settings.time_scale,
                 list_endpoint=settings.list_endpoint,
                 seed=settings.seed,
             )
@@ -83,7 +98,7 @@ class GatewayHouse:
         await self._channel.open()
         self._clerk.base = url
         if isinstance(self._dialect, Resale) and self._scale:
-            self._poller = asyncio.create_task(self._poll(self._dialect.refresh_every))
+            self._poller = asyncio.create_task(self._poll(self._dialect))
 
     async def close(self) -> None:
         """Rest; what it knows is there after another `open`."""
@@ -170,15 +185,20 @@ class GatewayHouse:
         while await self._look():
             pass
 
-    async def _poll(self, every: float) -> None:
+    async def _poll(self, dialect: Resale) -> None:
         """PROTOCOL §6.3."""
         while True:
-            await asyncio.sleep(every * self._scale)
+            if dialect.wakes_up and not self._rows.has_unfinished:
+                await self._rows.inserted.wait()
+                await asyncio.sleep(_MOMENT * self._scale)
+            else:
+                await asyncio.sleep(dialect.refresh_every * self._scale)
             await self._look()
 
     async def _look(self) -> bool:
         """Ask for everything unfinished, once; whether that brought any news."""
         async with self._looking:
+            self._rows.give_up_nameless()
             rows = self._rows.unfinished
             before = _news(rows)
             for seen in await self._seen([*rows]) if rows else ():
@@ -188,21 +208,32 @@ class GatewayHouse:
             return _news(rows) != before
 
     async def _seen(self, ids: list[str]) -> list[Mapping[str, Any]]:
+        """What the upstream says; one field that does not fit spoils the whole list."""
         patience = self._dialect.refresh_patience if isinstance(self._dialect, Resale) else 15
-        seconds = self._channel.deadline(patience)
         try:
-            answer = await self._channel.call("POST", _LIST, json={"ids": ids}, seconds=seconds)
-        except Refusal:
+            answer = await self._channel.call(
+                "POST",
+                _LIST,
+                data=orjson.dumps({"ids": ids}),
+                content_type="application/json",
+                seconds=self._channel.deadline(patience),
+            )
+            items = decode(answer.body) if answer.status == 200 else []
+            return [fill(item, _SEEN, "dto.MidjourneyDto") for item in _as_list(items)]
+        except (Refusal, Unreadable):
             return []
-        items = answer.json() if answer.status == 200 else None
-        known = items if isinstance(items, list) else []
-        return [item for item in known if isinstance(item, dict)]
 
     def _longest_ms(self) -> float | None:
         """How old a task may be; where no time passes, as old as it likes."""
         if not self._scale or not isinstance(self._dialect, Resale):
             return None
         return self._channel.deadline(self._dialect.longest, floor=_LONGEST_FLOOR) * 1000
+
+
+def _as_list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise Unreadable("json: cannot unmarshal into Go value of type []dto.MidjourneyDto")
+    return value
 
 
 def _news(rows: Mapping[str, Row]) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from .dialects import Passage
 from .passport import Passport, Terms
 from .rows import Row, Rows
 from .shapes import NOTHING_HERE, local_error, openai_error
+from .words import Asked
 
 __all__ = ["Passthrough"]
 
@@ -51,7 +52,7 @@ class Passthrough:
         self.base = ""
         """The address of the gateway, for links."""
         self._dialect, self._terms = dialect, terms
-        self._passport = Passport(dialect.auth, terms)
+        self._passport = Passport(dialect.auth, dialect.words, terms)
         self._channel, self._rows, self._submissions = channel, rows, submissions
         self._list_endpoint = list_endpoint
         speeds, hosts = "|".join(dialect.speeds), "|".join(dialect.image_hosts)
@@ -83,7 +84,8 @@ class Passthrough:
 
     def _visit(self, request: web.BaseRequest, route: Route, record: Request) -> _Visit:
         """What the token is bound to goes before what the path asks for."""
-        user = self._passport.user(request.headers, f"{int(record.at * 1000)}")
+        asked = Asked(request_id=f"{int(record.at * 1000)}")
+        user = self._passport.user(request.headers, asked)
         speed, image_host = self._passport.modes(user)
         return _Visit(
             user=user,
@@ -122,7 +124,7 @@ class Passthrough:
                 method, root + path, data=data, content_type=content_type, seconds=seconds
             )
         except Refusal as error:
-            kind = self._dialect.auth.error_type
+            kind = self._dialect.error_type
             raise openai_error(502, "upstream unreachable", kind, "none") from error
 
     # --- links ----------------------------------------------------------------------------------

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 from ..routes import Route
 
-__all__ = ["mode_of", "route_of", "speed_of", "upstream_path"]
+__all__ = ["mode_of", "redirect_of", "route_of", "speed_of", "upstream_path"]
 
-_API: Final = re.compile(r"(?:/(?P<mode>[^/]+))?/mj/(?P<rest>.+)")
-_BY_ID: Final = re.compile(r"(task|image)/([^/]+)(?:/(fetch|image-seed))?")
-_LOOKS: Final = {
-    ("task", "fetch"): ("fetch", "fetch"),
-    ("task", "image-seed"): ("other", "image-seed"),
-    ("image", None): ("image", "image"),
-}
+_API: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<rest>.+)")
+_BY_ID: Final = re.compile(r"task/([^/]*)/(fetch|image-seed)|image/([^/]+)")
+_KINDS: Final = {"fetch": "fetch", "image-seed": "other"}
 _SUBMITS: Final = (
     *("imagine", "blend", "describe", "change", "simple-change", "action", "modal", "shorten"),
-    "upload-discord-images",
+    *("upload-discord-images", "edits", "video"),
 )
 _POSTS: Final[Mapping[str, tuple[str, str]]] = {
     **{f"submit/{name}": ("submit", name) for name in _SUBMITS},
@@ -37,6 +33,14 @@ def route_of(method: str, path: str) -> Route:
         return Route(kind="other")
     kind, endpoint, task_id = found
     return Route(kind=kind, endpoint=endpoint, task_id=task_id, mode=bool(api["mode"]))
+
+
+def redirect_of(method: str, path: str, endpoints: Container[str]) -> str | None:
+    """Where a path with a slash too many leads, if it does."""
+    if method not in {"GET", "POST"} or not path.endswith("/"):
+        return None
+    shorter = path.removesuffix("/")
+    return shorter if shorter == "/mj" or route_of(method, shorter).endpoint in endpoints else None
 
 
 def mode_of(path: str) -> str:
@@ -60,5 +64,7 @@ def _endpoint(method: str, rest: str) -> tuple[str, str, str] | None:
     if method == "POST" and (post := _POSTS.get(rest)):
         return post[0], post[1], ""
     found = _BY_ID.fullmatch(rest) if method == "GET" else None
-    look = _LOOKS.get((found[1], found[3])) if found else None
-    return (look[0], look[1], found[2]) if found and look else None
+    if found is None:
+        return None
+    look = found[2]
+    return (_KINDS[look], look, found[1]) if look else ("image", "image", found[3])

@@ -1,24 +1,27 @@
-"""What gateways read out of a custom id, and out of a body in general (PROTOCOL §5.3, §7.2)."""
+"""What gateways read out of a request: its fields, and a custom id (PROTOCOL §5.3, §7.2)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
-import orjson
 
-__all__ = ["ACTIONS", "CONDITION", "NOTICE", "Crash", "Press", "Unreadable", "bind", "press_of"]
+from .go_json import Unreadable
+
+__all__ = ["ACTIONS", "CONDITION", "FACES", "NOTICE", "REQUEST", "Crash", "Press", "press_of"]
 
 ACTIONS: Final = frozenset(
     {
         *("IMAGINE", "DESCRIBE", "BLEND", "SHORTEN", "UPLOAD", "SWAP_FACE", "MODAL"),
         *("UPSCALE", "VARIATION", "LOW_VARIATION", "HIGH_VARIATION", "REROLL"),
-        *("INPAINT", "ZOOM", "CUSTOM_ZOOM", "PAN"),
+        *("INPAINT", "ZOOM", "CUSTOM_ZOOM", "PAN", "EDITS", "VIDEO"),
     }
 )
 """Actions that a gateway sells (PROTOCOL §3.4)."""
 
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _WHOLE: Final = {"Outpaint": "ZOOM", "CustomZoom": "CUSTOM_ZOOM", "Inpaint": "INPAINT"}
 _VARIATIONS: Final = {
     "variation": "VARIATION",
@@ -26,12 +29,15 @@ _VARIATIONS: Final = {
     "high_variation": "HIGH_VARIATION",
 }
 
-_REQUEST: Final[Mapping[str, type]] = {
+REQUEST: Final[Mapping[str, type]] = {
     **dict.fromkeys(("prompt", "customId", "botType", "notifyHook", "action", "state"), str),
-    **dict.fromkeys(("taskId", "content", "maskBase64", "sourceBase64", "targetBase64"), str),
+    **dict.fromkeys(("taskId", "content", "maskBase64"), str),
     "index": int,
     "base64Array": list,
 }
+"""The fields of a submission."""
+FACES: Final[Mapping[str, type]] = dict.fromkeys(("sourceBase64", "targetBase64"), str)
+"""The fields of a face swap."""
 NOTICE: Final[Mapping[str, type]] = {
     **dict.fromkeys(("id", "promptEn", "state", "imageUrl", "status", "progress"), str),
     "failReason": str,
@@ -40,10 +46,6 @@ NOTICE: Final[Mapping[str, type]] = {
 """The fields of an inbound webhook (PROTOCOL §1.18)."""
 CONDITION: Final[Mapping[str, type]] = {"ids": list}
 """The field of a list (PROTOCOL §1.15)."""
-
-
-class Unreadable(ValueError):
-    """Raised where a request cannot be read; the text is what the gateway says."""
 
 
 class Crash(Exception):
@@ -58,45 +60,6 @@ class Press:
     index: int
 
 
-def bind(raw: bytes, fields: Mapping[str, type] = _REQUEST) -> tuple[dict[str, Any], Any]:
-    """A body as a Go struct takes it, and as it came.
-
-    Args:
-        raw: The body.
-        fields: The types of what the struct knows; anything else passes unseen.
-
-    Returns:
-        Every field, with its zero value where it is absent or null; and the whole body.
-
-    Raises:
-        Unreadable: It is no JSON object, or a field has another type (PROTOCOL §7.2).
-    """
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        problem = "invalid character" if raw else "unexpected end of JSON input"
-        raise Unreadable(problem) from error
-    if body is not None and not isinstance(body, dict):
-        raise Unreadable(f"json: cannot unmarshal {_go_name(body)} into Go value of type struct")
-    given = body or {}
-    return {key: _bound(key, given.get(key), kind) for key, kind in fields.items()}, body
-
-
-def _bound(key: str, value: object, kind: type) -> object:
-    if value is None:
-        return kind()
-    members = value if isinstance(value, list) and kind is list else ()
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    for wrong in [value] if not fits else [one for one in members if not isinstance(one, str)]:
-        raise Unreadable(f"json: cannot unmarshal {_go_name(wrong)} into Go struct field .{key}")
-    return value
-
-
-def _go_name(value: object) -> str:
-    names: Mapping[type, str] = {bool: "bool", str: "string", list: "array", dict: "object"}
-    return names.get(type(value), "number")
-
-
 def press_of(custom_id: str) -> Press:
     """What a custom id stands for.
 
@@ -109,6 +72,8 @@ def press_of(custom_id: str) -> Press:
     fields = custom_id.split("::")
     kind = _field(fields, 1)
     word = _field(fields, 2) if kind == "JOB" else kind
+    if not word:
+        raise Unreadable("unknown_action")
     if "upsample" in word:
         return Press("UPSCALE", _index(fields))
     if "variation" in word:
@@ -123,10 +88,9 @@ def press_of(custom_id: str) -> Press:
 
 
 def _index(fields: list[str]) -> int:
-    try:
-        return int(_field(fields, 3))
-    except ValueError as error:
-        raise Unreadable("index_parse_failed") from error
+    if not _INTEGER.fullmatch(digits := _field(fields, 3)):
+        raise Unreadable("index_parse_failed")
+    return int(digits)
 
 
 def _field(fields: list[str], position: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -20,6 +21,7 @@ _TEXTS: Final = {
 }
 _TIMES: Final = {"submitted": "submitTime", "started": "startTime", "finished": "finishTime"}
 _KEPT_PROPERTIES: Final = ("finalPrompt", "finalZhPrompt")
+_BUTTON: Final = ("customId", "emoji", "label", "type", "style")
 _TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 _TOO_LONG: Final = "上游任务超时（超过1小时）"
 
@@ -45,6 +47,8 @@ class Row:
     status: str = ""
     progress: str = "0%"
     fail_reason: str = ""
+    video_url: str = ""
+    video_urls: list[Any] | None = None
     buttons: list[Any] | None = None
     properties: Mapping[str, Any] | None = None
     mode: str = "FAST"
@@ -74,20 +78,23 @@ class Row:
             setattr(self, name, seen.get(key) or 0)
 
     def refresh(self, seen: Mapping[str, Any], longest_ms: float | None) -> None:
-        """Take over what a list says, buttons and properties too (PROTOCOL §3.6, §6.3)."""
+        """Take over what a list says, buttons, properties and videos too (PROTOCOL §3.6, §6.3)."""
         since = self.submitted
         self.update(seen)
         if (properties := seen.get("properties")) is not None:
             self.properties = {key: properties.get(key) or "" for key in _KEPT_PROPERTIES}
         if (buttons := seen.get("buttons")) is not None:
-            self.buttons = buttons
+            self.buttons = _buttons(buttons)
+        self.video_url = seen.get("videoUrl") or ""
+        links = seen.get("videoUrls") or ()
+        self.video_urls = [{"url": link.get("url") or ""} for link in links] or None
         age = time.time() * 1000 - since
-        if longest_ms is not None and age > longest_ms and not self.finished_by_progress:
+        if longest_ms is not None and age > longest_ms:
             self.status, self.fail_reason = "FAILURE", _TOO_LONG
         if self.fail_reason:
             self.progress = "100%"
 
-    def as_json(self, image_url: str) -> dict[str, Any]:
+    def as_json(self, image_url: str, *, videos: bool) -> dict[str, Any]:
         """Exactly the fields there are (PROTOCOL §3.4)."""
         return {
             "id": self.id,
@@ -102,6 +109,7 @@ class Row:
             "startTime": self.started,
             "finishTime": self.finished,
             "imageUrl": image_url,
+            **({"videoUrl": self.video_url, "videoUrls": self.video_urls} if videos else {}),
             "status": self.status,
             "progress": self.progress,
             "failReason": self.fail_reason,
@@ -109,6 +117,13 @@ class Row:
             "maskBase64": "",
             "properties": self.properties,
         }
+
+
+def _buttons(buttons: object) -> list[Any] | None:
+    """Buttons as they are kept: every field there is, null where it is missing."""
+    if not isinstance(buttons, list):
+        return None
+    return [{name: button.get(name) for name in _BUTTON} for button in buttons]
 
 
 class Rows:
@@ -120,6 +135,8 @@ class Rows:
         self._in_flight: dict[str, Row] = {}
         self._last_key = 0
         self.max_in_flight: int = 0
+        self.inserted = asyncio.Event()
+        """Set by the next row."""
 
     def insert(self, row: Row) -> None:
         """Keep a row; there may be one with its id already (PROTOCOL §4.3)."""
@@ -127,6 +144,8 @@ class Rows:
         row.key = self._last_key
         self._rows.setdefault(row.id, []).append(row)
         self._count(row)
+        self.inserted.set()
+        self.inserted.clear()
 
     def keep(self, row: Row) -> None:
         """Insert a row, or count it in now that it is paid for."""
@@ -145,7 +164,7 @@ class Rows:
     @property
     def firsts(self) -> dict[str, Row]:
         """What a fetch of each id shows: the row with the lowest key."""
-        return {task_id: rows[0] for task_id, rows in self._rows.items()}
+        return {task_id: rows[0] for task_id, rows in self._rows.items() if task_id}
 
     @property
     def in_flight(self) -> int:
@@ -155,7 +174,18 @@ class Rows:
     @property
     def unfinished(self) -> dict[str, Row]:
         """What the upstream is to be asked about: the last unfinished row of each id."""
-        return {row.id: row for row in self._unfinished.values()}
+        return {row.id: row for row in self._unfinished.values() if row.id}
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether there is anything to ask about."""
+        return bool(self._unfinished)
+
+    def give_up_nameless(self) -> None:
+        """Fail the rows that have no id, about which nobody can be asked."""
+        for row in [row for row in self._unfinished.values() if not row.id]:
+            row.status, row.progress = "FAILURE", "100%"
+            self.noticed(row)
 
     def find(self, task_id: object, user: str | None = None) -> Row | None:
         """The first row of an id; with a user only of that user's."""

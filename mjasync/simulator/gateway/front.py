@@ -1,0 +1,115 @@
+"""What surrounds a gateway's API: browsers' questions, the web page, guards that turn away."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import attrs
+from aiohttp import web
+
+from ..replies import Reply
+from .paths import redirect_of
+from .shapes import NOTHING_HERE, fault, moved, typed, unknown_url
+
+if TYPE_CHECKING:
+    from ..faults import Faults
+    from .dialects import Resale
+
+__all__ = ["Front"]
+
+_CORS: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Credentials": "true",
+}
+_PREFLIGHT: Final = {
+    **_CORS,
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Allow-Methods": "GET,POST,PUT,DELETE,OPTIONS",
+}
+_WINDOW: Final = 180.0
+"""Simulated seconds for which the web limit remembers a request."""
+_WEB_PORTS: Final = frozenset({80, 443, 8080, 8443})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Front:
+    """Answers what never reaches the API, and dresses every answer."""
+
+    def __init__(self, dialect: Resale, faults: Faults, time_scale: float) -> None:
+        self._dialect, self._faults = dialect, faults
+        self._window = _WINDOW * time_scale
+        self._asked: deque[float] = deque()
+
+    def dressed(self, reply: Reply, request: web.BaseRequest, request_id: str) -> Reply:
+        """An answer with the headers that all of them have."""
+        headers: Mapping[str, str] = {
+            **reply.headers,
+            "X-Oneapi-Request-Id": request_id,
+            **self._dialect.headers,
+            **(_CORS if "Origin" in request.headers else {}),
+        }
+        return attrs.evolve(reply, headers=headers)
+
+    def preflight(self, request: web.BaseRequest) -> Reply | None:
+        """The answer to a browser that asks before it sends."""
+        if request.method != "OPTIONS" or "Origin" not in request.headers:
+            return None
+        return Reply(status=204, headers=_PREFLIGHT)
+
+    def redirect(self, request: web.BaseRequest) -> Reply | None:
+        """Where a path with a slash too many is sent, before anything else is done."""
+        target = redirect_of(request.method, request.path, self._dialect.endpoints)
+        return None if target is None else moved(request.method, target)
+
+    def nothing(self, request: web.BaseRequest) -> Reply:
+        """The answer where nothing is registered (PROTOCOL §7.1-K)."""
+        if self._is_too_much():
+            return Reply(status=429)
+        if request.path.startswith(self._dialect.web_roots):
+            return unknown_url(request.method, request.path, self._dialect.error_keys)
+        return NOTHING_HERE
+
+    def overloaded(self) -> Reply | None:
+        """The answer of a machine that is too busy."""
+        guard = self._faults.take("gateway", kind="cpu_guard")
+        if guard is None:
+            return None
+        load = f"current: {guard.options['load']}%, threshold: {guard.options['threshold']}%"
+        error = {
+            "message": f"system cpu overloaded ({load})",
+            "type": "new_api_error",
+            "param": "",
+            "code": "system_cpu_overloaded",
+        }
+        return typed({"error": error}, 503)
+
+    def blocked(self, link: str) -> Reply | None:
+        """The answer about a picture whose link may not be followed."""
+        parts = urlsplit(link)
+        if self._dialect.checks_links and parts.scheme not in _DEFAULT_PORTS:
+            reason = f"unsupported protocol: {parts.scheme} (only http/https allowed)"
+            return fault(403, f"request blocked: {reason}")
+        if self._faults.take("gateway", kind="ssrf_guard") is None:
+            return None
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        if port not in _WEB_PORTS:
+            return fault(403, f"request blocked: port {port} is not allowed")
+        return fault(403, f"request blocked: private IP address not allowed: {parts.hostname}")
+
+    def _is_too_much(self) -> bool:
+        """Whether somebody has asked for the web page too often."""
+        limit = self._faults.find("gateway", kind="web_limit")
+        if limit is None:
+            return False
+        now = time.monotonic()
+        while self._asked and self._window and self._asked[0] < now - self._window:
+            self._asked.popleft()
+        if len(self._asked) < int(str(limit.options["allowed"])):
+            self._asked.append(now)
+            return False
+        limit.strike()
+        return True

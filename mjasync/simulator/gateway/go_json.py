@@ -1,0 +1,165 @@
+"""JSON as Go's encoding/json takes it: what fits a struct, and the words for what does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn, TypeAlias
+
+__all__ = ["Fields", "Unreadable", "decode", "decode_first", "fill"]
+
+Fields: TypeAlias = Mapping[str, type]
+"""The fields of a struct by their JSON names: ``str``, ``int``, ``list`` (of strings) or ``object``
+(anything)."""
+
+_END: Final = "unexpected end of JSON input"
+_LARGEST: Final = 2**63
+_ZERO: Final[Mapping[type, Any]] = {str: "", int: 0, list: None, object: None}
+_GO_TYPES: Final = {str: "string", int: "int", list: "[]string"}
+_PLACES: Final = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name enclosed in double quotes": (
+        "looking for beginning of object key string"
+    ),
+    "Illegal trailing comma before end of object": "looking for beginning of object key string",
+    "Illegal trailing comma before end of array": "looking for beginning of value",
+    "Expecting ':' delimiter": "after object key",
+    "Extra data": "after top-level value",
+    "Invalid control character at": "in string literal",
+    "Invalid \\escape": "in string escape code",
+    "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
+}
+"""Where Go says that a character is invalid, by what Python says."""
+
+
+class Unreadable(ValueError):
+    """Raised where a request cannot be read; the text is what Go says."""
+
+
+class _Number(float):
+    """A number that is no integer, with its literal."""
+
+    literal: str
+
+    def __new__(cls, literal: str) -> _Number:
+        """Keep how it was written."""
+        number = super().__new__(cls, literal)
+        number.literal = literal
+        return number
+
+
+def decode(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
+    """The whole of a body.
+
+    Raises:
+        Unreadable: It is not JSON, or something follows it.
+    """
+    text = raw.decode(errors="replace")
+    try:
+        return _decoder().decode(text)
+    except json.JSONDecodeError as error:
+        _raise(error, raw, text)
+
+
+def decode_first(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
+    """The first value of a body, whatever follows it.
+
+    Raises:
+        Unreadable: There is none.
+    """
+    text = raw.decode(errors="replace")
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    try:
+        return _decoder().raw_decode(text, start)[0]
+    except json.JSONDecodeError as error:
+        _raise(error, raw, text)
+
+
+def fill(value: object, fields: Fields, struct: str) -> dict[str, Any]:
+    """A struct from a decoded value: zero values for what is absent or null.
+
+    Names match in any case, as Go has it.
+
+    Raises:
+        Unreadable: A value has another type than its field.
+    """
+    filled = {name: _ZERO[kind] for name, kind in fields.items()}
+    if value is None:
+        return filled
+    if not isinstance(value, dict):
+        raise Unreadable(f"json: cannot unmarshal {_kind(value)} into Go value of type {struct}")
+    names = {name.lower(): name for name in fields}
+    for key, given in value.items():
+        name = key if key in fields else names.get(key.lower())
+        if name is not None and given is not None:
+            where = f"Go struct field {struct.rpartition('.')[2]}.{name}"
+            filled[name] = _fitting(given, fields[name], where)
+    return filled
+
+
+def _fitting(value: Any, kind: type, where: str) -> Any:  # noqa: ANN401 - JSON holds anything
+    if kind is object:
+        return value
+    if kind is list and isinstance(value, list):
+        return [_fitting(item, str, where) if item is not None else "" for item in value]
+    if isinstance(value, kind) and not isinstance(value, bool) and _is_small(value):
+        return value
+    literal = ""
+    if kind is int and isinstance(value, int | float) and not isinstance(value, bool):
+        literal = f" {value.literal if isinstance(value, _Number) else value}"
+    problem = f"{_kind(value)}{literal} into {where} of type {_GO_TYPES[kind]}"
+    raise Unreadable(f"json: cannot unmarshal {problem}")
+
+
+def _is_small(value: object) -> bool:
+    return not isinstance(value, int) or -_LARGEST <= value < _LARGEST
+
+
+def _kind(value: object) -> str:
+    names: Mapping[type, str] = {bool: "bool", str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "number")
+
+
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_float=_Number, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> NoReturn:
+    """Refuse what Python reads and JSON does not have."""
+    first, *rest = constant
+    if first == "-":
+        raise Unreadable(f"invalid character {_quoted(rest[0])} in numeric literal")
+    raise Unreadable(f"invalid character {_quoted(first)} looking for beginning of value")
+
+
+def _raise(error: json.JSONDecodeError, raw: bytes, text: str) -> NoReturn:
+    """Say it in Go's words, which name the first byte that does not belong there."""
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise Unreadable("invalid character 'ï' looking for beginning of value") from error
+    rest = text[error.pos :].lstrip(" \t\r\n")
+    control = error.msg == "Invalid control character at"
+    if not rest and not control or error.msg.startswith("Unterminated"):
+        raise Unreadable(_END) from error
+    character = text[error.pos] if control else rest[0]
+    place = _PLACES.get(error.msg) or _after(text[: error.pos])
+    byte = chr(character.encode(errors="replace")[0])
+    raise Unreadable(f"invalid character {_quoted(byte)} {place}") from error
+
+
+def _after(before: str) -> str:
+    """Whether a missing comma is one of an object or of a list."""
+    opened = []
+    for character in before:
+        if character in "{[":
+            opened.append(character)
+        elif character in "}]" and opened:
+            opened.pop()
+    return "after array element" if opened[-1:] == ["["] else "after object key:value pair"
+
+
+def _quoted(character: str) -> str:
+    if character == "'":
+        return r"'\''"
+    if character == '"':
+        return "'\"'"
+    return "'" + json.dumps(character, ensure_ascii=False)[1:-1] + "'"

@@ -1,0 +1,272 @@
+"""The gateways answer as the real programs did, request by request.
+
+``recorded/*.json`` holds requests that were sent to the real programs, and their replies. A scene
+is one gateway in front of one upstream: a `plus` simulator that finishes every task at once, or
+one that says what the scene wants.
+"""
+
+# ruff: noqa: ANN401  JSON holds anything
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+from raw_http import FROZEN
+from yarl import URL
+
+from mjasync.simulator import Simulator
+
+RECORDED: Final = Path(__file__).parent / "recorded"
+DIALECTS: Final = ("new-api", "new-api-2025", "one-hub")
+TOKENS: Final = {"main": "k" * 48, "other": "o" * 48, "spent": "x" * 48}
+CHANNEL: Final = "channel-key"
+SHOWN: Final = (
+    *("Content-Type", "Location", "Allow", "X-New-Api-Version", "X-Oneapi-Request-Id"),
+    *("Access-Control-Allow-Origin", "Access-Control-Allow-Headers"),
+    *("Access-Control-Allow-Methods", "Access-Control-Allow-Credentials"),
+)
+"""The headers that are compared."""
+SCENES: Final = {
+    dialect: {
+        scene["scene"]: scene for scene in orjson.loads((RECORDED / f"{dialect}.json").read_bytes())
+    }
+    for dialect in DIALECTS
+}
+
+
+class Upstream:
+    """A server that says what it was told to, by the last word of the path."""
+
+    def __init__(self) -> None:
+        self.replies: dict[str, Mapping[str, Any]] = {}
+        self.seen: list[dict[str, Any]] = []
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        raw = await request.read()
+        if not request.path.endswith("list-by-condition"):
+            self.seen.append(_told(request, raw))
+        reply = self.replies.get(request.path.rstrip("/").rpartition("/")[2], {"status": 404})
+        body = reply.get("body", "")
+        if request.path.endswith("list-by-condition") and isinstance(body, list):
+            ids = orjson.loads(raw)["ids"]
+            body = [task for task in body if task["id"] in ids]
+        encoded = body.encode() if isinstance(body, str) else orjson.dumps(body)
+        if reply.get("drop") or reply.get("cut"):
+            return _broken(request, encoded if reply.get("cut") else b"")
+        headers = {"Content-Type": reply.get("type", "application/json")}
+        return web.Response(status=reply.get("status", 200), body=encoded, headers=headers)
+
+
+def _told(request: web.BaseRequest, raw: bytes) -> dict[str, Any]:
+    return {
+        "path": request.path_qs,
+        "body": orjson.loads(raw) if raw else None,
+        "secret": request.headers.get("mj-api-secret"),
+    }
+
+
+def _broken(request: web.BaseRequest, half: bytes) -> web.Response:
+    """Half a picture, or nothing at all, and the end of the connection."""
+    if request.transport is not None:
+        if half:
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: {len(half) * 2}"
+            request.transport.write(head.encode() + b"\r\n\r\n" + half)
+        request.transport.close()
+    return web.Response()
+
+
+class Player:
+    """Plays the steps of one scene."""
+
+    def __init__(self, sim: Simulator, upstream: Simulator | Upstream, url: str) -> None:
+        self._sim, self._upstream = sim, upstream
+        self._known = {"base": sim.url, "upstream": url}
+        self._session = aiohttp.ClientSession()
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._session.close()
+
+    async def play(self, step: Mapping[str, Any]) -> Any:
+        """Do one step; what came of it, comparable with what was recorded."""
+        if "send" in step:
+            return await self._send(step)
+        return await getattr(self, f"_{step['do']}")(step)
+
+    async def _send(self, step: Mapping[str, Any]) -> dict[str, Any]:
+        method, _, path = step["send"].partition(" ")
+        url = URL(self._sim.url + self._filled(path), encoded=True)
+        headers, data = self._headers(step), self._body(step)
+        plain = () if "Content-Type" in headers else ("Content-Type",)
+        try:
+            async with self._session.request(
+                method,
+                url,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                skip_auto_headers=plain,
+            ) as response:
+                return self._reply(step, response, await response.read())
+        except aiohttp.ClientError:
+            return {"dropped": True}
+
+    def _headers(self, step: Mapping[str, Any]) -> dict[str, str]:
+        token = step.get("token", "main")
+        headers = {"mj-api-secret": TOKENS[token]} if token else {}
+        if step.keys() & {"json", "text", "base64"}:
+            headers["Content-Type"] = "application/json"
+        for name, value in step.get("headers", {}).items():
+            if value is None:
+                headers.pop(name, None)
+            else:
+                headers[name] = self._filled(value)
+        return headers
+
+    def _body(self, step: Mapping[str, Any]) -> bytes | None:
+        if "json" in step:
+            return self._filled(orjson.dumps(step["json"]).decode()).encode()
+        if "text" in step:
+            return self._filled(step["text"]).encode()
+        return base64.b64decode(step["base64"]) if "base64" in step else None
+
+    def _reply(
+        self, step: Mapping[str, Any], response: aiohttp.ClientResponse, body: bytes
+    ) -> dict[str, Any]:
+        for name, place in step.get("keep", {}).items():
+            self._known[name] = _found(orjson.loads(body), place)
+        text = self._normal(body.decode("utf-8", "backslashreplace"))
+        headers = {name: self._normal(response.headers[name]) for name in SHOWN if name in response.headers}
+        headers |= {name: "*" for name in headers if name.startswith("X-")}
+        return {"status": response.status, "headers": headers, **_content(text)}
+
+    def _filled(self, text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda name: self._known.get(name[1], name[0]), text)
+
+    def _normal(self, text: str) -> str:
+        """The text without what differs from run to run."""
+        for name in ("base", "upstream"):
+            text = text.replace(self._known[name], f"{{{name}}}")
+        return normal(text)
+
+    # --- what is done between two requests ------------------------------------------------------
+
+    async def _refresh(self, _: Mapping[str, Any]) -> None:
+        """Look as often as it takes until there is nothing new."""
+        for _ in range(3):
+            await self._sim.refresh()
+
+    async def _says(self, step: Mapping[str, Any]) -> None:
+        assert isinstance(self._upstream, Upstream)
+        reply = _of_today(self._filled(orjson.dumps(step["reply_with"]).decode()))
+        self._upstream.replies[step["path"]] = orjson.loads(reply)
+
+    async def _seen(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        assert isinstance(self._upstream, Upstream)
+        seen, self._upstream.seen = self._upstream.seen, []
+        return orjson.loads(self._normal(orjson.dumps(seen).decode()))
+
+    async def _parent_off(self, _: Mapping[str, Any]) -> None:
+        self._sim.fault("parent_channel_off", times=None)
+
+
+def normal(text: str) -> str:
+    """The text without ids and times."""
+    text = re.sub(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>", text)
+    text = re.sub(r"request id: \w+\)", "request id: <id>)", text)
+    text = re.sub(r"rand=\d+", "rand=<ns>", text)
+    text = re.sub(r"hm=[0-9a-f]+", "hm=<hash>", text)
+    text = re.sub(r"\b1[678]\d{11}\b", "0.5", text)
+    return re.sub(r"\b\d{15,}\b", "<number>", text)
+
+
+def _of_today(text: str) -> str:
+    """The text with the times of its tasks moved to now: a task of long ago has failed."""
+    begin = int(time.time()) - 5
+    return re.sub(r"\b17000000(\d\d)(?=000\b)", lambda found: str(begin + int(found[1])), text)
+
+
+def _content(text: str) -> dict[str, Any]:
+    try:
+        return {"json": orjson.loads(text)}
+    except orjson.JSONDecodeError:
+        page = text[:15].lower().startswith("<!doctype")
+        return {"text": "<page>" if page else text}
+
+
+def _found(value: Any, place: str) -> str:
+    for part in place.split("/"):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return str(value)
+
+
+@asynccontextmanager
+async def played(dialect: str, scene: Mapping[str, Any]) -> AsyncIterator[Player]:
+    """A gateway in front of the upstream that a scene wants."""
+    async with AsyncExitStack() as stack:
+        upstream: Simulator | Upstream
+        if scene.get("upstream") == "scripted":
+            upstream = Upstream()
+            runner = web.ServerRunner(web.Server(upstream.handle))
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        else:
+            options = {"time_scale": 0, "draw": False, **scene.get("server", {})}
+            upstream = await stack.enter_async_context(Simulator("plus", token=CHANNEL, **options))
+            url = upstream.url
+        sim = await stack.enter_async_context(
+            Simulator(
+                dialect,
+                time_scale=FROZEN,
+                upstream=url,
+                upstream_token=CHANNEL,
+                token=TOKENS["main"],
+                tokens=[TOKENS["other"]],
+                spent_tokens=[TOKENS["spent"]],
+                **scene.get("gateway", {}),
+            )
+        )
+        player = Player(sim, upstream, url)
+        stack.push_async_callback(player.close)
+        yield player
+
+
+def _differs(expected: Any, got: Any) -> bool:
+    """Whether two replies differ; the order of keys counts as well."""
+    return orjson.dumps(expected) != orjson.dumps(got)
+
+
+@pytest.mark.parametrize(
+    "dialect,name", [(dialect, name) for dialect in DIALECTS for name in SCENES[dialect]]
+)
+async def test_a_gateway_answers_as_the_real_one_did(dialect: str, name: str) -> None:
+    """Status, headers and body of every reply, and what reached the upstream."""
+    scene = SCENES[dialect][name]
+    wrong = []
+    async with played(dialect, scene) as player:
+        for step in scene["steps"]:
+            got = await player.play(step)
+            if "reply" in step and _differs(step["reply"], got):
+                wrong.append((step.get("send", step.get("do")), step["reply"], got))
+    told = "\n".join(f"{request}\n  real: {real}\n  ours: {ours}" for request, real, ours in wrong)
+    assert not wrong, f"{len(wrong)} of {len(scene['steps'])} replies differ:\n{told}"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_tables_are_large(dialect: str) -> None:
+    """At least 300 requests to each gateway are recorded."""
+    steps = [step for scene in SCENES[dialect].values() for step in scene["steps"]]
+    assert sum("send" in step for step in steps) >= 300
