@@ -133,10 +133,12 @@ ROWS = [
     Row("submit/show", show, "plus", "open-plus"),
     Row("submit/show", show, "plus", "new-api"),
     Row("submit/upload-discord-images", lambda _, mj: mj.upload(png()), "one-hub", "original"),
-    Row("submit/edits", lambda _, mj: mj.edit(png(), "red"), "plus", "new-api"),
+    Row("submit/edits", lambda _, mj: mj.edit(png(), "red"), "plus", "new-api-2025"),
+    Row("submit/edits", lambda _, mj: mj.edit(png(), "red"), "new-api", "one-hub"),
     Row("submit/edits", lambda _, mj: mj.edit(png(), "red"), "seed-gateway", "original"),
     Row("submit/retexture", lambda _, mj: mj.retexture(png(), "brass"), "plus", "one-hub"),
-    Row("submit/video", lambda _, mj: mj.video("it turns", image=png()), "open-plus", "new-api"),
+    Row("submit/video", lambda _, mj: mj.video("it turns", image=png()), "open-plus", "one-hub"),
+    Row("submit/video", lambda _, mj: mj.video("it turns"), "new-api", "new-api-2025"),
     Row("task/[^/]+/fetch", fetch, "original", None, "GET"),
     Row("task/[^/]+/image-seed", seed, "one-hub", "original", "GET"),
     Row("task/[^/]+/cancel", cancel, "plus", "new-api"),
@@ -259,7 +261,9 @@ async def test_list_by_ids(dialect: str, status: int) -> None:
         assert is_list == (dialect == "plus")
 
 
-@pytest.mark.parametrize("dialect, status", [("new-api", 200), ("one-hub", 200), ("plus", 404)])
+@pytest.mark.parametrize(
+    "dialect, status", [("new-api-2025", 200), ("one-hub", 200), ("plus", 404)]
+)
 async def test_notify(dialect: str, status: int) -> None:
     """A gateway's own inbound hook takes a whole task (PROTOCOL §1.18)."""
     async with simulated(dialect, token=TOKEN) as (_, raw):
@@ -416,7 +420,9 @@ async def test_an_upload_that_fails_is_tried_anew(data: bytes) -> None:
         assert len(await mj.upload(data)) == 1
 
 
-@pytest.mark.parametrize("dialect", ["plus", "open-plus", "new-api", "one-hub", "seed-gateway"])
+@pytest.mark.parametrize(
+    "dialect", ["plus", "open-plus", "new-api-2025", "one-hub", "seed-gateway"]
+)
 async def test_the_seed_is_a_number(dialect: str) -> None:
     """Servers tell it as a string; it is asked for once (PROTOCOL §1.15)."""
     async with serving(dialect) as (sim, mj):
@@ -425,6 +431,18 @@ async def test_the_seed_is_a_number(dialect: str) -> None:
         assert isinstance(first, int)
         assert await grid.seed() == first
         assert asked(sim, "task/[^/]+/image-seed") <= 1
+
+
+async def test_the_seed_behind_new_api() -> None:
+    """It shows its upstream no secret when it asks for a seed: only an open one tells."""
+    async with serving("new-api") as (_, mj):
+        with pytest.raises(mjasync.ServerError, match="unmarshal_response_body_failed"):
+            await (await mj.imagine("a lighthouse")).seed()
+    async with (
+        Simulator("plus", time_scale=0) as server,
+        serving("new-api", upstream=server.url) as (_, mj),
+    ):
+        assert isinstance(await (await mj.imagine("a lighthouse")).seed(), int)
 
 
 async def test_cancelling_on_plus() -> None:

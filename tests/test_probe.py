@@ -67,6 +67,7 @@ KNOWN = {
     "plus": Known("plus"),
     "open-plus": Known("open-plus", task_queue=False, image_hosts=()),
     "new-api": Known("new-api", speeds=(), any_path=True, **_RESALE),
+    "new-api-2025": Known("new-api", speeds=(), any_path=True, **_RESALE),
     "one-hub": Known("one-hub", **_RESALE),
     "seed-gateway": Known("path-gateway", is_gateway=True, webhooks="unknown"),
 }

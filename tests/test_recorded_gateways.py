@@ -147,7 +147,9 @@ class Player:
         for name, place in step.get("keep", {}).items():
             self._known[name] = _found(orjson.loads(body), place)
         text = self._normal(body.decode("utf-8", "backslashreplace"))
-        headers = {name: self._normal(response.headers[name]) for name in SHOWN if name in response.headers}
+        headers = {
+            name: self._normal(response.headers[name]) for name in SHOWN if name in response.headers
+        }
         headers |= {name: "*" for name in headers if name.startswith("X-")}
         return {"status": response.status, "headers": headers, **_content(text)}
 
@@ -230,13 +232,12 @@ async def played(dialect: str, scene: Mapping[str, Any]) -> AsyncIterator[Player
         sim = await stack.enter_async_context(
             Simulator(
                 dialect,
-                time_scale=FROZEN,
                 upstream=url,
                 upstream_token=CHANNEL,
                 token=TOKENS["main"],
                 tokens=[TOKENS["other"]],
                 spent_tokens=[TOKENS["spent"]],
-                **scene.get("gateway", {}),
+                **{"time_scale": FROZEN, **scene.get("gateway", {})},
             )
         )
         player = Player(sim, upstream, url)

@@ -270,7 +270,7 @@ def test_mistakes_in_a_script_are_named() -> None:
         faults.add("html", on="imagine")
     with pytest.raises(TypeError, match="fault 'html' has no option body"):
         faults.add("html", body="x")
-    assert {kind.level for kind in KINDS.values()} == {"http", "task", "hook", "link"}
+    assert {kind.level for kind in KINDS.values()} == {"http", "task", "hook", "link", "gateway"}
 
 
 @pytest.mark.parametrize("path,place,endpoint", KNOWN)

@@ -158,7 +158,7 @@ async def test_trap_7_1_j_an_empty_acceptance_is_uncertain() -> None:
 async def test_trap_7_1_k_html_200(dialect: str) -> None:
     """A front page where the endpoint should be says that there is none; asked once."""
     async with serving(dialect) as (sim, mj):
-        error = await refused(mj.video("it turns"), mjasync.UnsupportedEndpoint)
+        error = await refused(mj.retexture(png(), "brass"), mjasync.UnsupportedEndpoint)
         assert error.http_status == 200
         assert len(sim.requests) == 1
 

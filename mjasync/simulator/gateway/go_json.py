@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, Self, TypeAlias
 
 __all__ = ["Fields", "Unreadable", "decode", "decode_first", "fill"]
 
@@ -41,7 +41,7 @@ class _Number(float):
 
     literal: str
 
-    def __new__(cls, literal: str) -> _Number:
+    def __new__(cls, literal: str) -> Self:
         """Keep how it was written."""
         number = super().__new__(cls, literal)
         number.literal = literal
@@ -126,10 +126,9 @@ def _decoder() -> json.JSONDecoder:
 
 def _refuse(constant: str) -> NoReturn:
     """Refuse what Python reads and JSON does not have."""
-    first, *rest = constant
-    if first == "-":
-        raise Unreadable(f"invalid character {_quoted(rest[0])} in numeric literal")
-    raise Unreadable(f"invalid character {_quoted(first)} looking for beginning of value")
+    if constant.startswith("-"):
+        raise Unreadable(f"invalid character {_quoted(constant[1])} in numeric literal")
+    raise Unreadable(f"invalid character {_quoted(constant[0])} looking for beginning of value")
 
 
 def _raise(error: json.JSONDecodeError, raw: bytes, text: str) -> NoReturn:
@@ -138,7 +137,7 @@ def _raise(error: json.JSONDecodeError, raw: bytes, text: str) -> NoReturn:
         raise Unreadable("invalid character 'ï' looking for beginning of value") from error
     rest = text[error.pos :].lstrip(" \t\r\n")
     control = error.msg == "Invalid control character at"
-    if not rest and not control or error.msg.startswith("Unterminated"):
+    if (not rest and not control) or error.msg.startswith("Unterminated"):
         raise Unreadable(_END) from error
     character = text[error.pos] if control else rest[0]
     place = _PLACES.get(error.msg) or _after(text[: error.pos])

@@ -14,7 +14,7 @@ import orjson
 from ..replies import Reply
 from ..tasks import Request, Submission
 from .channel import Answer, Channel, empty, told
-from .go_json import Unreadable, decode_first, decode
+from .go_json import Unreadable, decode, decode_first
 from .passport import Terms
 from .presses import ACTIONS, Crash, press_of
 from .rows import Row, Rows
@@ -86,7 +86,7 @@ class Sales:
         """Sell a submission (PROTOCOL §1.2-§1.12, §4.3-§4.4, §5.3)."""
         sale = self._ordered(visit)
         sale, answer, result = await self._buy(sale)
-        self._insert(sale, answer, result)
+        self._insert(sale, result)
         body = _rewritten(answer.body, result["code"], sale.action)
         return Reply(status=answer.status, body=body, content_type=PLAIN)
 
@@ -102,7 +102,7 @@ class Sales:
             raise local_error("sour_base64_and_target_base64_is_required")
         sale = _sale(visit, fields or {}, action="SWAP_FACE", prompt="InsightFace")
         sale, answer, result = await self._buy(sale)
-        self._insert(sale, answer, result)
+        self._insert(sale, result)
         return again(answer.status, result)
 
     def parent_off(self) -> bool:
@@ -171,9 +171,9 @@ class Sales:
 
     async def _buy(self, sale: _Sale) -> tuple[_Sale, Answer, dict[str, Any]]:
         """Send a submission on; one that finds no account is relaxed once where that is done."""
-        if self._terms.quota is not None and self._terms.quota <= 0:
-            if sale.action not in self._dialect.free:
-                raise self._dialect.words.poor()
+        is_poor = self._terms.quota is not None and self._terms.quota <= 0
+        if is_poor and sale.action not in self._dialect.free:
+            raise self._dialect.words.poor()
         answer, result = await self._ask(sale)
         fast = sale.mode == "FAST" and not sale.fields.get("taskId")
         if result["code"] == _NO_ACCOUNT and fast and self._dialect.relaxes:
@@ -225,10 +225,10 @@ class Sales:
         if self._terms.quota is not None and costs and result["code"] in wanted:
             self._terms.quota -= 1
 
-    def _insert(self, sale: _Sale, answer: Answer, result: Mapping[str, Any]) -> None:
+    def _insert(self, sale: _Sale, result: Mapping[str, Any]) -> None:
         """Keep a row of whatever the upstream says, refusals and answers without an id too."""
-        code, task_id = result["code"], result["result"]
-        task_id = task_id if isinstance(task_id, str) else ""
+        code = result["code"]
+        task_id = result["result"] if isinstance(result["result"], str) else ""
         taken = code in _ACCEPTED
         row = Row(
             id=task_id,

@@ -66,5 +66,7 @@ class Visit:
             return fill((decode if strict else decode_first)(self.raw), fields, struct)
         if not strict and kind == _MULTIPART:
             raise Unreadable("no multipart boundary param in Content-Type")
-        form = dict(parse_qsl(self.raw.decode(errors="replace"))) if strict and _FORM in kind else {}
+        form = (
+            dict(parse_qsl(self.raw.decode(errors="replace"))) if strict and _FORM in kind else {}
+        )
         return fill(form, fields, struct)

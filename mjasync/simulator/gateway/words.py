@@ -81,7 +81,7 @@ def _code_4(description: str, kind: str = "upstream_error") -> Refusal:
 class _Texts:
     """The texts of `new-api` in one language."""
 
-    token: str
+    unknown: str
     request: str
     midjourney: str
     channel: str
@@ -89,19 +89,19 @@ class _Texts:
 
 _NEW_API_TEXTS: Final[Mapping[str, _Texts]] = {
     "en": _Texts(
-        token="Invalid token",
+        unknown="Invalid token",
         request="Invalid request: {}",
         midjourney="Invalid Midjourney request: {}",
         channel="No available channel for model {} under group default (distributor)",
     ),
     "zh-CN": _Texts(
-        token="无效的令牌",
+        unknown="无效的令牌",
         request="无效的请求，{}",
         midjourney="无效的midjourney请求，{}",
         channel="分组 default 下模型 {} 无可用渠道（distributor）",
     ),
     "zh-TW": _Texts(
-        token="無效的令牌",
+        unknown="無效的令牌",
         request="無效的請求，{}",
         midjourney="無效的midjourney請求，{}",
         channel="分組 default 下模型 {} 無可用管道（distributor）",
@@ -116,7 +116,7 @@ class _NewApi:
         return self.wrong_token(asked)
 
     def wrong_token(self, asked: Asked) -> Refusal:
-        return self._error(401, _NEW_API_TEXTS[asked.language].token, asked)
+        return self._error(401, _NEW_API_TEXTS[asked.language].unknown, asked)
 
     def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:  # noqa: ARG002
         return self.wrong_token(asked)
