@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._client import Client
     from ._clock import Clock
     from ._images import ImageInput, Picture
+    from ._limits import Limits
     from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus
     from ._options import AccountFilter, FollowUpOptions, SubmitOptions
     from ._probe import Probe
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         ConnectionFailed,
         InvalidRequest,
         LinkExpired,
+        LinkRefused,
         MalformedReply,
         MJError,
         ModalNotOpened,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         QueueFull,
         QuotaExhausted,
         RateLimited,
+        ReplyTooLarge,
         RequestTimeout,
         ServerError,
         SubmitUncertain,
@@ -73,7 +76,9 @@ __all__ = [
     "HeldUp",
     "ImageInput",
     "InvalidRequest",
+    "Limits",
     "LinkExpired",
+    "LinkRefused",
     "Look",
     "MJError",
     "MalformedReply",
@@ -87,6 +92,7 @@ __all__ = [
     "QueueFull",
     "QuotaExhausted",
     "RateLimited",
+    "ReplyTooLarge",
     "RequestTimeout",
     "Retries",
     "RetryPolicy",
@@ -117,6 +123,7 @@ _ROOMS = {
     "_client": ("Client",),
     "_clock": ("Clock",),
     "_images": ("ImageInput", "Picture"),
+    "_limits": ("Limits",),
     "_models": ("Account", "Button", "SubmitReceipt", "TaskInfo", "TaskPhase", "TaskStatus"),
     "_options": ("AccountFilter", "FollowUpOptions", "SubmitOptions"),
     "_probe": ("Probe",),

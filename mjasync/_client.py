@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, get_args
 
 import aiohttp
 import attrs
+from yarl import URL
 
 from . import _images
 from ._clock import Clock
 from ._crowd import Crowd, flattened
 from ._event_loop import EventLoopBinding
 from ._launch import Runtime, SubmissionTask
+from ._limits import Limits
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
 from ._schedule import NextLook, Schedule
 from ._settings import seconds, task_id_text
@@ -31,9 +33,11 @@ from ._task import Task
 from ._watcher import Watcher
 from ._wire import codec
 from ._wire.calls import LIST_AT_MOST, Calls, at_once
+from ._wire.links import ImageLinks
+from ._wire.network import Network, Secret, check_headers, parse_proxy
 from ._wire.retry import Retries
 from ._wire.route import Route
-from ._wire.transport import Secret, Transport, auth_headers
+from ._wire.transport import Transport, auth_headers
 from .errors import (
     ConfigurationError,
     MJError,
@@ -87,6 +91,11 @@ class Client(Submits):
         connect_timeout: float | None = 15.0,
         read_timeout: float | None = 30.0,
         submit_timeout: float | None = 120.0,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        image_links: ImageLinks = "any",
+        limits: Limits | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Set up a client.
@@ -113,6 +122,13 @@ class Client(Submits):
                 has so many for its whole answer, unless the session is yours.
             submit_timeout: The same for a submission: servers upload pictures meanwhile; and
                 seconds until the server takes the next piece of it.
+            headers: For whatever stands before the server (basic auth, an access token): sent to
+                the server alone, never to another host that pictures are on, and shown nowhere.
+            proxy: The address of an HTTP proxy for all requests, those for pictures too.
+            trust_env: Take the proxies of the environment (HTTPS_PROXY, NO_PROXY…).
+            image_links: Which links of pictures are followed: "any"; "public", none to private
+                addresses but the server's own; or a function that is given a link and says whether.
+            limits: The most bytes of an answer, a picture, a video.
             clock: The seam for time, for tests.
 
         Raises:
@@ -136,11 +152,17 @@ class Client(Submits):
             route = attrs.evolve(route, speed=None)
         clock = clock or Clock()
         _check_limit(limit)
-        self._transport = Transport(
-            auth_headers(token, header),
+        self._network = Network(
+            origin=URL(route.base, encoded=True).origin(),
             session=session,
             connect_timeout=connect_timeout,
+            headers=check_headers(headers or {}),
+            proxy=None if proxy is None else parse_proxy(proxy),
+            trust_env=trust_env,
+            image_links=image_links,
+            limits=limits or Limits(),
         )
+        self._transport = Transport(auth_headers(token, header), self._network)
         self._calls = Calls(
             route=route,
             transport=self._transport,
@@ -172,7 +194,6 @@ class Client(Submits):
         )
         self._token = token
         self._auth: Auth = header
-        self._connect_timeout = connect_timeout
         self._uploaded: dict[str, tuple[str, float]] = {}
         self._closing: SubmissionTask | None = None
         self._uploading = asyncio.Lock()
@@ -326,11 +347,8 @@ class Client(Submits):
 
     def _calls_as(self, auth: Auth | None) -> Calls:
         """Calls with a session of their own that show the token otherwise; None: not at all."""
-        transport = Transport(
-            auth_headers(self._token, auth) if auth else {},
-            session=None,
-            connect_timeout=self._connect_timeout,
-        )
+        network = attrs.evolve(self._network, session=None)
+        transport = Transport(auth_headers(self._token, auth) if auth else {}, network)
         return attrs.evolve(self._calls, transport=transport)
 
     def gather(

@@ -25,6 +25,7 @@ __all__ = [
     "ConnectionFailed",
     "InvalidRequest",
     "LinkExpired",
+    "LinkRefused",
     "MJError",
     "MalformedReply",
     "ModalNotOpened",
@@ -33,6 +34,7 @@ __all__ = [
     "QueueFull",
     "QuotaExhausted",
     "RateLimited",
+    "ReplyTooLarge",
     "RequestTimeout",
     "ServerError",
     "SubmitUncertain",
@@ -351,10 +353,23 @@ class MalformedReply(MJError):
     hint = "Try again; if it stays, check that the base URL is that of a Midjourney-Proxy server."
 
 
+class ReplyTooLarge(MalformedReply):
+    """An answer, a picture or a video is longer than `Client(limits=…)` lets it be."""
+
+    retryable = False
+    hint = "If that is what you want, allow more: Client(limits=Limits(…))."
+
+
+class LinkRefused(MJError):
+    """`Client(image_links=…)` does not let the picture's link be followed; nothing was asked."""
+
+    hint = 'If you trust the server, pass image_links="any", or a function that allows the link.'
+
+
 class LinkExpired(MJError):
     """The picture's link no longer answers, and the server gave no fresh one that does."""
 
-    hint = "Refresh the task for a fresh link; save pictures soon after they are finished."
+    hint = "Save pictures soon after they are finished: servers keep their links for a while only."
 
 
 # --- what becomes of a task --------------------------------------------------------------------

@@ -16,7 +16,7 @@ from conftest import connect, turns
 
 import mjasync
 from mjasync import Schedule
-from mjasync._wire.transport import Incoming, _Patience
+from mjasync._wire.transport import Incoming, Patience
 from mjasync.simulator import Simulator
 
 resource = pytest.importorskip("resource", reason="this system has no such limits")
@@ -109,7 +109,7 @@ async def test_a_look_without_an_answer_ends_in_time() -> None:
         assert len(server.asked) == 1
 
 
-async def look(patience: _Patience, begun: asyncio.Event) -> bool:
+async def look(patience: Patience, begun: asyncio.Event) -> bool:
     """Wait for ever, with no patience at all; whether that is why it ended."""
     me = asyncio.current_task()
     assert me is not None
@@ -128,7 +128,7 @@ async def look(patience: _Patience, begun: asyncio.Event) -> bool:
 
 async def test_a_look_that_is_cancelled_as_its_time_is_up_is_cancelled() -> None:
     """Somebody's wish to cancel counts for more than a look's own lateness."""
-    patience, begun = _Patience(lambda _: False), asyncio.Event()
+    patience, begun = Patience(lambda _: False), asyncio.Event()
     late = asyncio.create_task(look(patience, begun))
     assert await late
     assert not late.cancelling()
@@ -145,7 +145,7 @@ async def test_a_look_that_is_cancelled_as_its_time_is_up_is_cancelled() -> None
 async def test_looks_are_not_late_for_want_of_a_connection() -> None:
     """While looks may still be waiting for a free connection, none of them is cut off."""
     crowds = iter([True, True, False])
-    assert await look(_Patience(lambda looks: looks == 1 and next(crowds)), asyncio.Event())
+    assert await look(Patience(lambda looks: looks == 1 and next(crowds)), asyncio.Event())
     assert not [*crowds]
 
 
@@ -194,9 +194,9 @@ async def test_each_piece_of_a_picture_has_its_time() -> None:
     arriving, loop = Arriving(), asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
         pieces = Incoming(cast("aiohttp.ClientResponse", arriving), limit, 1000)
-        arriving.pieces.put_nowait(b"one")
-        assert await pieces.first() == b"one"
-        assert await anext(pieces) == b"one"
+        arriving.pieces.put_nowait(b"one" * 22)
+        assert await pieces.first() == b"one" * 22
+        assert await anext(pieces) == b"one" * 22
         assert pieces._awaited_since is None  # what was read is being written, for any time
         pieces._look_back()
         assert limit.when() is None

@@ -143,7 +143,7 @@ async def test_a_hook_that_raises_shows_no_answer() -> None:
         raise RuntimeError(message)
 
     trace = aiohttp.TraceConfig()
-    trace.on_response_chunk_received.append(boom)
+    trace.on_request_end.append(boom)
     async with (
         answering(http(200, [], {"X-Echo": TOKEN})) as server,
         aiohttp.ClientSession(trace_configs=[trace]) as session,

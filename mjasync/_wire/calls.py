@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -15,9 +14,10 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -43,6 +43,8 @@ from ..errors import (
 )
 from . import codec, replies
 from .body import Body, DataUrl, in_words, make_body
+from .formats import sniff
+from .links import addresses_of
 from .replies import Operation
 from .retry import Retries, RetryPolicy, Wait, persist
 from .route import Route
@@ -57,8 +59,6 @@ _LISTS_ASIDE: Final = 60.0
 """Seconds without list requests after some the server could not answer."""
 _LIST_FAILURES: Final = 3
 """List requests in a row that must fail before that."""
-_AS_IT_IS: Final = re.compile(r"[\w.~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)
-"""A URL in which nothing needs quoting."""
 _ONCE: Final = RetryPolicy(tries=1)
 _SEED_TIMEOUT: Final = 75.0
 """The server itself may block for a minute (PROTOCOL §1.15)."""
@@ -248,6 +248,7 @@ class Calls:
                 body=submission.body,
                 content_type=submission.content_type,
                 timeout=self.submit_timeout,
+                is_paid=True,
             )
             return replies.parse_receipt(submission.operation, self._read(reply))
         except Interrupted as error:
@@ -522,28 +523,38 @@ class Calls:
             LinkExpired: The link does not answer any more.
             MJError: The read failed.
         """
+        addresses = addresses_of(url, self.route.base)
 
         async def once() -> T:
-            address = self._address(url)
-            try:
-                async with self.transport.stream(address, self.read_timeout) as (reply, pieces):
-                    first = self.transport.redactor.clean(await pieces.first())
-                    wall = self.clock.wall()
-                    replies.check_image(
-                        reply.status, reply.headers, first, wall=wall, operation=operation
-                    )
-                    return await consume(pieces)
-            except Interrupted as error:
-                raise error.as_read() from error.__cause__
+            for address in addresses[:-1]:
+                with suppress(ConnectionFailed):
+                    return await self._download_once(address, consume, operation)
+            return await self._download_once(addresses[-1], consume, operation)
 
         return await self._persist_read(once, self.retries.read)
 
-    def _address(self, url: str) -> URL:
-        """Where a link leads; with the token it came with, where that is the server itself."""
-        address = _picture_url(url)
-        if address.origin() == URL(self.route.base).origin():
-            return _picture_url(self.transport.redactor.restore(url))
-        return address
+    async def _download_once(
+        self,
+        address: URL,
+        consume: Callable[[AsyncIterator[bytes]], Awaitable[T]],
+        operation: Operation,
+    ) -> T:
+        try:
+            async with self.transport.stream(address, self.read_timeout) as (reply, pieces):
+                is_picture = sniff(await pieces.first()) is not None
+                if not (is_picture and 200 <= reply.status < 300):
+                    body = self.transport.redactor.clean(await pieces.error())
+                    self._refuse_picture(attrs.evolve(reply, body=body), operation)
+                return await consume(pieces)
+        except Interrupted as error:
+            raise error.as_read() from error.__cause__
+
+    def _refuse_picture(self, reply: Reply, operation: Operation) -> NoReturn:
+        """Raise what came instead of a picture."""
+        wall = self.clock.wall()
+        replies.check_image(reply.status, reply.headers, reply.body, wall=wall, operation=operation)
+        message = f"The link led to {len(reply.body)} bytes that are no picture."
+        raise MalformedReply(message)
 
     async def download_by_id(
         self, task_id: str, consume: Callable[[AsyncIterator[bytes]], Awaitable[T]]
@@ -612,17 +623,6 @@ def _date_of(reply: Reply) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-
-
-def _picture_url(url: str) -> URL:
-    try:
-        parsed = URL(url, encoded=bool(_AS_IT_IS.fullmatch(url)))  # it may be signed: as it came
-    except ValueError:
-        parsed = URL()
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        message = f"{url!r} is not the http(s) address of a picture."
-        raise InvalidRequest(message)
-    return parsed
 
 
 def _with_state(tasks: Iterable[Mapping[str, Any]], state: str, sent_at: float) -> tuple[str, ...]:

@@ -40,9 +40,10 @@ class Redactor:
         """A body without them; the same object where it has none, which costs next to nothing."""
         if not self._raw:
             return data
-        if b"%" in data or b"\\" in data or b"&#" in data or any(r in data for r in self._raw):
-            return self._pattern.sub(MASK.encode(), data)
-        return data
+        is_escaped = b"%" in data or b"\\" in data or b"&" in data
+        if not is_escaped and not any(raw in data for raw in self._raw):
+            return data
+        return self._pattern.sub(MASK.encode(), data) if self._pattern.search(data) else data
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes]:

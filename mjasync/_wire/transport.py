@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final, Self
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
+from typing import Any, Final
 
 import aiohttp
 import attrs
+from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 from yarl import URL
 
 from .._models import Auth
-from ..errors import (
-    ClientClosed,
-    ConfigurationError,
-    ConnectionFailed,
-    MJError,
-    RequestTimeout,
-    TooManyOpenFiles,
-)
+from .._text import printable
+from ..errors import ClientClosed, ConfigurationError, MalformedReply, MJError
 from .body import Body
+from .deadlines import Deadline, Patience
+from .failures import Interrupted, PrivateAddress, bare, explained, files_allowed
+from .links import check_allowed, is_public, linked_from, parse_link
+from .network import Network, Secret
 from .redaction import Redactor, secrets_in
-
-if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter
+from .streams import Incoming, Outgoing, read_whole
 
 __all__ = ["Incoming", "Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
 
@@ -37,26 +34,18 @@ _CONNECTIONS: Final = 500
 """Connections of a session of ours, at most: more of them slow one core down."""
 _KEPT_ALIVE: Final = 30.0
 """Seconds that an idle connection is kept: longer than any look is put off by default."""
+_KEPT_FOR_SUBMISSIONS: Final = 0.25
+"""The same for submissions: a server that closes an idle connection just then may have read it."""
 _BUFFER: Final = 1 << 20
 """Half the bytes of a picture that may come in while those before are written."""
-_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_HEADER: Final = 1 << 16
+"""Bytes of a header that are read: policies, cookies and traces of a firm's gateway are long."""
+_TOTAL: Final = 2
+"""Times its timeout that a whole exchange may take."""
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS_AT_MOST: Final = 10
 
 _log: Final = logging.getLogger("mjasync")
-
-
-class Interrupted(Exception):
-    """The request began and its answer did not arrive whole: nobody knows what the server did."""
-
-    def __init__(self, reason: str, *, timed_out: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.timed_out = timed_out
-
-    def as_read(self) -> MJError:
-        """What this means for a read, which may be repeated."""
-        if self.timed_out:
-            return RequestTimeout(f"No whole answer in time: {self.reason}.")
-        return ConnectionFailed(f"The answer was cut off: {self.reason}.")
 
 
 @attrs.frozen
@@ -66,15 +55,6 @@ class Reply:
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
-
-
-class Secret(str):
-    """A header value that no repr, log or traceback shows."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
 
 
 def auth_headers(token: str | None, auth: Auth) -> Mapping[str, str]:
@@ -95,24 +75,22 @@ def auth_headers(token: str | None, auth: Auth) -> Mapping[str, str]:
 
 
 class Transport:
-    """Owns the session (unless it was given one), the credentials and the timeouts."""
+    """Owns the sessions (unless it was given one), the credentials and the timeouts."""
 
-    def __init__(
-        self,
-        credentials: Mapping[str, str],
-        *,
-        session: aiohttp.ClientSession | None,
-        connect_timeout: float,
-    ) -> None:
-        self._credentials = credentials
-        self._session = session
-        self._owns_session = session is None
-        self._limits = cache(partial(_limits, connect_timeout))
-        self._patience = _Patience(self._is_crowded)
-        self._occupied = 0
-        self._headers = cache(partial(_headers, credentials))
-        self.redactor = Redactor(secrets_in(credentials))
+    def __init__(self, credentials: Mapping[str, str], network: Network) -> None:
+        self.network = network
+        self.redactor = Redactor([*secrets_in(credentials), *network.secrets])
         self.closed: bool = False
+        self._credentials = credentials
+        self._session: aiohttp.ClientSession | None = network.session
+        self._owns_session = network.session is None
+        self._submissions: aiohttp.ClientSession | None = None
+        self._elsewhere: aiohttp.ClientSession | None = None
+        self._limits = cache(self._timeouts)
+        self._patience = Patience(self._is_crowded)
+        self._occupied = 0
+        self._headers = cache(self._make_headers)
+        self._knows_of_cache = False
 
     async def exchange(
         self,
@@ -122,6 +100,7 @@ class Transport:
         body: bytes | Body | None = None,
         content_type: str = "application/json",
         timeout: float,
+        is_paid: bool = False,
     ) -> Reply:
         """Send one API request, credentials included; redirects are never followed.
 
@@ -130,11 +109,14 @@ class Transport:
             Interrupted: The request began; what the server did is unknown.
         """
         headers = self._headers(content_type if body is not None else None)
+        session = self._open(is_paid=is_paid)
         try:
             with self._occupying_one():
-                reply = await self._exchange(method, url, body, headers, timeout)
+                reply = await self._exchange(
+                    session, method, url, body, headers=headers, timeout=timeout
+                )
         except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
-            failure = self._explained(error, url)
+            failure = explained(error, url, self.redactor)
         else:
             _log.debug("%s %s -> %d", method, url.raw_path, reply.status)
             return reply
@@ -142,31 +124,49 @@ class Transport:
 
     async def _exchange(
         self,
+        session: aiohttp.ClientSession,
         method: str,
         url: URL,
         body: bytes | Body | None,
+        *,
         headers: CIMultiDict[str],
         timeout: float,
     ) -> Reply:
-        async with (
-            asyncio.timeout(None) as limit,
-            self._open().request(
-                method,
-                url,
-                data=_Pieces(body, limit, timeout) if isinstance(body, Body) else body,
-                headers=headers,
-                timeout=self._limits(timeout),
-                allow_redirects=False,
-                raise_for_status=False,
-            ) as response,
-        ):
-            return self._reply(response, await response.read())
+        async with asyncio.timeout(None) as limit:
+            with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)) as deadline:
+                async with session.request(
+                    method,
+                    url,
+                    data=Outgoing(body, limit, deadline, timeout)
+                    if isinstance(body, Body)
+                    else body,
+                    headers=headers,
+                    timeout=self._limits(timeout),
+                    **self._request_options(url),
+                ) as response:
+                    return self._reply(
+                        response, await read_whole(response, self.network.limits.reply)
+                    )
 
     def _reply(self, response: aiohttp.ClientResponse, body: bytes) -> Reply:
-        redactor = self.redactor
-        return Reply(
-            response.status, redactor.clean_headers(response.headers), redactor.clean(body)
-        )
+        headers: Mapping[str, str] = response.headers
+        clean = self.redactor.clean
+        raw = b"\n".join([part for pair in response.raw_headers for part in pair])
+        if clean(raw) is not raw:
+            headers = self.redactor.clean_headers(headers)
+        if "Age" in headers:
+            self._tell_of_cache(headers["Age"])
+        return Reply(response.status, headers, clean(body))
+
+    def _tell_of_cache(self, age: str) -> None:
+        """Say once that answers are not the server's own."""
+        if not self._knows_of_cache and age.strip("0") != "":
+            self._knows_of_cache = True
+            _log.warning(
+                "a cache in front of the server answers for it (Age: %s), although it is asked not "
+                "to: tasks will seem to stand still; exclude the API from caching there",
+                printable(age, 20),
+            )
 
     async def look(self, url: URL, *, timeout: float) -> Reply:
         """As `exchange` for a GET, whose whole answer has to come within `timeout` seconds.
@@ -187,15 +187,15 @@ class Transport:
                 url,
                 headers=self._headers(None),
                 timeout=self._limits(None),
-                allow_redirects=False,
+                **self._request_options(url),
             )
-            body = await response.read()  # to its end, where it lets go of the connection
+            body = await read_whole(response, self.network.limits.reply)
         except asyncio.CancelledError as error:
             ran_out = self._patience.ran_out_for(me)
             timed_out = Interrupted(f"{timeout:g} s have passed", timed_out=True)
-            failure = timed_out if ran_out else self._explained(error, url)
+            failure = timed_out if ran_out else explained(error, url, self.redactor)
         except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
-            failure = self._explained(error, url)
+            failure = explained(error, url, self.redactor)
         else:
             _log.debug("GET %s -> %d", url.raw_path, response.status)
             return self._reply(response, body)
@@ -206,24 +206,52 @@ class Transport:
 
     @asynccontextmanager
     async def stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
-        """Open a picture, without credentials: links may lead anywhere. Yield its pieces, too.
+        """Open a picture, without the token: links may lead anywhere. Yield its pieces, too.
 
         Raises:
+            LinkRefused: `image_links` does not let it be fetched.
             ConnectionFailed: No connection came about.
             Interrupted: It broke off before the end, or nothing came for `timeout` seconds.
+            MalformedReply: It is redirected in a circle.
         """
+        for _ in range(_REDIRECTS_AT_MOST):
+            check_allowed(url, self.network.origin, self.network.image_links)
+            async with self._stream(self._with_token(url), timeout) as (reply, pieces):
+                location = reply.headers.get("Location")
+                if reply.status not in _REDIRECTS or not location:
+                    yield reply, pieces
+                    return
+            url = linked_from(url, location)
+        message = (
+            f"The picture's link is redirected more than {_REDIRECTS_AT_MOST} times, at last to "
+            f"{printable(str(url))!r}."
+        )
+        raise MalformedReply(message)
+
+    def _with_token(self, url: URL) -> URL:
+        """A link of the server itself as the server gave it: it may have carried the token."""
+        if url.origin() != self.network.origin:
+            return url
+        return parse_link(self.redactor.restore(str(url)))
+
+    @asynccontextmanager
+    async def _stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
+        is_ours = url.origin() == self.network.origin
+        session = self._open() if is_ours else self._open_elsewhere()
+        headers = self.network.default_headers() if is_ours else {}
         try:
             with self._occupying_one():
                 async with (
                     asyncio.timeout(None) as limit,
-                    self._open().get(
+                    session.get(
                         url,
+                        headers=headers,
                         timeout=self._limits(timeout),
-                        raise_for_status=False,
                         read_bufsize=_BUFFER,
+                        **self._request_options(url),
                     ) as response,
                 ):
-                    pieces = Incoming(response, limit, timeout)
+                    pieces = Incoming(response, limit, timeout, self.network.limits)
                     reply = self._reply(response, b"")
                     del response  # no traceback is to hold its headers
                     try:
@@ -233,31 +261,52 @@ class Transport:
         except MJError:
             raise
         except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
-            failure = self._explained(error, url)
+            failure = explained(error, url, self.redactor)
         else:
             return
         raise failure
 
     async def close(self) -> None:
-        """Close the session, if it is ours."""
+        """Close the sessions that are ours."""
         self.closed = True
         self._patience.close()
-        if self._owns_session and self._session is not None:
-            await self._session.close()
+        ours = (self._elsewhere, self._submissions, self._session if self._owns_session else None)
+        for session in ours:
+            if session is not None:
+                await session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, *, is_paid: bool = False) -> aiohttp.ClientSession:
         if self.closed:
             message = "This Client is closed."
             raise ClientClosed(message)
+        if is_paid and self._owns_session:
+            if self._submissions is None:
+                most = max(1, _connections() // 2)
+                self._submissions = _make_session(_make_connector(most, _KEPT_FOR_SUBMISSIONS))
+            return self._submissions
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_connections(), keepalive_timeout=_KEPT_ALIVE),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-            )
+            self._session = _make_session(_make_connector(_connections(), _KEPT_ALIVE))
         elif self._session.closed:
             raise ClientClosed("The session given to this Client is closed.")
         return self._session
+
+    def _open_elsewhere(self) -> aiohttp.ClientSession:
+        """A session for other hosts than the server: nothing of a session that was given goes out.
+
+        It has the connections of the other, and so its certificates and resolver, unless host names
+        have to be checked.
+        """
+        session = self._open()
+        if self._elsewhere is None:
+            given = session.connector
+            is_checked = self.network.image_links == "public"
+            if is_checked or not isinstance(given, aiohttp.TCPConnector):
+                resolver = _PublicResolver(self.network) if is_checked else None
+                connector = _make_connector(max(1, _connections() // 4), _KEPT_ALIVE, resolver)
+                self._elsewhere = _make_session(connector, traced_as=session)
+            else:
+                self._elsewhere = _make_session(given, traced_as=session, owns=False)
+        return self._elsewhere
 
     @property
     def room(self) -> int:
@@ -278,221 +327,80 @@ class Transport:
         """Whether a look may be waiting for a connection still, for which no server is to blame."""
         return self._occupied + looks > self.room
 
-    def _explained(self, error: BaseException, url: URL) -> BaseException:
-        """What to raise for an error on the wire: it says how far the request got.
+    def _timeouts(self, read: float | None) -> aiohttp.ClientTimeout:
+        """How long the wire may be silent; waiting for a free connection is not limited here."""
+        connect = self.network.connect_timeout
+        within = None if connect == math.inf else connect  # which aiohttp cannot round up
+        return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
 
-        aiohttp's frames hold the request as sent and the answer as it came, and its messages may
-        quote either: no error leaves here with those.
+    def _request_options(self, url: URL) -> dict[str, Any]:
+        options: dict[str, Any] = {"allow_redirects": False, "raise_for_status": False}
+        if not self._owns_session:
+            options |= {"max_line_size": _HEADER, "max_field_size": _HEADER}
+        proxy = self.network.proxy_for(url)
+        return options if proxy is None else {**options, "proxy": proxy}
+
+    def _make_headers(self, content_type: str | None) -> CIMultiDict[str]:
+        headers = CIMultiDict({"Accept": "application/json", "Cache-Control": "no-cache"})
+        headers.update(self.network.default_headers())
+        if content_type:
+            headers["Content-Type"] = content_type
+        headers.update(self._credentials)
+        return headers
+
+
+class _PublicResolver(AbstractResolver):
+    """Finds public addresses alone, so that no name that changes its mind leads inside."""
+
+    def __init__(self, network: Network) -> None:
+        self._resolver = aiohttp.DefaultResolver()
+        self._network = network
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a host; a proxy may be anywhere.
+
+        Raises:
+            OSError: It has none, or one that is not public.
         """
-        explained = _how_far(error, url, self.redactor)
-        bare(error)
-        tells_too_much = isinstance(error, aiohttp.ClientResponseError)  # it holds all headers
-        if explained is not error and not tells_too_much:
-            is_clean = self.redactor.clean_text(str(error)) == str(error)
-            explained.__cause__ = error if is_clean else None
-        return explained
+        found = await self._resolver.resolve(host, port, family)
+        network = self._network
+        is_proxied = network.proxy is not None or network.trust_env
+        if not is_proxied and not all(is_public(address["host"]) for address in found):
+            message = f"{host} has an address that is not public"
+            raise PrivateAddress(message)
+        return found
+
+    async def close(self) -> None:
+        """Close the resolver behind it."""
+        await self._resolver.close()
 
 
-def _headers(credentials: Mapping[str, str], content_type: str | None) -> CIMultiDict[str]:
-    kind = {"Content-Type": content_type} if content_type else {}
-    return CIMultiDict({"Accept": "application/json", **kind, **credentials})
+def _make_connector(
+    limit: int, kept_alive: float, resolver: AbstractResolver | None = None
+) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(limit=limit, keepalive_timeout=kept_alive, resolver=resolver)
 
 
-class _Pieces(aiohttp.Payload):
-    """A long body, written afresh as often as aiohttp asks: a session may have a middleware.
-
-    While it is written, aiohttp's own timeout does not run: each piece has its seconds here.
-    """
-
-    def __init__(self, body: Body, limit: asyncio.Timeout, seconds: float) -> None:
-        super().__init__(body)
-        self._size = len(body)
-        self._body = body
-        self._limit = limit
-        self._seconds = seconds
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return bytes(self._body).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        now = asyncio.get_running_loop().time
-        async with aclosing(self._body.pieces()) as pieces:
-            async for piece in pieces:
-                self._give_until(now() + self._seconds)
-                await writer.write(piece)
-        self._give_until(None)
-
-    def _give_until(self, when: float | None) -> None:
-        with suppress(RuntimeError):  # the answer is there before the request was
-            self._limit.reschedule(when)
-
-
-class Incoming:
-    """The pieces of a long answer as they come, each within its seconds.
-
-    There is one timer, which looks back when it rings: aiohttp's own is set anew for every piece,
-    which takes as long as a tenth of writing it.
-    """
-
-    def __init__(
-        self, response: aiohttp.ClientResponse, limit: asyncio.Timeout, seconds: float
-    ) -> None:
-        if response.connection is not None and response.connection.protocol is not None:
-            response.connection.protocol.read_timeout = None
-        self._content = response.content
-        self._limit = limit
-        self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
-        self._first = b""
-        self._awaited_since: float | None = None
-        self._timer = self._loop.call_later(seconds, self._look_back)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def first(self) -> bytes:
-        """The first piece, which comes again; empty where there is none."""
-        self._first = await anext(self, b"")
-        return self._first
-
-    async def __anext__(self) -> bytes:
-        if self._first:
-            piece, self._first = self._first, b""
-            return piece
-        self._awaited_since = self._loop.time()
-        try:
-            piece = await self._content.readany()
-        finally:
-            self._awaited_since = None
-        if not piece:
-            raise StopAsyncIteration
-        return piece
-
-    def close(self) -> None:
-        """Leave no timer behind."""
-        self._timer.cancel()
-
-    def _look_back(self) -> None:
-        now = self._loop.time()
-        since = now if self._awaited_since is None else self._awaited_since
-        if since + self._seconds <= now:
-            self._limit.reschedule(now)
-        else:
-            self._timer = self._loop.call_at(since + self._seconds, self._look_back)
-
-
-class _Patience:
-    """Cancels looks that take too long. One timer for all of them, which is hardly ever set."""
-
-    def __init__(self, is_crowded: Callable[[int], bool]) -> None:
-        self._is_crowded = is_crowded
-        self._late_at: dict[asyncio.Task[Any], float] = {}
-        self._late: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self, look: asyncio.Task[Any], seconds: float) -> None:
-        """Give a look so many seconds, and again as many while it may lack a connection."""
-        loop = look.get_loop()
-        self._late_at[look] = late_at = loop.time() + seconds
-        if self._timer is None:
-            self._timer = loop.call_at(late_at, self._check, seconds)
-
-    def end(self, look: asyncio.Task[Any]) -> None:
-        """It is over."""
-        self._late_at.pop(look, None)
-        self._late.discard(look)
-
-    def ran_out_for(self, look: asyncio.Task[Any]) -> bool:
-        """Whether it was cancelled for that alone, which then is no cancellation any more."""
-        return look in self._late and look.uncancel() == 0
-
-    def close(self) -> None:
-        """Leave no timer behind."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _check(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        now, self._timer = loop.time(), None
-        late = [look for look, at in self._late_at.items() if at <= now]
-        if self._is_crowded(len(self._late_at)):
-            self._late_at.update(dict.fromkeys(late, now + seconds))
-        else:
-            for look in late:
-                del self._late_at[look]
-                self._late.add(look)
-                look.cancel()
-        if self._late_at:
-            self._timer = loop.call_at(min(self._late_at.values()), self._check, seconds)
-
-
-def _limits(connect: float, read: float | None) -> aiohttp.ClientTimeout:
-    """How long the wire may be silent; waiting for a free connection is not limited here."""
-    within = None if connect == math.inf else connect  # which aiohttp cannot round up
-    return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
+def _make_session(
+    connector: aiohttp.BaseConnector,
+    *,
+    traced_as: aiohttp.ClientSession | None = None,
+    owns: bool = True,
+) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=owns,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        max_line_size=_HEADER,
+        max_field_size=_HEADER,
+        trace_configs=list(traced_as.trace_configs) if traced_as is not None else None,
+    )
 
 
 def _connections() -> int:
     """How many connections a session of ours has: at most half the files the process may open."""
-    files = _files_allowed()
+    files = files_allowed()
     return _CONNECTIONS if files is None else max(1, min(_CONNECTIONS, files // 2))
-
-
-def _files_allowed() -> int | None:
-    """Files and sockets this process may have open at once; None without such a limit."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
-
-
-def _how_far(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
-    """Turn aiohttp's errors into ours: before the connection stood, or after."""
-    reason = redactor.clean_text(_reason(error))
-    match error:
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            unreachable = ConnectionFailed(f"No connection to {url.origin()}: {reason}.")
-            return _too_many(url) if _is_out_of_files(error) else unreachable
-        case aiohttp.ClientHttpProxyError():
-            message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
-            return ConnectionFailed(message)
-        case aiohttp.ClientResponseError():
-            return Interrupted(f"unreadable HTTP ({error.status})", timed_out=False)
-        case TimeoutError() | aiohttp.ClientError() if not isinstance(error, MJError):
-            return Interrupted(reason, timed_out=isinstance(error, TimeoutError))
-    return error
-
-
-def _is_out_of_files(error: BaseException | None) -> bool:
-    """Whether it came about, perhaps at one remove, for want of a free file descriptor."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _too_many(url: URL) -> TooManyOpenFiles:
-    most = _files_allowed()
-    allowed = "the machine" if most is None else f"this process ({most})"
-    return TooManyOpenFiles(
-        f"No connection to {url.origin()}: all the files and sockets that {allowed} may have open "
-        "are open."
-    )
-
-
-def bare(error: BaseException) -> BaseException:
-    """An error and all behind it without their frames."""
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error.__cause__, MJError):  # a file broke off: aiohttp tells of its connection
-        return error.__cause__.message.rstrip(".")
-    return f"{type(error).__name__}: {error}".rstrip(": .")

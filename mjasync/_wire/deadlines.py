@@ -1,0 +1,99 @@
+"""Time limits of whole exchanges, as long as they are not waiting for a free connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["Deadline", "Patience"]
+
+
+class Deadline:
+    """Ends an exchange that takes too long in all: an answer that trickles in never ends.
+
+    While it may be waiting for a free connection it gets the same time again.
+    """
+
+    def __init__(
+        self, limit: asyncio.Timeout, seconds: float, is_crowded: Callable[[], bool]
+    ) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._is_crowded = is_crowded
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        self.restart()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def restart(self) -> None:
+        """Give it all the time from now on."""
+        self.stop()
+        self._timer = self._loop.call_later(self._seconds, self._ring)
+
+    def stop(self) -> None:
+        """Leave no timer behind."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ring(self) -> None:
+        if self._is_crowded():
+            self.restart()
+        else:
+            self._limit.reschedule(self._loop.time())
+
+
+class Patience:
+    """Cancels looks that take too long. One timer for all of them, which is hardly ever set."""
+
+    def __init__(self, is_crowded: Callable[[int], bool]) -> None:
+        self._is_crowded = is_crowded
+        self._late_at: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, look: asyncio.Task[Any], seconds: float) -> None:
+        """Give a look so many seconds, and again as many while it may lack a connection."""
+        loop = look.get_loop()
+        self._late_at[look] = late_at = loop.time() + seconds
+        if self._timer is None:
+            self._timer = loop.call_at(late_at, self._check, seconds)
+
+    def end(self, look: asyncio.Task[Any]) -> None:
+        """It is over."""
+        self._late_at.pop(look, None)
+        self._late.discard(look)
+
+    def ran_out_for(self, look: asyncio.Task[Any]) -> bool:
+        """Whether it was cancelled for that alone, which then is no cancellation any more."""
+        return look in self._late and look.uncancel() == 0
+
+    def close(self) -> None:
+        """Leave no timer behind."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        now, self._timer = loop.time(), None
+        late = [look for look, at in self._late_at.items() if at <= now]
+        if self._is_crowded(len(self._late_at)):
+            self._late_at.update(dict.fromkeys(late, now + seconds))
+        else:
+            for look in late:
+                del self._late_at[look]
+                self._late.add(look)
+                look.cancel()
+        if self._late_at:
+            self._timer = loop.call_at(min(self._late_at.values()), self._check, seconds)

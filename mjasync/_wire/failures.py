@@ -1,0 +1,133 @@
+"""What an error on the wire means: how far the request got, in words that may be shown."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from .._text import printable
+from ..errors import (
+    ConnectionFailed,
+    InvalidRequest,
+    MJError,
+    ReplyTooLarge,
+    RequestTimeout,
+    TooManyOpenFiles,
+)
+from .links import refused_as_private
+from .redaction import Redactor
+
+__all__ = ["Interrupted", "PrivateAddress", "bare", "explained", "files_allowed"]
+
+_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+class Interrupted(Exception):
+    """The request began and its answer did not arrive whole: nobody knows what the server did."""
+
+    def __init__(self, reason: str, *, timed_out: bool = False, too_large: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.timed_out = timed_out
+        self.too_large = too_large
+
+    def as_read(self) -> MJError:
+        """What this means for a read, which may be repeated."""
+        if self.too_large:
+            return ReplyTooLarge(f"The answer was not taken in: {self.reason}.")
+        if self.timed_out:
+            return RequestTimeout(f"No whole answer in time: {self.reason}.")
+        return ConnectionFailed(f"The answer was cut off: {self.reason}.")
+
+
+class PrivateAddress(OSError):
+    """A host name leads to an address that is not public."""
+
+
+def explained(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
+    """What to raise for an error on the wire: before the connection stood, or after.
+
+    aiohttp's frames hold the request as sent and the answer as it came, and its messages may quote
+    either: no error leaves here with those.
+    """
+    found = _how_far(error, url, redactor)
+    bare(error)
+    tells_too_much = isinstance(error, aiohttp.ClientResponseError)  # it holds all headers
+    if found is not error and not tells_too_much:
+        is_clean = redactor.clean_text(str(error)) == str(error)
+        found.__cause__ = error if is_clean else None
+    return found
+
+
+def _how_far(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
+    reason = printable(redactor.clean_text(_reason(error)))
+    match error:
+        case aiohttp.InvalidURL() | UnicodeError():
+            link = printable(redactor.clean_text(str(url)))
+            return InvalidRequest(f"{link!r} is no address that can be asked: {reason}.")
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return _unreachable(error, url, reason)
+        case aiohttp.ClientHttpProxyError():
+            message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
+            return ConnectionFailed(message)
+        case aiohttp.ClientResponseError():
+            said = printable(redactor.clean_text(error.message), 200)
+            return Interrupted(f"unreadable HTTP ({error.status}): {said}".rstrip(": "))
+        case TimeoutError() | aiohttp.ClientError() if not isinstance(error, MJError):
+            return Interrupted(reason, timed_out=isinstance(error, TimeoutError))
+    return error
+
+
+def _unreachable(error: BaseException, url: URL, reason: str) -> MJError:
+    if _cause(error, PrivateAddress):
+        return refused_as_private(url)
+    if any(cause.errno in _OUT_OF_FILES for cause in _causes(error) if isinstance(cause, OSError)):
+        return _too_many(url)
+    return ConnectionFailed(f"No connection to {url.origin()}: {reason}.")
+
+
+def _cause(error: BaseException, cls: type[BaseException]) -> bool:
+    return any(isinstance(cause, cls) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _too_many(url: URL) -> TooManyOpenFiles:
+    most = files_allowed()
+    allowed = "the machine" if most is None else f"this process ({most})"
+    return TooManyOpenFiles(
+        f"No connection to {url.origin()}: all the files and sockets that {allowed} may have open "
+        "are open."
+    )
+
+
+def files_allowed() -> int | None:
+    """Files and sockets this process may have open at once; None without such a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def bare(error: BaseException) -> BaseException:
+    """An error and all behind it without their frames."""
+    for link in _causes(error):
+        link.__traceback__ = None
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error.__cause__, MJError):  # a file broke off: aiohttp tells of its connection
+        return error.__cause__.message.rstrip(".")
+    return f"{type(error).__name__}: {error}".rstrip(": .")

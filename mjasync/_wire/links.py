@@ -1,0 +1,175 @@
+"""Links of pictures: where they lead, and whether one goes there. No I/O."""
+
+from __future__ import annotations
+
+import inspect
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, Final, Literal
+from urllib.parse import quote, urljoin
+
+from yarl import URL
+
+from .._text import printable
+from ..errors import ConfigurationError, InvalidRequest, LinkRefused
+
+__all__ = [
+    "ImageLinks",
+    "addresses_of",
+    "check_allowed",
+    "check_policy",
+    "is_public",
+    "linked_from",
+    "parse_link",
+    "refused_as_private",
+]
+
+ImageLinks = Literal["any", "public"] | Callable[[str], bool]
+"""Which picture links are followed: any, those to public addresses, or those a function allows."""
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_AUTHORITY: Final = re.compile(r"https?://[!-~]*?(?=[/?#]|$)", re.IGNORECASE)
+_UNSAFE: Final = re.compile(r"[^!-~]|[\"<>\\^`{|}]")
+"""What has to be quoted; everything else goes out as it came, since the link may be signed."""
+_BY_ID: Final = re.compile(r"/mj/image/[^/]+$")
+"""Where gateways serve pictures by task id (PROTOCOL §1.18)."""
+
+
+def parse_link(link: str) -> URL:
+    """The address of a picture, byte for byte.
+
+    Raises:
+        InvalidRequest: It is none.
+    """
+    try:
+        if _AUTHORITY.match(link):
+            quoted = _UNSAFE.sub(lambda m: quote(m[0], errors="surrogateescape"), link)
+            url = URL(quoted, encoded=True)
+        else:
+            url = URL(link)  # the host is in another script
+        usable = url.scheme in {"http", "https"} and url.port is not None
+        usable = usable and bool(url.host) and " " not in str(url.origin())
+    except ValueError:
+        usable = False
+    if not usable:
+        message = f"{printable(link)!r} is not the http(s) address of a picture."
+        raise InvalidRequest(message)
+    return url
+
+
+def addresses_of(link: str, base: str) -> tuple[URL, ...]:
+    """Where a picture may be, the likeliest place first.
+
+    A gateway that was not told its own address gives relative links or some to itself, as it sees
+    itself: to `localhost` or the name of a container. The picture is at the base URL all the same.
+
+    Args:
+        link: As the server gave it.
+        base: Origin and mount path of the server.
+
+    Raises:
+        InvalidRequest: It is no address of a picture.
+    """
+    link, server = link.strip(), URL(base, encoded=True)
+    if not link or not (_SCHEME.match(link) or link.startswith("//")):
+        return (parse_link(_at_base(link, base, server)),)
+    url = parse_link(f"{server.scheme}:{link}" if link.startswith("//") else link)
+    by_id = _BY_ID.search(url.raw_path)
+    at_base = URL(f"{base}{by_id[0]}{_query(url)}", encoded=True) if by_id else None
+    if _is_loopback(url) and url.host != server.host:
+        if at_base is not None:
+            return (at_base,)
+        if not _is_loopback(server):
+            return (parse_link(f"{server.origin()}{url.raw_path}{_query(url)}"),)
+    return (url,) if at_base is None or at_base == url else (url, at_base)
+
+
+def _at_base(link: str, base: str, server: URL) -> str:
+    path = link.partition("?")[0]
+    if link.startswith("/") and not _BY_ID.match(path):
+        return f"{server.origin()}{link}"
+    return f"{base}/{link.lstrip('/')}"
+
+
+def _query(url: URL) -> str:
+    return f"?{url.raw_query_string}" if url.raw_query_string else ""
+
+
+def linked_from(url: URL, location: str) -> URL:
+    """Where a redirect leads.
+
+    Raises:
+        InvalidRequest: It is no address of a picture.
+    """
+    return parse_link(urljoin(str(url), location.strip()))
+
+
+def check_allowed(url: URL, server: URL, policy: ImageLinks) -> None:
+    """See to it that a picture may be fetched; the server itself always may be asked.
+
+    Raises:
+        LinkRefused: It may not.
+    """
+    if policy == "any" or url.origin() == server.origin():
+        return
+    if callable(policy):
+        if not policy(str(url)):
+            message = f"image_links refuses the picture's link {printable(str(url))!r}."
+            raise LinkRefused(message)
+    elif _is_loopback(url) or not is_public(url.host or "", or_a_name=True):
+        raise refused_as_private(url)
+
+
+def refused_as_private(url: URL) -> LinkRefused:
+    """The picture is where image_links="public" does not go."""
+    return LinkRefused(
+        f"The picture's link leads to a private address ({printable(url.host or '')}), which "
+        'image_links="public" refuses.'
+    )
+
+
+def check_policy(policy: Any) -> ImageLinks:  # noqa: ANN401 - whatever was given
+    """Refuse what is no policy when it is given.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if policy in ("any", "public"):
+        return policy  # type: ignore[no-any-return]
+    if not callable(policy) or inspect.iscoroutinefunction(policy) or inspect.isclass(policy):
+        message = (
+            'image_links must be "any", "public" or a function that is given a link and returns '
+            f"whether to follow it, not {policy!r}."
+        )
+        raise ConfigurationError(message)
+    return policy  # type: ignore[no-any-return]
+
+
+def is_public(host: str, *, or_a_name: bool = False) -> bool:
+    """Whether an address is of the public internet."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0].strip("[]"))
+    except ValueError:
+        return or_a_name
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return inner.is_global and not inner.is_multicast
+    return address.is_global and not address.is_multicast
+
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _is_loopback(url: URL) -> bool:
+    host = (url.host or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

@@ -1,0 +1,136 @@
+"""The settings of the way to a server, checked when they are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from .._limits import Limits
+from .._version import USER_AGENT
+from ..errors import ConfigurationError
+from .links import ImageLinks, check_policy
+from .redaction import secrets_in
+
+__all__ = ["Network", "Secret", "check_headers", "parse_proxy"]
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS: Final = frozenset({"content-length", "content-type", "host", "transfer-encoding"})
+
+
+class Secret(str):
+    """A header value that no repr, log or traceback shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@attrs.frozen(kw_only=True)
+class Network:
+    """How requests get to the server and to its pictures."""
+
+    origin: URL
+    """Of the server: only there do headers of the caller's and the token's mask go."""
+    session: Any = None
+    """A `ClientSession` of the caller's."""
+    connect_timeout: float = 15.0
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    proxy: URL | None = attrs.field(default=None, repr=False)
+    trust_env: bool = False
+    image_links: ImageLinks = attrs.field(default="any", converter=check_policy)
+    limits: Limits = attrs.field(factory=Limits)
+
+    def __attrs_post_init__(self) -> None:
+        if self.session is None:
+            return
+        if not isinstance(self.session, aiohttp.ClientSession):
+            message = f"session must be an aiohttp.ClientSession, not {self.session!r}."
+            raise ConfigurationError(message)
+        if self.proxy is not None or self.trust_env:
+            message = (
+                "proxy and trust_env are for the Client's own session: give them to the session "
+                "you pass instead."
+            )
+            raise ConfigurationError(message)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What nobody may see of these."""
+        password = self.proxy.password if self.proxy is not None else None
+        return [*secrets_in(self.headers), *([password] if password else [])]
+
+    def proxy_for(self, url: URL) -> URL | None:
+        """The proxy that a request goes through."""
+        if self.proxy is not None or not self.trust_env:
+            return self.proxy
+        return _environment_proxy(url.scheme, url.host or "")
+
+    def default_headers(self) -> dict[str, str]:
+        """What every request to the server carries, but for the token."""
+        given = self.session.headers if self.session is not None else {}
+        agent = {} if "User-Agent" in given else {"User-Agent": USER_AGENT}
+        return {**agent, **{name: Secret(value) for name, value in self.headers.items()}}
+
+
+@cache
+def _environment_proxy(scheme: str, host: str) -> URL | None:
+    """What HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say; nothing of a .netrc is used."""
+    proxies = getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(host):
+        return None
+    return parse_proxy(proxy if "://" in proxy else f"http://{proxy}", "The environment's proxy")
+
+
+def parse_proxy(proxy: Any, name: str = "proxy") -> URL:  # noqa: ANN401 - whatever was given
+    """The address of an HTTP proxy.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    url = URL()
+    try:
+        url = URL(proxy.strip() if isinstance(proxy, str) else proxy)
+        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
+    except (ValueError, TypeError):
+        usable = False
+    if url.scheme.startswith("socks"):
+        message = (
+            f"{name} cannot be a SOCKS proxy: pass "
+            "session=ClientSession(connector=aiohttp_socks.ProxyConnector.from_url(…)) instead."
+        )
+        raise ConfigurationError(message)
+    if not usable:
+        message = f"{name} must be the address of an HTTP proxy, as in 'http://127.0.0.1:8080'."
+        raise ConfigurationError(message)
+    return url
+
+
+def check_headers(headers: Any) -> dict[str, str]:  # noqa: ANN401 - whatever was given
+    """Headers for the server, ready to be sent.
+
+    Raises:
+        ConfigurationError: They cannot be sent, or are the Client's own.
+    """
+    if not isinstance(headers, Mapping):
+        message = f"headers must be a mapping of names to texts, not {type(headers).__name__}."
+        raise ConfigurationError(message)
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
+            message = f"{name!r} is not the name of an HTTP header."
+            raise ConfigurationError(message)
+        if not (isinstance(value, str) and value.isprintable()):
+            message = f"The header {name!r} has a value that cannot be sent: it must be text."
+            raise ConfigurationError(message)
+        if name.lower() in _OURS:
+            message = f"The header {name!r} is set by the Client itself: leave it out."
+            raise ConfigurationError(message)
+    return dict(headers)

@@ -1,0 +1,150 @@
+"""How much of an answer is taken in, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from answering import answering, asking, http
+from conftest import eventually
+from test_formats import FILES
+
+import mjasync
+from mjasync import ConfigurationError, Limits, ReplyTooLarge, SubmitUncertain
+
+MEGABYTE = 1 << 20
+PICTURE = {"id": "17", "status": "SUCCESS", "action": "IMAGINE", "buttons": []}
+
+
+@attrs.define
+class Pouring:
+    """A server whose answer has a beginning and no end."""
+
+    url: str = ""
+    asked: int = 0
+    sent: int = 0
+
+
+@asynccontextmanager
+async def pouring(start: bytes, piece: bytes) -> AsyncIterator[Pouring]:
+    """Send a beginning, then the same piece for ever; nothing more where that is empty."""
+    server, over = Pouring(), asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(start)
+            server.asked += 1
+            while piece:
+                writer.write(piece)
+                server.sent += len(piece)
+                await writer.drain()
+            await over.wait()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        over.set()
+        listening.close()
+        await listening.wait_closed()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("head", [HEAD + b"\r\n[", HEAD + b"Content-Length: 999999999999\r\n\r\n["])
+async def test_an_endless_answer_ends(head: bytes) -> None:
+    """A read is refused, once; a submission is uncertain; closing does not wait for it."""
+    limits = Limits(reply=MEGABYTE)
+    async with pouring(head, b" " * 65536) as server:
+        async with asking(server.url, limits=limits, retries=None) as mj:
+            with pytest.raises(ReplyTooLarge, match=r"longer than 1 MiB.*Limits\(reply=1048576\)"):
+                await mj.tasks()
+            with pytest.raises(ReplyTooLarge):
+                await mj.task("17").refresh()
+            assert server.sent < 40 * MEGABYTE  # of which the sockets held most
+        async with asking(server.url, limits=limits) as mj:
+            with pytest.raises(SubmitUncertain, match="longer than 1 MiB"):
+                await mj.imagine("a fox").submit()
+
+
+async def test_a_bomb_is_not_unpacked() -> None:
+    """The limit is on what comes out."""
+    bomb = gzip.compress(bytes(64 * MEGABYTE), 6)
+    reply = http(200, bomb, {"Content-Encoding": "gzip"})
+    limits = Limits(reply=MEGABYTE)
+    tracemalloc.start()
+    try:
+        async with answering(reply) as server, asking(server.url, limits=limits) as mj:
+            with pytest.raises(ReplyTooLarge, match="longer than 1 MiB"):
+                await mj.tasks()
+            with pytest.raises(ReplyTooLarge):
+                await mj.task("17").refresh()
+        assert tracemalloc.get_traced_memory()[1] < 16 * MEGABYTE
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("use", ["read", "save", "images"])
+@pytest.mark.parametrize("kind", ["picture", "video"])
+async def test_a_picture_without_an_end_does_not_fill_the_disk(
+    use: str, kind: str, tmp_path: Path
+) -> None:
+    """It is refused as soon as it is too long, and nothing is left behind."""
+    start = FILES["mp4" if kind == "video" else "jpg"][:40]
+    limits = Limits(picture=MEGABYTE, video=2 * MEGABYTE)
+    async with pouring(b"HTTP/1.1 200 OK\r\n\r\n" + start, bytes(65536)) as files:
+        task = {**PICTURE, "imageUrl": f"{files.url}/a.png"}
+        async with answering(http(200, task)) as server, asking(server.url, limits=limits) as mj:
+            job = await mj.task("17").refresh()
+            uses: dict[str, Any] = {"read": job.read, "images": job.images}
+            words = (
+                r"video is longer than 2 MiB" if kind == "video" else r"picture is longer than 1"
+            )
+            with pytest.raises(ReplyTooLarge, match=words):
+                await (job.save(tmp_path) if use == "save" else uses[use]())
+    assert not [*tmp_path.iterdir()]
+
+
+async def test_an_answer_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small its pieces are, a whole exchange has twice its timeout."""
+    loop, timers = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def note(seconds: float, *what: Any) -> asyncio.TimerHandle:  # noqa: ANN401
+        timers.append((seconds, what[0]))
+        return call_later(seconds, *what)
+
+    async with pouring(HEAD + b"\r\n[", b"") as server, asking(server.url, read_timeout=50) as mj:
+        monkeypatch.setattr(loop, "call_later", note)
+        reading = asyncio.create_task(mj.tasks())
+        await eventually(lambda: server.asked == 1)
+        ring = next(what for seconds, what in timers if seconds == 100)
+        mj._transport._occupied = 1000  # it may be waiting for a connection: the same again
+        ring()
+        assert [seconds for seconds, _ in timers].count(100) == 2
+        mj._transport._occupied = 1
+        ring()
+        with pytest.raises(mjasync.RequestTimeout):
+            await reading
+
+
+@pytest.mark.parametrize("name", ["reply", "picture", "video"])
+@pytest.mark.parametrize("size", [0, -1, None, 1.5, True, "1"])
+def test_limits_that_make_no_sense(name: str, size: Any) -> None:  # noqa: ANN401
+    """They are refused when they are made."""
+    with pytest.raises(ConfigurationError, match=rf"Limits\({name}=…\)"):
+        Limits(**{name: size})
