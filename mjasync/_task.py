@@ -198,8 +198,8 @@ class Task(Snapshot):
             SubmitUncertain: Whether the submission was taken is unknown.
             MJError: The submission was refused, or the server cannot be read.
         """
-        self._runtime.loop.check()
         self._adopted = True
+        self._runtime.loop.check()
         deadline = self._runtime.deadline(timeout)
         stall = self._runtime.stall(stall_timeout)
         try:
@@ -226,6 +226,7 @@ class Task(Snapshot):
         Raises:
             MJError: As `wait` does, after the last snapshot.
         """
+        self._adopted = True
         loop = self._runtime.loop.check()
         news = deque([TaskUpdate.of(self)] if self._is_known else [])
         bell = loop.create_future()
@@ -273,8 +274,8 @@ class Task(Snapshot):
             SubmitUncertain: Whether it was taken is unknown.
             MJError: It was refused, or a Task before it failed.
         """
-        self._runtime.loop.check()
         self._adopted = True
+        self._runtime.loop.check()
         try:
             runtime = self._runtime
             await self._accepted(runtime.deadline(), runtime.stall_timeout)
@@ -316,10 +317,10 @@ class Task(Snapshot):
             UnsupportedEndpoint: The server has no way to.
             MJError: It refused.
         """
+        self._adopted = True
         runtime = self._runtime
         runtime.loop.check()
         if self._launch is not None:
-            self._adopted = True
             if self._launch.close():
                 return self
             await self._accepted(runtime.deadline(), runtime.stall_timeout)
