@@ -27,7 +27,7 @@ from mjasync.batch import File, Job
 from mjasync.batch._names import DEFAULT_NAME, Names
 from mjasync.batch._output import _line, with_facts
 from mjasync.batch._pace import Pace
-from mjasync.batch._plan import Row, as_row, jobs_of, steps_of
+from mjasync.batch._plan import Row, as_row, check_source, jobs_of, steps_of
 from mjasync.batch._prompt_files import read_rows
 from mjasync.prompt import expand, normalise
 
@@ -140,6 +140,42 @@ def test_repeats_have_bounds(given: object, repeat: int) -> None:
     """A plain prompt cannot be repeated not at all, or without end; no more than a row can."""
     with pytest.raises(InvalidRequest, match="repeat must be a number from 1 to 10000"):
         as_row(given, repeat=repeat)
+
+
+class Frame(dict[str, Any]):
+    """Stands for a data frame: iterating one gives the names of its columns."""
+
+    columns = ("prompt",)
+
+    def to_dict(self, orient: str) -> object:
+        """The rows."""
+
+
+NO_SOURCES: list[tuple[object, str]] = [
+    ("prompts.txt", "add_file"),
+    (Path("prompts"), "add_file"),
+    (io.StringIO("# a comment\na fox\n"), "add_file"),
+    (io.BytesIO(b"a fox"), "add_file"),
+    (Frame(prompt=["a fox"]), "to_dict"),
+    (b"a fox", "not bytes"),
+    (5, "not int"),
+    (None, "not NoneType"),
+]
+
+
+@pytest.mark.parametrize("given, said", NO_SOURCES, ids=range(len(NO_SOURCES)))
+def test_what_holds_no_prompts_is_told(given: object, said: str) -> None:
+    """A file's name, a file that is open and a data frame are not taken for prompts."""
+    with pytest.raises(InvalidRequest, match=said):
+        check_source(given)
+
+
+@pytest.mark.parametrize(
+    "given", ["a fox.", "a fox named b.txt", {"prompt": "a"}, ["a"], iter("a")]
+)
+def test_what_holds_prompts_is_taken(given: object) -> None:
+    """A prompt, a row and any iterable of them."""
+    check_source(given)
 
 
 class NAType:

@@ -38,7 +38,7 @@ from ._names import DEFAULT_NAME, Names
 from ._open import ledger_of
 from ._output import Images, Output
 from ._pace import Pace
-from ._plan import Row, Step, as_row, jobs_of, placed_by, steps_of
+from ._plan import Row, Step, as_row, check_source, jobs_of, placed_by, steps_of
 from ._prompt_files import read_rows
 from ._recovery import Recovery
 
@@ -275,13 +275,7 @@ class Batch:
         Raises:
             InvalidRequest: It is none of these. What is wrong with a row is told when it is read.
         """
-        is_source = isinstance(prompts, str | Mapping | Iterable | AsyncIterable)
-        if not is_source:
-            message = (
-                "add takes a prompt, a mapping of columns, or an iterable of them, "
-                f"not {type(prompts).__name__}."
-            )
-            raise InvalidRequest(message)
+        check_source(prompts)
         self._sources.append((prompts, template, repeat or self._repeat))
 
     def add_file(

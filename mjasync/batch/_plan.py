@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
+import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import date
 from numbers import Number
 from typing import Final
@@ -21,7 +31,17 @@ from ..prompt import expand, normalise, with_flag, without_flags
 from ._jobs import CALL, Job
 from ._path import FIELD, before, check_fields, filled, last, parsed
 
-__all__ = ["Call", "Row", "Step", "as_row", "column_name", "jobs_of", "placed_by", "steps_of"]
+__all__ = [
+    "Call",
+    "Row",
+    "Step",
+    "as_row",
+    "check_source",
+    "column_name",
+    "jobs_of",
+    "placed_by",
+    "steps_of",
+]
 
 Call = Callable[[Task], Awaitable[Task | None]]
 """A step of your own: takes the finished Task, may return another one to be saved."""
@@ -32,6 +52,7 @@ _SEED: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
 _SEEDS: Final = 2**32
 _MOST_REPEATS: Final = 10_000
 _PROMPT: Final = "{prompt}"
+_FILE_NAME: Final = re.compile(r"\S+\.(txt|csv|tsv|jsonl?|ndjson|ya?ml|xlsx?)", re.IGNORECASE)
 _MISSING: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
 """Types whose values stand for none in pandas and NumPy, which need not be there."""
 _WRITTEN_OUT: Final = (str, Number, date, UUID)
@@ -53,6 +74,27 @@ class Row:
     """The columns that stand in the prompt."""
     missing: frozenset[str] = frozenset()
     """The columns in which this row has no value."""
+
+
+def check_source(given: object) -> None:
+    """See that something holds prompts, rather than the name or the lines of a file of them.
+
+    Raises:
+        InvalidRequest: It is no prompt and no row, and holds none.
+    """
+    what = f"not {type(given).__name__}"
+    if isinstance(given, str) and _FILE_NAME.fullmatch(given.strip()):
+        what = f"and {given.strip()!r} looks like the name of a file: use add_file"
+    elif isinstance(given, io.IOBase | os.PathLike):
+        what += ": add_file takes a file, and knows its comments and columns"
+    elif hasattr(given, "columns") and (hasattr(given, "to_dict") or hasattr(given, "to_dicts")):
+        what += ': take its rows, with .to_dict("records") of pandas or .to_dicts() of polars'
+    elif isinstance(given, str | Mapping | Iterable | AsyncIterable) and not isinstance(
+        given, bytes
+    ):
+        return
+    message = f"add takes a prompt, a mapping of columns, or an iterable of them, {what}."
+    raise InvalidRequest(message)
 
 
 def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
