@@ -280,7 +280,10 @@ async def shown(paths):
         File(path=path.name, size=1, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
         for path in paths
     ]
-    jobs = [Job(key=f.sha256, root=f.sha256, n=n, prompt="", files=(f,)) for n, f in enumerate(files)]
+    jobs = [
+        Job(key=file.sha256, root=file.sha256, n=n, prompt="", files=(file,))
+        for n, file in enumerate(files)
+    ]
     await Gallery(Path()).write(jobs, running=False)
 
 async def main():

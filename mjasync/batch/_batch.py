@@ -27,7 +27,7 @@ from .._clock import Clock
 from .._models import TaskInfo
 from .._text import printable
 from .._wire.retry import RetryPolicy
-from ..errors import ConfigurationError, InvalidRequest, MJError
+from ..errors import ConfigurationError, MJError
 from ._crew import Bounds, Crew
 from ._door import Door
 from ._gallery import Gallery

@@ -74,6 +74,7 @@ async def set_up(session: aiohttp.ClientSession) -> None:
 async def submissions(mj: Client, image: Image.Image) -> None:
     assert_type(mj.imagine("a fox"), Task)
     mj.imagine("a fox", images=["fox.png", Path("fox.png"), b"...", image], bot="niji")
+    mj.imagine("a fox", images=None)
     mj.imagine("a fox", images="fox.png", state="mine", notify_hook="https://example.com")
     mj.imagine("a fox", account_filter={"modes": ["FAST"]}, speed="relax")
     mj.imagine("a fox", account_filter=AccountFilter(modes=("fast",)))
