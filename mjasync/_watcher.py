@@ -11,7 +11,7 @@ import heapq
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -22,7 +22,7 @@ from ._models import TaskInfo, TaskStatus
 from ._schedule import Look, NextLook
 from ._text import printable
 from ._wire import codec
-from ._wire.calls import LIST_AT_MOST, Calls
+from ._wire.calls import LIST_AT_MOST, Calls, is_overload
 from ._wire.retry import Pace
 from ._words import strange_words
 from .errors import (
@@ -116,6 +116,9 @@ class Watcher:
     ) -> None:
         self.trouble: tuple[MJError, float] | None = None
         """Why looks fail, and how long it is tried; None once one has worked."""
+        self._overload: Pace | None = None
+        self._quiet_until: float = -_NEVER
+        """Until when nothing is asked, since the server said that it has too much to do."""
         self._calls = calls
         self._schedule = schedule
         self._clock = clock
@@ -403,6 +406,10 @@ class Watcher:
     def _start_looks(self, watches: list[_Watch]) -> None:
         if not watches:
             return
+        if self._clock.now() < self._quiet_until:
+            for watch in watches:
+                self._plan_look(self._quiet_until, watch)
+            return
         is_alone = len(watches) == 1 and not watches[0].answered
         if is_alone or not self._calls.can_list():
             self._look_singly(watches)
@@ -434,6 +441,9 @@ class Watcher:
         try:
             while self._singly:
                 watch = self._singly.popleft()
+                if self._clock.now() < self._quiet_until:
+                    self._plan_look(self._quiet_until, watch)
+                    continue
                 if self._watches.get(watch.id) is watch:
                     try:
                         await self._look_at(watch)
@@ -449,7 +459,7 @@ class Watcher:
         except (TaskNotFound, UnsupportedEndpoint) as error:
             self._missed(watch, error)
         except MJError as error:
-            self._stumbled(watch, error)
+            self._stumbled([watch], error)
         else:
             self._saw(watch, body, raw, asked, self._clock.now())
 
@@ -464,8 +474,7 @@ class Watcher:
             if unlisted or not self._calls.can_list():
                 self._look_singly(watches)
                 return
-            for watch in watches:
-                self._stumbled(watch, error)
+            self._stumbled(watches, error)
             return
         found = _by_id(tasks)
         now = self._clock.now()
@@ -494,7 +503,7 @@ class Watcher:
             self._saw_again(watch, asked, now)
             return
         watch.was_seen, watch.missing_since, watch.pace = True, None, None
-        self.trouble = None
+        self.trouble = self._overload = None
         watch.body = body = bytes(memoryview(body))  # no longer than need be: it stays
         self._changed(watch, raw, body, now)
         watch.asked = asked
@@ -503,7 +512,7 @@ class Watcher:
 
     def _saw_again(self, watch: _Watch, asked: float, now: float) -> None:
         """Take in a look that brought nothing new."""
-        self.trouble = watch.missing_since = watch.pace = None
+        self.trouble = self._overload = watch.missing_since = watch.pace = None
         watch.asked = asked
         self._look_later(watch, now)
 
@@ -579,17 +588,36 @@ class Watcher:
             raise ConfigurationError(message)
         return delay
 
-    def _stumbled(self, watch: _Watch, error: MJError) -> None:
-        """A look failed: look again ever later, for as long as the policy has patience."""
-        policy = self._calls.retries.watch
+    def _stumbled(self, watches: Sequence[_Watch], error: MJError) -> None:
+        """A look failed: look again ever later, for as long as the policy has patience.
+
+        What was asked for together stays together: many looks at random times would be many
+        requests, for a server that has too much to do already.
+        """
+        policy, now = self._calls.retries.watch, self._clock.now()
         if self.trouble is None:
-            self.trouble = error, self._clock.now() + policy.budget
-        if watch.pace is None:
-            watch.pace = Pace(lambda e: policy if e.retryable else None, self._clock.now)
-        if watch.pace.gives_up(error):
-            self._give_up(watch, error)
-        elif self._watches.get(watch.id) is watch:
-            self._plan_look(self._clock.now() + watch.pace.next_wait(error), watch)
+            self.trouble = error, now + policy.budget
+        again_at: float | None = None
+        if is_overload(error):
+            again_at = self._hold_off(error, now)
+        for watch in watches:
+            if watch.pace is None:
+                watch.pace = Pace(lambda e: policy if e.retryable else None, self._clock.now)
+            if watch.pace.gives_up(error):
+                self._give_up(watch, error)
+            elif self._watches.get(watch.id) is watch:
+                wait = watch.pace.next_wait(error)
+                again_at = now + wait if again_at is None else again_at
+                self._plan_look(again_at, watch)
+
+    def _hold_off(self, error: MJError, now: float) -> float:
+        """Ask nothing for a while, ever longer until a look works; return until when."""
+        if now >= self._quiet_until:
+            if self._overload is None:
+                policy = self._calls.retries.watch
+                self._overload = Pace(lambda _: policy, self._clock.now)
+            self._quiet_until = now + self._overload.next_wait(error)
+        return self._quiet_until
 
     def _missed(self, watch: _Watch, error: MJError) -> None:
         """The server says it does not know the task: believe it only after a while."""

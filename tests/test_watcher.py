@@ -13,6 +13,7 @@ from conftest import EAGER, Every, FakeClock, connect, eventually
 
 import mjasync
 from mjasync import Client, Clock, Look, Task, TaskInfo, TaskStatus
+from mjasync._watcher import _LANES
 from mjasync.simulator import Simulator
 
 # --- requests ----------------------------------------------------------------------------------
@@ -558,3 +559,55 @@ def test_the_default_retries_outlive_a_restart() -> None:
     """The policy for watching gives a server ten minutes; tests give it milliseconds."""
     assert mjasync.Retries().watch.budget == 600.0
     assert EAGER.watch.longest < 0.01
+
+
+# --- a server that has too much to do ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 529])
+async def test_an_overloaded_list_does_not_become_many_fetches(
+    status: int, plain: Simulator, clock: FakeClock
+) -> None:
+    """It is asked for again, ever later; then everything goes on as before."""
+    async with connect(plain, clock=clock, retries=mjasync.Retries()) as mj:
+        tasks = await accepted(mj, 40)
+        waiting = wait_for(tasks)
+        fault = plain.fault("reply", on="list", times=None, status=status)
+        await clock.advance(60, mj)
+        assert 4 <= len(asked(plain)) <= 30
+        assert set(asked(plain)) == {40}
+        fault.remove()
+        await clock.advance(20, mj)
+        assert set(await waiting) == set(tasks)
+        assert fetched(plain) == []
+
+
+async def test_an_overloaded_server_without_lists_is_left_alone(
+    plain: Simulator, clock: FakeClock
+) -> None:
+    """One that says how long to wait is asked nothing meanwhile, by any of the tasks."""
+    async with connect(plain, clock=clock, retries=mjasync.Retries()) as mj:
+        tasks = await accepted(mj, 100)
+        plain.fault("reply", on="list", times=None, status=404)
+        waiting = wait_for(tasks)
+        fault = plain.fault(
+            "reply", on="fetch", times=None, status=503, headers={"Retry-After": "30"}
+        )
+        await clock.advance(29, mj)
+        assert len(fetched(plain)) <= _LANES  # those that were on their way
+        await clock.advance(61, mj)
+        assert len(fetched(plain)) <= 4 * _LANES
+        fault.remove()
+        await clock.advance(31, mj)
+        assert set(await waiting) == set(tasks)
+
+
+async def test_looks_that_failed_together_stay_together(plain: Simulator, clock: FakeClock) -> None:
+    """After any failure that may pass: one list, not a fetch for each at its own time."""
+    async with connect(plain, clock=clock, retries=mjasync.Retries()) as mj:
+        tasks = await accepted(mj, 30)
+        waiting = wait_for(tasks)
+        plain.fault("reset_before", on="list", times=2)
+        await clock.advance(20, mj)
+        assert set(await waiting) == set(tasks)
+        assert (asked(plain), fetched(plain)) == ([30, 30, 30], [])

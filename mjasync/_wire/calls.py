@@ -50,7 +50,15 @@ from .retry import Retries, RetryPolicy, Wait, persist
 from .route import Route
 from .transport import Interrupted, Reply, Transport, bare
 
-__all__ = ["LIST_AT_MOST", "Calls", "Submission", "at_once", "make_submission", "torn_off"]
+__all__ = [
+    "LIST_AT_MOST",
+    "Calls",
+    "Submission",
+    "at_once",
+    "is_overload",
+    "make_submission",
+    "torn_off",
+]
 
 T = TypeVar("T")
 LIST_AT_MOST: Final = 100
@@ -59,6 +67,7 @@ _LISTS_ASIDE: Final = 60.0
 """Seconds without list requests after some the server could not answer."""
 _LIST_FAILURES: Final = 3
 """List requests in a row that must fail before that."""
+_BUSY: Final = frozenset({408, 429, 502, 503, 504})
 _ONCE: Final = RetryPolicy(tries=1)
 _SEED_TIMEOUT: Final = 75.0
 """The server itself may block for a minute (PROTOCOL §1.15)."""
@@ -97,6 +106,13 @@ class Submission:
     def state(self) -> str:
         """The mark by which it can be found again."""
         return str(self.payload.get("state", ""))
+
+
+def is_overload(error: MJError) -> bool:
+    """Whether the server, or what stands before it, has too much to do for now."""
+    status = error.http_status or 0
+    is_busy = status in _BUSY or 520 <= status <= 530
+    return isinstance(error, RateLimited) or (isinstance(error, ServerError) and is_busy)
 
 
 async def at_once(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -390,7 +406,12 @@ class Calls:
         return self.clock.now() >= self._lists_from
 
     def _count_list_failure(self, error: MJError) -> None:
-        """Set lists aside: for ever where there never was one, for a while where it broke down."""
+        """Set lists aside: for ever where there never was one, for a while where it broke down.
+
+        Where the server has too much to do they are not: to ask for each task would be more.
+        """
+        if is_overload(error):
+            return
         self._list_failures += 1
         never = isinstance(error, UnsupportedEndpoint | InvalidRequest) and not self._lists_work
         if never or self._list_failures >= _LIST_FAILURES:
