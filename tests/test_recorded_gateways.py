@@ -31,7 +31,7 @@ DIALECTS: Final = ("new-api", "new-api-2025", "one-hub")
 TOKENS: Final = {"main": "k" * 48, "other": "o" * 48, "spent": "x" * 48}
 CHANNEL: Final = "channel-key"
 SHOWN: Final = (
-    *("Content-Type", "Location", "Allow", "X-New-Api-Version", "X-Oneapi-Request-Id"),
+    *("Content-Type", "Location", "Allow", "Server", "X-New-Api-Version", "X-Oneapi-Request-Id"),
     *("Access-Control-Allow-Origin", "Access-Control-Allow-Headers"),
     *("Access-Control-Allow-Methods", "Access-Control-Allow-Credentials"),
 )

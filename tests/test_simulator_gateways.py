@@ -1116,3 +1116,186 @@ async def test_webhooks_of_a_live_gateway_are_its_upstreams() -> None:
         await grid(raw, notifyHook="http://127.0.0.1:1/hook")
         await sim.settled()
         assert sim.hooks[-1].body["status"] == "SUCCESS"
+
+
+# --- what happens to real ones -------------------------------------------------------------------
+
+
+def refusal(answer: Answer) -> tuple[int, str]:
+    """Shape E: status and message, without the id of the request."""
+    return answer.status, answer.json["error"]["message"].partition(" (request id: ")[0]
+
+
+async def test_a_busy_machine_turns_everything_away() -> None:
+    """The guard of new-api stands before tokens and pictures, and not before the web page."""
+    async with simulated("new-api") as (sim, raw):
+        guard = sim.fault("cpu_guard", times=None)
+        for path in ("/mj/task/1/fetch", "/mj/image/1", "/mj-turbo/mj/task/1/image-seed"):
+            answer = await raw.get(path, headers={"mj-api-secret": "wrong"})
+            assert answer.status == 503
+            assert answer.json["error"] == {
+                "message": "system cpu overloaded (current: 97.3%, threshold: 90%)",
+                "type": "new_api_error",
+                "param": "",
+                "code": "system_cpu_overloaded",
+            }
+        assert (await raw.get("/nothing")).status == 200
+        assert (await raw.submit("imagine", prompt="x")).status == 503
+        assert (guard.hits, sim.submissions) == (4, [])
+        guard.remove()
+        assert (await raw.submit("imagine", prompt="x")).code == 1
+
+
+@pytest.mark.parametrize(
+    "link,reason",
+    [
+        ("http://127.0.0.1:19000/a.png", "port 19000 is not allowed"),
+        ("http://127.0.0.1/a.png", "private IP address not allowed: 127.0.0.1"),
+        ("http://10.1.2.3:8080/a.png", "private IP address not allowed: 10.1.2.3"),
+        (
+            "http://localhost/a.png",
+            "private IP address not allowed: localhost resolves to 127.0.0.1",
+        ),
+        ("ftp://x/a", "unsupported protocol: ftp (only http/https allowed)"),
+    ],
+)
+async def test_a_picture_at_a_private_address_is_blocked(link: str, reason: str) -> None:
+    """new-api's guard says why."""
+    async with faked("new-api") as (sim, raw, fake):
+        fake.will("imagine", accepted("1", 21, status="SUCCESS", imageUrl=link))
+        await raw.submit("imagine", prompt="x")
+        sim.fault("ssrf_guard", times=None)
+        answer = await raw.get("/mj/image/1")
+        assert (answer.status, answer.json) == (403, {"error": f"request blocked: {reason}"})
+
+
+async def test_the_web_page_is_shown_sixty_times() -> None:
+    """What is not registered is counted, and then an empty 429; the API is not affected."""
+    async with simulated("new-api") as (sim, raw):
+        limit = sim.fault("web_limit", times=None)
+        statuses = [(await raw.get("/mj/task/list")).status for _ in range(62)]
+        assert statuses == [200] * 60 + [429] * 2
+        assert (await raw.get("/api/nothing")).body == b""
+        assert limit.hits == 3
+        assert (await raw.submit("imagine", prompt="x")).code == 1
+
+
+@pytest.mark.parametrize(
+    "dialect,words",
+    [
+        ("new-api", "No available channel for model {} under group default (distributor)"),
+        ("new-api-2025", "当前分组 default 下对于模型 {} 无可用渠道"),
+    ],
+)
+async def test_nobody_sells_it_on_new_api(dialect: str, words: str) -> None:
+    """HTTP 503 before anything is sent."""
+    async with faked(dialect) as (sim, raw, fake):
+        sim.fault("no_channel", times=2)
+        assert refusal(await raw.submit("imagine", prompt="x")) == (503, words.format("mj_imagine"))
+        swap = await raw.post("/mj/insight-face/swap", sourceBase64="x", targetBase64="y")
+        assert refusal(swap) == (503, words.format("swap_face"))
+        assert fake.seen == []
+
+
+async def test_nobody_sells_it_on_one_hub() -> None:
+    """Code 5 of type internal_error, with the model of the speed, before anything is sent."""
+    async with faked("one-hub") as (sim, raw, fake):
+        sim.fault("no_channel", times=2)
+        for prefix, model in (("", "mj_imagine"), ("/mj-turbo", "mj_turbo_imagine")):
+            answer = await raw.post(f"{prefix}/mj/submit/imagine", prompt="x")
+            words = f"无法获取provider:当前分组 default 下对于模型 {model} 无可用渠道 "
+            assert problem(answer) == (400, words, "internal_error", 5)
+        assert fake.seen == []
+
+
+@pytest.mark.parametrize(
+    "dialect,gone,expected",
+    [
+        ("new-api", True, (400, "get_channel_info_failed ", "upstream_error", 4)),
+        ("new-api-2025", True, (400, "get_channel_info_failed ", "upstream_error", 4)),
+        ("one-hub", True, (400, "无法获取provider:无效的渠道 Id ", "internal_error", 5)),
+        ("new-api", False, (400, "该任务所属渠道已被禁用 ", "upstream_error", 4)),
+        ("one-hub", False, (400, "无法获取provider:该渠道已被禁用 ", "internal_error", 5)),
+    ],
+)
+async def test_the_channel_of_a_task_is_gone(
+    dialect: str, gone: bool, expected: tuple[object, ...]
+) -> None:
+    """What follows a task of a channel that was disabled or deleted is refused."""
+    async with simulated(dialect) as (sim, raw):
+        task = await grid(raw)
+        sim.fault("parent_channel_off", times=2, gone=gone)
+        assert problem(await raw.press(task, "U1")) == expected
+        assert problem(await raw.get(f"/mj/task/{task['id']}/image-seed")) == expected
+        assert (await raw.press(task, "U1")).code == 1
+
+
+@pytest.mark.parametrize(
+    "dialect,messages",
+    [
+        ("new-api", ["Invalid token", "Invalid token"]),
+        (
+            "new-api-2025",
+            [
+                "[sk-spe***ent] 该令牌额度已用尽 !token.UnlimitedQuota && token.RemainQuota = 0",
+                "该令牌额度已用尽 TokenStatusExhausted[sk-spe***ent]",
+            ],
+        ),
+        ("one-hub", ["令牌额度已用尽", "令牌额度已用尽"]),
+    ],
+)
+async def test_a_token_is_out_of_money(dialect: str, messages: list[str]) -> None:
+    """Nothing can be asked with it, not even about tasks that are paid."""
+    async with faked(dialect, token=SECRET, spent_tokens=["sk-spe-ent"]) as (_, raw, _):
+        for message in messages:
+            answer = await raw.get("/mj/task/1/fetch", headers={"mj-api-secret": "sk-spe-ent"})
+            assert refusal(answer) == (401, message)
+
+
+@pytest.mark.parametrize("public_url", ["", "http://localhost:3000"])
+async def test_picture_links_where_the_own_address_is_not_set(public_url: str) -> None:
+    """They lead nowhere, and the picture is at the gateway all the same."""
+    async with simulated("new-api", public_url=public_url) as (_, raw):
+        task = await grid(raw)
+        assert task["imageUrl"] == f"{public_url}/mj/image/{task['id']}"
+        assert (await raw.get(f"/mj/image/{task['id']}")).status == 200
+
+
+@pytest.mark.parametrize("dialect", RESALES)
+async def test_the_list_knows_the_end_of_an_answered_modal_first(dialect: str) -> None:
+    """One look before the single fetch, which shows the first row."""
+    async with chained(dialect) as (raw, _):
+        single = await raw.pressed(await grid(raw), "U1")
+        opened = await raw.press(single, "Vary (Region)")
+        await raw.submit("modal", taskId=opened.result, prompt="a hat")
+        await raw.sim.refresh()
+        listed = (await raw.post("/mj/task/list-by-condition", ids=[opened.result])).json
+        assert [row["status"] for row in listed] == ["", "SUCCESS"]
+        assert (await raw.task(opened.result))["status"] == ""
+        await raw.sim.refresh()
+        assert (await raw.task(opened.result))["status"] == "SUCCESS"
+
+
+async def test_one_hub_looks_at_once_when_it_had_nothing_to_look_for() -> None:
+    """The first task of an idle gateway does not wait 15 s to be seen."""
+    async with simulated("one-hub", time_scale=4) as (_, raw):
+        answer = await raw.submit("imagine", prompt="x")
+        await raw.until(answer.result, lambda task: task["status"] != "")
+
+
+async def test_guards_are_for_gateways() -> None:
+    """A server has none."""
+    async with simulated() as (sim, _):
+        with pytest.raises(ValueError, match="plus is no gateway: it has no 'cpu_guard'"):
+            sim.fault("cpu_guard")
+
+
+@pytest.mark.parametrize("dialect", ALL)
+async def test_every_page_may_read_a_gateways_answers(dialect: str) -> None:
+    """Browsers ask first, without a token, and are told so with every answer."""
+    async with simulated(dialect, token=SECRET) as (_, raw):
+        origin = {"Origin": "https://chat.example.com", "mj-api-secret": ""}
+        asked = await raw.call("OPTIONS", "/mj/submit/imagine", headers=origin)
+        assert (asked.status, asked.headers["Access-Control-Allow-Headers"]) == (204, "*")
+        refused = await raw.get("/mj/task/1/fetch", headers=origin)
+        assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (401, "*")

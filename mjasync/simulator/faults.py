@@ -57,7 +57,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "ssrf_guard": Kind(level="gateway"),
     "web_limit": Kind(level="gateway", options={"allowed": 60}),
     "no_channel": Kind(level="gateway"),
-    "parent_channel_off": Kind(level="gateway"),
+    "parent_channel_off": Kind(level="gateway", options={"gone": False}),
 }
 """Every kind of fault by name."""
 

@@ -44,11 +44,19 @@ class _Exchange:
     process: _Process
 
 
+class _Anonymous(web.Response):
+    """A response that does not say what made it."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("Server", None)
+
+
 def answer(reply: Reply) -> web.Response:
     """An untampered answer."""
     typed = {"Content-Type": _typed(reply.content_type)} if reply.body else {}
     headers = {**typed, **reply.headers}
-    return web.Response(status=reply.status, body=reply.body, headers=headers)
+    return _Anonymous(status=reply.status, body=reply.body, headers=headers)
 
 
 async def sabotage(fault: Fault, request: web.BaseRequest, process: _Process) -> _Outcome:

@@ -17,7 +17,7 @@ from ..routes import Route
 from ..tasks import Request, Submission
 from .channel import Channel, empty, told
 from .dialects import Resale
-from .front import Front
+from .front import Front, preflight
 from .go_json import Unreadable, decode_first, fill
 from .passport import Passport, Terms
 from .paths import mode_of, route_of, speed_of, upstream_path
@@ -78,9 +78,7 @@ class Counter:
         if moved := self._front.redirect(request):
             return moved
         request_id = f"{time.time_ns() // 1000}{self._random.randrange(10**8):08}"
-        reply = self._front.preflight(request) or await self._inside(
-            request, route, record, request_id
-        )
+        reply = preflight(request) or await self._inside(request, route, record, request_id)
         return self._front.dressed(reply, request, request_id)
 
     async def _inside(
@@ -194,8 +192,7 @@ class Counter:
     async def _seed(self, visit: Visit) -> Reply:
         """PROTOCOL §1.15: marshalled again, and with less patience than servers have."""
         self._own(visit)
-        if self._sales.parent_off():
-            raise self._dialect.words.parent_off()
+        self._sales.check_parents_channel()
         answer = await self._channel.call(
             "GET",
             visit.path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 import attrs
@@ -48,6 +48,8 @@ class Resale:
     """What every answer of its own carries besides the id of the request."""
     web_roots: tuple[str, ...]
     """Beginnings of paths that are answered with an error where nothing is registered."""
+    model_of: Callable[[str, str], str]
+    """The model that is sold, by action and speed, both in small letters (§1.0 b)."""
     error_keys: tuple[str, ...]
     """What such an error tells."""
     routes_first: bool
@@ -110,6 +112,15 @@ class Passage:
 
 Gateway: TypeAlias = Resale | Passage
 
+
+def _new_api_model(action: str, _: str) -> str:
+    return action if action == "swap_face" else f"mj_{action}"
+
+
+def _one_hub_model(action: str, speed: str) -> str:
+    return f"mj_{action}" if speed == "fast" else f"mj_{speed}_{action}"
+
+
 _READS: Final = frozenset({"fetch", "list-by-condition", "image-seed", "image"})
 _SUBMITS: Final = frozenset(
     {
@@ -129,6 +140,7 @@ _NEW_API: Final = Resale(
     modes=None,
     headers={"X-New-Api-Version": "v0.0.0"},
     web_roots=("/v1", "/api", "/assets"),
+    model_of=_new_api_model,
     error_keys=("message", "type", "param", "code"),
     routes_first=True,
     filters_accounts=False,
@@ -166,6 +178,7 @@ _ONE_HUB: Final = Resale(
         {"code": 4, "description": "无效的加速模式", "type": "one_hub_error"}, status=400
     ),
     web_roots=("/v1", "/api"),
+    model_of=_one_hub_model,
     error_keys=("code", "message", "type"),
     routes_first=False,
     filters_accounts=True,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..faults import Faults
     from .dialects import Resale
 
-__all__ = ["Front"]
+__all__ = ["Front", "cors", "preflight"]
 
 _CORS: Final = {
     "Access-Control-Allow-Origin": "*",
@@ -36,6 +36,18 @@ _WEB_PORTS: Final = frozenset({80, 443, 8080, 8443})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
+def cors(request: web.BaseRequest) -> Mapping[str, str]:
+    """The headers that let every page read an answer."""
+    return _CORS if "Origin" in request.headers else {}
+
+
+def preflight(request: web.BaseRequest) -> Reply | None:
+    """The answer to a browser that asks before it sends."""
+    if request.method != "OPTIONS" or "Origin" not in request.headers:
+        return None
+    return Reply(status=204, headers=_PREFLIGHT)
+
+
 class Front:
     """Answers what never reaches the API, and dresses every answer."""
 
@@ -50,15 +62,9 @@ class Front:
             **reply.headers,
             "X-Oneapi-Request-Id": request_id,
             **self._dialect.headers,
-            **(_CORS if "Origin" in request.headers else {}),
+            **cors(request),
         }
         return attrs.evolve(reply, headers=headers)
-
-    def preflight(self, request: web.BaseRequest) -> Reply | None:
-        """The answer to a browser that asks before it sends."""
-        if request.method != "OPTIONS" or "Origin" not in request.headers:
-            return None
-        return Reply(status=204, headers=_PREFLIGHT)
 
     def redirect(self, request: web.BaseRequest) -> Reply | None:
         """Where a path with a slash too many is sent, before anything else is done."""
@@ -98,7 +104,9 @@ class Front:
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
         if port not in _WEB_PORTS:
             return fault(403, f"request blocked: port {port} is not allowed")
-        return fault(403, f"request blocked: private IP address not allowed: {parts.hostname}")
+        host = parts.hostname or ""
+        address = "localhost resolves to 127.0.0.1" if host == "localhost" else host
+        return fault(403, f"request blocked: private IP address not allowed: {address}")
 
     def _is_too_much(self) -> bool:
         """Whether somebody has asked for the web page too often."""

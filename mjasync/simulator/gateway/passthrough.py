@@ -15,6 +15,7 @@ from ..routes import Route, route_of
 from ..tasks import Request, Submission
 from .channel import Answer, Channel
 from .dialects import Passage
+from .front import cors, preflight
 from .passport import Passport, Terms
 from .rows import Row, Rows
 from .shapes import NOTHING_HERE, local_error, openai_error
@@ -72,7 +73,11 @@ class Passthrough:
         return attrs.evolve(plain, mode=True, speed=api["speed"], image_host=api["host"])
 
     async def answer(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
-        """Answer a request."""
+        """Answer a request; every page may read it."""
+        reply = preflight(request) or await self._inside(request, route, record)
+        return attrs.evolve(reply, headers={**reply.headers, **cors(request)})
+
+    async def _inside(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
         try:
             if route.kind == "image":
                 return _as_it_came(await self._call("GET", _with_query(route.task_id, request)))

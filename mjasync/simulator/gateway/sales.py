@@ -105,9 +105,11 @@ class Sales:
         self._insert(sale, result)
         return again(answer.status, result)
 
-    def parent_off(self) -> bool:
-        """Whether the channel of a task is disabled now."""
-        return self._faults.take("gateway", kind="parent_channel_off") is not None
+    def check_parents_channel(self) -> None:
+        """Refuse what belongs to a channel that is disabled, or deleted."""
+        fault = self._faults.take("gateway", kind="parent_channel_off")
+        if fault is not None:
+            raise self._dialect.words.parent_off(gone=bool(fault.options["gone"]))
 
     # --- what is bought -------------------------------------------------------------------------
 
@@ -153,9 +155,8 @@ class Sales:
         missing = self._faults.take("gateway", kind="no_channel") is not None
         if not missing and action.upper() in ACTIONS:
             return
-        speed = visit.mode.lower() if self._dialect.filters_accounts else "fast"
-        prefix = "" if speed == "fast" else f"{speed}_"
-        raise self._dialect.words.no_channel(f"mj_{prefix}{action.lower()}", visit.asked)
+        model = self._dialect.model_of(action.lower(), visit.mode.lower())
+        raise self._dialect.words.no_channel(model, visit.asked)
 
     def _parent(self, visit: Visit, task_id: str) -> Row:
         row = self._rows.find(task_id, visit.user)
@@ -163,8 +164,7 @@ class Sales:
             raise local_error("task_not_found")
         if row.status != "SUCCESS" and visit.route.endpoint != "modal":
             raise local_error("task_status_not_success")
-        if self.parent_off():
-            raise self._dialect.words.parent_off()
+        self.check_parents_channel()
         return row
 
     # --- the upstream ---------------------------------------------------------------------------

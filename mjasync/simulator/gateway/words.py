@@ -58,8 +58,8 @@ class Words(TokenWords, Protocol):
     def no_channel(self, model: str, asked: Asked) -> Refusal:
         """Nobody sells this model."""
 
-    def parent_off(self) -> Refusal:
-        """The channel of the parent task is disabled."""
+    def parent_off(self, *, gone: bool) -> Refusal:
+        """The channel of the parent task is disabled, or deleted."""
 
     def poor(self) -> Refusal:
         """The user's money is used up."""
@@ -134,8 +134,8 @@ class _NewApi:
         message = _NEW_API_TEXTS[asked.language].channel.format(model)
         return self._error(503, message, asked, code="model_not_found")
 
-    def parent_off(self) -> Refusal:
-        return _code_4("该任务所属渠道已被禁用")
+    def parent_off(self, *, gone: bool) -> Refusal:
+        return _code_4("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
 
     def poor(self) -> Refusal:
         return _code_4("quota_not_enough")
@@ -176,8 +176,8 @@ class _NewApi2025:
         message = f"当前分组 default 下对于模型 {model} 无可用渠道"
         return self._error(503, message, asked)
 
-    def parent_off(self) -> Refusal:
-        return _code_4("该任务所属渠道已被禁用")
+    def parent_off(self, *, gone: bool) -> Refusal:
+        return _code_4("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
 
     def poor(self) -> Refusal:
         return _code_4("quota_not_enough")
@@ -221,8 +221,8 @@ class _OneHub:
     def no_channel(self, model: str, asked: Asked) -> Refusal:  # noqa: ARG002
         return self._no_provider(f"当前分组 default 下对于模型 {model} 无可用渠道")
 
-    def parent_off(self) -> Refusal:
-        return self._no_provider("该渠道已被禁用")
+    def parent_off(self, *, gone: bool) -> Refusal:
+        return self._no_provider("无效的渠道 Id" if gone else "该渠道已被禁用")
 
     def poor(self) -> Refusal:
         return _code_4("user quota is not enough")
