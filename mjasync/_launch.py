@@ -317,8 +317,8 @@ class Launch:
         try:
             await ticket.enter()
             receipt = await runtime.calls.submit(prepared, self._switch_wire, hold)
-            info = receiver.take(receipt, prepared)
             self._is_accepted = True
+            info = receiver.take(receipt, prepared)
         except MJError as error:
             self._refusal = error
             raise

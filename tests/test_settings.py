@@ -267,9 +267,7 @@ async def test_tasks_may_come_in_lists(mj_plain: Client) -> None:
     assert [task async for task in mj_plain.as_completed(mj_plain.imagine("hen"))]
 
 
-@pytest.mark.parametrize(
-    "wrong", ["a fox", b"a fox", 7, None, [1], ["a fox"], {"a": 1}], ids=repr
-)
+@pytest.mark.parametrize("wrong", ["a fox", b"a fox", 7, None, [1], ["a fox"], {"a": 1}], ids=repr)
 async def test_what_is_no_task_is_refused_in_words(
     mj_plain: Client, plain: Simulator, wrong: object
 ) -> None:
