@@ -1,7 +1,8 @@
 """The gateways that resell the API: they run in front of another server, over real HTTP.
 
-Two of them keep rows of their own, which they refresh every 15 s (`new-api`, `one-hub`); one
-passes everything through live and chooses speed and image host by path (`seed-gateway`).
+Some keep rows of their own, which they refresh every 15 s (`new-api`, today's and that of 2025, and
+`one-hub`); one passes everything through live and chooses speed and image host by path
+(`seed-gateway`).
 """
 
 from __future__ import annotations
