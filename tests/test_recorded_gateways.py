@@ -1,6 +1,6 @@
 """The gateways answer as the real programs did, request by request.
 
-``recorded/*.json`` holds requests that were sent to the real programs, and their replies. A scene
+``recorded/gateways/*.json`` holds requests that were sent to the real programs, and their replies. A scene
 is one gateway in front of one upstream: a `plus` simulator that finishes every task at once, or
 one that says what the scene wants.
 """
@@ -26,7 +26,7 @@ from yarl import URL
 
 from mjasync.simulator import Simulator
 
-RECORDED: Final = Path(__file__).parent / "recorded"
+RECORDED: Final = Path(__file__).parent / "recorded" / "gateways"
 DIALECTS: Final = ("new-api", "new-api-2025", "one-hub")
 TOKENS: Final = {"main": "k" * 48, "other": "o" * 48, "spent": "x" * 48}
 CHANNEL: Final = "channel-key"
