@@ -19,7 +19,7 @@ from ._text import printable
 from ._wire.body import DataUrl, OnDisk, in_turn
 from ._wire.formats import SNIFFED_BYTES as _SNIFF
 from ._wire.formats import FormatCheck, sniff
-from .errors import ConfigurationError, InvalidRequest, MalformedReply, MJError
+from .errors import ConfigurationError, InvalidRequest, LinkRefused, MalformedReply, MJError
 
 __all__ = [
     "ImageInput",
@@ -55,8 +55,6 @@ _LINK: Final = re.compile(r"\s*https?://", re.IGNORECASE)
 _DATA_URL: Final = re.compile(r"\s*data:", re.IGNORECASE)
 _BUSY: Final = (408, 425, 429)
 """Statuses between 400 and 500 after which the same may be asked again."""
-_WHITE: Final = 128
-"""From where on a spot of a mask is white and no black."""
 _NAME: Final = 200
 """Characters of a name that a message repeats: somebody will pass the picture itself."""
 _FIELD: Final = 80
@@ -119,6 +117,8 @@ async def _downloaded(link: str, download: Callable[[str], Awaitable[bytes]]) ->
     """Fetch a picture; what fails names the address, for it is not the server that failed."""
     try:
         return await download(link)
+    except LinkRefused:
+        raise
     except MJError as error:
         status = error.http_status or 0
         is_refusal = 400 <= status < 500 and status not in _BUSY
@@ -155,21 +155,21 @@ def _check_mask(url: DataUrl | str) -> None:
     Raises:
         InvalidRequest: It does not, so that the whole picture or nothing would be repainted.
     """
-    from ._pillow import whitest
+    from ._pillow import fault_of_mask
 
     try:
         if isinstance(url, DataUrl):
             data = bytes(url.data)
         else:
             data = base64.b64decode(url.partition(",")[2])
-        lightest = whitest(data)
+        fault = fault_of_mask(data)
     except ImportError:  # without Pillow it goes as it is
         return
     except ValueError as error:
         raise InvalidRequest(f"The mask cannot be read: {error}.") from error
-    if lightest < _WHITE:
+    if fault:
         message = (
-            "The mask marks nothing: it has no white. Paint what is to be repainted white, on "
+            f"The mask marks nothing: {fault}. Paint what is to be repainted white, on "
             "black; a transparent hole, as masks of other services have it, is black here."
         )
         raise InvalidRequest(message)

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["png_of", "whitest"]
+__all__ = ["fault_of_mask", "png_of"]
 
+_WHITE: Final = 128
+"""From where on a spot of a mask is white and no black, or opaque and no hole."""
+_COLOURED: Final = 96
+"""How far apart red, green and blue are where a picture is no mask in black and white."""
 _OF_PNG: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 """Modes that a PNG has and every reader knows."""
 _TRANSPARENT: Final = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
@@ -35,24 +39,42 @@ def png_of(image: Any) -> bytes:  # noqa: ANN401 - Pillow's, or what saves itsel
     return buffer.getvalue()
 
 
-def whitest(data: bytes) -> int:
-    """The lightest spot of a picture as a server sees it, from 0 to 255; black where transparent.
+def fault_of_mask(data: bytes) -> str:
+    """Why a mask, as a server sees it, does not mark what is to be repainted; "" where it does.
 
     Raises:
         ValueError: It cannot be read.
         ImportError: Pillow is not installed.
     """
-    from PIL import Image
+    from PIL import Image, ImageChops
 
     try:
         with Image.open(io.BytesIO(data)) as image:
             shown = _in_a_mode_of_png(image)
+            has_hole = (
+                shown.has_transparency_data
+                and _least(shown.convert("RGBA").getchannel("A")) < _WHITE
+            )
             if shown.has_transparency_data:
                 shown = shown.convert("RGBA")
                 shown = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
-            return int(shown.convert("L").getextrema()[1])  # type: ignore[arg-type]  # of one band
+            if _most(shown.convert("L")) < _WHITE:
+                return "it has no white"
+            red, green, blue = shown.convert("RGB").split()
+            lightest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+            darkest = ImageChops.darker(ImageChops.darker(red, green), blue)
+            is_coloured = _most(ImageChops.subtract(lightest, darkest)) > _COLOURED
+            return "it is a coloured picture with a hole" if has_hole and is_coloured else ""
     except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _least(band: Image.Image) -> float:
+    return band.getextrema()[0]  # type: ignore[return-value]  # of one band
+
+
+def _most(band: Image.Image) -> float:
+    return band.getextrema()[1]  # type: ignore[return-value]  # of one band
 
 
 def _in_a_mode_of_png(image: Image.Image) -> Image.Image:
@@ -84,7 +106,7 @@ def _in_eight_bits(image: Image.Image) -> Image.Image:
     """Shades of grey, from black to the whitest that such numbers usually mean."""
     is_short = image.mode.startswith("I;16")
     numbers = image.convert("I").convert("F") if is_short else image.convert("F")
-    most = float(numbers.getextrema()[1])  # type: ignore[arg-type]  # of one band
+    most = _most(numbers)
     ranges = (65535.0,) if is_short else _RANGES[image.mode != "F" :]
     white = next((white for white in ranges if most <= white), most)
     return numbers.point(lambda value: value * (255.0 / white) + 0.5).convert("L")

@@ -16,12 +16,13 @@ _FLAGS: Final = (
     "personalize|profile|public|q|quality|r|raw|relax|repeat|s|seed|sref|stealth|stop|style|"
     "stylize|sv|sw|tile|turbo|v|version|video|w|weird|zoom"
 )
-_LONG: Final = "\u2010-\u2015\u2212\ufe58\ufe63\uff0d"
+_LONG: Final = "\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"
 """Dashes that are no hyphen, for a class of a pattern."""
 _EAST: Final = r"\u3000-\u9fff\uac00-\ud7af\uff01-\uff0c\uff0e-\uffef"
 """Signs that are written without blanks between words, for a class of a pattern."""
 _MISTYPED: Final = re.compile(
-    rf"(?:(?<!\S)-?[{_LONG}]+-?|(?<=[{_EAST}])(?:--|[{_LONG}]{{2,}}))(?=(?:{_FLAGS})\b)",
+    rf"(?:(?<!\S)-?[{_LONG}]+-?|(?<=[{_EAST}])(?:--|[{_LONG}]{{2,}})"
+    rf"|(?:(?<!\S)|(?<=[{_EAST}]))\u30fc\u30fc)(?=(?:{_FLAGS})\b)",
     re.IGNORECASE,
 )
 """What a typing aid or an input method makes of the two dashes of a flag."""
@@ -73,10 +74,10 @@ def with_speed(prompt: str, speed: str) -> str:
 def normalise(prompt: str) -> str:
     """Undo what phones, word processors, input methods and tables did to a prompt.
 
-    Long dashes before a known flag become `--`, unless a second one ends a remark; flags get small
-    letters, and they and weights (`::2`) ASCII signs and digits. Typographic quotes become
-    straight ones, any run of blanks one space. Control characters, marks that nobody sees and a
-    leading `/imagine prompt:` are removed.
+    Long dashes before a known flag become `--`, unless a second one ends a remark or one begins the
+    prompt, as it does speech. Flags get small letters, and they and weights (`::2`) ASCII signs and
+    digits. Typographic quotes become straight ones, any run of blanks one space. Control
+    characters, marks that nobody sees and a leading `/imagine prompt:` are removed.
     """
     text = prompt
     if not (text.isascii() and text.isprintable()):
@@ -105,7 +106,8 @@ def _tidied(text: str) -> str:
 
 
 def _two_dashes(typed: re.Match[str]) -> str:
-    if _CLOSING.match(typed.string, typed.end()):
+    begins_speech = not typed.start() and len(typed[0]) == 1
+    if begins_speech or _CLOSING.match(typed.string, typed.end()):
         return typed[0]
     return " --"
 

@@ -99,6 +99,8 @@ MENDED = [
     ("\u72d0\u72f8--ar 16\uff1a9", "\u72d0\u72f8 --ar 16:9"),
     ("hot\uff1a\uff1a2 dog\uff1a:\uff0d\uff10.5", "hot::2 dog::-0.5"),
     ("fox \u2014no red\u2013blue \u2014ar 1:1", "fox --no red\u2013blue --ar 1:1"),
+    ("\u72d0\u72f8\u30fc\u30fcar 16:9", "\u72d0\u72f8 --ar 16:9"),
+    ("\u2014\u2014ar 16:9 a fox \u2e3ano red", "--ar 16:9 a fox --no red"),
     ("/imagine prompt: a fox", "a fox"),
     ("/Imagine prompt\uff1aa fox", "a fox"),
     ("/imagine prompt a fox", "a fox"),
@@ -118,6 +120,8 @@ UNCHANGED = [
     "the house \u2014fast and half\u2010open\u2014",
     "\u72d0\u72f8\u2014\u2014no \u4eba\u2014\u2014\u5728\u96ea\u91cc",
     "\u65f6\u95f4\uff1a8\uff1a30\uff0c\u96e8",
+    "\u2014No quiero \u2014dijo ella",
+    "\u30d2\u30fc\u30ed\u30fc no",
     "a /imagine b",
     "/imagines a fox",
     "a fox --Unknown X",
@@ -131,6 +135,7 @@ def test_running_text_is_no_flag(prompt: str) -> None:
 
 
 PIECES = [
+    "\u30fc",
     "\u2014",
     "\uff0d",
     "-",

@@ -106,6 +106,9 @@ NO_TEXT: list[tuple[str, str | bytes, str]] = [
     ("p.txt", "animal;place\nfox;fog\n", "a table"),
     ("p.txt", "| a | b |\n|---|:-:|\n| c | d |\n", "a table"),
     ("p.txt", "sep=;\na;b\n", "a table"),
+    ("p.txt", "# foxes\n- prompt: a fox\n", "YAML"),
+    ("p.txt", "prompts:\n  - a fox\n", "YAML"),
+    ("p.txt", "['a fox', 'an owl']\n", "no JSON"),
 ]
 
 
@@ -220,7 +223,9 @@ def test_an_open_quote_swallows_no_rows(tmp_path: Path, text: str, line: int) ->
 def test_quotes_have_their_uses(tmp_path: Path) -> None:
     """Cells over several lines, doubled quotes and quotes within a cell are as they were typed."""
     text = 'prompt,ar\r\n"a fox,\r\nin ""snow""",1:1\r\na 6" pipe,2:3\r\n'
-    assert prompts(read(tmp_path, "p.csv", text)) == ['a fox,\r\nin "snow"', 'a 6" pipe']
+    rows = read(tmp_path, "p.csv", text)
+    assert prompts(rows) == ['a fox,\r\nin "snow"', 'a 6" pipe']
+    assert rows.spanning == ("lines 2-3",)
 
 
 TABBED = {

@@ -17,7 +17,7 @@ from collections.abc import (
     Sequence,
 )
 from datetime import date
-from numbers import Number
+from numbers import Integral, Number, Real
 from typing import Final
 from uuid import UUID
 
@@ -159,9 +159,11 @@ def _cell(name: str, value: object, missing: frozenset[str]) -> str:
     """
     if name in missing:
         return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column with gaps is one of floats in pandas
-    is_endless = isinstance(value, float) and math.isinf(value)
+    is_endless = False
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        is_endless = math.isinf(value)
+        if float(value).is_integer():
+            value = int(value)  # a column with gaps is one of floats in pandas
     is_flag = isinstance(value, bool) and name in _OBEYED
     if is_endless or is_flag or not isinstance(value, _WRITTEN_OUT):
         message = (

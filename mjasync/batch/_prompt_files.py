@@ -49,11 +49,13 @@ _MARKUP: Final = re.compile(
     r"p|ul|ol|li|span|pre|br|h[1-6]|svg|rss|feed|urlset)\b[^<>]*>)",
     re.IGNORECASE,
 )
-_STRING: Final = r'"(?:[^"\\\n]|\\.)*"'
+_STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
 _JSON_START: Final = re.compile(
     rf"\s*(?:\[\s*(?:{_STRING}\s*[,\]]|\{{\s*{_STRING}\s*:|\n)|\{{\s*(?:{_STRING}\s*:|\n))"
 )
 """What begins a document of JSON and no prompt: `["a fox",`, `{"prompt":`, a bracket alone."""
+_YAML_START: Final = re.compile(r"""\s*(?:#.*\n\s*)*(?:-\s+)?\{?\s*["']?prompts?["']?\s*:\s""")
+"""What begins a document of YAML and is no prompt: `- prompt: a fox`, `prompts:`."""
 _SAVE_AS: Final = (
     "Save it as plain text with one prompt on each line (.txt), or as a table (.csv, .tsv), JSON "
     "(.json, .jsonl) or YAML."
@@ -67,6 +69,8 @@ class Rows(list[Row]):
     """Lines of text that begin with `#`."""
     blank: int = 0
     """Lines of text with nothing on them."""
+    spanning: tuple[str, ...] = ()
+    """The places of rows of a table that go over several lines, by quotes."""
 
 
 def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int = 1) -> Rows:
@@ -100,6 +104,7 @@ def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int 
     for where, given in read(text, str(path)):
         try:
             rows.append(as_row(given, template, repeat))
+            rows.spanning += (where,) if where.startswith("lines") else ()
             next(jobs_of(rows[-1], ()))
         except InvalidRequest as error:
             message = f"{path}, {where}: {error.message}"
@@ -157,6 +162,8 @@ def _reader_of(text: str, suffix: str, path: Path) -> Callable[[str, str], Given
     """
     if _JSON_START.match(text):
         return _read_json
+    if _YAML_START.match(text):
+        raise ConfigurationError(f"{path} is YAML by what it holds: call it .yaml.")
     if is_table(text):
         kind = f"its ending is {suffix!r}" if suffix else "it has no ending"
         message = f"{path} is a table, but {kind}: call it .csv, or .tsv if tabs part its cells."

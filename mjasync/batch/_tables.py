@@ -15,6 +15,8 @@ __all__ = ["Given", "is_table", "read_table"]
 
 Given: TypeAlias = Iterator[tuple[str, object]]
 """Rows as a file has them, each with the place where it stands."""
+_Record: TypeAlias = tuple[int, int, list[str]]
+"""The first and the last line of a row, and its cells."""
 _DELIMITERS: Final = ",;\t|"
 _SEP: Final = re.compile(r'"?sep=(\\t|.)"?[ \t;,]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 """The line with which Excel is told what parts the cells."""
@@ -78,10 +80,10 @@ def read_table(text: str, name: str, delimiter: str) -> Given:
     delimiter = delimiter if marked else _shown(lines[start], delimiter)
     is_tabbed = delimiter == "\t"
     records = _tabbed(lines, start, name) if is_tabbed else _strict(lines, start, delimiter, name)
-    number, header = next(records)
+    number, _, header = next(records)
     header = [column_name(cell) for cell in header]
     _check_header(header, name, number)
-    for number, cells in records:
+    for number, end, cells in records:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
@@ -90,7 +92,8 @@ def read_table(text: str, name: str, delimiter: str) -> Given:
                 f"{len(header)}. A cell with {delimiter!r} in it needs quotes around it."
             )
             raise ConfigurationError(message)
-        yield f"line {number}", dict(zip(header, cells, strict=True))
+        where = f"line {number}" if end == number else f"lines {number}-{end}"
+        yield where, dict(zip(header, cells, strict=True))
 
 
 def _lines(text: str) -> list[str]:
@@ -116,10 +119,8 @@ def _check_header(header: Sequence[str], name: str, line: int) -> None:
         raise ConfigurationError(message)
 
 
-def _strict(
-    lines: Sequence[str], start: int, delimiter: str, name: str
-) -> Iterator[tuple[int, list[str]]]:
-    """Each record, with the line it begins on.
+def _strict(lines: Sequence[str], start: int, delimiter: str, name: str) -> Iterator[_Record]:
+    """Each record of a table with commas or the like.
 
     Raises:
         ConfigurationError: A quote is not closed, or closes in the middle of a cell.
@@ -128,7 +129,8 @@ def _strict(
     while True:
         number = start + reader.line_num + 1
         try:
-            yield number, next(reader)
+            cells = next(reader)
+            yield number, start + reader.line_num, cells
         except StopIteration:
             return
         except csv.Error as error:
@@ -140,11 +142,8 @@ def _strict(
             raise ConfigurationError(message) from error
 
 
-def _tabbed(lines: Sequence[str], start: int, name: str) -> Iterator[tuple[int, list[str]]]:
+def _tabbed(lines: Sequence[str], start: int, name: str) -> Iterator[_Record]:
     """Each record of a table with tabs, where a quote is a sign like others unless it has its pair.
-
-    Yields:
-        The line it begins on, and its cells.
 
     Raises:
         ConfigurationError: A quote has a pair in a later line, but need not have.
@@ -155,7 +154,7 @@ def _tabbed(lines: Sequence[str], start: int, name: str) -> Iterator[tuple[int, 
         if any(cell.startswith('"') and not _QUOTED.fullmatch(cell) for cell in cells):
             longer = _over_lines(lines, at, width, name)
             cells, used = longer or (cells, 1)
-        yield at + 1, [_unquoted(cell) for cell in cells]
+        yield at + 1, at + used, [_unquoted(cell) for cell in cells]
         width = width or len(cells)
         at += used
 

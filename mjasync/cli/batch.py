@@ -134,7 +134,7 @@ def _dry_run(rows: Rows, folder: Path, order: Order, server: Server, *, as_json:
         print_result(json_line(forecast_record(steps)))
         return 0
     grids = [job for row in rows for job in jobs_of(row, ())]
-    left_out = remarks(rows.comments, rows.blank, unused)
+    left_out = remarks(rows.comments, rows.blank, rows.spanning, unused)
     gone = unasked(missing, is_dropped=order.drop_missing)
     print_result("\n".join((forecast(steps), *asked(grids), *left_out, *gone)))
     return 0
@@ -230,7 +230,8 @@ class _Run:
             if batch.duplicates:
                 rows = "row asks" if batch.duplicates == 1 else "rows ask"
                 self._board.note(f"{batch.duplicates} {rows} for what others do: drawn once.")
-            for said in remarks(self.rows.comments, self.rows.blank, batch.unused_columns):
+            read, unused = self.rows, batch.unused_columns
+            for said in remarks(read.comments, read.blank, read.spanning, unused):
                 self._board.note(said)
             if self.server.simulate:
                 await self._plan_again(batch)

@@ -76,12 +76,17 @@ def forecast(steps: Mapping[str, int]) -> str:
     return f"{whole} to pay for: {', '.join(said)}. Nothing was sent."
 
 
-def remarks(comments: int, blank: int, unused: Sequence[str]) -> Iterable[str]:
-    """What of a file is no prompt: skipped lines, columns that nothing uses."""
+def remarks(
+    comments: int, blank: int, spanning: Sequence[str], unused: Sequence[str]
+) -> Iterable[str]:
+    """What of a file is easily overlooked: skipped lines, rows over several, unused columns."""
     skipped = [_many(comments, "comment")] if comments else []
     skipped += [_many(blank, "blank line")] if blank else []
     if skipped:
         yield f"Skipped in the file: {', '.join(skipped)}."
+    if spanning:
+        places = ", ".join(spanning[:_TOLD])
+        yield f"Quotes make one row of several lines: {places}."
     if unused:
         names = ", ".join(one_line(repr(name), _TITLE) for name in unused[:_TOLD])
         yield f"Nothing uses these columns; only the manifest has them: {names}."
