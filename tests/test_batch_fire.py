@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from fire import (
     opened,
     states,
 )
+from shell import Run
 
 from mjasync import Client, MJError
 from mjasync.batch import Batch, Job, JobState, LedgerError
@@ -300,3 +302,20 @@ async def test_hostile_prompts(plain: Simulator, tmp_path: Path, name: str) -> N
 def literal(prompt: str) -> str:
     """A prompt in which braces stand for themselves."""
     return prompt.replace("\\", "\\\\").replace("{", "\\{").replace("}", "\\}")
+
+
+async def test_the_command_line_names_what_cannot_be_noted(
+    filling: Filling, disk: Path, cli: Run
+) -> None:
+    """Ids that no ledger has are printed, with the command that saves their pictures."""
+    filling.at, filling.takes_all = "submit", True
+    prompts = disk.with_suffix(".txt")
+    prompts.write_text("\n".join(PROMPTS), "utf-8")
+    line = ("batch", prompts, "--out", disk / "batch", "--base-url", filling.url)
+    outcome = await cli(*line, "--no-gallery")
+    assert outcome.code == 1
+    assert "Nothing is lost" not in outcome.err
+    (watch,) = re.findall(r"^  (mjasync watch .*)$", outcome.err, re.MULTILINE)
+    assert f"--base-url {filling.url} --save {disk / 'batch'}/" in watch
+    assert filling.tasks
+    assert all(task_id in watch.split() for task_id in filling.tasks)

@@ -119,6 +119,10 @@ def _url(folder: Path, given: str | None) -> URL | str:
         return _postgres_problem(url) or url.set(drivername=meant)
     if url.database in {None, "", ":memory:"}:
         return "A ledger in memory would be lost with the process: name a file."
+    if url.query:
+        return (
+            "The URL of a ledger in SQLite is its file and nothing else: leave out what follows ?."
+        )
     return url.set(drivername=meant, database=str(Path(url.database or "").resolve()))
 
 
