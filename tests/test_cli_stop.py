@@ -18,6 +18,8 @@ from shell import Outcome, Run, command, ended, terminal
 from mjasync import Client
 from mjasync.batch import read_batch
 from mjasync.cli.jobs import Job, carry_out
+from mjasync.cli.order import flags_of
+from mjasync.cli.server import Server
 from mjasync.cli.trouble import Trouble
 from mjasync.errors import ConnectionFailed, QueueFull, RequestTimeout
 from mjasync.simulator import Simulator
@@ -243,3 +245,85 @@ def test_trouble_that_passes_is_no_news() -> None:
     assert trouble.notice(None, 3.0) == ""
     assert trouble.notice(full, 4.0, is_busy=True) == ""
     assert "'队列已满'" in trouble.notice(full, 64.0, is_busy=True)
+
+
+# --- proxies --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def proxying() -> AsyncIterator[tuple[str, list[str]]]:
+    """A proxy that answers 401 itself, and the lines it was asked with."""
+    asked: list[str] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readline()).decode().strip())
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    proxy = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}", asked
+    finally:
+        proxy.close()
+        await proxy.wait_closed()
+
+
+@pytest.fixture
+def unproxied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without proxies."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("unproxied")
+@pytest.mark.parametrize("how", ["option", "HTTP_PROXY", "ALL_PROXY"])
+async def test_proxies(how: str) -> None:
+    """The option's proxy is used, else the environment's; doctor says so, without its password."""
+    environment = dict(os.environ)
+    async with proxying() as (url, asked):
+        way = url.replace("//", "//me:hidden@")
+        words = ["--proxy", way] if how == "option" else []
+        environment |= {} if how == "option" else {how: way}
+        line = ("doctor", "--base-url", "http://api.invalid", *words)
+        async with command(*line, env=environment) as process:
+            outcome = await ended(process)
+    assert asked[0].startswith("GET http://api.invalid/mj/task/")
+    assert f"go through the proxy {url}." in outcome.err
+    assert "hidden" not in outcome.err
+
+
+@pytest.mark.usefixtures("unproxied")
+async def test_this_machine_needs_no_proxy(cli: Run) -> None:
+    """A base URL on loopback is asked directly, unless --proxy says otherwise."""
+    async with proxying() as (url, asked), serving(finished(f"{DEAD}/x.png")) as server:
+        environment = {**os.environ, "HTTP_PROXY": url}
+        async with command("watch", TASK, "--base-url", server, env=environment) as process:
+            assert (await ended(process)).code == 0
+        assert asked == []
+        await cli("watch", TASK, "--base-url", server, "--proxy", url)
+        assert asked
+
+
+@pytest.mark.usefixtures("unproxied")
+async def test_proxies_of_another_kind() -> None:
+    """One that cannot be used is a wrong call, and what to do about it is said."""
+    environment = {**os.environ, "ALL_PROXY": "socks5://127.0.0.1:9"}
+    line = ("imagine", "a fox", "--base-url", "http://api.invalid")
+    async with command(*line, env=environment) as process:
+        outcome = await ended(process)
+    assert outcome.code == 2
+    assert "NO_PROXY=api.invalid" in outcome.err
+
+
+def test_a_proxy_is_kept_for_the_next_command() -> None:
+    """Commands to copy go the same way; its password is not in them."""
+    server = Server(base_url="http://api.invalid", proxy="http://me:hidden@proxy:1")
+    assert server.flags() == [
+        "--base-url",
+        "http://api.invalid",
+        "--proxy",
+        "http://me:***@proxy:1",
+    ]
+    assert flags_of(server)[-1] == "http://me:***@proxy:1"
+    assert "hidden" not in repr(server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -71,13 +72,22 @@ class Network:
         """The proxy that a request goes through."""
         if self.proxy is not None or not self.trust_env:
             return self.proxy
-        return _environment_proxy(url.scheme, url.host or "")
+        host = url.host or ""
+        return None if _is_here(host) else _environment_proxy(url.scheme, host)
 
     def default_headers(self) -> dict[str, str]:
         """What every request to the server carries, but for the token."""
         given = self.session.headers if self.session is not None else {}
         agent = {} if "User-Agent" in given else {"User-Agent": USER_AGENT}
         return {**agent, **{name: Secret(value) for name, value in self.headers.items()}}
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine, which no proxy of the environment is meant for."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 @cache

@@ -12,7 +12,7 @@ from .._probe import Probe
 from ..errors import MJError, RequestTimeout
 from .console import print_note, print_result
 from .jobs import Job, look_back
-from .server import Server
+from .server import Server, proxy_of
 from .stop import Stop
 from .words import command, explain, is_usage, json_line, one_line
 
@@ -40,9 +40,11 @@ async def _doctor(server: Server, *, spend: bool, as_json: bool) -> int:
     job = Job(make=lambda mj: mj.imagine(_PROMPT), prompt=_PROMPT)
     report: Probe | None = None
     error: Exception | None = None
+    proxy = ""
     with Stop(lambda: None, lambda: None) as stop:
         try:
             async with server.open(1) as mj:
+                proxy = proxy_of(mj)
                 report = await _examine(mj, job if spend else None, server.timeout)
         except (MJError, OSError) as caught:
             error = caught
@@ -51,8 +53,12 @@ async def _doctor(server: Server, *, spend: bool, as_json: bool) -> int:
         return stop.exit_code
     if report is None:
         await _say_what_is_left(job, server)
+        if proxy:
+            print_note(_by_way_of(proxy))
         return _give_up(error or OSError(), as_json=as_json)
-    print_result(json_line(_record(report, job)) if as_json else "\n".join(_lines(report, job)))
+    print_result(
+        json_line(_record(report, job)) if as_json else "\n".join(_lines(report, job, proxy))
+    )
     return 0 if report.ok else 1
 
 
@@ -105,12 +111,21 @@ def _record(report: Probe, job: Job) -> dict[str, Any]:
 # --- for people --------------------------------------------------------------------------------
 
 
-def _lines(report: Probe, job: Job) -> Iterable[str]:
+def _by_way_of(proxy: str) -> str:
+    return (
+        f"Requests go through the proxy {one_line(proxy)}. Another is named with --proxy; "
+        "NO_PROXY names hosts that need none."
+    )
+
+
+def _lines(report: Probe, job: Job, proxy: str) -> Iterable[str]:
     yield one_line(report.url)
     for name, value in _rows(report, job):
         yield f"  {name:<12} {value}"
     for said in report.problems:
         yield f"problem: {one_line(said)}"
+    if proxy:
+        yield f"note: {_by_way_of(proxy)}"
     for said in report.notes:
         yield f"note: {one_line(said)}"
     if report.ok:

@@ -13,6 +13,8 @@ from cyclopts.validators import Number
 
 __all__ = ["Order", "flags_of", "without_password"]
 
+_URLS: Final = frozenset({"ledger", "proxy"})
+"""What may hold a password."""
 _GROUP: Final = Group("Batch", sort_key=5)
 _AT_LEAST_ONE: Final = Number(gte=1)
 _UNSAID: Final = frozenset({"token", "retry_failed", "resubmit_uncertain", "drop_missing"})
@@ -123,7 +125,7 @@ def flags_of(options: attrs.AttrsInstance) -> list[str]:
 
 
 def without_password(url: str) -> str:
-    """A database URL as it may be shown: rather without its host than with a password."""
+    """A URL as it may be shown: rather without its host than with a password."""
     told = re.sub(r"(password=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
     return re.sub(r"^([^/]*//[^:/]*):.*@", r"\1:***@", told, flags=re.DOTALL)
 
@@ -137,4 +139,4 @@ def _words(options: attrs.AttrsInstance, field: attrs.Attribute[object]) -> Iter
         yield flag
     else:
         for one in value if isinstance(value, tuple) else (value,):
-            yield from (flag, without_password(str(one)) if field.name == "ledger" else str(one))
+            yield from (flag, without_password(str(one)) if field.name in _URLS else str(one))

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import attrs
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
+from yarl import URL
+
+from .order import without_password
 
 if TYPE_CHECKING:
     from .._client import Client
 
-__all__ = ["Server", "check_can_draw", "check_can_keep"]
+__all__ = ["Server", "check_can_draw", "check_can_keep", "proxy_of"]
 
 _GROUP: Final = Group("Server", sort_key=10)
 _TIME_SCALE: Final = 0.01
@@ -57,12 +60,25 @@ class Server:
             group=_GROUP, help="How the token is sent: secret or bearer. [env: MJASYNC_AUTH]"
         ),
     ] = None
+    proxy: Annotated[
+        str | None,
+        Parameter(
+            group=_GROUP,
+            help=(
+                "An HTTP proxy for all requests; by default that of the environment. "
+                "[env: HTTPS_PROXY, NO_PROXY…]"
+            ),
+        ),
+    ] = attrs.field(default=None, repr=False)
     timeout: Annotated[
         float | None,
         Parameter(
             group=_GROUP,
             validator=Number(gt=0),
-            help="Seconds to wait for each task; an hour by default.",
+            help=(
+                "Seconds for the whole command; in a batch, to wait for each task. An hour by "
+                "default."
+            ),
         ),
     ] = None
     simulate: Annotated[
@@ -103,7 +119,9 @@ class Server:
 
         options = self.options()
         if not self.simulate:
-            async with Client(self.base_url, self.token, **options) as mj:
+            ways: dict[str, Any] = {"proxy": self.proxy, "trust_env": self.proxy is None}
+            async with Client(self.base_url, self.token, **ways, **options) as mj:
+                proxy_of(mj)
                 yield mj
             return
         async with _simulated(at_once, options) as mj:
@@ -123,7 +141,12 @@ class Server:
 
     def flags(self) -> list[str]:
         """The options a follow-up command needs to reach the same server; never the token."""
-        given = {"--base-url": self.base_url, "--auth": self.auth, "--image-host": self.image_host}
+        given = {
+            "--base-url": self.base_url,
+            "--auth": self.auth,
+            "--image-host": self.image_host,
+            "--proxy": self.proxy and without_password(self.proxy),
+        }
         return [word for flag, value in given.items() if value for word in (flag, value)]
 
 
@@ -140,6 +163,26 @@ async def _simulated(at_once: int, options: dict[str, Any]) -> AsyncIterator[Cli
         Client(sim.url, "simulated", schedule=schedule, **options) as mj,
     ):
         yield mj
+
+
+def proxy_of(mj: Client) -> str:
+    """The proxy that requests to the server go through, without its password; "" for none.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    from ..errors import ConfigurationError
+
+    url = URL(mj._calls.route.base)  # noqa: SLF001 - nothing else tells
+    try:
+        proxy = mj._transport.network.proxy_for(url)  # noqa: SLF001
+    except ConfigurationError:
+        message = (
+            "The environment names a proxy that cannot be used, for it is no HTTP proxy: name one "
+            f"with --proxy, or have none used for this server with NO_PROXY={url.host}."
+        )
+        raise ConfigurationError(message) from None
+    return "" if proxy is None else str(proxy.with_user(None))
 
 
 def check_can_draw() -> None:

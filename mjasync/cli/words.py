@@ -66,8 +66,7 @@ _HELD_UP: Final[Mapping[str, str]] = {
 """What a submission is held up by."""
 _NEXT: Final[Mapping[str, str]] = {
     "AuthenticationError": (
-        "Check MJASYNC_TOKEN (or --token), and how it is sent: --auth secret or --auth bearer. "
-        "mjasync doctor finds out."
+        "Check MJASYNC_TOKEN (or --token), and how it is sent: --auth secret or --auth bearer."
     ),
     "ModalNotOpened": "The job runs and is paid: mjasync watch {flags}{id}",
     "ModalRequired": "Answer it: mjasync modal {flags}{id} --prompt TEXT",
