@@ -361,9 +361,19 @@ class ReplyTooLarge(MalformedReply):
 
 
 class LinkRefused(MJError):
-    """`Client(image_links=…)` does not let the picture's link be followed; nothing was asked."""
+    """The picture's link may not be followed: `image_links` forbids it, or the gateway does."""
 
     hint = 'If you trust the server, pass image_links="any", or a function that allows the link.'
+
+    @property
+    def next_step(self) -> str:
+        """What to do next: it depends on who refuses."""
+        by_gateway = (
+            "Whoever runs the gateway can allow it: in new-api's system settings, let its SSRF "
+            "protection pass private IPs and the upstream's port, or stop it from forwarding "
+            "Midjourney's links."
+        )
+        return by_gateway if self.http_status == 403 else self.hint
 
 
 class LinkExpired(MJError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from test_formats import PNG
 
 import mjasync
 from mjasync import Client, ConfigurationError, InvalidRequest, LinkRefused, MalformedReply
+from mjasync._images import collect
 from mjasync._wire.links import addresses_of, is_public, linked_from, parse_link
 from mjasync.errors import ConnectionFailed
 
@@ -349,3 +351,131 @@ async def test_a_link_that_cannot_be_reached_is_still_one() -> None:
         async with answering(picture(link)) as server, finished(server) as task:
             with pytest.raises(ConnectionFailed):
                 await task.read()
+
+
+# --- what gateways say instead of a picture ----------------------------------------------------
+
+
+async def test_a_gateway_that_refuses_private_addresses(tmp_path: Path) -> None:
+    """The error says who refuses what, and which setting of the gateway mends it."""
+    said = {"error": "request blocked: private IP address not allowed: 172.17.0.2"}
+    async with (
+        answering(picture("/mj/image/17"), http(403, said)) as server,
+        finished(server) as task,
+    ):
+        with pytest.raises(LinkRefused) as caught:
+            await task.save(tmp_path)
+        with pytest.raises(LinkRefused):
+            await task._runtime.calls.download_by_id("17", collect)
+    for words in ("gateway refuses", "172.17.0.2", "HTTP 403", "new-api", "private IPs", "port"):
+        assert words in str(caught.value)
+    assert server.paths.count("/mj/image/17") == 2
+
+
+async def test_a_picture_that_is_gone_upstream() -> None:
+    """A gateway that serves pictures by id says so: it is no missing operation."""
+    gone = http(404, {"error": '{"message": "Not Found"}'})
+    async with answering(gone) as server, asking(server.url) as mj:
+        with pytest.raises(mjasync.LinkExpired):
+            await mj.image("17")
+    nowhere = {"status": 404, "error": "Not Found", "path": "/mj/image/17"}
+    for reply in (http(404, "<html>nginx</html>"), http(404, nowhere), http(200, "<html>a page")):
+        async with answering(reply) as server, asking(server.url) as mj:
+            with pytest.raises(mjasync.UnsupportedEndpoint):
+                await mj.image("17")
+
+
+async def test_a_link_that_stays_dead_advises_no_refresh() -> None:
+    """A fresh one has been asked for already."""
+    async with answering() as server:
+        task, gone = picture(f"{server.url}/a.png"), http(404)
+        server.answers = [task, gone, task, gone]
+        async with finished(server) as job:
+            with pytest.raises(mjasync.LinkExpired) as caught:
+                await job.read()
+    assert len(server.asked) == 4
+    assert "efresh" not in str(caught.value)
+
+
+# --- answers of the server ---------------------------------------------------------------------
+
+
+async def test_a_redirect_of_a_call_is_named_and_not_followed() -> None:
+    """It would take the token along; the error says where it leads, without the token."""
+    async with answering() as other, answering() as server:
+        server.answers = [http(302, headers={"Location": f"{other.url}/login?next={TOKEN}"})]
+        async with asking(server.url) as mj:
+            for call in (mj.tasks(), mj.task("17").refresh(), mj.imagine("a fox").submit()):
+                with pytest.raises(mjasync.MJError) as caught:
+                    await call
+                assert f"a redirect to {other.url}/login?next=***" in str(caught.value)
+        assert not other.asked
+
+
+@pytest.mark.parametrize(
+    "reply, words",
+    [
+        (http(200, b"x", {"Content-Encoding": "br"}), "br"),
+        (http(200, b"nonsense" * 9, {"Content-Encoding": "gzip"}), "gzip"),
+        (http(200, b"[]", {"Content-length": "3"}), "ontent-Length"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", "chunk"),
+        (http(200, b"[]", {"X": "x" * 70_000}), "bytes"),
+    ],
+)
+async def test_what_makes_an_answer_unreadable_is_named(reply: bytes, words: str) -> None:
+    """Whoever runs the server finds out what to mend."""
+    async with answering(reply) as server, asking(server.url) as mj:
+        with pytest.raises(ConnectionFailed, match=words):
+            await mj.tasks()
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_long_headers_are_read(given: bool) -> None:
+    """Policies, cookies and traces of a firm's gateway, on answers and pictures, in any session."""
+    long = {"Content-Security-Policy": "x" * 20_000}
+    async with answering() as server:
+        task = picture(f"{server.url}/a.png")
+        task = task.replace(b"\r\n", b"\r\nX: " + b"y" * 9000 + b"\r\n", 1)
+        server.answers = [task, http(200, PNG, long)]
+        async with (
+            aiohttp.ClientSession() as session,
+            finished(server, session=session if given else None) as job,
+        ):
+            assert await job.read() == PNG
+
+
+async def test_looks_ask_for_no_cached_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """A cache that answers all the same is told of, once."""
+    fresh, stale = http(200, [], {"Age": "0"}), http(200, [], {"Age": "31"})
+    async with answering(fresh, stale) as server, asking(server.url) as mj:
+        await mj.tasks()
+        assert not caplog.records
+        await mj.tasks()
+        await mj.tasks()
+    assert all(b"Cache-Control: no-cache" in request for request in server.asked)
+    assert [record.getMessage() for record in caplog.records if "a cache" in record.msg][1:] == []
+    assert "Age: 31" in caplog.text
+
+
+async def test_who_asks() -> None:
+    """Every request names this package and its version; a session's own name is kept."""
+    async with answering() as other, answering() as server:
+        server.answers = [picture(f"{other.url}/a.png"), picture(f"{server.url}/a.png")]
+        server.answers += [http(200, PNG)]
+        other.answers = [http(200, PNG)]
+        async with finished(server) as job:
+            await job.read()
+            await job.refresh()
+            await job.read()
+            with pytest.raises(mjasync.MJError):
+                await job.modal("a door").submit()
+        agent = f"User-Agent: mjasync/{version('mjasync')}\r\n".encode()
+        assert all(agent in request for request in [*server.asked, *other.asked])
+        server.asked.clear()
+        async with (
+            aiohttp.ClientSession(headers={"User-Agent": "mine/1"}) as session,
+            asking(server.url, session=session) as mj,
+        ):
+            with pytest.raises(mjasync.MJError):
+                await mj.tasks()
+        assert b"User-Agent: mine/1" in server.asked[0]

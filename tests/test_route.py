@@ -44,7 +44,9 @@ PASTED = (
     ("/fast/mj", "/fast/mj"),
     ("/mj-quick/mj", "/mj-quick/mj"),
     ("/mj-proxy-turbo/mj", "/mj-proxy-turbo/mj"),
-    ("/mj?key=1#top", "/mj"),
+    ("/mj#top", "/mj"),
+    ("/mj?", "/mj"),
+    ("/#/login", "/mj"),
     ("/caf%C3%A9/mj", "/caf%C3%A9/mj"),
     ("/café", "/caf%C3%A9/mj"),
 )
@@ -100,7 +102,6 @@ def test_origins(origin: str) -> None:
     "pasted",
     [
         "api.example.com",
-        "localhost:8080",
         "/mj",
         "ftp://api.example.com",
         "https://",
@@ -199,3 +200,33 @@ async def test_the_path_on_the_wire() -> None:
         "/a%20b/mj-turbo-relay/mj/task/a%2Fb%20c/fetch",
         "/a%20b/mj-turbo-relay/mj/task/%E4%BB%BB%E5%8A%A1/fetch",
     ]
+
+
+@pytest.mark.parametrize(
+    "pasted, base",
+    [
+        ("localhost:8080", "http://localhost:8080"),
+        ("LOCALHOST/mj", "http://localhost"),
+        ("127.0.0.1:8080/mj", "http://127.0.0.1:8080"),
+        ("192.168.1.7", "http://192.168.1.7"),
+        ("[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_a_server_of_this_network_needs_no_scheme(pasted: str, base: str) -> None:
+    """It is what `docker run` prints, and speaks no TLS."""
+    assert Route.parse(pasted).base == base
+
+
+@pytest.mark.parametrize("pasted", ["api.example.com", "api.example.com:8443/mj"])
+def test_what_to_write_for_a_host_without_a_scheme(pasted: str) -> None:
+    """The message has the very text."""
+    with pytest.raises(ConfigurationError, match=rf"write 'https://{pasted}'"):
+        Route.parse(pasted)
+
+
+@pytest.mark.parametrize("path", ["?key=hunter2", "/mj?subscription-key=hunter2", "/?hunter2"])
+def test_a_query_is_refused_and_not_repeated(path: str) -> None:
+    """It would be on no call; and it is a key, most of the time."""
+    with pytest.raises(ConfigurationError, match=r"query.*headers=") as caught:
+        Route.parse(HOST + path)
+    assert "hunter2" not in str(caught.value)

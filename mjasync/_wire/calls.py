@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -30,6 +31,7 @@ from .._text import printable
 from ..errors import (
     ConnectionFailed,
     InvalidRequest,
+    LinkRefused,
     MalformedReply,
     MJError,
     NoAccount,
@@ -67,6 +69,8 @@ _LISTS_ASIDE: Final = 60.0
 """Seconds without list requests after some the server could not answer."""
 _LIST_FAILURES: Final = 3
 """List requests in a row that must fail before that."""
+_BLOCKED: Final = re.compile(r"request (is )?blocked", re.IGNORECASE)
+"""new-api's words for an address that it does not ask."""
 _BUSY: Final = frozenset({408, 429, 502, 503, 504})
 _ONCE: Final = RetryPolicy(tries=1)
 _SEED_TIMEOUT: Final = 75.0
@@ -200,6 +204,8 @@ class Calls:
     _list_failures: int = attrs.field(default=0, init=False)
     _lists_work: bool = attrs.field(default=False, init=False)
     _taken: set[str] = attrs.field(factory=set, init=False)
+    _lists_seen: set[str] = attrs.field(factory=set, init=False)
+    """Lists that the server was seen to keep."""
     _strange_codes: set[int | None] = attrs.field(factory=set, init=False)
 
     def stop_retrying(self) -> None:
@@ -432,9 +438,17 @@ class Calls:
         body = None if method == "GET" else b"{}"
 
         async def once() -> list[dict[str, Any]]:
-            return replies.parse_list(self._read(await self._exchange(method, url, body=body)))
+            listed = replies.parse_list(self._read(await self._exchange(method, url, body=body)))
+            self._lists_seen.add(which)
+            return listed
 
-        return await self._persist_read(once, policy or self.retries.read)
+        def policy_for(error: MJError) -> RetryPolicy | None:
+            is_bare = not error.description and error.retry_after is None
+            if isinstance(error, RateLimited) and is_bare and which not in self._lists_seen:
+                return None  # new-api's limit on what it has no route for: it stays so for minutes
+            return (policy or self.retries.read) if error.retryable else None
+
+        return await persist(once, policy_for, self.clock.now)
 
     async def list_dated(self) -> tuple[list[dict[str, Any]], datetime | None]:
         """The server's list of tasks, and its date; None where that is missing or a cache's.
@@ -572,6 +586,15 @@ class Calls:
 
     def _refuse_picture(self, reply: Reply, operation: Operation) -> NoReturn:
         """Raise what came instead of a picture."""
+        words = self._read(reply)
+        if reply.status == 403 and _BLOCKED.search(words.description):
+            message = (
+                "The gateway refuses to fetch this picture: it is at a private address of its "
+                "upstream, which its guard against such requests (SSRF) blocks."
+            )
+            raise LinkRefused(message, description=words.description, http_status=reply.status)
+        if isinstance(words.json, dict) and set(words.json) == {"error"}:
+            operation = Operation.IMAGE  # the gateway serves it, and passes on what it was told
         wall = self.clock.wall()
         replies.check_image(reply.status, reply.headers, reply.body, wall=wall, operation=operation)
         message = f"The link led to {len(reply.body)} bytes that are no picture."
@@ -631,6 +654,10 @@ class Calls:
         if words.code not in replies.KNOWN_CODES and words.code not in self._strange_codes:
             self._strange_codes.add(words.code)
             _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
+        location = reply.headers.get("Location")
+        if location and 300 <= reply.status < 400:
+            described = f"(a redirect to {printable(location)}) {words.description}".strip()
+            return attrs.evolve(words, description=described)
         return words
 
 

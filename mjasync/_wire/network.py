@@ -75,11 +75,15 @@ class Network:
         host = url.host or ""
         return None if _is_here(host) else _environment_proxy(url.scheme, host)
 
+    @property
+    def agent(self) -> dict[str, str]:
+        """What every request says of who asks."""
+        given = self.session.headers if self.session is not None else {}
+        return {"User-Agent": given.get("User-Agent", USER_AGENT)}
+
     def default_headers(self) -> dict[str, str]:
         """What every request to the server carries, but for the token."""
-        given = self.session.headers if self.session is not None else {}
-        agent = {} if "User-Agent" in given else {"User-Agent": USER_AGENT}
-        return {**agent, **{name: Secret(value) for name, value in self.headers.items()}}
+        return {**self.agent, **{name: Secret(value) for name, value in self.headers.items()}}
 
 
 def _is_here(host: str) -> bool:

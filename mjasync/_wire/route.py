@@ -18,6 +18,11 @@ _MODE: Final = re.compile(
     rf"mj(?:-(?P<speed>{'|'.join(get_args(Speed))}))?(?:-(?P<host>{'|'.join(get_args(ImageHost))}))?"
 )
 
+_LOCAL: Final = re.compile(
+    r"(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])(?::\d+)?(?:/|$)", re.IGNORECASE
+)
+_HOST: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?(?:/[\w./-]*)?$", re.IGNORECASE)
+
 
 @attrs.frozen(kw_only=True)
 class Route:
@@ -44,7 +49,7 @@ class Route:
         A mode in the URL (`…/mj-turbo-proxy/mj`) counts unless `speed` or `image_host` is given.
 
         Raises:
-            ConfigurationError: It is no http(s) URL, or carries a user name or password.
+            ConfigurationError: It is no http(s) URL, or carries a login or a query.
         """
         url = _checked(pasted)
         mount, mode = _split(url.raw_path.split("/"))
@@ -67,23 +72,48 @@ class Route:
 
 
 def _checked(pasted: str) -> URL:
-    url = URL()
+    text, url = _with_scheme(pasted.strip()), URL()
     try:
-        url = URL(pasted.strip())
-        usable = url.scheme in {"http", "https"} and bool(url.host)
+        url = URL(text)
+        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
         has_login = url.user is not None or url.password is not None
     except ValueError:
         usable = has_login = False
     if has_login:
-        message = "The base URL must not carry a user name or password; pass token= instead."
+        message = (
+            "The base URL must not carry a user name or password: pass the server's token as "
+            "token=, and a login for what stands before the server as headers=, as in "
+            "Client(url, token, headers={'Authorization': 'Basic …'})."
+        )
         raise ConfigurationError(message)
     if not usable:
+        raise ConfigurationError(_advice(pasted.strip()))
+    if url.raw_query_string:
         message = (
-            f"{_shown(pasted)} is not a base URL: it should look like 'https://api.example.com', "
-            "with http:// or https:// in front."
+            "The base URL must not carry a query (what follows its question mark): leave it out. "
+            "Where it is a key, pass it as headers=, as in Client(url, token, "
+            "headers={'Ocp-Apim-Subscription-Key': '…'}), or as token=."
         )
         raise ConfigurationError(message)
     return url
+
+
+def _with_scheme(pasted: str) -> str:
+    """`localhost:8080` and addresses are of this network, where hardly anything speaks TLS."""
+    local = _LOCAL.match(pasted)
+    return f"http://{pasted}" if local else pasted
+
+
+def _advice(pasted: str) -> str:
+    if _HOST.match(pasted):
+        return (
+            f"{_shown(pasted)} is not a base URL, since http:// or https:// is missing in front: "
+            f"write 'https://{pasted}'."
+        )
+    return (
+        f"{_shown(pasted)} is not a base URL: it should look like 'https://api.example.com', "
+        "with http:// or https:// in front."
+    )
 
 
 def _shown(pasted: str) -> str:

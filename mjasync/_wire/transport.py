@@ -238,7 +238,7 @@ class Transport:
     async def _stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
         is_ours = url.origin() == self.network.origin
         session = self._open() if is_ours else self._open_elsewhere()
-        headers = self.network.default_headers() if is_ours else {}
+        headers = self.network.default_headers() if is_ours else self.network.agent
         try:
             with self._occupying_one():
                 async with (
