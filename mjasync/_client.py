@@ -85,7 +85,7 @@ class Client(Submits):
         stall_timeout: float | None = 900.0,
         schedule: NextLook | None = None,
         retries: Retries | None = None,
-        reconcile: bool = False,
+        reconcile: bool | None = None,
         limit: int | None = None,
         not_found_grace: float = 30.0,
         connect_timeout: float | None = 15.0,
@@ -113,7 +113,8 @@ class Client(Submits):
             stall_timeout: Seconds a wait may see no change, by default; None for no limit.
             schedule: When to look at waiting tasks.
             retries: What is tried again, and how often.
-            reconcile: Look for a submission whose answer was lost in the server's task list.
+            reconcile: Whether to look in the server's task list for a submission whose answer was
+                lost; by default wherever the server has such a list.
             limit: How many jobs of this client may be unfinished at once; None for all. Further
                 ones wait here, first come, first served.
             not_found_grace: Seconds a task may be unknown to the server before that is believed.

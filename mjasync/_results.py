@@ -22,10 +22,13 @@ __all__ = [
 
 _GRID_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
 _TEXT_ACTIONS: Final = frozenset({"DESCRIBE", "SHORTEN"})
-_NUMBERED: Final = re.compile(r"^\s*(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(.+?)\s*$", re.MULTILINE)
+_NUMBERED: Final = re.compile(r"(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(?=\S)")
 """A line that begins with a keycap or a number (PROTOCOL §1.4)."""
-_AFTER_COLON: Final = re.compile(r"[:：]\s*(\S.*?)\s*$")
-"""Where a reason names the word it is about."""
+_COLON: Final = re.compile("[:：]")
+"""After it, a reason names the word it is about."""
+_WORD_AT_MOST: Final = 200
+_MATCHED_AT_MOST: Final = 2000
+"""Characters of a reason that are searched for that word."""
 _LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
 _WITHOUT_IDS: Final = Buttons(
     Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _LABELS
@@ -49,10 +52,9 @@ def judge(info: TaskInfo) -> None:
         raise TaskCancelled(message, reason=reason, task_id=info.id, info=info)
     if is_ban(reason):
         message = "The task failed: the prompt holds a banned word."
-        word = _AFTER_COLON.search(reason)
-        raise TaskBanned(
-            message, word=word[1] if word else "", reason=reason, task_id=info.id, info=info
-        )
+        _, *after = _COLON.split(reason[:_MATCHED_AT_MOST], maxsplit=1)
+        word = "".join(after).strip()[:_WORD_AT_MOST]
+        raise TaskBanned(message, word=word, reason=reason, task_id=info.id, info=info)
     message = "The task failed on the server."
     raise TaskFailed(message, reason=reason, task_id=info.id, info=info)
 
@@ -106,9 +108,12 @@ def text_of(info: TaskInfo) -> str:
 
 def prompts_of(info: TaskInfo) -> tuple[str, ...]:
     """The single prompts in that text: its numbered lines, else each line that is not blank."""
-    text = text_of(info)
-    numbered = tuple(match[1] for match in _NUMBERED.finditer(text))
-    return numbered or tuple(line.strip() for line in text.splitlines() if line.strip())
+    lines = [line.strip() for line in text_of(info).splitlines() if line.strip()]
+    starts = [_NUMBERED.match(line) for line in lines]
+    numbered = tuple(
+        line[start.end() :] for line, start in zip(lines, starts, strict=True) if start is not None
+    )
+    return numbered or tuple(lines)
 
 
 def link_of(info: TaskInfo) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
+from ._text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -71,7 +73,7 @@ class MJError(Exception):
 
     retryable: ClassVar[bool] = False
     """Whether the very same call may be made again later without the risk of paying twice."""
-    hint: ClassVar[str] = ""
+    hint: str = ""
     """What to do next."""
 
     def __init__(
@@ -109,7 +111,7 @@ class MJError(Exception):
     def __str__(self) -> str:
         parts = [self.message]
         if self.task_id and self.task_id not in self.message:
-            parts.append(f"(task {self.task_id})")
+            parts.append(f"(task {printable(self.task_id)})")
         said = self._said()
         if said:
             parts.append(said)
@@ -123,7 +125,7 @@ class MJError(Exception):
             facts.append(f"HTTP {self.http_status}")
         origin = f" ({', '.join(facts)})" if facts else ""
         if self.description:
-            return f"The server said: {self.description!r}{origin}."
+            return f"The server said: '{printable(self.description)}'{origin}."
         return f"The server gave no reason{origin}." if facts else ""
 
     @property
@@ -218,8 +220,8 @@ class SubmitUncertain(MJError):
     """
 
     hint = (
-        "Do not send it again blindly: look for its `state` in the server's task list first "
-        "(Client(reconcile=True) does so for you)."
+        "Do not send it again blindly: look for its `state` in the server's task list first, where "
+        "it has one."
     )
 
     def __init__(

@@ -89,7 +89,7 @@ def length_of(head: bytes) -> int:
 
 def asking(url: str, **options: object) -> Client:
     """A client with a token that asks once and never again."""
-    return Client(url, TOKEN, **{"retries": Retries.none(), **options})
+    return Client(url, TOKEN, **{"retries": Retries.none(), "reconcile": False, **options})
 
 
 async def submit(mj: Client, url: str) -> object:

@@ -68,12 +68,13 @@ EAGER = Retries(
 def connect(sim: Simulator, **changes: Any) -> Client:  # noqa: ANN401 - what Client takes
     """Make a client of a simulator that neither looks nor tries again at a human pace.
 
-    With a clock of its own it looks every five seconds of that.
+    With a clock of its own it looks every five seconds of that. It does not look for lost
+    submissions unless told to, so that a test can see them.
     """
     pace = QUICK if sim.time_scale else Every(0.001, together=0.0005)
     quick = {"schedule": pace, "timeout": PATIENCE}
     usual = {"schedule": Every(5)} if "clock" in changes else quick
-    options = {"retries": EAGER, **usual, **changes}
+    options = {"retries": EAGER, "reconcile": False, **usual, **changes}
     return Client(options.pop("base_url", sim.url), options.pop("token", sim.token), **options)
 
 

@@ -55,7 +55,10 @@ RETRYABLE = {
     ServerError,
     TaskNotReady,
 }
-PAGE = "<!DOCTYPE html>\n<html><head><title>New API</title></head><body>...</body></html>"
+PAGE = (
+    "<!DOCTYPE html>\n<html><head><title>New API</title></head>"
+    '<body><div id="root"></div></body></html>'
+)
 EXPIRED = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
@@ -193,7 +196,7 @@ CASES = (
     # F: an error string
     same("F-400", 400, {"error": "midjourney_task_not_found"}, TaskNotFound),
     read("F-500", 500, {"error": "http_get_image_failed"}, ServerError),
-    same("F-503", 503, {"error": "unavailable", "message": "no", "retryAfter": 30}, ServerError),
+    read("F-503", 503, {"error": "unavailable", "message": "no", "retryAfter": 30}, ServerError),
     gone("F-404", 404, {"error": "Not Found", "message": "no route"}, UnsupportedEndpoint),
     # G: a panic
     read(
@@ -216,20 +219,20 @@ CASES = (
     read("I-408", 408, "Request Timeout", ServerError),
     same("I-402", 402, "Payment Required", QuotaExhausted),
     same("I-413", 413, "Payload Too Large", InvalidRequest),
-    same("I-418", 418, "I'm a teapot", InvalidRequest),
+    read("I-418", 418, "I'm a teapot", InvalidRequest),
     same("I-501", 501, "Not Implemented", UnsupportedEndpoint),
-    same("I-503", 503, "Service Unavailable", ServerError),
+    read("I-503", 503, "Service Unavailable", ServerError),
     # J, an empty body
     Case("J-200", 200, b"", SubmitUncertain, TaskNotFound, MalformedReply, MalformedReply),
     Case("J-200-blank", 200, b" \n", SubmitUncertain, TaskNotFound, MalformedReply, MalformedReply),
     Case("J-204", 204, b"", SubmitUncertain, TaskNotFound, MalformedReply, MalformedReply),
     same("J-400", 400, b"", InvalidRequest),
     same("J-401", 401, b"", AuthenticationError),
-    gone("J-403", 403, b"", RateLimited),
+    Case("J-403", 403, b"", SubmitUncertain, RateLimited, RateLimited, LinkExpired),
     gone("J-404", 404, b"", UnsupportedEndpoint),
     same("J-429", 429, b"", RateLimited),
     read("J-500", 500, b"", ServerError),
-    same("J-503", 503, b"", ServerError),
+    read("J-503", 503, b"", ServerError),
     read("J-504", 504, b"", ServerError),
     # K: a front page where the endpoint should be
     Case(
@@ -251,11 +254,11 @@ CASES = (
         MalformedReply,
     ),
     same("K-301", 301, "<html><body>Moved</body></html>", UnsupportedEndpoint),
-    same("K-302-empty", 302, b"", UnsupportedEndpoint),
+    read("K-302-empty", 302, b"", UnsupportedEndpoint),
     gone("K-404", 404, PAGE, UnsupportedEndpoint),
-    gone("K-403", 403, PAGE, ServerError),
+    Case("K-403", 403, PAGE, SubmitUncertain, ServerError, ServerError, LinkExpired),
     read("K-502", 502, PAGE, ServerError),
-    same("K-503", 503, PAGE, ServerError),
+    read("K-503", 503, PAGE, ServerError),
     same("K-429", 429, PAGE, RateLimited),
     # none of them: JSON, but not what was asked for
     read("cut-json", 200, b'{"code":1,"description":"\xe6\x8f\x90', MalformedReply),

@@ -16,7 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import quote
@@ -75,6 +75,11 @@ _BUSY: Final = frozenset({408, 429, 502, 503, 504})
 _ONCE: Final = RetryPolicy(tries=1)
 _SEED_TIMEOUT: Final = 75.0
 """The server itself may block for a minute (PROTOCOL §1.15)."""
+_OWN_STATE: Final = re.compile(r"mjasync-[0-9a-f]{32}")
+"""A mark that the client made up."""
+_OLDER_BY: Final = timedelta(minutes=2)
+"""How much older than the request a task has to be to be another: dates have whole seconds, and
+the list and the tasks may come from two machines."""
 _RECONCILE_AFTER: Final = (0.5, 2.0, 5.0)
 """Seconds before each look for a submission whose answer was lost."""
 
@@ -196,13 +201,16 @@ class Calls:
     clock: Clock
     read_timeout: float
     submit_timeout: float
-    reconcile: bool
+    reconcile: bool | None
+    """Whether a lost submission is looked for in the server's list; None: unless it has none."""
     slots: asyncio.Semaphore
     """Submissions on the wire at once: fewer than connections, so that none waits for one."""
     _stopping: bool = attrs.field(default=False, init=False)
     _lists_from: float = attrs.field(default=float("-inf"), init=False)
     _list_failures: int = attrs.field(default=0, init=False)
     _lists_work: bool = attrs.field(default=False, init=False)
+    _has_full_list: bool | None = attrs.field(default=None, init=False)
+    """Whether the server lists its tasks; None while nobody has asked."""
     _taken: set[str] = attrs.field(factory=set, init=False)
     _lists_seen: set[str] = attrs.field(factory=set, init=False)
     """Lists that the server was seen to keep."""
@@ -246,18 +254,17 @@ class Calls:
         return receipt
 
     async def _submit_once(self, submission: Submission) -> SubmitReceipt:
-        sent_at = self.clock.wall()
+        sent_at = self.clock.now()
         try:
             receipt = await self._post_submission(submission)
         except SubmitUncertain as error:
             _about(submission, error)
             error.payload = await _as_sent(submission)
-            found = await self._find(submission, sent_at) if self.reconcile else None
+            found = await self._find(submission, sent_at)
             if found is None:
                 raise
             receipt = found
-        if self.reconcile:
-            self._taken.update(receipt.ids)
+        self._taken.update(receipt.ids)
         return receipt
 
     async def _post_submission(self, submission: Submission) -> SubmitReceipt:
@@ -272,7 +279,7 @@ class Calls:
                 timeout=self.submit_timeout,
                 is_paid=True,
             )
-            return replies.parse_receipt(submission.operation, self._read(reply))
+            return replies.parse_receipt(submission.operation, self._read(reply, route))
         except Interrupted as error:
             message = (
                 f"The {submission.endpoint} request went out, but its answer was lost "
@@ -287,17 +294,21 @@ class Calls:
 
     async def _find(self, submission: Submission, sent_at: float) -> SubmitReceipt | None:
         """Look for a submission by its `state` in the server's own list, where it has one."""
-        if submission.endpoint == "modal":
-            return None  # the task keeps the state of the action: nothing to tell them apart by
+        may_look = self.reconcile or (self.reconcile is None and self._has_full_list is not False)
+        if submission.endpoint == "modal" or not may_look:
+            return None  # a modal's task keeps the state of the action: nothing tells them apart
         for seconds in _RECONCILE_AFTER:
             await self.clock.sleep(seconds)
             try:
-                tasks = await self.list_all(policy=_ONCE if self._stopping else None)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is uncertain still
-                _log.info("cannot look for %s: %s", submission.state, error)
+                tasks, date = await self.list_dated(_ONCE)
+            except UnsupportedEndpoint:
                 return None
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is uncertain still
+                _log.info("cannot look for %s: %s", printable(submission.state), error)
+                continue
             strangers = [task for task in tasks if codec.text(task.get("id")) not in self._taken]
-            ids = _with_state(strangers, submission.state, sent_at)
+            elapsed = timedelta(seconds=self.clock.now() - sent_at)
+            ids = _with_state(strangers, submission.state, date - elapsed if date else None)
             if ids:
                 return SubmitReceipt(code=1, ids=ids, description="found by its state")
         return None
@@ -306,8 +317,6 @@ class Calls:
         """Only where the server provably took nothing; never once the client is closing."""
         if self._stopping:
             return None
-        if isinstance(error, ServerError) and error.http_status == 503:
-            return self.retries.busy
         policies = {
             ConnectionFailed: self.retries.connect,
             TooManyOpenFiles: self.retries.connect,
@@ -353,18 +362,22 @@ class Calls:
                 reply = await self.transport.look(url, timeout=self.read_timeout)
             except Interrupted as error:
                 raise error.as_read() from error.__cause__
-            return self._seen(reply, known)
+            return self._seen(task_id, reply, known)
 
         async def once() -> tuple[bytes, dict[str, Any] | None]:
-            return self._seen(await self._exchange("GET", url), known)
+            return self._seen(task_id, await self._exchange("GET", url), known)
 
         return await self._persist_read(once, policy)
 
-    def _seen(self, reply: Reply, known: bytes | None) -> tuple[bytes, dict[str, Any] | None]:
+    def _seen(
+        self, task_id: str, reply: Reply, known: bytes | None
+    ) -> tuple[bytes, dict[str, Any] | None]:
         if reply.body == known and reply.status == 200:
             return reply.body, None
-        task = replies.plain_task(reply.status, reply.body)
-        return reply.body, task or replies.parse_object(Operation.FETCH, self._read(reply))
+        task = replies.plain_task(task_id, reply.status, reply.body)
+        if task is None:
+            task = replies.parse_object(Operation.FETCH, self._read(reply), task_id)
+        return reply.body, task
 
     async def fetch_many(
         self, task_ids: Sequence[str], policy: RetryPolicy
@@ -390,14 +403,17 @@ class Calls:
             MJError: The read failed.
         """
         url = self.route.url("task/list-by-condition")
+        asked = frozenset(task_ids)
         body = codec.dump({"ids": list(task_ids)})
 
         async def once() -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
             reply = await self._exchange("POST", url, body=body)
-            if reply.status == 200 and (parts := codec.cut_up(reply.body, known)):
-                return parts
-            tasks = replies.parse_list(self._read(reply))
-            return set(), [(codec.dump(task), task) for task in tasks]
+            parts = codec.cut_up(reply.body, known) if reply.status == 200 else None
+            if parts is None:
+                tasks = replies.parse_list(self._read(reply))
+                parts = set(), [(codec.dump(task), task) for task in tasks]
+            same, others = parts
+            return same, replies.only_asked_for(others, asked, _id_of)
 
         try:
             found = await (self._persist_read(once, policy) if policy else once())
@@ -450,7 +466,9 @@ class Calls:
 
         return await persist(once, policy_for, self.clock.now)
 
-    async def list_dated(self) -> tuple[list[dict[str, Any]], datetime | None]:
+    async def list_dated(
+        self, policy: RetryPolicy | None = None
+    ) -> tuple[list[dict[str, Any]], datetime | None]:
         """The server's list of tasks, and its date; None where that is missing or a cache's.
 
         Raises:
@@ -463,7 +481,13 @@ class Calls:
             reply = await self._exchange("GET", url)
             return replies.parse_list(self._read(reply)), _date_of(reply)
 
-        return await self._persist_read(once, self.retries.read)
+        try:
+            found = await self._persist_read(once, policy or self.retries.read)
+        except UnsupportedEndpoint:
+            self._has_full_list = False
+            raise
+        self._has_full_list = True
+        return found
 
     async def server_date(self, unknown_id: str) -> datetime | None:
         """The server's clock as it stands: asked about a task that no cache can have an answer for.
@@ -527,6 +551,8 @@ class Calls:
             words = self._read(reply)
             answer = replies.parse_object(Operation.OTHER, words)
             number = codec.whole(answer.get("result"))
+            if isinstance(answer.get("result"), list | dict | float):
+                raise MalformedReply("The server's answer is not a seed.")
             if number is None:
                 message = "The server knows no seed of this task."
                 raise UnsupportedEndpoint(message, description=words.description)
@@ -649,8 +675,15 @@ class Calls:
             once, lambda error: policy if error.retryable else None, self.clock.now
         )
 
-    def _read(self, reply: Reply) -> replies.Words:
-        words = replies.read(reply.status, reply.headers, reply.body, wall=self.clock.wall())
+    def _read(self, reply: Reply, route: Route | None = None) -> replies.Words:
+        words = replies.read(
+            reply.status,
+            reply.headers,
+            reply.body,
+            wall=self.clock.wall(),
+            token_header=self.transport.token_header,
+            prefix=(route or self.route).prefix,
+        )
         if words.code not in replies.KNOWN_CODES and words.code not in self._strange_codes:
             self._strange_codes.add(words.code)
             _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
@@ -673,15 +706,34 @@ def _date_of(reply: Reply) -> datetime | None:
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
-def _with_state(tasks: Iterable[Mapping[str, Any]], state: str, sent_at: float) -> tuple[str, ...]:
-    """The id of the one task that carries `state` and is not older than the request."""
-    skew = 300.0
+def _id_of(task: tuple[bytes, dict[str, Any]]) -> str:
+    return codec.text(task[1].get("id")) or ""
+
+
+def _with_state(
+    tasks: Iterable[Mapping[str, Any]], state: str, sent: datetime | None
+) -> tuple[str, ...]:
+    """The id of the one task that carries `state` and is not older than the request.
+
+    Args:
+        tasks: The server's list.
+        state: The mark that was sent along.
+        sent: When it was sent, by the server's own clock; None where that cannot be told. A mark
+            of the client's own making is unique, so then it alone is looked for.
+    """
+    if sent is None and not _OWN_STATE.fullmatch(state):
+        return ()
     ids = [
         str(task["id"])
         for task in tasks
         if state
         and task.get("state") == state
         and task.get("id")
-        and (codec.whole(task.get("submitTime")) or sent_at * 1000) >= (sent_at - skew) * 1000
+        and not (sent and _is_older(task, sent))
     ]
     return tuple(ids) if len(ids) == 1 else ()
+
+
+def _is_older(task: Mapping[str, Any], sent: datetime) -> bool:
+    submitted = codec.moment(task.get("submitTime"))
+    return submitted is not None and submitted < sent - _OLDER_BY

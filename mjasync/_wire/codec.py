@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -20,6 +22,7 @@ __all__ = [
     "dump",
     "is_told",
     "load",
+    "load_leniently",
     "refresh_period",
     "snapshot",
     "structure_account",
@@ -29,6 +32,8 @@ __all__ = [
 ]
 
 _PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
+_PERCENT_AT_MOST: Final = 32
+"""Characters of a progress text that are looked at."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SECRET = re.compile(r"token|secret|password|cookie|agent", re.IGNORECASE)
@@ -42,6 +47,50 @@ _BEGINNING: Final = 64
 
 load = orjson.loads
 dump = orjson.dumps
+
+
+def load_leniently(body: bytes) -> Any:
+    """Read JSON, or what is nearly JSON.
+
+    Servers send half an emoji, a cut character, a line break within a text, NaN, or a NUL at the
+    end. What waiting needs is plain all the same, so such a reply is read a second time: what
+    cannot be decoded becomes U+FFFD, and NaN and infinities become null.
+
+    Raises:
+        ValueError: It is no JSON even so.
+    """
+    try:
+        return load(body)
+    except ValueError:
+        pass
+    body = body.removeprefix(BOM_UTF8).strip(b"\0 \t\r\n")
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            value = json.loads(
+                body.decode(encoding, "replace"), strict=False, parse_constant=_nothing
+            )
+        except (ValueError, RecursionError):
+            continue
+        return _whole_characters(value)
+    message = "not even nearly JSON"
+    raise ValueError(message)
+
+
+def _nothing(_: str) -> None:
+    """Stand for a number that JSON does not have."""
+
+
+def _whole_characters(value: Any) -> Any:
+    """Replace the lone surrogates in every text of a JSON value."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode(
+            "utf-16", "replace"
+        )
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_whole_characters(one) for one in value]
+    return value
 
 
 def cut_up(
@@ -131,10 +180,14 @@ def task_id_in(payload: object) -> str | None:
     """The id of the task in somebody's JSON, read or not; None where there is none."""
     if isinstance(payload, str | bytes | bytearray | memoryview):
         try:
-            payload = load(payload)
-        except orjson.JSONDecodeError:
+            payload = load_leniently(_as_bytes(payload))
+        except ValueError:
             return None
     return text(payload.get("id")) if isinstance(payload, Mapping) else None
+
+
+def _as_bytes(payload: str | bytes | bytearray | memoryview) -> bytes:
+    return payload.encode("utf-8", "replace") if isinstance(payload, str) else bytes(payload)
 
 
 def structure_account(raw: Mapping[str, Any]) -> Account:
@@ -163,7 +216,7 @@ def text(value: Any) -> str | None:
 def percent(value: Any) -> int | None:
     """`"45%"` is 45; "", null and words are None. PROTOCOL §3.6."""
     if isinstance(value, str):
-        return _percent_in(value)
+        return _percent_in(value[:_PERCENT_AT_MOST])
     if isinstance(value, int | float) and not isinstance(value, bool):
         return max(0, min(100, int(value)))
     return None
@@ -374,4 +427,4 @@ def _fill(info: TaskInfo, raw: Mapping[str, Any]) -> None:
 _converter = make_converter()
 _converter.register_structure_hook(TaskInfo, _structure)
 _read_task: Final[Callable[[Any, Any], TaskInfo]] = _converter.get_structure_hook(TaskInfo)
-TaskInfo._read = staticmethod(lambda info: _fill(info, load(info._body)))  # noqa: SLF001
+TaskInfo._read = staticmethod(lambda info: _fill(info, load_leniently(info._body)))  # noqa: SLF001

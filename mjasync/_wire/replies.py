@@ -9,14 +9,15 @@ from __future__ import annotations
 import email.utils
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from .._models import SubmitReceipt
+from .._text import printable
 from ..errors import (
     AuthenticationError,
     BannedPrompt,
@@ -38,7 +39,13 @@ from . import codec
 
 __all__ = ["Operation", "check_image", "is_ban", "parse_list", "parse_object", "parse_receipt"]
 
+T = TypeVar("T")
 _RETRY_AFTER_CAP: Final = 3600.0
+_DESCRIBED_AT_MOST: Final = 20_000
+"""Characters of a server's description that are kept."""
+_DETAILS_AT_MOST: Final = 5
+_PAGE_START: Final = 16_384
+"""Bytes of a web page that are looked at."""
 _ACCEPTED: Final = frozenset({1, 21, 22})
 _GONE: Final = frozenset({403, 404, 410})
 
@@ -78,7 +85,13 @@ class Words:
     json: Any = attrs.field(default=None, repr=False)
     is_json: bool = False
     is_html: bool = False
+    is_app_page: bool = False
+    """Whether it is the front page of a gateway, which stands for a missing endpoint."""
     is_empty: bool = False
+    token_header: str | None = None
+    """The header that carried the token of the request; "" for none, None if not told."""
+    prefix: str = ""
+    """What stood before `/mj` in the path of the request."""
 
 
 # --- the tables --------------------------------------------------------------------------------
@@ -88,23 +101,30 @@ _BY_WORDS: Final[tuple[tuple[str, type[MJError]], ...]] = (
     (r"敏感词|banned.?(prompt|word)", BannedPrompt),
     (r"quota_|quota (is )?(not|ex|insuff)|insufficient.{0,6}(quota|balance)", QuotaExhausted),
     (r"额度|余额|次数已达上限", QuotaExhausted),
-    (r"(每日|今日|当日|天).*(上限|限制)", QuotaExhausted),
-    (r"账号不可用|无可用的?(账号|渠道)|no available (account|channel)", NoAccount),
-    (r"账号已被?(临时)?(封锁|禁用)", AuthenticationError),
+    (r"(每日|今日|当日|天).{0,40}(上限|限制)", QuotaExhausted),
+    (r"账号不可用|无可用的?(账号|渠道)|(no available|no) (account|channel)s? available", NoAccount),
+    (r"no available (account|channel)|渠道已被禁用|无效的渠道", NoAccount),
+    (r"账号已被?(临时)?(封锁|禁用)|账号无权限", AuthenticationError),
+    (r"system (cpu|memory|disk) overloaded", RateLimited),
     (r"task_status_not_success|关联任务状态错误", TaskNotReady),
     (r"unknown_(relay_)?action|未知的 ?action|Invalid URL \(", UnsupportedEndpoint),
     (r"功能未启用|不支持|未开启 ?remix|未找到 ?seed", UnsupportedEndpoint),
-    (r"task_no(t)?_found|任务不存在|(任务).*(失效|未找到)", TaskNotFound),
+    (r"task_no(t)?_found|get mj id failed|任务不存在|任务.{0,40}(失效|未找到)", TaskNotFound),
     (r"task (is |was )?(not |un)(found|known)", TaskNotFound),
     (r"暂不可用", ServerError),
 )
-"""The server's own words, where its code does not tell enough (PROTOCOL §2, §7.1)."""
+"""The server's own words, where its code does not tell enough (PROTOCOL §2, §7.1).
+
+No pattern has an unbounded gap: on hostile text it would take quadratic time.
+"""
+_MATCHED_AT_MOST: Final = 2000
+"""Characters of a server's text that patterns see."""
 
 _HEARD_AT: Final[Mapping[int, frozenset[type[MJError]]]] = {
     401: frozenset(),
     403: frozenset({QuotaExhausted, BannedPrompt}),
     429: frozenset({QuotaExhausted, QueueFull}),
-    500: frozenset({QuotaExhausted, QueueFull, NoAccount}),
+    500: frozenset({QuotaExhausted, QueueFull, NoAccount, RateLimited}),
 }
 """At these statuses only these words overrule the status; 500 stands for all above it too."""
 
@@ -139,6 +159,28 @@ _BY_STATUS: Final[Mapping[int, type[MJError]]] = {
     501: UnsupportedEndpoint,
 }
 
+_SAID_BEFORE_TAKING: Final = frozenset(
+    {400, 401, 402, 404, 405, 406, 407, 410, 411, 413, 414, 415, 421, 422, 426, 429, 431, 501}
+)
+"""Statuses that servers and front ends answer before they hand a request on, whatever the body.
+
+301, 307 and 308 belong to them: they say that the endpoint has another address. Every other error
+is also what a front end answers for a job that the server behind it has taken (PROTOCOL §7.1).
+"""
+_MOVED: Final = frozenset({301, 307, 308})
+_REFUSING_CODES: Final = frozenset({3, 4, 23, 24, 30})
+"""Codes that a server sends instead of taking a job, at any status."""
+_OWN_ERRORS: Final = frozenset({"new_api_error", "one_api_error", "one_hub_error"})
+"""Types of an error that a gateway made by itself, before it asked the server behind it."""
+_NOT_SENT_ON: Final = re.compile(
+    r"无法获取provider|无可用的?渠道|渠道已被禁用|无效的渠道|bind_request_body_failed"
+)
+"""Words of a gateway's code 5 for: nothing was sent upstream."""
+_NO_ENTRY: Final = re.compile("账号不可用|账号已禁用|账号无权限")
+"""What open-plus says in plain text, with 403, to a token that it does not let in."""
+_APP_PAGE: Final = re.compile(rb"<div[^>]{0,80}\bid=[\"']?(root|app)\b", re.IGNORECASE)
+"""What a gateway's own front page has, which it shows where it has no endpoint (PROTOCOL §7.5)."""
+
 _MESSAGES: Final[Mapping[type[MJError], str]] = {
     AuthenticationError: "The server refused the token.",
     BannedPrompt: "The prompt holds a banned word.",
@@ -156,6 +198,13 @@ _MESSAGES: Final[Mapping[type[MJError], str]] = {
     UnsupportedEndpoint: "This server does not offer that operation.",
 }
 
+_TOKEN_HINTS: Final[Mapping[str, str]] = {
+    "": "No token is set: pass one to Client, or set MJASYNC_TOKEN.",
+    "Authorization": 'Check the token; most servers want auth="secret" (mj-api-secret).',
+    "mj-api-secret": 'Check the token; some gateways want auth="bearer".',
+}
+"""What to do about a refused token, by the header that carried it."""
+
 _GATEWAY_LOST_IT: Final = re.compile(
     r"do_request_failed|unmarshal_response|read_response|connection termination|copy_resp"
 )
@@ -165,14 +214,36 @@ _GATEWAY_LOST_IT: Final = re.compile(
 # --- from bytes to words -----------------------------------------------------------------------
 
 
-def read(status: int, headers: Mapping[str, str], body: bytes, *, wall: float = 0.0) -> Words:
-    """Read any of the eleven shapes. By content: gateways send JSON as text/plain."""
+def read(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    wall: float = 0.0,
+    token_header: str | None = None,
+    prefix: str = "",
+) -> Words:
+    """Read any of the eleven shapes. By content: gateways send JSON as text/plain.
+
+    Args:
+        status: The HTTP status.
+        headers: The reply's.
+        body: All of it.
+        wall: The time, in seconds since the epoch, for a Retry-After that is a date.
+        token_header: The header that carried the token, "" for none; None: not told.
+        prefix: What stood before `/mj` in the path of the request, such as `/mj-turbo`.
+    """
+    words = _read_body(status, headers, body, wall)
+    return attrs.evolve(words, token_header=token_header, prefix=prefix)
+
+
+def _read_body(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> Words:
     after = retry_after(headers.get("Retry-After"), wall)
     body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         return Words(status=status, is_empty=True, retry_after=after)
     try:
-        value = codec.load(body)
+        value = codec.load_leniently(body)
     except ValueError:
         return _read_text(status, body, after)
     if not isinstance(value, dict):
@@ -181,11 +252,17 @@ def read(status: int, headers: Mapping[str, str], body: bytes, *, wall: float = 
 
 
 def _read_text(status: int, body: bytes, after: float | None) -> Words:
-    plain = body[:2000].decode("utf-8", "replace").strip()
+    plain = body[:_MATCHED_AT_MOST].decode("utf-8", "replace").strip()
     if re.match(r"<(!doctype\s+html|html|head|body|!--|\?xml)", plain, re.IGNORECASE):
-        title = re.search(r"<title>(.*?)</title>", plain, re.IGNORECASE | re.DOTALL)
-        said = f"(a web page) {title[1].strip()}" if title else "(a web page)"
-        return Words(status=status, is_html=True, description=said, retry_after=after)
+        _, _, after_title = plain.partition("<title>")
+        title, is_closed, _ = after_title.partition("</title>")
+        return Words(
+            status=status,
+            is_html=True,
+            is_app_page=_APP_PAGE.search(body[:_PAGE_START]) is not None,
+            description=f"(a web page) {title.strip()}".strip() if is_closed else "(a web page)",
+            retry_after=after,
+        )
     return Words(status=status, description=plain[:500], retry_after=after)
 
 
@@ -195,6 +272,7 @@ def _read_object(status: int, value: dict[str, Any], after: float | None) -> Wor
     said = [inner.get(name) for name in ("description", "message")]
     if isinstance(error, str):
         said.insert(0, error)
+    said.extend(_details(value.get("detail")))
     waits = value.get("retryAfter")
     if after is None and isinstance(waits, int | float) and not isinstance(waits, bool):
         after = _capped(waits)
@@ -203,13 +281,27 @@ def _read_object(status: int, value: dict[str, Any], after: float | None) -> Wor
         code=codec.whole(value.get("code")),
         description=": ".join(
             dict.fromkeys(s.strip() for s in said if isinstance(s, str) and s.strip())
-        ),
+        )[:_DESCRIBED_AT_MOST],
         result=value.get("result"),
         properties=codec.mapping(value.get("properties")),
         retry_after=after,
         json=value,
         is_json=True,
     )
+
+
+def _details(detail: object) -> list[str]:
+    """What FastAPI says: text, or a list of objects that say where and what."""
+    if isinstance(detail, str):
+        return [detail]
+    items = detail[:_DETAILS_AT_MOST] if isinstance(detail, list) else []
+    found = []
+    for item in items:
+        if isinstance(item, dict) and isinstance(item.get("msg"), str):
+            place = item.get("loc")
+            where = ".".join(map(str, place[1:])) if isinstance(place, list) else ""
+            found.append(f"{where}: {item['msg']}" if where else item["msg"])
+    return found
 
 
 def retry_after(value: str | None, wall: float) -> float | None:
@@ -235,14 +327,14 @@ def _capped(seconds: float) -> float | None:
 # --- from words to a value ---------------------------------------------------------------------
 
 
-def plain_task(status: int, body: bytes) -> dict[str, Any] | None:
+def plain_task(task_id: str, status: int, body: bytes) -> dict[str, Any] | None:
     """A task as promised, which most answers to a look are; None: `read` it and see."""
     try:
         value = codec.load(body) if status == 200 else None
     except ValueError:
         return None
-    is_task = isinstance(value, dict) and "status" in value and codec.text(value.get("id"))
-    return value if is_task else None
+    is_task = isinstance(value, dict) and "status" in value
+    return value if is_task and codec.text(value.get("id")) == task_id else None
 
 
 def parse_receipt(operation: Operation, words: Words) -> SubmitReceipt:
@@ -252,37 +344,65 @@ def parse_receipt(operation: Operation, words: Words) -> SubmitReceipt:
         SubmitUncertain: Whether the server took it cannot be told.
         MJError: The server refused it, by the tables above.
     """
-    refuses_whatever_it_says = words.status >= 500 and words.status not in (501, 503)
-    if refuses_whatever_it_says:
-        raise _error(SubmitUncertain, words)
     ids = _ids(words.result)
-    if words.code in _ACCEPTED and ids:
+    may_accept = words.status < 500 or words.status == 503
+    if words.code in _ACCEPTED and ids and may_accept:
         return SubmitReceipt(
             code=words.code or 1,
             ids=ids,
             description=words.description,
             properties=words.properties,
         )
-    raise _refusal(operation, words, ids)
+    if not _is_refusal(words, ids):
+        raise _error(SubmitUncertain, words)
+    raise error_for(operation, words)
 
 
-def _refusal(operation: Operation, words: Words, ids: tuple[str, ...]) -> MJError:
-    if _is_uncertain(words, ids):
-        return _error(SubmitUncertain, words)
-    return error_for(operation, words)
+def _is_refusal(words: Words, ids: tuple[str, ...]) -> bool:
+    """Whether it is certain that the server took nothing.
 
-
-def _is_uncertain(words: Words, ids: tuple[str, ...]) -> bool:
-    """Whether the job may have been taken although this is no receipt: a refusal must be plain."""
-    if words.code in _ACCEPTED or (ids and words.code not in _BY_CODE):
-        return True
-    if words.code == 5 or _GATEWAY_LOST_IT.search(words.description):
-        return True
-    if words.status == 408:
-        return True
-    if not 200 <= words.status < 300 or words.is_html:
+    The server has to say so in its own JSON, or the status has to be one that is answered before
+    a request is handed on. Whatever stands in front of a server answers 403, 499, 502, 503, 52x
+    or nothing at all for a job that was taken (PROTOCOL §7.1).
+    """
+    is_odd = bool(ids) and words.code not in _BY_CODE
+    is_failure = words.status >= 500 and words.status not in {501, 503}
+    if words.code in _ACCEPTED or is_odd or is_failure:
         return False
-    return not _says_no(words)
+    if _GATEWAY_LOST_IT.search(words.description[:_MATCHED_AT_MOST]):
+        return False
+    if words.code == 5:
+        return _NOT_SENT_ON.search(words.description[:_MATCHED_AT_MOST]) is not None
+    if words.status in _SAID_BEFORE_TAKING or words.status in _MOVED:
+        return True
+    if isinstance(words.json, dict):
+        return _refuses(words)
+    if words.status == 403:
+        return _NO_ENTRY.search(words.description[:_MATCHED_AT_MOST]) is not None
+    return words.is_app_page and 200 <= words.status < 300
+
+
+def _refuses(words: Words) -> bool:
+    """Whether a JSON object is a refusal that the tables know."""
+    if words.code in _REFUSING_CODES:
+        return True
+    if 200 <= words.status < 300:
+        return _says_no(words)
+    if words.status < 400:
+        return False
+    is_own = _error_type(words) in _OWN_ERRORS and words.status < 500
+    return is_own or _by_words(words) is not None or _is_detail(words)
+
+
+def _error_type(words: Words) -> object:
+    error = words.json.get("error")
+    inner = error if isinstance(error, dict) else words.json
+    return inner.get("type")
+
+
+def _is_detail(words: Words) -> bool:
+    """Whether it is FastAPI's way to refuse a caller."""
+    return words.status == 403 and isinstance(words.json.get("detail"), str)
 
 
 def _says_no(words: Words) -> bool:
@@ -304,15 +424,21 @@ def _ids(result: object) -> tuple[str, ...]:
         for word in words
         if word
         for part in map(str.strip, word.split(","))
-        if part != "0" and part
+        if part != "0" and part and "://" not in part
     )
 
 
-def parse_object(operation: Operation, words: Words) -> dict[str, Any]:
+def parse_object(operation: Operation, words: Words, task_id: str | None = None) -> dict[str, Any]:
     """Read one task (FETCH) or a SubmitResult that starts nothing (OTHER).
+
+    Args:
+        operation: What was asked.
+        words: The reply.
+        task_id: The task that was asked for, where it was one.
 
     Raises:
         TaskNotFound: Empty body, 204, or one of the gateways' ways to say so.
+        MalformedReply: It is another task than the one asked for.
         MJError: Anything else that is not that, by the tables above.
     """
     if 200 <= words.status < 300:
@@ -320,8 +446,15 @@ def parse_object(operation: Operation, words: Words) -> dict[str, Any]:
         if operation is Operation.FETCH and is_nothing:
             raise _error(TaskNotFound, words)
         if isinstance(words.json, dict) and _is_answer(operation, words):
+            _check_id(words.json, task_id)
             return words.json
     raise error_for(operation, words)
+
+
+def _check_id(task: Mapping[str, Any], task_id: str | None) -> None:
+    if task_id is not None and codec.text(task.get("id")) != task_id:
+        other = printable(codec.text(task.get("id")))
+        raise MalformedReply(f"The server answered with task {other} instead of {task_id}.")
 
 
 def _is_answer(operation: Operation, words: Words) -> bool:
@@ -342,6 +475,19 @@ def parse_list(words: Words) -> list[dict[str, Any]]:
         if isinstance(words.json, list):
             return [item for item in words.json if isinstance(item, dict)]
     raise error_for(Operation.LIST, words)
+
+
+def only_asked_for(tasks: list[T], ids: Collection[str], id_of: Callable[[T], str]) -> list[T]:
+    """Leave out of a list what nobody asked for.
+
+    Raises:
+        MalformedReply: Nothing in it was asked for.
+    """
+    kept = [task for task in tasks if id_of(task) in ids]
+    if tasks and not kept:
+        other = printable(id_of(tasks[0]))
+        raise MalformedReply(f"The server answered with task {other}, which was not asked for.")
+    return kept
 
 
 def check_image(
@@ -396,8 +542,9 @@ def _by_place(operation: Operation, words: Words) -> type[MJError] | None:
 
 def _by_words(words: Words) -> type[MJError] | None:
     heard = _HEARD_AT.get(words.status, _HEARD_AT[500] if words.status > 500 else None)
+    said = words.description[:_MATCHED_AT_MOST]
     for pattern, cls in _BY_WORDS:
-        if (heard is None or cls in heard) and re.search(pattern, words.description, re.IGNORECASE):
+        if (heard is None or cls in heard) and re.search(pattern, said, re.IGNORECASE):
             return cls
     return None
 
@@ -450,11 +597,27 @@ def _error(cls: type[MJError], words: Words) -> MJError:
         facts["word"] = codec.text(words.properties.get("bannedWord")) or ""
         facts["prompt_en"] = codec.text(words.properties.get("promptEn")) or ""
         if facts["word"]:
-            return cls(f"The prompt holds a banned word: {facts['word']!r}.", **facts)
-    return cls(_MESSAGES[cls], **facts)
+            return cls(f"The prompt holds a banned word: '{printable(facts['word'])}'.", **facts)
+    error = cls(_MESSAGES[cls], **facts)
+    if hint := _hint(cls, words):
+        error.hint = hint
+    return error
+
+
+def _hint(cls: type[MJError], words: Words) -> str:
+    """What to do next, where the request tells more than the class of the error."""
+    if cls is AuthenticationError and words.token_header is not None:
+        return _TOKEN_HINTS.get(words.token_header, "")
+    if cls is UnsupportedEndpoint and words.prefix:
+        return (
+            f"Check the base URL. The path began with {words.prefix}: a server without such paths "
+            'takes the speed by speed_via="prompt", and no image host.'
+        )
+    return ""
 
 
 def is_ban(reason: str) -> bool:
     """Whether a task's failReason speaks of a banned word (PROTOCOL §2, code 24)."""
     patterns = (pattern for pattern, cls in _BY_WORDS if cls is BannedPrompt)
-    return any(re.search(pattern, reason, re.IGNORECASE) for pattern in patterns)
+    said = reason[:_MATCHED_AT_MOST]
+    return any(re.search(pattern, said, re.IGNORECASE) for pattern in patterns)

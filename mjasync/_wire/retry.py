@@ -57,11 +57,11 @@ class Retries:
     """Any read the caller waits for: fetch, list, picture."""
     watch: RetryPolicy = RetryPolicy(tries=1000, budget=600.0)
     """A read on behalf of waiting tasks: it outlives a restart of the server."""
-    connect: RetryPolicy = RetryPolicy(tries=5, first=0.25, longest=4.0, budget=30.0)
-    """A submission for which no connection came about."""
+    connect: RetryPolicy = RetryPolicy(tries=100, first=0.5, longest=4.0, budget=30.0)
+    """A submission for which no connection came about: a restart takes a server 5 to 13 s."""
     busy: RetryPolicy = RetryPolicy(tries=10_000, first=1.0, longest=20.0, budget=3600.0)
-    """A submission the server did not take for now: queue full, rate limit, 503. The clock of
-    whoever waits ends it sooner."""
+    """A submission the server refused for now: queue full, rate limit, its own overload. The clock
+    of whoever waits ends it sooner."""
     absent: RetryPolicy = RetryPolicy(tries=5, first=1.0, longest=8.0, budget=30.0)
     """A submission refused for want of an account."""
     lagging: RetryPolicy = RetryPolicy(tries=20, first=1.0, longest=4.0, budget=45.0)

@@ -40,6 +40,11 @@ class Route:
         mode = "/" + "-".join(words) if len(words) > 1 else ""
         object.__setattr__(self, "root", f"{self.base}{mode}/mj")
 
+    @property
+    def prefix(self) -> str:
+        """What the speed and the image host put before `/mj`: `/mj-turbo`, or ""."""
+        return self.root.removeprefix(self.base).removesuffix("/mj")
+
     @classmethod
     def parse(
         cls, pasted: str, speed: Speed | None = None, image_host: ImageHost | None = None

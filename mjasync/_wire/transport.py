@@ -80,6 +80,8 @@ class Transport:
     def __init__(self, credentials: Mapping[str, str], network: Network) -> None:
         self.network = network
         self.redactor = Redactor([*secrets_in(credentials), *network.secrets])
+        self.token_header: str = next(iter(credentials), "")
+        """The header that carries the token; "" where none is set."""
         self.closed: bool = False
         self._credentials = credentials
         self._session: aiohttp.ClientSession | None = network.session
