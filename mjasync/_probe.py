@@ -73,7 +73,7 @@ class Probe:
     list_by_condition: bool | None
     """Whether many tasks can be asked for in one request."""
     task_list: bool | None
-    """Whether `Client.tasks` works, which `reconcile=True` needs."""
+    """Whether `Client.tasks` works, which looking up lost submissions needs."""
     task_queue: bool | None
     """Whether `Client.queue` works."""
     image_by_id: bool | None
@@ -222,7 +222,7 @@ _NOT_V1: Final = "The base URL ends in /v1, as OpenAI's does: leave that out."
 _BY_PROMPT: Final = 'set speed_via="prompt", or write the flag into the prompt.'
 _WITHOUT: Final[Mapping[str, str]] = {
     "list_by_condition": "It has no task/list-by-condition: tasks are asked for one by one.",
-    "task_list": "It has no task list: mj.tasks() fails, and reconcile=True finds nothing.",
+    "task_list": "It has no task list: mj.tasks() fails, and no lost job can be looked up.",
     "task_queue": "It has no task queue: mj.queue() fails.",
 }
 
@@ -438,7 +438,7 @@ def _report(calls: Calls, wishes: Wishes, style: Style, answers: Mapping[str, _A
         links_reachable=None,
         round_trip=min(a.seconds for a in answers.values() if a.seconds is not None),
     )
-    problems = _problems(report, wishes, answers, reconciles=calls.reconcile)
+    problems = _problems(report, wishes, answers)
     return attrs.evolve(report, problems=(*problems,), notes=(*_notes(report, wishes, answers),))
 
 
@@ -472,9 +472,7 @@ def _skew(answer: _Answer) -> int | None:
 # --- what to say -------------------------------------------------------------------------------
 
 
-def _problems(
-    report: Probe, wishes: Wishes, answers: Mapping[str, _Answer], *, reconciles: bool
-) -> Iterable[str]:
+def _problems(report: Probe, wishes: Wishes, answers: Mapping[str, _Answer]) -> Iterable[str]:
     """What is wrong, the worst alone."""
     if report.auth == "unknown":
         words = answers["fetch"].words
@@ -500,11 +498,6 @@ def _problems(
             f"All its Midjourney accounts ({many}) are disabled" if many else "It has no account"
         )
         yield f"{whose}: submissions fail with NoAccount until whoever runs it enables one."
-    if reconciles and _is_far_off(report):
-        yield (
-            "Its clock and yours are too far apart for reconcile=True, which looks for lost "
-            "submissions by their time: set the wrong one right."
-        )
 
 
 def _stranger(report: Probe, answer: _Answer) -> str:

@@ -348,7 +348,7 @@ async def test_a_small_queue_loses_nothing(tmp_path: Path) -> None:
 REFUSALS = [
     {"status": 429, "body": "", "headers": {"Retry-After": "0"}},
     {"status": 200, "body": {"code": 3, "description": "无可用的账号实例"}},
-    {"status": 503, "body": {"error": "unavailable"}},
+    {"status": 503, "body": {"error": {"message": "system memory overloaded (current: 99%)"}}},
 ]
 
 

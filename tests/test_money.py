@@ -249,8 +249,8 @@ REFUSED_FOR_NOW = [
     {"status": 200, "body": {"code": 9, "description": "提交失败，队列已满，请稍后重试"}},
     {"status": 429},
     {"status": 429, "body": {"code": 30, "description": "当前分组负载已饱和 ", "type": "x"}},
-    {"status": 503, "body": {"error": "Service Unavailable", "message": "warming up"}},
-    {"status": 503, "body": "<html>maintenance</html>"},
+    {"status": 503, "body": {"error": {"message": "system cpu overloaded (current: 97.2%)"}}},
+    {"status": 503, "body": {"error": {"message": "No available channel for model mj_imagine"}}},
     {"status": 200, "body": {"code": 3, "description": "无可用的账号实例"}},
 ]
 
@@ -259,7 +259,7 @@ REFUSED_FOR_NOW = [
 async def test_what_was_provably_not_taken_is_sent_again(
     plain: Simulator, reply: dict[str, Any]
 ) -> None:
-    """Queue full, rate limits, 503 and "no account" are tried again, until one is accepted."""
+    """Queue full, rate limits, overload and "no account" are tried again, until one is accepted."""
     async with connect(plain) as mj:
         plain.fault("reply", on="submit", times=3, **reply)
         task = await mj.imagine("a fox")
@@ -453,10 +453,10 @@ async def test_closing_waits_for_no_other_attempt() -> None:
 async def test_closing_drops_what_was_not_sent(plain: Simulator) -> None:
     """A submission that waits for its turn to be tried again is not sent by a closed client."""
     mj = connect(plain, retries=PATIENT)
-    plain.fault("reply", on="submit", times=None, status=503)
+    plain.fault("reply", on="submit", times=None, status=429)
     task = mj.imagine("a fox")
     waiter = asyncio.ensure_future(task.wait())
-    await eventually(lambda: submits(plain) == 1 and plain.requests[-1].status == 503)
+    await eventually(lambda: submits(plain) == 1 and plain.requests[-1].status == 429)
     await eventually(lambda: not mj._runtime.on_wire)
     await mj.close()
     with pytest.raises(mjasync.ClientClosed):
@@ -467,7 +467,7 @@ async def test_closing_drops_what_was_not_sent(plain: Simulator) -> None:
 # --- leaving at random -------------------------------------------------------------------------
 
 TROUBLES: list[tuple[str, dict[str, Any]]] = [
-    ("reply", {"status": 503}),
+    ("reply", {"status": 429}),
     ("reply", {"status": 200, "body": {"code": 23, "description": "队列已满", "result": None}}),
     ("numeric_result", {}),
 ]

@@ -163,13 +163,21 @@ async def test_trap_7_1_k_html_200(dialect: str) -> None:
         assert len(sim.requests) == 1
 
 
-@pytest.mark.parametrize("status", [301, 302])
-async def test_trap_7_1_k_a_redirect_to_a_front_page(status: int) -> None:
-    """So does a redirect, which is not followed with a job in hand."""
+@pytest.mark.parametrize(
+    "status, error",
+    [
+        (301, mjasync.UnsupportedEndpoint),
+        (308, mjasync.UnsupportedEndpoint),
+        (302, mjasync.SubmitUncertain),
+        (303, mjasync.SubmitUncertain),
+    ],
+)
+async def test_trap_7_1_k_a_redirect(status: int, error: type[MJError]) -> None:
+    """No redirect is followed with a job; only those that move the endpoint are refusals."""
     async with serving("plus") as (sim, mj):
         headers = {"Location": f"{sim.url}/welcome"}
         sim.fault("reply", endpoint="imagine", status=status, headers=headers)
-        await refused(mj.imagine("a lighthouse"), mjasync.UnsupportedEndpoint)
+        await refused(mj.imagine("a lighthouse"), error)
         assert len(sim.requests) == 1
 
 
@@ -440,7 +448,7 @@ async def test_trap_7_4_a_queue_may_be_long(clock: FakeClock) -> None:
 ABSENT = {
     "an empty 404": {"status": 404},
     "a 404 of Spring": {"status": 404, "body": {"timestamp": "x", "status": 404, "error": "x"}},
-    "a front page": {"status": 200, "body": b"<!DOCTYPE html><html></html>"},
+    "a front page": {"status": 200, "body": b"<!DOCTYPE html><html><div id=root></div></html>"},
     "a mode nobody knows": {"status": 400, "body": {"description": "unknown_relay_action "}},
     "an unknown button": {"status": 200, "body": {"code": 4, "description": "未知的 Action 类型"}},
 }

@@ -225,7 +225,7 @@ async def test_an_unchanged_reply_is_not_decoded(
     parse = mjasync._wire.replies.plain_task
     monkeypatch.setattr(
         "mjasync._wire.replies.plain_task",
-        lambda status, body: parsed.append(body) or parse(status, body),
+        lambda task_id, status, body: parsed.append(body) or parse(task_id, status, body),
     )
     async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
         sim.fault("stall", at=46)

@@ -83,8 +83,10 @@ def _nothing(_: str) -> None:
 def _whole_characters(value: Any) -> Any:
     """Replace the lone surrogates in every text of a JSON value."""
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode(
-            "utf-16", "replace"
+        return (
+            value
+            if value.isascii()
+            else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         )
     if isinstance(value, dict):
         return {_whole_characters(key): _whole_characters(one) for key, one in value.items()}

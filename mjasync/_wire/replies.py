@@ -333,8 +333,9 @@ def plain_task(task_id: str, status: int, body: bytes) -> dict[str, Any] | None:
         value = codec.load(body) if status == 200 else None
     except ValueError:
         return None
-    is_task = isinstance(value, dict) and "status" in value
-    return value if is_task and codec.text(value.get("id")) == task_id else None
+    if isinstance(value, dict) and "status" in value and codec.text(value.get("id")) == task_id:
+        return value
+    return None
 
 
 def parse_receipt(operation: Operation, words: Words) -> SubmitReceipt:
@@ -365,21 +366,19 @@ def _is_refusal(words: Words, ids: tuple[str, ...]) -> bool:
     a request is handed on. Whatever stands in front of a server answers 403, 499, 502, 503, 52x
     or nothing at all for a job that was taken (PROTOCOL §7.1).
     """
+    said = words.description[:_MATCHED_AT_MOST]
     is_odd = bool(ids) and words.code not in _BY_CODE
     is_failure = words.status >= 500 and words.status not in {501, 503}
-    if words.code in _ACCEPTED or is_odd or is_failure:
-        return False
-    if _GATEWAY_LOST_IT.search(words.description[:_MATCHED_AT_MOST]):
+    if words.code in _ACCEPTED or is_odd or is_failure or _GATEWAY_LOST_IT.search(said):
         return False
     if words.code == 5:
-        return _NOT_SENT_ON.search(words.description[:_MATCHED_AT_MOST]) is not None
+        return _NOT_SENT_ON.search(said) is not None
     if words.status in _SAID_BEFORE_TAKING or words.status in _MOVED:
         return True
     if isinstance(words.json, dict):
         return _refuses(words)
-    if words.status == 403:
-        return _NO_ENTRY.search(words.description[:_MATCHED_AT_MOST]) is not None
-    return words.is_app_page and 200 <= words.status < 300
+    is_barred = words.status == 403 and _NO_ENTRY.search(said) is not None
+    return is_barred or (words.is_app_page and 200 <= words.status < 300)
 
 
 def _refuses(words: Words) -> bool:
@@ -390,14 +389,13 @@ def _refuses(words: Words) -> bool:
         return _says_no(words)
     if words.status < 400:
         return False
-    is_own = _error_type(words) in _OWN_ERRORS and words.status < 500
+    is_own = _error_type(words.json) in _OWN_ERRORS and words.status < 500
     return is_own or _by_words(words) is not None or _is_detail(words)
 
 
-def _error_type(words: Words) -> object:
-    error = words.json.get("error")
-    inner = error if isinstance(error, dict) else words.json
-    return inner.get("type")
+def _error_type(value: Mapping[str, Any]) -> object:
+    error = value.get("error")
+    return (error if isinstance(error, dict) else value).get("type")
 
 
 def _is_detail(words: Words) -> bool:

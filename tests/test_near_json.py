@@ -1,0 +1,135 @@
+"""Replies that are nearly JSON: what waiting needs is read all the same."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from answering import answering, asking, http
+from conftest import EAGER, QUICK
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mjasync import MalformedReply, SubmitUncertain
+from mjasync._wire import codec
+
+ID = "1700000000000001"
+ODD = {
+    "half an emoji": b"a \\ud83d",
+    "two halves the wrong way round": b"a \\udc00\\ud83d",
+    "a cut character": b"a \xe6\x8f",
+    "GBK": "提交成功".encode("gbk"),
+    "GBK with a backslash in it": "誠".encode("big5hkscs") + b" a",
+    "a line break": b"a\nfox",
+    "a tab": b"a\tfox",
+    "a NUL": b"a\0fox",
+}
+
+
+def finished(prompt: bytes) -> bytes:
+    """A finished task as it is sent."""
+    task = {"id": ID, "action": "IMAGINE", "status": "SUCCESS", "prompt": "XX", "buttons": []}
+    return orjson.dumps(task).replace(b"XX", prompt)
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+async def test_an_odd_task_ends(odd: bytes) -> None:
+    """A finished task is finished, whatever its prompt is made of."""
+    receipt = http(200, {"code": 1, "result": ID})
+    async with (
+        answering(receipt, http(200, finished(odd))) as server,
+        asking(server.url, schedule=QUICK, retries=EAGER) as mj,
+    ):
+        task = await mj.imagine("a fox")
+        assert task.status == "SUCCESS"
+        assert task.prompt is not None
+        task.prompt.encode("utf-8")
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+async def test_an_odd_receipt_is_an_acceptance(odd: bytes) -> None:
+    """A job that was taken is no uncertainty for the words that came with it."""
+    body = orjson.dumps({"code": 1, "description": "XX", "result": ID}).replace(b"XX", odd)
+    async with answering(http(200, body)) as server, asking(server.url) as mj:
+        task = await mj.imagine("a fox").submit()
+        assert task.id == ID
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+async def test_an_odd_row_costs_no_other(odd: bytes) -> None:
+    """One stranger's odd row breaks neither the list nor the rows beside it."""
+    rows = [b'{"id": "1", "status": "SUCCESS", "prompt": "' + odd + b'"}', finished(b"a fox")]
+    rows += [b"null", b'{"status": "SUCCESS"}', b'{"id": {}, "status": 7}']
+    body = b"[" + b",".join(rows) + b"]"
+    async with answering(http(200, body)) as server, asking(server.url) as mj:
+        assert [task.id for task in await mj.tasks()] == ["1", ID]
+        assert [*await mj.fetch(["1", ID])] == ["1", ID]
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\0\0\r\n", b" \n"])
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"Infinity"])
+def test_numbers_that_json_lacks_are_nothing(number: bytes, tail: bytes) -> None:
+    """NaN and infinities read as null, and a NUL at the end is no matter."""
+    assert codec.load_leniently(b'{"progress": ' + number + b"}" + tail) == {"progress": None}
+
+
+@pytest.mark.parametrize("body", [b'{"id": "1"', b"<html>", b"", b"[" * 5000, b"\xff\xfe"])
+def test_what_is_no_json_stays_none(body: bytes) -> None:
+    """A second reading makes no JSON of what is cut off or something else."""
+    with pytest.raises(ValueError, match="JSON"):
+        codec.load_leniently(body)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(0, 2**53) | st.text(), st.lists))
+def test_good_json_is_read_as_it_is(value: object) -> None:
+    """What is JSON means the same to both readings."""
+    assert codec.load_leniently(orjson.dumps(value)) == value
+
+
+async def test_another_task_than_the_one_asked_for() -> None:
+    """A fetch that is answered with another task is asked again, and never believed."""
+    other = http(200, {"id": "2", "status": "SUCCESS", "imageUrl": "http://x/y.png"})
+    right = http(200, {"id": "1", "status": "SUCCESS", "buttons": []})
+    async with (
+        answering(other, other, right) as server,
+        asking(server.url, schedule=QUICK, retries=EAGER) as mj,
+    ):
+        task = await mj.task("1")
+        assert (task.id, task.image_url) == ("1", None)
+    assert len(server.asked) == 3
+
+
+async def test_a_list_of_others_is_no_answer() -> None:
+    """A list without what was asked for is refused; strangers in a list are left out."""
+    other = {"id": "2", "status": "SUCCESS"}
+    async with (
+        answering(
+            http(200, [other]), http(200, [other, {"id": "1", "status": "SUCCESS"}])
+        ) as server,
+        asking(server.url) as mj,
+    ):
+        with pytest.raises(MalformedReply, match="not asked for"):
+            await mj.fetch(["1", "3"])
+        assert [*await mj.fetch(["1", "3"])] == ["1"]
+
+
+@pytest.mark.parametrize("result", [["https://x/1.png"], {"seed": 1}, 1.5, True, "https://x/1.png"])
+async def test_a_receipt_of_something_else_is_uncertain(result: object) -> None:
+    """An acceptance that names no task is no receipt, and the job may have been taken."""
+    async with (
+        answering(http(200, {"code": 1, "result": result})) as server,
+        asking(server.url) as mj,
+    ):
+        with pytest.raises(SubmitUncertain):
+            await mj.imagine("a fox").submit()
+
+
+@pytest.mark.parametrize("result", [[1], {"seed": 1}, 1.5])
+async def test_a_seed_is_a_number(result: object) -> None:
+    """A seed of another shape is asked for again, and is no missing one."""
+    async with (
+        answering(
+            http(200, {"code": 1, "result": result}), http(200, {"code": 1, "result": "7"})
+        ) as server,
+        asking(server.url, retries=EAGER) as mj,
+    ):
+        assert await mj.task("1").seed() == 7
