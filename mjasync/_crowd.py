@@ -54,6 +54,7 @@ class Crowd:
         self._limit = limit
         self._clock = clock
         self._breaker = None if limit is None else CircuitBreaker()
+        self._number = 0
         self._begun: set[Task] = set()
         self._running: set[asyncio.Task[Any]] = set()
         self._drawing: asyncio.Task[Any] | None = None
@@ -99,6 +100,8 @@ class Crowd:
 
     async def _draw(self) -> None:
         """Take what is at hand; one that must be waited for comes as news."""
+        if self._breaker is not None:  # announced first: the circuit may open meanwhile
+            self._number = self._breaker.begin()
         if self._source is not None:
             self._drawing = self._start(anext(self._source, None))
             return
@@ -114,7 +117,10 @@ class Crowd:
         elif self._breaker is None or drawn.id:
             self._running.add(self._start(self._ended(drawn)))
         else:
-            self._running.add(self._start(self._observed(drawn, self._breaker)))
+            self._running.add(self._start(self._observed(drawn, self._breaker, self._number)))
+            return
+        if self._breaker is not None:
+            self._breaker.not_taken(self._number)
 
     def _has_room(self) -> bool:
         if self._is_drained or self._drawing is not None:
@@ -142,16 +148,16 @@ class Crowd:
             _log.debug("%r ended with an error", task)
         return task
 
-    async def _observed(self, task: Task, breaker: CircuitBreaker) -> Task:
-        """Wait for a Task, and tell the circuit breaker what becomes of its submissions."""
-        number: int | None = breaker.begin()
+    async def _observed(self, task: Task, breaker: CircuitBreaker, number: int) -> Task:
+        """Wait for a Task, and tell the circuit breaker what becomes of its submission."""
+        is_told = False
 
         def accepted(link: Task) -> None:
-            nonlocal number
-            if link.id and number is not None:
+            nonlocal is_told
+            if link.id and not is_told:
                 was_open = breaker.state is not CircuitState.CLOSED
                 breaker.accepted(number)
-                number = None
+                is_told = True
                 if was_open:  # there is room again
                     self._news.put_nowait(None)
 
@@ -159,11 +165,11 @@ class Crowd:
             with task._listening(accepted):  # noqa: SLF001 - a friend
                 await self._ended(task)
             accepted(task)
-            if number is not None and isinstance(task.error, SubmitUncertain):
+            if not is_told and isinstance(task.error, SubmitUncertain):
                 self._count_uncertain(breaker, number, task.error)
-                number = None
+                is_told = True
         finally:
-            if number is not None:
+            if not is_told:
                 breaker.not_taken(number)
         return task
 
