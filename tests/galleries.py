@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,18 @@ def a_file(folder: Path, path: str, size: tuple[int, int] = (96, 64), seed: int 
     colour = tuple(40 + (seed * step) % 200 for step in (37, 91, 143))
     Image.new("RGB", size, colour).save(target, "PNG")
     return told(folder, path)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says how large it is, and has next to nothing in it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        crc = zlib.crc32(kind + body).to_bytes(4, "big")
+        return len(body).to_bytes(4, "big") + kind + body + crc
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
+    data = chunk(b"IDAT", zlib.compress(b"\0" * 100))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
 def told(folder: Path, path: str) -> File:

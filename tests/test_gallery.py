@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import zlib
 from base64 import b64encode
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,6 +25,7 @@ from galleries import (
     hostile,
     many,
     one_of_each,
+    png_header,
     told,
 )
 from PIL import Image
@@ -222,18 +222,6 @@ async def test_a_broken_picture_has_none(tmp_path: Path, data: bytes | str | Non
         (tmp_path / "bad.png").write_bytes(whole[: len(whole) // 2] if data == "half" else data)
     facts = await written(tmp_path, [a_job(1, files=[good]), a_job(2, files=[bad])])
     assert ["thumbnail" in row["files"][0] for row in facts["jobs"]] == [True, False]
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that says how large it is, and has next to nothing in it."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        crc = zlib.crc32(kind + body).to_bytes(4, "big")
-        return len(body).to_bytes(4, "big") + kind + body + crc
-
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
-    data = chunk(b"IDAT", zlib.compress(b"\0" * 100))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
 LARGE = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from conftest import nothing_left
-from galleries import ANSWERED, FAMILY, HOSTILE, a_job, hostile, many, one_of_each
+from galleries import ANSWERED, FAMILY, HOSTILE, a_job, hostile, many, one_of_each, png_header, told
 
 from mjasync.batch import Job
 from mjasync.batch._gallery import Gallery
@@ -279,6 +279,18 @@ async def test_pictures_and_what_cannot_be_shown(opened: Open, tmp_path: Path) -
         await page.keyboard.press("Escape")
         await page.locator(".card.uncertain .open").click()
         assert "nobody can tell" in await stage.inner_text()
+
+
+async def test_a_picture_too_large_is_a_link(opened: Open, tmp_path: Path) -> None:
+    """A picture that has no preview for its size is a link, and the reason stands there."""
+    (tmp_path / "large.png").write_bytes(png_header(60_000, 60_000))
+    async with opened(tmp_path, [a_job(1, files=[told(tmp_path, "large.png")])]) as page:
+        assert "too large for a preview" in await page.locator(".card .why").inner_text()
+        await page.locator(".open").first.click()
+        link = page.locator(f"{OPENED} .stage a.blank")
+        assert await link.get_attribute("href") == "./large.png"
+        assert "60000 × 60000" in await link.inner_text()
+        assert await page.locator(f"{OPENED} .stage img").count() == 0
 
 
 # --- keys --------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def _cell(name: str, value: object, missing: frozenset[str]) -> str:
     if isinstance(value, Real) and not isinstance(value, Integral):
         is_endless = math.isinf(value)
         if float(value).is_integer():
-            value = int(value)  # a column with gaps is one of floats in pandas
+            value = int(float(value))  # a column with gaps is one of floats in pandas
     is_flag = isinstance(value, bool) and name in _OBEYED
     if is_endless or is_flag or not isinstance(value, _WRITTEN_OUT):
         message = (
