@@ -222,6 +222,24 @@ async def test_watch_without_a_server() -> None:
     assert f"  mjasync watch --base-url {DEAD} {TASK}\n" in outcome.err
 
 
+async def test_a_full_queue_is_told() -> None:
+    """A submission that is held up says by what, with the server's words, and for how long."""
+    async with Simulator(time_scale=1e9, concurrency=1, queue_size=0, draw=False) as sim:
+        async with Client(sim.url, "") as mj:
+            await mj.imagine("an owl").submit()
+        async with command("imagine", "a fox", "--base-url", sim.url) as process:
+            assert process.stderr is not None
+            said = ""
+            while "Trying again" not in said or "queue full" not in said:
+                said += (await process.stderr.readline()).decode()
+            process.send_signal(signal.SIGINT)
+            outcome = await ended(process)
+        assert len(sim.submissions) == 1
+    assert "The server said: " in said
+    assert "for up to 60 min." in said
+    assert outcome.code == 130
+
+
 def test_trouble_is_told_soon_and_again_when_it_lasts() -> None:
     """At once where nobody ever answered, then once a minute, then that it is over."""
     trouble = Trouble()

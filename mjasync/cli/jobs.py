@@ -71,6 +71,11 @@ class Job:
         return is_drawn and bool(self.save) and not self.delivered
 
     @property
+    def is_being_sent(self) -> bool:
+        """Whether its submission is on the wire at this moment."""
+        return self.task is not None and self.task.phase in {"sending", "held-up"}
+
+    @property
     def is_on_wire(self) -> bool:
         """Whether it was begun, and it is not known yet whether the server took it."""
         undecided = self.error is None or isinstance(self.error, TaskTimeout)

@@ -124,14 +124,14 @@ class Work:
 
     def _stopping(self) -> None:
         self._screen.close()
-        if any(job.is_on_wire for job in self.jobs):
+        if any(job.is_being_sent for job in self.jobs):
             text = "Stopping: what is being submitted is let finish (again to stop at once)."
             self._screen.note(text)
 
     def _giving_up(self) -> None:
         self._screen.note("Stopped at once.")
         self._say_what_is_open()
-        uncertain = sum(job.is_on_wire for job in self.jobs)
+        uncertain = sum(job.is_being_sent for job in self.jobs)
         if uncertain:
             text = f"{uncertain} more being submitted: whether the server took them is unknown."
             self._screen.note(text)
