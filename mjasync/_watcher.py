@@ -39,6 +39,13 @@ from .errors import (
 
 __all__ = ["Waiter", "Watcher"]
 
+_RUNNING: Final = 3
+_PROGRESS: Final = {
+    TaskStatus.NOT_START: 1,
+    TaskStatus.SUBMITTED: 2,
+    TaskStatus.IN_PROGRESS: _RUNNING,
+}
+"""How far a status is; no look leads back."""
 _LANES: Final = 32
 """Single fetches under way at once, so that submissions find a free connection."""
 _ROOM: Final = 1000
@@ -116,6 +123,7 @@ class Watcher:
     ) -> None:
         self.trouble: tuple[MJError, float] | None = None
         """Why looks fail, and how long it is tried; None once one has worked."""
+        self._told_of_older = False
         self._overload: Pace | None = None
         self._quiet_until: float = -_NEVER
         """Until when nothing is asked, since the server said that it has too much to do."""
@@ -535,14 +543,14 @@ class Watcher:
         watch.info = info = codec.snapshot(raw, body)
         is_first = not codec.is_told(before)
         if (before.status, before.progress) != (info.status, info.progress):
-            self._progressed(watch, raw, now, is_first=is_first)
+            self._progressed(watch, raw, now, before, is_first=is_first)
         if before.status is not info.status or is_first:
             self._log_strange(info, raw)
         for waiter in watch.waiters:
             _tell(waiter, info)
 
     def _progressed(
-        self, watch: _Watch, raw: dict[str, Any], now: float, *, is_first: bool
+        self, watch: _Watch, raw: dict[str, Any], now: float, before: TaskInfo, *, is_first: bool
     ) -> None:
         """Note what a change of status or progress tells of the job, the server and its hooks."""
         watch.changed = now
@@ -555,10 +563,25 @@ class Watcher:
             self._refreshes = Refreshes(period)
         if is_first:
             return  # it was so before, perhaps
+        self._tell_if_older(before, watch.info)
         if self._refreshes is not None:
             self._refreshes.changed(watch.asked, now)
         if watch.from_birth and watch.info.status is TaskStatus.SUCCESS:
             self._learn_duration(watch.info, now - watch.begun)
+
+    def _tell_if_older(self, before: TaskInfo, info: TaskInfo) -> None:
+        """Say once that a look brought less than the one before: somebody else answers."""
+        was, now = (_PROGRESS.get(look.status, 0) for look in (before, info))
+        is_less = was == now == _RUNNING and (info.progress or 0) < (before.progress or 0)
+        if not self._told_of_older and (is_less or 0 < now < was):
+            self._told_of_older = True
+            _log.warning(
+                "task %s went back from %s to %s: a cache in front of the server answers for it, or "
+                "several servers that do not share their tasks do",
+                printable(info.id),
+                _state_of(before),
+                _state_of(info),
+            )
 
     def _learn_duration(self, info: TaskInfo, seconds: float) -> None:
         """Learn by the speed the server tells, and by the client's: early looks know no other."""
@@ -649,6 +672,11 @@ def _by_id(
         if task_id not in found or _has_ended(task):
             found[task_id] = body, task
     return found
+
+
+def _state_of(info: TaskInfo) -> str:
+    percent = "" if info.progress is None else f" {info.progress}%"
+    return f"{printable(info.status, 40)}{percent}"
 
 
 def _has_ended(task: dict[str, Any]) -> bool:

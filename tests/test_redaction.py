@@ -98,7 +98,7 @@ REPLIES = {
 
 
 @pytest.mark.parametrize("reply", REPLIES)
-@pytest.mark.parametrize("call", ["submit", "fetch", "list"])
+@pytest.mark.parametrize("call", CALLS)
 async def test_no_error_shows_a_token_that_a_server_repeats(call: str, reply: str) -> None:
     """Not in its text, its attributes, its causes, nor in the locals of its traceback."""
     async with answering(REPLIES[reply]) as server, asking(server.url) as mj:

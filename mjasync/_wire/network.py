@@ -34,6 +34,12 @@ class Secret(str):
         return "'***'"
 
 
+def _check_limits(_: object, __: object, limits: object) -> None:
+    if not isinstance(limits, Limits):
+        message = f"limits must be a Limits(…), as in Limits(reply=1 << 20), not {limits!r}."
+        raise ConfigurationError(message)
+
+
 @attrs.frozen(kw_only=True)
 class Network:
     """How requests get to the server and to its pictures."""
@@ -47,7 +53,7 @@ class Network:
     proxy: URL | None = attrs.field(default=None, repr=False)
     trust_env: bool = False
     image_links: ImageLinks = attrs.field(default="any", converter=check_policy)
-    limits: Limits = attrs.field(factory=Limits)
+    limits: Limits = attrs.field(factory=Limits, validator=_check_limits)
 
     def __attrs_post_init__(self) -> None:
         if self.session is None:
@@ -69,11 +75,21 @@ class Network:
         return [*secrets_in(self.headers), *([password] if password else [])]
 
     def proxy_for(self, url: URL) -> URL | None:
-        """The proxy that a request goes through."""
-        if self.proxy is not None or not self.trust_env:
+        """The proxy that a request of a session made here goes through."""
+        trusts = self.trust_env if self.session is None else self.session.trust_env
+        if self.proxy is not None or not trusts:
             return self.proxy
         host = url.host or ""
         return None if _is_here(host) else _environment_proxy(url.scheme, host)
+
+    def is_proxy(self, host: str, port: int) -> bool:
+        """Whether this is the address of a proxy that requests go through."""
+        given = getattr(self.session, "_default_proxy", None)
+        known = [URL(proxy) for proxy in (self.proxy, given) if proxy is not None]
+        if self.trust_env or getattr(self.session, "trust_env", False):
+            proxies = (_environment_proxy(scheme, "") for scheme in ("http", "https"))
+            known += [proxy for proxy in proxies if proxy is not None]
+        return any((proxy.host, proxy.port) == (host, port) for proxy in known)
 
     @property
     def agent(self) -> dict[str, str]:

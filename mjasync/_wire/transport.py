@@ -238,9 +238,9 @@ class Transport:
 
     @asynccontextmanager
     async def _stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
-        is_ours = url.origin() == self.network.origin
-        session = self._open() if is_ours else self._open_elsewhere()
-        headers = self.network.default_headers() if is_ours else self.network.agent
+        is_server = url.origin() == self.network.origin
+        session = self._open() if is_server else self._open_elsewhere()
+        headers = self.network.default_headers() if is_server else self.network.agent
         try:
             with self._occupying_one():
                 async with (
@@ -250,7 +250,7 @@ class Transport:
                         headers=headers,
                         timeout=self._limits(timeout),
                         read_bufsize=_BUFFER,
-                        **self._request_options(url),
+                        **self._request_options(url, is_theirs=is_server),
                     ) as response,
                 ):
                     pieces = Incoming(response, limit, timeout, self.network.limits)
@@ -335,10 +335,10 @@ class Transport:
         within = None if connect == math.inf else connect  # which aiohttp cannot round up
         return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
 
-    def _request_options(self, url: URL) -> dict[str, Any]:
+    def _request_options(self, url: URL, *, is_theirs: bool = True) -> dict[str, Any]:
         options: dict[str, Any] = {"allow_redirects": False, "raise_for_status": False}
-        if not self._owns_session:
-            options |= {"max_line_size": _HEADER, "max_field_size": _HEADER}
+        if is_theirs and not self._owns_session:  # it has proxies of its own
+            return options | {"max_line_size": _HEADER, "max_field_size": _HEADER}
         proxy = self.network.proxy_for(url)
         return options if proxy is None else {**options, "proxy": proxy}
 
@@ -367,9 +367,8 @@ class _PublicResolver(AbstractResolver):
             OSError: It has none, or one that is not public.
         """
         found = await self._resolver.resolve(host, port, family)
-        network = self._network
-        is_proxied = network.proxy is not None or network.trust_env
-        if not is_proxied and not all(is_public(address["host"]) for address in found):
+        is_proxy = self._network.is_proxy(host, port)
+        if not is_proxy and not all(is_public(address["host"]) for address in found):
             message = f"{host} has an address that is not public"
             raise PrivateAddress(message)
         return found
@@ -399,6 +398,8 @@ def _make_session(
         max_line_size=_HEADER,
         max_field_size=_HEADER,
         trace_configs=list(traced_as.trace_configs) if traced_as is not None else None,
+        proxy=getattr(traced_as, "_default_proxy", None),
+        proxy_auth=getattr(traced_as, "_default_proxy_auth", None),
     )
 
 
