@@ -129,7 +129,7 @@ async def _downloaded(link: str, download: Callable[[str], Awaitable[bytes]]) ->
             message = f"The picture {_name_of(link)} cannot be had: {why.rstrip('.')}."
             raise InvalidRequest(message) from error
         error.message = f"The picture {_name_of(link)} cannot be had: {error.message}"
-        error.hint = "Check its address, then try again."  # type: ignore[misc]  # of this one alone
+        error.hint = "Check its address, then try again."
         raise
 
 

@@ -221,6 +221,12 @@ def test_what_is_neither_text_nor_number_is_refused(row: dict[str, object]) -> N
         as_row(row)
 
 
+def test_a_column_that_is_there_twice_is_told() -> None:
+    """Of two columns of one name, neither is dropped in silence."""
+    with pytest.raises(InvalidRequest, match="several columns called 'prompt'"):
+        as_row({"prompt": "a fox", "Prompt ": "an owl"})
+
+
 class Mood(str, Enum):  # noqa: UP042 - the kind whose str() is no value
     """Text with a name."""
 
@@ -238,7 +244,7 @@ def test_values_read_as_they_were_typed() -> None:
 @pytest.mark.parametrize("value", [2, 2.0, "2", " 2 ", "2.0", Decimal(2)], ids=repr)
 def test_two_is_two(value: object) -> None:
     """A number of repeats counts, however a table holds it."""
-    assert as_row({"prompt": "a fox", "Repeat": value}).repeat == 2
+    assert as_row({"prompt": "a fox", "repeat": value}).repeat == 2
 
 
 @pytest.mark.parametrize("value", [1.5, "two", "1e99", "nan", "inf", -2.0, False], ids=repr)

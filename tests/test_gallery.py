@@ -236,6 +236,16 @@ LARGE = {
 }
 
 
+async def test_a_servers_words_turn_no_text_around(tmp_path: Path) -> None:
+    """What acts on the text beside it is escaped on the page, and what is endless is cut."""
+    said = "\x1b[31m\u202egnp\n" + "x" * 10_000
+    facts = await written(tmp_path, [a_job(1, state="failed", error=said, task_id="1\u2066")])
+    (job,) = facts["jobs"]
+    assert job["error"].startswith("\\x1b[31m\\u202egnp\nxxx")
+    assert len(job["error"]) < 3000
+    assert job["task"] == "1\\u2066"
+
+
 @pytest.mark.parametrize("name", LARGE)
 async def test_a_picture_too_large_is_a_link(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture

@@ -26,6 +26,8 @@ from ._thumbnails import Thumbnails
 __all__ = ["Gallery", "write_gallery"]
 
 _PAGE: Final = "index.html"
+_MOST_SAID: Final = 2_000
+"""Characters of a server's text on the page."""
 _POLICY: Final = (
     "default-src 'none'; img-src 'self' file: data:; media-src 'self' file:; "
     "style-src '{style}'; script-src '{script}'; base-uri 'none'; form-action 'none'"
@@ -110,7 +112,7 @@ class Gallery:
 
 def _shown(text: str | None) -> str | None:
     """A server's words, without what would turn the text around them."""
-    return None if text is None else printable(text, None, lines=True)
+    return None if text is None else printable(text, _MOST_SAID, lines=True)
 
 
 def _path(job: Job) -> list[str]:

@@ -112,6 +112,11 @@ def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     if not isinstance(given, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
         raise InvalidRequest(message)
+    names = [column_name(name) for name in given if name]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        message = f"A row has several columns called {twice!r}."
+        raise InvalidRequest(message)
     columns = {column_name(name): value for name, value in given.items() if name}
     columns.pop("", None)
     missing = frozenset(name for name, value in columns.items() if _is_missing(value))
@@ -186,8 +191,7 @@ def _in_template(prompt: str, template: str) -> str:
 def column_name(name: object) -> str:
     """What a column is called here: what tables call "Prompt" is the prompt."""
     text = _text(name).strip()
-    known = text.casefold()
-    return known if known in _OBEYED else text
+    return "prompt" if text.casefold() == "prompt" else text
 
 
 def _without_prompt(columns: Sequence[str]) -> str:
