@@ -28,6 +28,7 @@ __all__ = [
     "as_file",
     "as_mask",
     "collect",
+    "is_data_url",
     "link_of",
     "several",
     "split_grid",
@@ -94,6 +95,11 @@ def link_of(image: object) -> str | None:
     return text.strip() if isinstance(text, str) and _LINK.match(text) else None
 
 
+def is_data_url(image: object) -> bool:
+    """Whether a picture is given as a data URL."""
+    return isinstance(image, str) and _DATA_URL.match(image) is not None
+
+
 async def as_data_url(
     image: ImageInput, download: Callable[[str], Awaitable[bytes]]
 ) -> DataUrl | str:
@@ -105,7 +111,7 @@ async def as_data_url(
     Raises:
         InvalidRequest: It is no picture, is cut short, or cannot be read.
     """
-    if isinstance(image, str) and _DATA_URL.match(image):
+    if isinstance(image, str) and is_data_url(image):
         return f"data:{image.strip()[5:]}"
     link = link_of(image)
     if link:

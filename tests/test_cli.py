@@ -241,6 +241,12 @@ async def test_imagine_sends_reference_pictures(server: Simulator, cli: Run) -> 
     assert first.startswith("data:image/png;base64,")
 
 
+async def test_a_prompt_is_sent_as_it_was_meant(server: Simulator, cli: Run) -> None:
+    """What an input method and a chat make of a prompt is undone, as in batches."""
+    assert (await cli("imagine", "/imagine prompt: a fox \u2014AR 16\uff1a9")).code == 0
+    assert server.submissions[-1].prompt == "a fox --ar 16:9"
+
+
 async def test_blend_describe_and_shorten(server: Simulator, cli: Run) -> None:
     """The other three submissions work; words are shown one a line, with their buttons."""
     cat, dog = picture("cat.png"), picture("dog.png")

@@ -147,6 +147,7 @@ def imagine(
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
+    from ..prompt import normalise
     from .jobs import Job
     from .paths import check_picture, check_target
     from .work import Work
@@ -155,7 +156,8 @@ def imagine(
     check_target(save)
     for picture in image:
         check_picture(picture)
-    job = Job(make=lambda mj: mj.imagine(prompt, images=image), prompt=prompt, save=save)
+    text = normalise(prompt)
+    job = Job(make=lambda mj: mj.imagine(text, images=image), prompt=text, save=save)
     return Work(server=server, jobs=[job], as_json=json).run()
 
 

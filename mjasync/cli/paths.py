@@ -109,7 +109,9 @@ def check_picture(picture: str | None) -> None:
     Raises:
         ConfigurationError: There is no such file.
     """
-    if picture is None or picture.startswith(("http://", "https://", "data:")):
+    from .._images import is_data_url, link_of
+
+    if picture is None or link_of(picture) or is_data_url(picture):
         return
     if not Path(picture).is_file():
         message = f"There is no picture {picture!r}."
