@@ -217,6 +217,7 @@ _GUARDS: Final[tuple[tuple[int, re.Pattern[str], str], ...]] = (
     (429, re.compile(r"\A\Z"), _COUNTED),
 )
 """What gateways refuse by, apart from the API itself: status, words, and what it is."""
+_NOTHING_SET: Final = "No token is set: pass one to Client, or set MJASYNC_TOKEN."
 _NOT_V1: Final = "The base URL ends in /v1, as OpenAI's does: leave that out."
 
 _BY_PROMPT: Final = 'set speed_via="prompt", or write the flag into the prompt.'
@@ -378,7 +379,7 @@ async def _let_in(
     if not wishes.has_token:
         if locked:
             message = "The server wants a token, and there is none to show."
-            raise _refused(heard, message, _base_of(knock))
+            raise _refused(heard, knock, message, _NOTHING_SET)
         return "none", heard
     if not locked:
         stranger = await _as_guest(known_by(None), {"": knock})
@@ -387,21 +388,19 @@ async def _let_in(
     answer = (await _as_guest(known_by(other), {"": knock}))[""]
     if answer.sign is Sign.LOCKED or answer.sign in _UNTOLD:
         message = "The server refused the token, as mj-api-secret and as Authorization: Bearer."
-        raise _refused(heard, message, _base_of(knock))
+        raise _refused(heard, knock, message, "Check the token, and that it is for this server.")
     return other, answer
 
 
-def _base_of(knock: _Question) -> str:
-    return str(knock.url).partition("/mj/")[0]
-
-
-def _refused(answer: _Answer, message: str, base: str) -> AuthenticationError:
+def _refused(answer: _Answer, knock: _Question, message: str, hint: str) -> AuthenticationError:
     words = answer.words
-    if _is_v1(base):
+    if _is_v1(str(knock.url).partition("/mj/")[0]):
         message = f"{message} {_NOT_V1}"
-    return AuthenticationError(
+    error = AuthenticationError(
         message, description=words.description, code=words.code, http_status=words.status
     )
+    error.hint = hint
+    return error
 
 
 async def _as_guest(calls: Calls, questions: Mapping[str, _Question]) -> dict[str, _Answer]:

@@ -20,6 +20,7 @@ from shell import SECRET, Outcome, Run, command, ended, on_terminal
 from mjasync import Client, ServerError
 from mjasync.cli import main, words
 from mjasync.cli.unexpected import Sentences, report, without_debug
+from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 EVIL = (
@@ -329,3 +330,32 @@ async def test_arguments_of_a_process(hostile: Hostile) -> None:
         outcome = await ended(process)
     assert outcome.code == 1
     check(outcome.err)
+
+
+@pytest.mark.parametrize(
+    "token, auth, advice",
+    [
+        ("", "secret", "No token is set: set MJASYNC_TOKEN, or pass --token."),
+        ("bad", "secret", "Check MJASYNC_TOKEN (or --token); some gateways want --auth bearer."),
+        ("bad", "bearer", "Check MJASYNC_TOKEN (or --token); most servers want --auth secret"),
+    ],
+)
+async def test_advice_about_tokens_is_right(
+    server: Simulator, cli: Run, *, token: str, auth: str, advice: str
+) -> None:
+    """It is about the token that was sent and the way it was sent, in options."""
+    os.environ["MJASYNC_TOKEN"] = token  # which the fixture of the server puts back
+    outcome = await cli("imagine", "a fox", "--auth", auth)
+    assert advice in outcome.err
+    outcome = await cli("doctor", "--auth", auth)
+    assert outcome.code == 1
+    assert ("No token is set" in outcome.err) is (not token)
+    assert "--auth" not in outcome.err
+    assert server.submissions == []
+
+
+async def test_speeds_can_be_asked_for_by_prompt(server: Simulator, cli: Run) -> None:
+    """--speed-via is there, because doctor and errors recommend it."""
+    await cli("imagine", "a fox", "--speed", "turbo", "--speed-via", "prompt")
+    assert server.submissions[0].prompt == "a fox --turbo"
+    assert server.requests[0].path == "/mj/submit/imagine"

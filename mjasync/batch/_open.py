@@ -117,13 +117,18 @@ def _url(folder: Path, given: str | None) -> URL | str:
         )
     if meant == _POSTGRES:
         return _postgres_problem(url) or url.set(drivername=meant)
+    file = str(Path(url.database or "").resolve())
+    return _sqlite_problem(url) or url.set(drivername=meant, database=file)
+
+
+def _sqlite_problem(url: URL) -> str:
     if url.database in {None, "", ":memory:"}:
         return "A ledger in memory would be lost with the process: name a file."
     if url.query:
         return (
             "The URL of a ledger in SQLite is its file and nothing else: leave out what follows ?."
         )
-    return url.set(drivername=meant, database=str(Path(url.database or "").resolve()))
+    return ""
 
 
 def _postgres_problem(url: URL) -> str:

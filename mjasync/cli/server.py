@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import attrs
 from cyclopts import Group, Parameter
@@ -50,6 +50,10 @@ class Server:
     speed: Annotated[
         str | None, Parameter(group=_GROUP, help="relax, fast or turbo. [env: MJASYNC_SPEED]")
     ] = None
+    speed_via: Annotated[
+        Literal["path", "prompt", "both"],
+        Parameter(group=_GROUP, help="How the speed is asked for: path (the usual), prompt, both."),
+    ] = "path"
     image_host: Annotated[
         str | None,
         Parameter(group=_GROUP, help="relay, origin or proxy. [env: MJASYNC_IMAGE_HOST]"),
@@ -131,6 +135,7 @@ class Server:
         """What a client is made with, but for the server."""
         options: dict[str, Any] = {
             "speed": self.speed,
+            "speed_via": self.speed_via,
             "image_host": self.image_host,
             "auth": self.auth,
             "reconcile": True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -65,9 +66,6 @@ _HELD_UP: Final[Mapping[str, str]] = {
 }
 """What a submission is held up by."""
 _NEXT: Final[Mapping[str, str]] = {
-    "AuthenticationError": (
-        "Check MJASYNC_TOKEN (or --token), and how it is sent: --auth secret or --auth bearer."
-    ),
     "ModalNotOpened": "The job runs and is paid: mjasync watch {flags}{id}",
     "ModalRequired": "Answer it: mjasync modal {flags}{id} --prompt TEXT",
     "QueueFull": "Try again later, or with a smaller --limit.",
@@ -79,6 +77,13 @@ _NEXT: Final[Mapping[str, str]] = {
     "TaskTimeout": "The job goes on: mjasync watch {flags}{id}",
 }
 """What to do next, where the library's own hint speaks of Python. By class, subclasses too."""
+
+_OPTIONS: Final[Mapping[str, str]] = {
+    "Check the token": "Check MJASYNC_TOKEN (or --token)",
+    "pass one to Client, or set MJASYNC_TOKEN": "set MJASYNC_TOKEN, or pass --token",
+}
+"""What the library calls by arguments, and commands by options."""
+_ARGUMENT: Final = re.compile(r'\b(auth|speed_via|speed|image_host)="(\w+)"')
 
 
 def one_line(text: str, most: int = LONGEST_LINE) -> str:
@@ -168,13 +173,20 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
     if isinstance(error, ModalNotOpened) and error.info is not None and error.info.status.is_final:
         hint = "It is finished and asks for nothing: mjasync watch {flags}{id} --save PATH"
     if hint is None:
-        return one_line(str(error))
+        return one_line(_in_options(str(error)))
     happened = str(error).removesuffix(error.next_step).strip()
     if "{id}" in hint and not error.task_id:
         return one_line(happened)
     given = "".join(f"{_quoted(flag)} " for flag in flags)
     step = hint.format(id=_quoted(error.task_id), state=_state_of(error), flags=given)
     return one_line(f"{happened} {step}")
+
+
+def _in_options(text: str) -> str:
+    """What the library says of its arguments, as options of the command line."""
+    for said, here in _OPTIONS.items():
+        text = text.replace(said, here)
+    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')} {found[2]}", text)
 
 
 def is_usage(error: BaseException | None) -> bool:
