@@ -88,7 +88,8 @@ def _in_a_mode_of_png(image: Image.Image) -> Image.Image:
         converted = _in_eight_bits(image)
     else:
         converted = image.convert(_TRANSPARENT.get(mode, "RGB"))
-    converted.info.pop("icc_profile", None)  # it is one of the mode that was left
+    for name in ("icc_profile", "transparency"):  # they are those of the mode that was left
+        converted.info.pop(name, None)
     return converted
 
 

@@ -107,6 +107,7 @@ NO_TEXT: list[tuple[str, str | bytes, str]] = [
     ("p.txt", "| a | b |\n|---|:-:|\n| c | d |\n", "a table"),
     ("p.txt", "sep=;\na;b\n", "a table"),
     ("p.txt", "# foxes\n- prompt: a fox\n", "YAML"),
+    ("p.txt", '"a fox",\n"an owl"\n', "strings of a program"),
     ("p.txt", "prompts:\n  - a fox\n", "YAML"),
     ("p.txt", "['a fox', 'an owl']\n", "no JSON"),
 ]
@@ -218,6 +219,12 @@ def test_an_open_quote_swallows_no_rows(tmp_path: Path, text: str, line: int) ->
     """A quote that does not end its cell is refused with the line it is on."""
     with pytest.raises(ConfigurationError, match=f"line {line}: a cell of this row begins with"):
         read(tmp_path, "p.csv", text)
+
+
+def test_blanks_before_a_quote_do_not_matter(tmp_path: Path) -> None:
+    """A cell whose quote stands behind a blank is quoted all the same."""
+    (row,) = read(tmp_path, "p.csv", 'prompt, ar\n"a", "1:1, wide"\n')
+    assert (row.prompt, row.variables["ar"]) == ("a", "1:1, wide")
 
 
 def test_quotes_have_their_uses(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ _JSON_START: Final = re.compile(
 """What begins a document of JSON and no prompt: `["a fox",`, `{"prompt":`, a bracket alone."""
 _YAML_START: Final = re.compile(r"""\s*(?:#.*\n\s*)*(?:-\s+)?\{?\s*["']?prompts?["']?\s*:\s""")
 """What begins a document of YAML and is no prompt: `- prompt: a fox`, `prompts:`."""
+_LITERAL: Final = re.compile(rf"\s*{_STRING},\s*")
+"""A line of a list in a program, and no prompt: `"a fox",`."""
 _SAVE_AS: Final = (
     "Save it as plain text with one prompt on each line (.txt), or as a table (.csv, .tsv), JSON "
     "(.json, .jsonl) or YAML."
@@ -158,10 +160,17 @@ def _reader_of(text: str, suffix: str, path: Path) -> Callable[[str, str], Given
     """How to read what has no ending that says so: as lines of text, unless it is plainly JSON.
 
     Raises:
-        ConfigurationError: It is a table.
+        ConfigurationError: It is a table, or the like.
     """
     if _JSON_START.match(text):
         return _read_json
+    first = next((line for line in _lines(text) if line.strip()), "")
+    if _LITERAL.fullmatch(first):
+        message = (
+            f"The lines of {path} are strings of a program: take the quotes and commas away, or put "
+            "brackets around all of it and call it .json."
+        )
+        raise ConfigurationError(message)
     if _YAML_START.match(text):
         raise ConfigurationError(f"{path} is YAML by what it holds: call it .yaml.")
     if is_table(text):

@@ -125,7 +125,9 @@ def _strict(lines: Sequence[str], start: int, delimiter: str, name: str) -> Iter
     Raises:
         ConfigurationError: A quote is not closed, or closes in the middle of a cell.
     """
-    reader = csv.reader(islice(lines, start, None), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        islice(lines, start, None), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
     while True:
         number = start + reader.line_num + 1
         try:
