@@ -301,11 +301,11 @@ class Calls:
             await self.clock.sleep(seconds)
             try:
                 tasks, date = await self.list_dated(_ONCE)
-            except UnsupportedEndpoint:
-                return None
             except Exception as error:  # noqa: BLE001 - whatever it is, it is uncertain still
                 _log.info("cannot look for %s: %s", printable(submission.state), error)
-                continue
+                if isinstance(error, MJError) and error.retryable:
+                    continue
+                return None
             strangers = [task for task in tasks if codec.text(task.get("id")) not in self._taken]
             elapsed = timedelta(seconds=self.clock.now() - sent_at)
             ids = _with_state(strangers, submission.state, date - elapsed if date else None)
