@@ -26,7 +26,7 @@ from mjasync.simulator import Simulator
 PAGE: Final = Path(__file__).parent.parent / "docs" / "conformance.md"
 DIALECTS: Final = (
     *("original", "plus", "open-plus"),
-    *("new-api", "new-api-2025", "one-hub", "seed-gateway"),
+    *("new-api", "new-api-2025", "one-hub", "one-api", "seed-gateway"),
 )
 TOKEN: Final = "sk-" + "k" * 48
 """Long enough for the one server that counts its characters (PROTOCOL §6.2)."""
@@ -124,7 +124,7 @@ def is_grid(task: Task) -> bool:
 
 NO_BUTTONS: Final = on("original", "ButtonNotFound")
 LISTS_NONE: Final = "the original has no buttons but those of a grid"
-OLDER: Final = "new-api-2025 one-hub"
+OLDER: Final = "new-api-2025 one-hub one-api"
 UNSOLD: Final = f"new-api {OLDER}"
 
 # --- pictures ----------------------------------------------------------------------------------
@@ -331,7 +331,9 @@ async def _(_: Simulator, mj: Client) -> None:
 
 
 @story(
-    "`upload` pictures", elsewhere=on("original", "UnsupportedEndpoint"), note="no such endpoint"
+    "`upload` pictures",
+    elsewhere=on("original one-api", "UnsupportedEndpoint"),
+    note="no such endpoint",
 )
 async def _(_: Simulator, mj: Client) -> None:
     links = await mj.upload([png(), png("L")])
@@ -439,9 +441,8 @@ these stories on the simulator of each, and fail when this page says anything el
 `nox -s conformance` writes it anew. *yes* is the same visible result everywhere; anything else is
 the error that is raised, with nothing paid for twice.
 
-The gateways stand in front of a Plus. `seed-gateway` passes everything on as it comes; `new-api`,
-`new-api-2025` and `one-hub` keep rows of their own and look at the server behind them every 15
-seconds.
+The gateways stand in front of a Plus. `seed-gateway` passes everything on as it comes; the others
+keep rows of their own and look at the server behind them every 10 or 15 seconds.
 
 """
 

@@ -69,6 +69,7 @@ KNOWN = {
     "new-api": Known("new-api", speeds=(), any_path=True, **_RESALE),
     "new-api-2025": Known("new-api", speeds=(), any_path=True, **_RESALE),
     "one-hub": Known("one-hub", **_RESALE),
+    "one-api": Known("gateway", speeds=(), any_path=True, **_RESALE),
     "seed-gateway": Known("path-gateway", is_gateway=True, webhooks="unknown"),
 }
 

@@ -1,8 +1,8 @@
 """The gateways answer as the real programs did, request by request.
 
-``recorded/gateways/*.json`` holds requests that were sent to the real programs, and their replies. A scene
-is one gateway in front of one upstream: a `plus` simulator that finishes every task at once, or
-one that says what the scene wants.
+``recorded/gateways/*.json`` holds requests that were sent to the real programs, and their replies.
+A scene is one gateway in front of one upstream: a `plus` simulator that finishes every task at
+once, or one that says what the scene wants.
 """
 
 # ruff: noqa: ANN401  JSON holds anything
@@ -27,11 +27,12 @@ from yarl import URL
 from mjasync.simulator import Simulator
 
 RECORDED: Final = Path(__file__).parent / "recorded" / "gateways"
-DIALECTS: Final = ("new-api", "new-api-2025", "one-hub")
+DIALECTS: Final = ("new-api", "new-api-2025", "one-hub", "one-api")
 TOKENS: Final = {"main": "k" * 48, "other": "o" * 48, "spent": "x" * 48}
 CHANNEL: Final = "channel-key"
 SHOWN: Final = (
-    *("Content-Type", "Location", "Allow", "Server", "X-New-Api-Version", "X-Oneapi-Request-Id"),
+    *("Content-Type", "Location", "Allow", "Server"),
+    *("X-New-Api-Version", "X-Oneapi-Request-Id", "X-Request-Id"),
     *("Access-Control-Allow-Origin", "Access-Control-Allow-Headers"),
     *("Access-Control-Allow-Methods", "Access-Control-Allow-Credentials"),
 )

@@ -249,7 +249,7 @@ async def test_only_rows_of_a_gateway_are_refreshed(dialect: str) -> None:
     async with Simulator(dialect=dialect, time_scale=0, draw=False) as sim, connect(sim) as mj:
         task = await mj.imagine("a fox").submit()
         info = (await mj.fetch([task.id]))[task.id]
-        known = dict.fromkeys(("new-api", "new-api-2025", "one-hub"), 15.0)
+        known = dict.fromkeys(("new-api", "new-api-2025", "one-hub", "one-api"), 15.0)
         assert codec.refresh_period(info.raw) == known.get(dialect)
 
 

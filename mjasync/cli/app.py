@@ -455,7 +455,7 @@ def simulate(
         host: The address to listen on.
         port: The port to listen on; 0 picks a free one.
         dialect: Which server of the family it plays: plus, original, open-plus, new-api,
-            new-api-2025, one-hub or seed-gateway.
+            new-api-2025, one-hub, one-api or seed-gateway.
         time_scale: Real seconds per simulated second; a grid takes about 40 simulated ones.
         token: What clients must send; none by default.
         version: The model of prompts that ask for none: 7, 6.1, niji 6…

@@ -17,14 +17,14 @@ from ..routes import Route
 from ..tasks import Request, Submission
 from .channel import Channel, empty, told
 from .dialects import Resale
-from .front import Front, preflight
+from .front import Front
 from .go_json import Unreadable, decode_first, fill
 from .passport import Passport, Terms
 from .paths import mode_of, route_of, speed_of, upstream_path
 from .presses import CONDITION, Crash
 from .rows import Row, Rows
 from .sales import Sales, again
-from .shapes import DROPPED, PLAIN, fault, local_error
+from .shapes import DROPPED, fault, local_error
 from .visits import Visit
 from .words import Asked
 
@@ -71,14 +71,17 @@ class Counter:
     def route(self, method: str, path: str) -> Route:
         """The route of a request; one that leads nowhere has no endpoint."""
         route = route_of(method, path)
-        return route if self._is_registered(route) else Route(kind="other")
+        leads = self._dialect.routes(path) and self._is_registered(route)
+        return route if leads else Route(kind="other")
 
     async def answer(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
         """Answer a request."""
         if moved := self._front.redirect(request):
             return moved
         request_id = f"{time.time_ns() // 1000}{self._random.randrange(10**8):08}"
-        reply = preflight(request) or await self._inside(request, route, record, request_id)
+        reply = self._front.preflight(request) or await self._inside(
+            request, route, record, request_id
+        )
         return self._front.dressed(reply, request, request_id)
 
     async def _inside(
@@ -113,8 +116,9 @@ class Counter:
             raise Refusal(self._dialect.wrong_mode)
         language = _language(request.headers.get("Accept-Language", ""))
         asked = Asked(language=language, request_id=request_id)
+        is_open = route.endpoint == "notify" and self._dialect.open_notices
         return Visit(
-            user=self._passport.user(request.headers, asked),
+            user="" if is_open else self._passport.user(request.headers, asked),
             route=route,
             record=record,
             raw=await request.read(),
@@ -131,20 +135,20 @@ class Counter:
     # --- reading rows ---------------------------------------------------------------------------
 
     async def _fetch(self, visit: Visit) -> Reply:
-        return json_reply(self._json(self._own(visit)))
+        return json_reply(self._json(self._own(visit, self._dialect.words.no_task)))
 
     async def _list(self, visit: Visit) -> Reply:
         """PROTOCOL §1.15: the ids must be strings."""
         try:
             ids = fill(decode_first(visit.raw), CONDITION, "struct")["ids"]
         except Unreadable as error:
-            raise local_error("do_request_failed", content_type=PLAIN) from error
+            raise self._dialect.words.bad_list() from error
         return json_reply([self._json(row) for row in self._rows.of(ids or (), visit.user)])
 
-    def _own(self, visit: Visit) -> Row:
+    def _own(self, visit: Visit, refused: Callable[[], Refusal]) -> Row:
         row = self._rows.find(visit.route.task_id, visit.user)
         if row is None:
-            raise local_error("task_no_found")
+            raise refused()
         return row
 
     def _json(self, row: Row) -> dict[str, Any]:
@@ -181,17 +185,17 @@ class Counter:
         try:
             seen = visit.notice(strict=self._dialect.routes_first)
         except Unreadable as error:
-            raise local_error("bind_request_body_failed") from error
+            raise self._dialect.words.bad_notice() from error
         row = self._rows.find(seen["id"])
         if row is None:
-            raise local_error("midjourney_task_not_found")
+            raise self._dialect.words.unknown_notice()
         row.update(seen)
         self._rows.noticed(row)
         return Reply()
 
     async def _seed(self, visit: Visit) -> Reply:
         """PROTOCOL §1.15: marshalled again, and with less patience than servers have."""
-        self._own(visit)
+        self._own(visit, lambda: local_error("task_no_found"))
         self._sales.check_parents_channel()
         answer = await self._channel.call(
             "GET",

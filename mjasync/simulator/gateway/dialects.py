@@ -9,7 +9,7 @@ import attrs
 
 from ..replies import Reply
 from .shapes import typed
-from .words import NEW_API, NEW_API_2025, ONE_HUB, SEED_GATEWAY, TokenWords, Words
+from .words import NEW_API, NEW_API_2025, ONE_API, ONE_HUB, SEED_GATEWAY, TokenWords, Words
 
 __all__ = ["GATEWAYS", "Auth", "Gateway", "Passage", "Resale"]
 
@@ -44,6 +44,20 @@ class Resale:
     """First segments it lets through before ``/mj``; None: any (§6.1)."""
     wrong_mode: Reply = attrs.field(factory=Reply)
     """Answer to any other (§6.1)."""
+    mode_prefix: str = ""
+    """What a first segment must begin with to be routed at all."""
+    request_id: str = "X-Oneapi-Request-Id"
+    """The header that has the id of the request."""
+    echoes_origin: bool = False
+    """Whether a browser is told its own origin, headers and method; otherwise ``*``."""
+    page_status: int = 200
+    """The status of the web page where nothing is registered."""
+    open_notices: bool = False
+    """Whether an inbound webhook needs no token (§1.18)."""
+    tells_refusals: bool = False
+    """Whether an upstream's refusal is told in the gateway's own shape, and leaves no row."""
+    passes_hooks: bool = False
+    """Whether ``notifyHook`` reaches the upstream (§1.1)."""
     headers: Mapping[str, str] = attrs.field(factory=dict)
     """What every answer of its own carries besides the id of the request."""
     web_roots: tuple[str, ...]
@@ -86,6 +100,12 @@ class Resale:
     """Simulated seconds it has for a seed (§1.15)."""
     longest: float = 3600.0
     """Simulated seconds after which an unfinished task counts as failed (§3.6)."""
+
+    def routes(self, path: str) -> bool:
+        """Whether what stands before ``/mj`` is routed at all."""
+        first = path.removeprefix("/").partition("/mj/")[0]
+        plain = path.startswith("/mj/") and not path.startswith("/mj/mj/")
+        return plain or first.startswith(self.mode_prefix)
 
 
 @attrs.frozen(kw_only=True)
@@ -168,6 +188,23 @@ _NEW_API_2025: Final = attrs.evolve(
     checks_links=False,
 )
 
+_ONE_API: Final = attrs.evolve(
+    _NEW_API_2025,
+    name="one-api",
+    words=ONE_API,
+    endpoints=(_READS | _SUBMITS | {"notify"}) - {"upload-discord-images"},
+    mode_prefix="mj-",
+    request_id="X-Request-Id",
+    echoes_origin=True,
+    page_status=404,
+    web_roots=("/v1", "/api"),
+    open_notices=True,
+    tells_refusals=True,
+    passes_hooks=True,
+    refresh_every=10.0,
+    refresh_patience=30.0,
+)
+
 _ONE_HUB: Final = Resale(
     name="one-hub",
     auth=Auth(headers=("mj-api-secret",), shortest=48, pin="#"),
@@ -198,7 +235,10 @@ _SEED_GATEWAY: Final = Passage(
     error_type="gateway_error",
 )
 
-_ROWS: Final[tuple[Gateway, ...]] = (_NEW_API, _NEW_API_2025, _ONE_HUB, _SEED_GATEWAY)
+_ROWS: Final[tuple[Gateway, ...]] = (
+    *(_NEW_API, _NEW_API_2025, _ONE_HUB, _ONE_API),
+    _SEED_GATEWAY,
+)
 
 GATEWAYS: Final[Mapping[str, Gateway]] = {row.name: row for row in _ROWS}
 """Every gateway by name."""

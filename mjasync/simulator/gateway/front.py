@@ -36,16 +36,29 @@ _WEB_PORTS: Final = frozenset({80, 443, 8080, 8443})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-def cors(request: web.BaseRequest) -> Mapping[str, str]:
+def cors(request: web.BaseRequest, *, echo: bool = False) -> Mapping[str, str]:
     """The headers that let every page read an answer."""
-    return _CORS if "Origin" in request.headers else {}
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return {}
+    return {**_CORS, "Access-Control-Allow-Origin": origin} if echo else _CORS
 
 
-def preflight(request: web.BaseRequest) -> Reply | None:
+def preflight(request: web.BaseRequest, *, echo: bool = False) -> Reply | None:
     """The answer to a browser that asks before it sends."""
     if request.method != "OPTIONS" or "Origin" not in request.headers:
         return None
-    return Reply(status=204, headers=_PREFLIGHT)
+    if not echo:
+        return Reply(status=204, headers=_PREFLIGHT)
+    wanted = request.headers.get("Access-Control-Request-Headers", "").split(",")
+    names = ("-".join(map(str.capitalize, name.strip().split("-"))) for name in wanted)
+    method = request.headers.get("Access-Control-Request-Method", "")
+    return Reply(
+        headers={
+            "Access-Control-Allow-Headers": ", ".join(names),
+            "Access-Control-Allow-Methods": method,
+        }
+    )
 
 
 class Front:
@@ -60,11 +73,15 @@ class Front:
         """An answer with the headers that all of them have."""
         headers: Mapping[str, str] = {
             **reply.headers,
-            "X-Oneapi-Request-Id": request_id,
+            self._dialect.request_id: request_id,
             **self._dialect.headers,
-            **cors(request),
+            **cors(request, echo=self._dialect.echoes_origin),
         }
         return attrs.evolve(reply, headers=headers)
+
+    def preflight(self, request: web.BaseRequest) -> Reply | None:
+        """The answer to a browser that asks before it sends."""
+        return preflight(request, echo=self._dialect.echoes_origin)
 
     def redirect(self, request: web.BaseRequest) -> Reply | None:
         """Where a path with a slash too many is sent, before anything else is done."""
@@ -77,7 +94,8 @@ class Front:
             return Reply(status=429)
         if request.path.startswith(self._dialect.web_roots):
             return unknown_url(request.method, request.path, self._dialect.error_keys)
-        return NOTHING_HERE
+        status = 200 if request.path == "/" else self._dialect.page_status
+        return attrs.evolve(NOTHING_HERE, status=status)
 
     def overloaded(self) -> Reply | None:
         """The answer of a machine that is too busy."""

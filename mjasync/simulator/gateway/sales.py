@@ -42,8 +42,6 @@ _MODAL: Final = 21
 _NO_ACCOUNT: Final = 3
 _SHOWN_AS_THEY_ARE: Final = frozenset({"INPAINT", "CUSTOM_ZOOM"})
 """Actions whose 21 a client gets to see as it is (PROTOCOL §4.4)."""
-_DELETED: Final = frozenset({"accountFilter", "notifyHook"})
-"""Fields that are not passed on (PROTOCOL §1.1)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -193,7 +191,10 @@ class Sales:
         )
         if self._dialect.hides_failures and answer.status >= 400:
             raise local_error("do_request_failed", code=5)
-        return answer, told(answer) if answer.body else empty()
+        result = told(answer) if answer.body else empty()
+        if self._dialect.tells_refusals:
+            _check_taken(result)
+        return answer, result
 
     def _body(self, sale: _Sale) -> bytes:
         """What goes upstream."""
@@ -209,7 +210,10 @@ class Sales:
         return json.dumps(changed, ensure_ascii=False, sort_keys=True).encode()
 
     def _changed(self, body: Mapping[str, Any], sale: _Sale) -> dict[str, Any]:
-        changed = {key: value for key, value in body.items() if key not in _DELETED}
+        deleted = (
+            {"accountFilter"} if self._dialect.passes_hooks else {"accountFilter", "notifyHook"}
+        )
+        changed = {key: value for key, value in body.items() if key not in deleted}
         if self._dialect.filters_accounts:
             changed["accountFilter"] = {"modes": [sale.mode]}
         if self._dialect.strips_flags and isinstance(prompt := changed.get("prompt"), str):
@@ -263,6 +267,15 @@ class Sales:
                 at=sale.record.at,
             )
         )
+
+
+def _check_taken(result: Mapping[str, Any]) -> None:
+    """Tell a refusal in the gateway's own shape; a list is no result there."""
+    task_id = result["result"]
+    if isinstance(task_id, list):
+        raise local_error("unmarshal_response_body_failed", code=5)
+    if result["code"] not in {*_ACCEPTED, _MODAL}:
+        raise local_error(result["description"], code=result["code"], result=task_id)
 
 
 def again(status: int, fields: Mapping[str, Any]) -> Reply:

@@ -45,10 +45,15 @@ def typed(value: object, status: int = 200, content_type: str = JSON) -> Reply:
 
 
 def local_error(
-    description: str, code: int = 4, kind: str = "upstream_error", content_type: str = JSON
+    description: str,
+    code: int = 4,
+    kind: str = "upstream_error",
+    *,
+    result: str = "",
+    content_type: str = JSON,
 ) -> Refusal:
-    """Shape D; the description ends in a blank where the result would stand."""
-    body = {"code": code, "description": f"{description} ", "type": kind}
+    """Shape D; the description ends in the result, or in a blank where there is none."""
+    body = {"code": code, "description": f"{description} {result}", "type": kind}
     return Refusal(typed(body, 400, content_type))
 
 

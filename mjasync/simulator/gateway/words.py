@@ -7,12 +7,13 @@ from typing import Final, Protocol
 
 import attrs
 
-from ..replies import Refusal
-from .shapes import local_error, openai_error, panic
+from ..replies import Refusal, Reply
+from .shapes import PLAIN, local_error, openai_error, panic
 
 __all__ = [
     "NEW_API",
     "NEW_API_2025",
+    "ONE_API",
     "ONE_HUB",
     "SEED_GATEWAY",
     "Asked",
@@ -49,6 +50,18 @@ class TokenWords(Protocol):
 class Words(TokenWords, Protocol):
     """The refusals of one gateway."""
 
+    def no_task(self) -> Refusal:
+        """Nobody knows the task, or it is another user's."""
+
+    def bad_list(self) -> Refusal:
+        """The ids of a list cannot be read."""
+
+    def bad_notice(self) -> Refusal:
+        """An inbound webhook cannot be read."""
+
+    def unknown_notice(self) -> Refusal:
+        """An inbound webhook is about no known task."""
+
     def unreadable(self, problem: str, asked: Asked) -> Refusal:
         """The body of a submission cannot be read."""
 
@@ -75,6 +88,22 @@ class Words(TokenWords, Protocol):
 
 def _code_4(description: str, kind: str = "upstream_error") -> Refusal:
     return local_error(description, kind=kind)
+
+
+class _Common:
+    """What most of them say about tasks."""
+
+    def no_task(self) -> Refusal:
+        return _code_4("task_no_found")
+
+    def bad_list(self) -> Refusal:
+        return local_error("do_request_failed", content_type=PLAIN)
+
+    def bad_notice(self) -> Refusal:
+        return _code_4("bind_request_body_failed")
+
+    def unknown_notice(self) -> Refusal:
+        return _code_4("midjourney_task_not_found")
 
 
 @attrs.frozen(kw_only=True)
@@ -109,7 +138,7 @@ _NEW_API_TEXTS: Final[Mapping[str, _Texts]] = {
 }
 
 
-class _NewApi:
+class _NewApi(_Common):
     """The current `new-api`: English unless asked otherwise, and a ``code`` in every error."""
 
     def no_token(self, asked: Asked) -> Refusal:
@@ -148,7 +177,7 @@ class _NewApi:
         return openai_error(status, message, "new_api_error", asked.request_id, code=code)
 
 
-class _NewApi2025:
+class _NewApi2025(_Common):
     """`new-api` of April 2025: Chinese, and no ``code``."""
 
     def no_token(self, asked: Asked) -> Refusal:
@@ -197,7 +226,7 @@ class _NewApi2025:
         return openai_error(status, message, "new_api_error", asked.request_id)
 
 
-class _OneHub:
+class _OneHub(_Common):
     """`one-hub`: most of what it refuses looks like an answer of Midjourney-Proxy."""
 
     def no_token(self, asked: Asked) -> Refusal:
@@ -241,6 +270,57 @@ class _OneHub:
         return openai_error(status, message, "one_hub_error", asked.request_id)
 
 
+class _OneApi:
+    """A fork of one-api, in English."""
+
+    def no_token(self, asked: Asked) -> Refusal:
+        return self.wrong_token(asked)
+
+    def wrong_token(self, asked: Asked) -> Refusal:
+        return self._error(401, "Token not provided", asked)
+
+    def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:  # noqa: ARG002
+        return self._error(401, "The token quota has been exhausted", asked)
+
+    def pinned(self, asked: Asked) -> Refusal:
+        return self._error(403, "Ordinary users do not support designated channels", asked)
+
+    def no_task(self) -> Refusal:
+        return local_error("Get mj id failed", result="Error")
+
+    def bad_list(self) -> Refusal:
+        return local_error("Bind json failed", result="Error", content_type=PLAIN)
+
+    def bad_notice(self) -> Refusal:
+        return _code_4("Unmarshal BodyReusable failed")
+
+    def unknown_notice(self) -> Refusal:
+        return _code_4("Get Mj id failed")
+
+    def unreadable(self, problem: str, asked: Asked) -> Refusal:  # noqa: ARG002
+        return self._error(400, "Model name is required", asked)
+
+    def unknown_press(self, problem: str, asked: Asked) -> Refusal:  # noqa: ARG002
+        return _code_4(problem)
+
+    def no_channel(self, model: str, asked: Asked) -> Refusal:
+        message = f"There are no channels available for model {model} under the current group"
+        return self._error(503, f"{message} default", asked)
+
+    def parent_off(self, *, gone: bool) -> Refusal:
+        return _code_4("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
+
+    def poor(self) -> Refusal:
+        return local_error("User quota is not enough", result="Error")
+
+    def crashed(self, problem: str, *, goes_on: bool) -> Refusal | None:  # noqa: ARG002
+        return Refusal(Reply(status=500))
+
+    @staticmethod
+    def _error(status: int, message: str, asked: Asked) -> Refusal:
+        return openai_error(status, message, "api_error", asked.request_id)
+
+
 class _SeedGateway:
     """The live gateway, whose words are made up."""
 
@@ -260,4 +340,5 @@ class _SeedGateway:
 SEED_GATEWAY: Final[TokenWords] = _SeedGateway()
 NEW_API: Final[Words] = _NewApi()
 NEW_API_2025: Final[Words] = _NewApi2025()
+ONE_API: Final[Words] = _OneApi()
 ONE_HUB: Final[Words] = _OneHub()
