@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .._wire.retry import RetryPolicy
 from ..errors import MJError
 
 __all__ = ["Pace"]
+
+_LARGEST: Final = 60
+"""Of the exponents of a wait: any larger one is beyond every bound."""
 
 
 class Pace:
@@ -47,7 +52,7 @@ class Pace:
         if now >= self.paused_until:
             self._refusals += 1
             self._allowed = max(1.0, self._allowed / 2)
-            wait = wait or min(policy.longest, policy.first * 2**self._refusals)
+            wait = wait or min(policy.longest, policy.first * 2.0 ** min(self._refusals, _LARGEST))
         self.paused_until = max(self.paused_until, now + wait)
         is_soon = self.paused_until - self._since <= policy.budget
         return is_soon and (hasty is None or self._refusals < hasty.tries)
