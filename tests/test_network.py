@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from answering import TOKEN, Answering, answering, asking, http, length_of
-from conftest import FakeClock, connect, eventually
+from conftest import FakeClock, connect
 from test_formats import PNG
 from test_links import finished, picture
 
@@ -175,10 +175,8 @@ async def test_an_empty_429_does_not_hold_up_a_reconcile(
         plain.fault("reply", on="list", times=None, status=429, body="")
         plain.fault("reset_after", on="submit")
         submitting = asyncio.ensure_future(mj.imagine("a fox").submit())
-        await eventually(lambda: len(plain.requests) == 1)
-        await clock.advance(5, mj)
-        with pytest.raises(SubmitUncertain):
-            await submitting
+        await clock.until_done(submitting, mj)
+        assert isinstance(submitting.exception(), SubmitUncertain)
         assert [request.path for request in plain.requests].count("/mj/task/list") == 1
 
 

@@ -74,10 +74,14 @@ class Network:
         password = self.proxy.password if self.proxy is not None else None
         return [*secrets_in(self.headers), *([password] if password else [])]
 
+    @property
+    def trusts_env(self) -> bool:
+        """Whether the environment's proxies are used."""
+        return self.trust_env or bool(getattr(self.session, "trust_env", False))
+
     def proxy_for(self, url: URL) -> URL | None:
         """The proxy that a request of a session made here goes through."""
-        trusts = self.trust_env if self.session is None else self.session.trust_env
-        if self.proxy is not None or not trusts:
+        if self.proxy is not None or not self.trusts_env:
             return self.proxy
         host = url.host or ""
         return None if _is_here(host) else _environment_proxy(url.scheme, host)
@@ -86,7 +90,7 @@ class Network:
         """Whether this is the address of a proxy that requests go through."""
         given = getattr(self.session, "_default_proxy", None)
         known = [URL(proxy) for proxy in (self.proxy, given) if proxy is not None]
-        if self.trust_env or getattr(self.session, "trust_env", False):
+        if self.trusts_env:
             proxies = (_environment_proxy(scheme, "") for scheme in ("http", "https"))
             known += [proxy for proxy in proxies if proxy is not None]
         return any((proxy.host, proxy.port) == (host, port) for proxy in known)

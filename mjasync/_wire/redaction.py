@@ -13,13 +13,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 __all__ = ["MASK", "Redactor", "secrets_in"]
 
 MASK: Final = "***"
+_ESCAPED_IN_JSON: Final = frozenset('"\\/')
+"""What a backslash may stand before, and is itself."""
+_QUOTED: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _SHORTEST: Final = 6
 """Characters from which on a token counts as a secret: less may be in a reply by chance."""
 _UNMISTAKABLE: Final = 16
@@ -35,15 +38,33 @@ class Redactor:
         longest_first = sorted(distinct, key=len, reverse=True)
         self._secrets = tuple(longest_first)
         self._raw = tuple(secret.encode("utf-8", "surrogatepass") for secret in longest_first)
+        self._escape = _escape_of("".join(distinct))
 
     def clean(self, data: bytes) -> bytes:
         """A body without them; the same object where it has none, which costs next to nothing."""
+        return self._pattern.sub(MASK.encode(), data) if self._may_hold(data) else data
+
+    def _may_hold(self, data: bytes) -> bool:
+        """Whether it is worth a search: most bodies hold no secret, and no escaped character.
+
+        Each search for a single byte takes next to nothing.
+        """
+        for raw in self._raw:
+            if raw in data:
+                return True
         if not self._raw:
-            return data
-        is_escaped = b"%" in data or b"\\" in data or b"&" in data
-        if not is_escaped and not any(raw in data for raw in self._raw):
-            return data
-        return self._pattern.sub(MASK.encode(), data) if self._pattern.search(data) else data
+            return False
+        is_escaped = b"\\" in data and self._escape in data
+        is_page = b"&" in data and (b"<" in data or b"&#" in data)
+        is_quoted = b"%" in data and self._is_quoted_in(data)
+        return (is_escaped or is_page or is_quoted) and self._pattern.search(data) is not None
+
+    def _is_quoted_in(self, data: bytes) -> bool:
+        """Whether a link may hold one: most hold other things, and tasks hold "30%"."""
+        if _QUOTED.search(data) is None:
+            return False
+        plain = unquote_to_bytes(data)
+        return b"%25" in data or any(raw in plain for raw in self._raw)
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes]:
@@ -95,6 +116,13 @@ def _pattern_of(secret: str) -> bytes:
     return rb"(?<![\w.-])" + pattern + rb"(?![\w-]|\.\w)"
 
 
+def _escape_of(chars: str) -> bytes:
+    """What any of these characters, escaped in JSON, begins with."""
+    if not _ESCAPED_IN_JSON.isdisjoint(chars):
+        return b"\\"
+    return b"\\u00" if chars.isascii() else b"\\u"
+
+
 def _forms_of(char: str) -> bytes:
     r"""A pattern for one character: raw, `%2B`, `\u002b`, `\+`, `&#43;`, `&#x2b;`, `&amp;`.
 
@@ -111,11 +139,11 @@ def _forms_of(char: str) -> bytes:
         b"&#%d;" % ord(char),
         b"&#[xX]0*%s;" % _either_case(f"{ord(char):x}"),
     ]
-    if not char.isalnum():
+    if char in _ESCAPED_IN_JSON:
         forms.append(rb"\\{1,4}" + re.escape(raw))
-        named = html.escape(char)
-        if named != char:
-            forms.append(named.encode())
+    named = html.escape(char)
+    if named != char:
+        forms.append(named.encode())
     return b"(?:" + b"|".join(forms) + b")"
 
 

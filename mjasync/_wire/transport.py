@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 import aiohttp
@@ -42,6 +43,7 @@ _HEADER: Final = 1 << 16
 """Bytes of a header that are read: policies, cookies and traces of a firm's gateway are long."""
 _TOTAL: Final = 2
 """Times its timeout that a whole exchange may take."""
+_OPTIONS: Final[dict[str, Any]] = {"allow_redirects": False, "raise_for_status": False}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_AT_MOST: Final = 10
 
@@ -92,6 +94,7 @@ class Transport:
         self._patience = Patience(self._is_crowded)
         self._occupied = 0
         self._headers = cache(self._make_headers)
+        self._may_be_proxied = network.proxy_for(network.origin) is not None or network.trusts_env
         self._knows_of_cache = False
 
     async def exchange(
@@ -152,13 +155,12 @@ class Transport:
 
     def _reply(self, response: aiohttp.ClientResponse, body: bytes) -> Reply:
         headers: Mapping[str, str] = response.headers
-        clean = self.redactor.clean
-        raw = b"\n".join([part for pair in response.raw_headers for part in pair])
-        if clean(raw) is not raw:
-            headers = self.redactor.clean_headers(headers)
         if "Age" in headers:
             self._tell_of_cache(headers["Age"])
-        return Reply(response.status, headers, clean(body))
+        raw = b"\n".join([*chain.from_iterable(response.raw_headers), body])
+        if self.redactor.clean(raw) is not raw:  # hardly ever, so that one look has to do
+            headers, body = self.redactor.clean_headers(headers), self.redactor.clean(body)
+        return Reply(response.status, headers, body)
 
     def _tell_of_cache(self, age: str) -> None:
         """Say once that answers are not the server's own."""
@@ -336,11 +338,10 @@ class Transport:
         return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
 
     def _request_options(self, url: URL, *, is_theirs: bool = True) -> dict[str, Any]:
-        options: dict[str, Any] = {"allow_redirects": False, "raise_for_status": False}
         if is_theirs and not self._owns_session:  # it has proxies of its own
-            return options | {"max_line_size": _HEADER, "max_field_size": _HEADER}
-        proxy = self.network.proxy_for(url)
-        return options if proxy is None else {**options, "proxy": proxy}
+            return {**_OPTIONS, "max_line_size": _HEADER, "max_field_size": _HEADER}
+        proxy = self.network.proxy_for(url) if self._may_be_proxied else None
+        return _OPTIONS if proxy is None else {**_OPTIONS, "proxy": proxy}
 
     def _make_headers(self, content_type: str | None) -> CIMultiDict[str]:
         headers = CIMultiDict({"Accept": "application/json", "Cache-Control": "no-cache"})
