@@ -242,6 +242,9 @@ async def simulator() -> None:
         assert_type(sim.max_in_flight, int)
         sim.fault("reset_after", on="submit", times=None)
         await sim.settled()
+    async with Simulator("new-api", spent_tokens=["sk-1"], public_url="") as gateway:
+        gateway.fault("cpu_guard", times=None, load=99.0)
+        await gateway.refresh()
 
 
 def prompts() -> None:

@@ -1,8 +1,8 @@
 """The gateways that resell the API: they run in front of another server, over real HTTP.
 
-Some keep rows of their own, which they refresh every 15 s or so (`new-api`, today's and that of
-2025, `one-hub`, `one-api`); one passes everything through live and chooses speed and image host by path
-(`seed-gateway`).
+Some keep rows of their own, which they refresh every 15 s or so: `new-api`, today's and that of
+2025, `one-hub` and `one-api`. One passes everything through live and chooses speed and image host
+by path: `seed-gateway`.
 """
 
 from __future__ import annotations
