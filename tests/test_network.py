@@ -177,7 +177,7 @@ async def test_an_empty_429_does_not_hold_up_a_reconcile(
         submitting = asyncio.ensure_future(mj.imagine("a fox").submit())
         await clock.until_done(submitting, mj)
         assert isinstance(submitting.exception(), SubmitUncertain)
-        assert [request.path for request in plain.requests].count("/mj/task/list") == 1
+        assert [request.path for request in plain.requests].count("/mj/task/list") <= 3
 
 
 async def test_a_rate_limit_with_words_is_waited_for() -> None:
