@@ -229,7 +229,11 @@ def test_output_whose_reader_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
             """Fail."""
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        flush = fileno = isatty = write
+        def isatty(self) -> bool:
+            """Be none any more."""
+            return False
+
+        flush = fileno = write
 
     monkeypatch.setattr("sys.stderr", Gone())
     assert main(["imagine"]) == 2
