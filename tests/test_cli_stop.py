@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -17,6 +18,7 @@ from shell import Outcome, Run, command, ended, terminal
 
 from mjasync import Client
 from mjasync.batch import read_batch
+from mjasync.batch._life import Life
 from mjasync.cli.jobs import Job, carry_out
 from mjasync.cli.order import flags_of
 from mjasync.cli.server import Server
@@ -172,6 +174,22 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+class Hanging:
+    """An output whose pictures never arrive."""
+
+    async def save(self, *_: object) -> None:
+        """Wait for ever."""
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_timeout_bounds_the_saving_of_batches() -> None:
+    """A batch gives a picture that does not arrive up for now, as it does any read."""
+    async with Client(DEAD, "", timeout=1e-9) as mj:
+        life = SimpleNamespace(client=mj, output=Hanging())
+        with pytest.raises(RequestTimeout, match="drawn, but it did not arrive"):
+            await Life._files(life, None, mj.task(TASK))  # type: ignore[arg-type]
 
 
 class Silent:

@@ -31,6 +31,7 @@ from ..errors import (
     QueueFull,
     QuotaExhausted,
     RateLimited,
+    RequestTimeout,
     ServerError,
     SubmitUncertain,
     TaskFailed,
@@ -40,7 +41,7 @@ from ..errors import (
     UnsupportedEndpoint,
 )
 from ._door import Door
-from ._jobs import CALL, BatchInUse, Job, JobState, LedgerError
+from ._jobs import CALL, BatchInUse, File, Job, JobState, LedgerError
 from ._ledger import Ledger, whole
 from ._outcome import DOUBTFUL, Outcome, is_of_the_disk
 from ._output import Output
@@ -403,7 +404,7 @@ class Life:
                 full = LedgerError("The disk is full: no picture was saved.", errno=errno.ENOSPC)
                 return Outcome(job=job, stop=full)
             try:
-                files = await whole(self.output.save(job, task))
+                files = await whole(self._files(job, task))
             except MJError as error:
                 return Outcome(job=await self._not_had(job, error, JobState.FINISHED))
             except Exception as error:
@@ -418,6 +419,22 @@ class Life:
             except OSError as error:
                 return Outcome(job=job, stop=error)
         return Outcome(job=job)
+
+    async def _files(self, job: Job, task: Task) -> tuple[File, ...]:
+        """Save the pictures of a job, within the time that a wait may take.
+
+        Raises:
+            RequestTimeout: They did not arrive by then.
+        """
+        seconds = self.client._runtime.timeout  # noqa: SLF001 - what it was made with
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await self.output.save(job, task)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            message = f"The picture is drawn, but it did not arrive within {seconds:g} s."
+            raise RequestTimeout(message, task=task) from None
 
 
 def _is_busy(error: MJError) -> bool:
