@@ -18,6 +18,7 @@ from mjasync import (
     Client,
     Clock,
     HeldUp,
+    Limits,
     Look,
     MJError,
     ModalRequired,
@@ -63,6 +64,10 @@ async def set_up(session: aiohttp.ClientSession) -> None:
     Client(session=session, timeout=60, stall_timeout=30.5, schedule=Hourly(), clock=Fast())
     Client(schedule=Schedule(shortest=2, longest=10), retries=Retries.none(), reconcile=True)
     Client(retries=Retries(read=RetryPolicy(tries=3)), not_found_grace=5, read_timeout=3)
+    Client(headers={"X-Key": "k"}, proxy="http://127.0.0.1:8080", trust_env=False)
+    Client(image_links="public", limits=Limits(reply=1, picture=2, video=3))
+    Client(image_links=lambda link: link.startswith("https://"))
+    Client(image_links="private")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Client(speed="warp")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Client(image_host="cdn")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Client(auth="basic")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
