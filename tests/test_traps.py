@@ -708,3 +708,36 @@ def test_no_trap_is_left_out() -> None:
     expected += [f"mistake_8_{number}_" for number in range(1, 16)]
     missing = [one for one in expected if not any(name.startswith(one) for name in names)]
     assert not missing
+
+
+@pytest.mark.parametrize("dialect", ["new-api-2025", "one-hub", "one-api"])
+async def test_a_token_without_money_is_no_wrong_token(dialect: str) -> None:
+    """Gateways say it with HTTP 401, to submissions and looks alike (PROTOCOL §6.2)."""
+    spent = "sk-" + "x" * 48
+    async with serving(dialect, spent_tokens=[spent]) as (sim, _):
+        async with connect(sim, token=spent) as mj:
+            for _ in range(2):
+                await refused(mj.imagine("a lighthouse"), mjasync.QuotaExhausted)
+            with pytest.raises(mjasync.QuotaExhausted):
+                await mj.task("1").refresh()
+        assert sim.submissions == []
+
+
+@pytest.mark.parametrize("body", [b"null", {"message": "Service Unavailable"}])
+async def test_a_gateways_word_for_an_answer_without_a_code_is_uncertain(body: object) -> None:
+    """Whatever stood between it and its server may have lost the answer (PROTOCOL §2)."""
+    async with serving("one-api") as (sim, mj):
+        sim.upstream.fault("reply", endpoint="imagine", status=200, body=body)
+        await refused(mj.imagine("a lighthouse"), mjasync.SubmitUncertain)
+        assert len(sent(sim, "imagine")) == 1
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("dialect", ["new-api", "new-api-2025", "one-hub"])
+async def test_the_channel_of_the_parent_is_gone(dialect: str, gone: bool) -> None:
+    """Nothing was sent: there is no account for it now (PROTOCOL §2)."""
+    async with serving(dialect) as (sim, mj):
+        grid = await mj.imagine("a lighthouse")
+        sim.fault("parent_channel_off", times=None, gone=gone)
+        await refused(grid.upscale(1), mjasync.NoAccount)
+        assert len(sim.submissions) == 1

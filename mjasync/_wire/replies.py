@@ -99,11 +99,14 @@ class Words:
 _BY_WORDS: Final[tuple[tuple[str, type[MJError]], ...]] = (
     (r"队列已满|任务数已满|队列数已达上限|并发数已达上限|queue (is )?full", QueueFull),
     (r"敏感词|banned.?(prompt|word)", BannedPrompt),
-    (r"quota_|quota (is )?(not|ex|insuff)|insufficient.{0,6}(quota|balance)", QuotaExhausted),
+    (
+        r"quota_|quota (is |has been )?(not|ex|insuff)|insufficient.{0,6}(quota|balance)",
+        QuotaExhausted,
+    ),
     (r"额度|余额|次数已达上限", QuotaExhausted),
     (r"(每日|今日|当日|天).{0,40}(上限|限制)", QuotaExhausted),
     (r"账号不可用|无可用的?(账号|渠道)|(no available|no) (account|channel)s? available", NoAccount),
-    (r"no available (account|channel)|渠道已被禁用|无效的渠道", NoAccount),
+    (r"no available (account|channel)|渠道已被禁用|无效的渠道|get_channel_info_failed", NoAccount),
     (r"账号已被?(临时)?(封锁|禁用)|账号无权限", AuthenticationError),
     (r"system (cpu|memory|disk) overloaded", RateLimited),
     (r"task_status_not_success|关联任务状态错误", TaskNotReady),
@@ -121,7 +124,7 @@ _MATCHED_AT_MOST: Final = 2000
 """Characters of a server's text that patterns see."""
 
 _HEARD_AT: Final[Mapping[int, frozenset[type[MJError]]]] = {
-    401: frozenset(),
+    401: frozenset({QuotaExhausted}),
     403: frozenset({QuotaExhausted, BannedPrompt}),
     429: frozenset({QuotaExhausted, QueueFull}),
     500: frozenset({QuotaExhausted, QueueFull, NoAccount, RateLimited}),
@@ -172,8 +175,10 @@ _REFUSING_CODES: Final = frozenset({3, 4, 23, 24, 30})
 """Codes that a server sends instead of taking a job, at any status."""
 _OWN_ERRORS: Final = frozenset({"new_api_error", "one_api_error", "one_hub_error"})
 """Types of an error that a gateway made by itself, before it asked the server behind it."""
+_PASSED_ON: Final = "upstream_error"
+"""Type of an error in which a gateway tells what it was told; code 0 there: without any code."""
 _NOT_SENT_ON: Final = re.compile(
-    r"无法获取provider|无可用的?渠道|渠道已被禁用|无效的渠道|bind_request_body_failed"
+    r"无法获取provider|无可用的?渠道|渠道已被禁用|无效的渠道|(bind|read)_request_body_failed"
 )
 """Words of a gateway's code 5 for: nothing was sent upstream."""
 _NO_ENTRY: Final = re.compile("账号不可用|账号已禁用|账号无权限")
@@ -373,6 +378,8 @@ def _is_refusal(words: Words, ids: tuple[str, ...]) -> bool:
         return False
     if words.code == 5:
         return _NOT_SENT_ON.search(said) is not None
+    if words.code == 0 and _error_type(words.json) == _PASSED_ON:
+        return False
     if words.status in _SAID_BEFORE_TAKING or words.status in _MOVED:
         return True
     if isinstance(words.json, dict):
