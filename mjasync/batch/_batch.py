@@ -150,6 +150,7 @@ class Batch:
         self._names = Names(name)
         self._output = Output(self._folder, self._names, images)
         self._gallery = Gallery(self._folder) if gallery else None
+        self._is_beside = ledger is None
         place = ledger_of(self._folder, ledger)
         ledger = None  # a traceback shows variables, and it may have a password
         if isinstance(place, str):
@@ -221,13 +222,16 @@ class Batch:
 
         Raises:
             BatchInUse: Somebody else has it.
-            ConfigurationError: The ledger cannot be reached, or a later version made it.
+            ConfigurationError: The ledger cannot be reached, a later version made it, or it knows
+                nothing of what the manifest lists.
+            LedgerError: It is damaged, locked by another program, or cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._lock is not None:
             self._lock.take()
         try:
             await self._ledger.open()
+            await self._check_manifest()
             if self._lock is not None:  # else they may be another's, and just being written
                 await asyncio.to_thread(self._output.tidy)
         except BaseException:
@@ -235,6 +239,24 @@ class Batch:
             raise
         self._is_open = True
         return self
+
+    async def _check_manifest(self) -> None:
+        """See that the ledger is not an empty or an old one, which would pay everything again.
+
+        Raises:
+            ConfigurationError: It is.
+        """
+        listed = await asyncio.to_thread(self._output.listed)
+        unknown = listed - await self._ledger.sent(listed)
+        if not unknown or not (self._is_beside or unknown == listed):
+            return
+        jobs = "job" if len(unknown) == 1 else "jobs"
+        message = (
+            f"manifest.jsonl lists {len(unknown)} {jobs} of which the ledger does not know that "
+            "they were sent: it is empty, or an old copy, and would pay for them again. Restore "
+            "the ledger from a backup; to draw everything anew, remove manifest.jsonl."
+        )
+        raise ConfigurationError(message)
 
     async def __aexit__(
         self,

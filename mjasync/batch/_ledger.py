@@ -252,7 +252,21 @@ class Ledger:
 
     async def add(self, jobs: Collection[Job]) -> int:
         """Number those that are not there yet and add them; return how many they are."""
-        return await whole(self._add({job.key: job for job in jobs}))
+        async with self._damage_named():
+            return await whole(self._add({job.key: job for job in jobs}))
+
+    @asynccontextmanager
+    async def _damage_named(self) -> AsyncIterator[None]:
+        """Name the row that makes no sense, where one does not.
+
+        Raises:
+            LedgerError: It does.
+        """
+        try:
+            yield
+        except (TypeError, ValueError):
+            await self.jobs()
+            raise
 
     async def _add(self, jobs: dict[str, Job]) -> int:
         async with self._transaction() as connection:
@@ -409,8 +423,21 @@ class Ledger:
         rows = await self._rows(query.where(c.mark.is_not(None), c.task_id.is_not(None)))
         return {task_id: (mark, number or 0) for task_id, mark, number in rows}
 
+    async def sent(self, keys: Iterable[str]) -> set[str]:
+        """The keys of those of some jobs that were sent, as far as this ledger knows."""
+        is_untouched = (JOBS.c.state == JobState.PLANNED) & (JOBS.c.attempts == 0)
+        found: set[str] = set()
+        for chunk in chunks(keys):
+            rows = await self._rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk), ~is_untouched))
+            found.update(row.key for row in rows)
+        return found
+
     async def totals(self) -> Totals:
         """Where the batch stands."""
+        async with self._damage_named():
+            return await self._totals()
+
+    async def _totals(self) -> Totals:
         c, count = JOBS.c, func.count()
         states = await self._rows(select(c.state, count).group_by(c.state))
         taken = await self._rows(select(func.coalesce(func.sum(c.taken), 0)))

@@ -90,8 +90,7 @@ def is_running(folder: Path, ledger: str | None = None) -> bool | None:
 
 def without_password(words: str, url: URL) -> str:
     """What may be told of what a database says."""
-    passwords = [url.password, url.query.get("password")]
-    return redact(words, [secret for secret in passwords if isinstance(secret, str)])
+    return redact(words, [url.password or ""])
 
 
 def _lock_of(url: URL) -> Lock:
@@ -116,6 +115,8 @@ def _url(folder: Path, given: str | None) -> URL | str:
             f"not through {printable(url.drivername, 40)}."
         )
     if meant == _POSTGRES:
+        if isinstance(password := url.query.get("password"), str):  # where nothing shows it
+            url = url.difference_update_query(["password"]).set(password=password)
         return _postgres_problem(url) or url.set(drivername=meant)
     file = str(Path(url.database or "").resolve())
     return _sqlite_problem(url) or url.set(drivername=meant, database=file)

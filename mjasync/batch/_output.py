@@ -100,6 +100,15 @@ class Output:
         lines = [_line(job) for job in jobs if job.state is JobState.SAVED]
         write_whole(self._manifest, "".join(lines).encode(), is_private=True)
 
+    def listed(self) -> set[str]:
+        """The keys of the jobs in the manifest; of lines that make no sense there is none."""
+        keys: set[str] = set()
+        with suppress(OSError), self._manifest.open("rb") as file:
+            for line in file:
+                with suppress(ValueError, TypeError, KeyError):
+                    keys.add(str(json.loads(line)["key"]))
+        return keys
+
     async def append(self, job: Job) -> None:
         """Add a saved job to the manifest."""
         await asyncio.to_thread(self._append, _line(job))

@@ -51,8 +51,7 @@ class SharedLedger(Ledger):
 
     def __init__(self, url: URL) -> None:
         super().__init__(url)
-        query = url.query.get("password")
-        self._secrets = [word for word in (url.password, query) if isinstance(word, str)]
+        self._secrets = [url.password or ""]
 
     @staticmethod
     def _file(url: URL) -> Path | None:

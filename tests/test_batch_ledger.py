@@ -1,0 +1,381 @@
+"""Ledgers: damaged, empty, locked, shared by mistake, unwritable; one poisoned job of many."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mjasync import Client, Task
+from mjasync.batch import Batch, BatchInUse, Job, JobState, LedgerError, _ledger, read_batch
+from mjasync.batch._lock import Lock
+from mjasync.batch._open import is_running
+from mjasync.errors import ConfigurationError, MJError
+from mjasync.simulator import Simulator
+
+PROMPTS = [f"fox {n}" for n in range(4)]
+SECRET = "pass-word"
+posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such modes and links")
+
+
+async def finish(folder: Path, mj: Client, *prompts: str, **options: Any) -> list[Job]:  # noqa: ANN401
+    """Run a batch to its end."""
+    async with Batch(folder, client=mj, gallery=False, **{"settle": 0.0, **options}) as batch:
+        batch.add(prompts)
+        return [job async for job in batch.run()]
+
+
+def change(folder: Path, statement: str) -> None:
+    """Do something to a ledger behind its back."""
+    with closing(sqlite3.connect(folder / "ledger.db")) as ledger, ledger:
+        ledger.execute(statement)
+
+
+# --- damage ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "state = 'drawn'",
+        "variables = '{'",
+        "files = '{\"a\": 1}'",
+        "files = '[{\"odd\": 1}]'",
+        "earlier = '[1]'",
+        "n = 'many'",
+        "prompt = x'ff'",
+        "attempts = 'x'",
+    ],
+)
+async def test_a_damaged_row_is_named(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, damage: str
+) -> None:
+    """What a row cannot be is told with its key, by every way in, and nothing is sent."""
+    jobs = await finish(tmp_path, mj_plain, *PROMPTS)
+    change(tmp_path, f"UPDATE jobs SET {damage} WHERE key = '{jobs[1].key}'")  # noqa: S608
+    before = len(plain.requests)
+    with pytest.raises(LedgerError, match=jobs[1].key):
+        await finish(tmp_path, mj_plain, "an owl")
+    with pytest.raises(ConfigurationError, match=jobs[1].key):
+        await read_batch(tmp_path)
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        with suppress(MJError):
+            await batch.totals()
+    assert len(plain.requests) == before
+
+
+async def test_a_ledger_of_noise(mj_plain: Client, tmp_path: Path) -> None:
+    """A file that is no ledger, or is cut short, is an error of ours that says what to do."""
+    (tmp_path / "ledger.db").write_bytes(b"not a database at all, but long enough" * 99)
+    with pytest.raises(LedgerError, match=r"not a database.*backup"):
+        await finish(tmp_path, mj_plain, "a fox")
+    with pytest.raises(ConfigurationError, match="not a database"):
+        await read_batch(tmp_path)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["empty", "gone"])
+async def test_an_empty_ledger_beside_a_full_manifest(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, is_there: bool
+) -> None:
+    """What was paid for once is not paid for again because the ledger was lost."""
+    await finish(tmp_path, mj_plain, *PROMPTS)
+    for file in tmp_path.glob("ledger.db*"):
+        file.unlink()
+    if is_there:
+        (tmp_path / "ledger.db").touch()
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"manifest.jsonl lists 4.*backup"):
+            await finish(tmp_path, mj_plain, *PROMPTS)
+    assert len(plain.submissions) == 4
+    (tmp_path / "manifest.jsonl").unlink()
+    assert len(await finish(tmp_path, mj_plain, *PROMPTS)) == 4
+
+
+async def test_a_ledger_just_being_made(tmp_path: Path) -> None:
+    """A ledger without its tables is told in a sentence."""
+    (tmp_path / "ledger.db").touch()
+    with pytest.raises(ConfigurationError, match=r"just being made.*moment"):
+        await read_batch(tmp_path)
+
+
+async def test_a_locked_ledger_is_waited_for(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program that lets go in time does no harm; one that does not is named."""
+    await finish(tmp_path, mj_plain, "an owl")
+    code = f"""
+import sqlite3, sys
+ledger = sqlite3.connect({str(tmp_path / "ledger.db")!r}, isolation_level=None)
+ledger.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.readline()
+ledger.execute("COMMIT")
+ledger.close()
+print("free", flush=True)
+sys.stdin.readline()
+"""
+    with subprocess.Popen(  # noqa: ASYNC220 - it begins at once
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        await asyncio.to_thread(other.stdout.readline)
+        with monkeypatch.context() as patch:
+            patch.setattr(_ledger, "_BUSY_TIMEOUT", 0.01)
+            with pytest.raises(LedgerError, match=rf"locked by another program.*{other.pid}"):
+                await finish(tmp_path, mj_plain, "a fox")
+        running = asyncio.ensure_future(finish(tmp_path, mj_plain, "a fox"))
+        await asyncio.sleep(0)
+        other.stdin.write(b"\n")
+        other.stdin.flush()
+        (job,) = await running
+        assert job.state is JobState.SAVED
+        other.stdin.close()
+
+
+# --- two at once -------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("what", ["file", "folder"])
+async def test_a_symbolic_link_to_a_ledger(mj_plain: Client, tmp_path: Path, what: str) -> None:
+    """Whoever comes by another name of the same ledger gets BatchInUse."""
+    real, other = tmp_path / "real", tmp_path / "other"
+    real.mkdir()
+    if what == "folder":
+        other.symlink_to(real, target_is_directory=True)
+    else:
+        other.mkdir()
+        (other / "ledger.db").symlink_to(real / "ledger.db")
+    async with Batch(real, client=mj_plain):
+        with pytest.raises(BatchInUse):
+            async with Batch(other, client=mj_plain):
+                pass
+
+
+@posix
+@pytest.mark.parametrize("is_slow", [True, False], ids=["taken", "free"])
+async def test_a_lock_that_is_deleted(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, is_slow: bool
+) -> None:
+    """Whoever is first to see it has the batch, the other stops; nothing is paid twice."""
+    first = Batch(tmp_path, client=mj_plain, limit=1, gallery=False, settle=0.0)
+    async with first:
+        first.add(PROMPTS)
+        running = first.run()
+        await anext(running)
+        (tmp_path / "ledger.lock").unlink()
+        if is_slow:  # the second one comes before the next payment
+            await finish(tmp_path, mj_plain)
+            with pytest.raises(BatchInUse):
+                [job async for job in running]
+        else:
+            await anext(running)
+            with pytest.raises(BatchInUse):
+                await finish(tmp_path, mj_plain)
+            assert len([job async for job in running]) == 2
+    paid = [sent.prompt for sent in plain.submissions]
+    assert sorted(paid) == PROMPTS
+    assert {job.state for job in await read_batch(tmp_path)} == {JobState.SAVED}
+
+
+async def test_a_ledger_that_is_replaced(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A ledger that was deleted while a batch ran ends it before the next payment."""
+    async with Batch(tmp_path, client=mj_plain, limit=1, gallery=False) as batch:
+        batch.add(PROMPTS)
+        running = batch.run()
+        await anext(running)
+        (tmp_path / "ledger.db").unlink()
+        before = len(plain.submissions)
+        with pytest.raises(LedgerError, match="deleted or replaced"):
+            [job async for job in running]
+        assert len(plain.submissions) == before
+
+
+def test_looking_at_a_lock_takes_nothing(tmp_path: Path) -> None:
+    """Whether a lock is held is told, without being in the way of whoever takes it."""
+    path = tmp_path / "ledger.lock"
+    one, other = Lock(path), Lock(path)
+    assert not other.is_held()
+    assert not path.exists()
+    one.take()
+    assert other.is_held()
+    with pytest.raises(BatchInUse):
+        other.take()
+    one.release()
+    assert not one.is_held()
+    other.take()
+    other.release()
+
+
+# --- access ------------------------------------------------------------------------------------
+
+
+@posix
+async def test_only_the_user_may_read_them(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """Ledger, lock and manifest are for one user, also where others could read them before."""
+    for _ in range(2):
+        await finish(tmp_path, mj_plain, *PROMPTS)
+        for name in ("ledger.db", "ledger.lock", "manifest.jsonl"):
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+            (tmp_path / name).chmod(0o644)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder that even root cannot write to, once it is asked to be."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(path)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False)
+    except OSError as error:
+        pytest.skip(f"no disk can be made: {error}")
+    if done.returncode:
+        pytest.skip(f"no disk can be made: {done.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)  # noqa: S607
+
+
+async def test_a_folder_that_cannot_be_written(
+    plain: Simulator, mj_plain: Client, read_only: Path
+) -> None:
+    """Where a batch stands can be read there, too."""
+    await finish(read_only, mj_plain, *PROMPTS)
+    remount = ["mount", "-o", "remount,ro", str(read_only)]
+    await asyncio.to_thread(subprocess.run, remount, check=True)
+    assert len(await read_batch(read_only)) == 4
+    assert is_running(read_only) is False
+    with pytest.raises(MJError):
+        await finish(read_only, mj_plain, "an owl")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:{SECRET}@host:port/db",
+        f"postgresql://u:{SECRET}@host:99999/db",
+        f"postgresql://u:{SECRET}@[::1/db",
+        f"postgresql://u:{SECRET}@127.0.0.1:9/db?sslmode=require",
+        f"postgresql://u:{SECRET}@127.0.0.1:9/db?ssl=perhaps",
+        f"postgresql://u:{SECRET}@127.0.0.1:9/db?odd=1",
+        f"postgresql://u:{SECRET}@127.0.0.1:9/db?timeout=soon",
+        f"postgresql://127.0.0.1:9/db?user=u&password={SECRET}",
+    ],
+)
+async def test_urls_that_are_wrong(mj_plain: Client, tmp_path: Path, url: str) -> None:
+    """Each is a sentence, with the password neither in it nor anywhere in the traceback."""
+    pytest.importorskip("asyncpg")
+
+    async def opened(ledger: list[str]) -> None:
+        async with Batch(tmp_path, client=mj_plain, ledger=ledger.pop()):
+            pass
+
+    async def read(ledger: list[str]) -> None:
+        await read_batch(tmp_path, ledger=ledger.pop())
+
+    for attempt in (opened, read):
+        with pytest.raises(ConfigurationError) as caught:
+            await attempt([url])
+        error: BaseException | None = caught.value
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+        assert error is not None
+        assert error.__cause__ is None
+        assert error.__context__ is None
+        frames = list(traceback.walk_tb(error.__traceback__))
+        for frame, _ in frames:
+            if "mjasync" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+                assert SECRET not in repr(frame.f_locals)
+
+
+# --- one poisoned job --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("Port out of range 0-65535"),
+        RuntimeError("a picture is a bomb"),
+        OSError("image file is truncated"),
+        OSError(36, "File name too long"),
+        MemoryError(),
+        KeyError("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_one_job_does_not_stop_the_others(
+    plain: Simulator,
+    mj_plain: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    """Whatever comes out of saving one picture concerns that job alone, on every run."""
+    read = Task.read
+
+    async def poisoned(task: Task, *args: Any, **options: Any) -> bytes:  # noqa: ANN401
+        if "fox 1" in (task.prompt or ""):
+            raise error
+        return await read(task, *args, **options)
+
+    monkeypatch.setattr(Task, "read", poisoned)
+    jobs = await finish(tmp_path, mj_plain, *PROMPTS)
+    bad = [job for job in jobs if job.state is not JobState.SAVED]
+    assert [(job.prompt, job.state) for job in bad] == [("fox 1", JobState.FINISHED)]
+    assert bad[0].error_class == type(error).__name__
+    (job,) = await finish(tmp_path, mj_plain)
+    assert job.state is JobState.FINISHED
+    monkeypatch.undo()
+    (job,) = await finish(tmp_path, mj_plain)
+    assert (job.state, len(plain.submissions)) == (JobState.SAVED, 4)
+
+
+# --- what left the file ------------------------------------------------------------------------
+
+
+async def test_prompts_that_left_the_file(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """What is planned and no longer asked for is told, and can be dropped with its steps."""
+    async with Batch(tmp_path, client=mj_plain, then="U1", gallery=False) as batch:
+        batch.add(PROMPTS)
+        await batch.plan()
+        assert await batch.unasked() == []
+    async with Batch(tmp_path, client=mj_plain, then="U1", gallery=False) as batch:
+        assert await batch.unasked() == []  # nothing was added, so nothing is missing
+        batch.add(PROMPTS[:3])
+        for _ in range(2):
+            assert [(job.prompt, job.step) for job in await batch.unasked()] == [
+                (PROMPTS[3], ""),
+                (PROMPTS[3], "U1"),
+            ]
+            await batch.plan()
+        grid, _ = await batch.unasked()
+        assert await batch.drop([grid]) == 2
+        assert len([job async for job in batch.run()]) == 6
+        assert await batch.drop(await batch.jobs()) == 0  # what was sent stays
+    assert PROMPTS[3] not in {sent.prompt for sent in plain.submissions}
+
+
+def test_failures_that_a_retry_cannot_mend() -> None:
+    """A job says whether beginning it anew may help."""
+    grid = Job(key="a", n=1, prompt="a fox", state=JobState.FAILED, error_class="TaskFailed")
+    assert grid.retry_can_help
+    for name in ("BannedPrompt", "ButtonNotFound", "InvalidRequest", "ModalNotOpened"):
+        assert not Job(key="a", n=1, prompt="a", error_class=name).retry_can_help
+    lost = Job(key="b", n=1, prompt="a", parent="a", task_id="1", error_class="TaskNotFound")
+    assert lost.is_orphan
+    assert not lost.retry_can_help
