@@ -322,7 +322,7 @@ async def test_a_gather_with_a_limit_stops_at_a_broken_gateway(
 ) -> None:
     """After a few submissions of which nobody knows anything, single ones are tried, and slowly."""
     server = Mute(places=100)
-    async with server.open(clock=clock, schedule=Every(5), timeout=None) as mj:
+    async with server.open(clock=clock, schedule=Every(5), timeout=None, reconcile=False) as mj:
         tasks = [mj.imagine(f"fox {n}") for n in range(40)]
         gathering = asyncio.ensure_future(mj.gather(*tasks, limit=4, return_exceptions=True))
         await eventually(lambda: "held up" in caplog.text)
@@ -348,7 +348,7 @@ async def test_a_gather_with_a_limit_stops_at_a_broken_gateway(
 async def test_a_gather_without_a_limit_sends_all(clock: FakeClock) -> None:
     """All were asked for at once."""
     server = Mute(places=100)
-    async with server.open(clock=clock, schedule=Every(5)) as mj:
+    async with server.open(clock=clock, schedule=Every(5), reconcile=False) as mj:
         tasks = [mj.imagine(f"fox {n}") for n in range(10)]
         await mj.gather(*tasks, return_exceptions=True)
     assert len(server.asked) == 10

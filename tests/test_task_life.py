@@ -351,7 +351,7 @@ async def test_changes_of_different_grids_do_not_wait() -> None:
     """Nor do picks of the same one."""
     async with Simulator("original", time_scale=0, draw=False) as sim, connect(sim) as mj:
         grids = await mj.gather(mj.imagine("a fox"), mj.imagine("an owl"))
-        sim.fault("stall", times=None)
+        sim.fault("stall", times=None, for_ever=True)
         submitting = [grids[0].vary(1), grids[1].vary(1), grids[0].upscale(1), grids[0].upscale(2)]
         await asyncio.gather(*(task.submit() for task in submitting))
         late = asyncio.ensure_future(grids[0].reroll().submit())
