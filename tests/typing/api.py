@@ -36,6 +36,7 @@ from mjasync import (
     TaskUpdate,
 )
 from mjasync.prompt import with_flag
+from mjasync.batch import Batch, Job, LedgerError
 from mjasync.simulator import Simulator
 
 
@@ -254,3 +255,19 @@ async def simulator() -> None:
 
 def prompts() -> None:
     assert_type(with_flag("a fox", "ar", "16:9"), str)
+
+
+async def batches(mj: Client) -> None:
+    async with Batch("renders", client=mj, max_uncertain=3) as batch:
+        assert_type(await batch.unasked(), list[Job])
+        assert_type(await batch.drop(await batch.unasked()), int)
+        assert_type(batch.uncertainty, str)
+        assert_type(batch.held_up, tuple[MJError, float] | None)
+        async for job in batch.run():
+            assert_type(job.retry_can_help, bool)
+            assert_type(job.is_orphan, bool)
+
+
+def ledger_errors(error: LedgerError) -> None:
+    assert_type(error.unrecorded, tuple[str, ...])
+    assert_type(error.errno, int | None)
