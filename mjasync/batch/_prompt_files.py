@@ -167,8 +167,8 @@ def _reader_of(text: str, suffix: str, path: Path) -> Callable[[str, str], Given
     first = next((line for line in _lines(text) if line.strip()), "")
     if _LITERAL.fullmatch(first):
         message = (
-            f"The lines of {path} are strings of a program: take the quotes and commas away, or put "
-            "brackets around all of it and call it .json."
+            f"The lines of {path} are strings of a program: take the quotes and commas away, or "
+            "put brackets around all of it and call it .json."
         )
         raise ConfigurationError(message)
     if _YAML_START.match(text):
