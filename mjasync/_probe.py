@@ -203,17 +203,12 @@ _BUSY: Final = (
     "That is new-api's guard of its machine: while CPU, memory or disk are used beyond its limit, "
     "it refuses everything."
 )
-_PRIVATE: Final = (
-    "That is new-api's guard against private addresses (SSRF protection): its settings must let it "
-    "fetch pictures from there."
-)
 _COUNTED: Final = (
     "That is the web limit of gateways like new-api, which counts requests for paths that they do "
     "not know: it is over in three minutes."
 )
 _GUARDS: Final[tuple[tuple[int, re.Pattern[str], str], ...]] = (
     (503, re.compile(r"system (cpu|memory|disk) overloaded", re.IGNORECASE), _BUSY),
-    (403, re.compile(r"request blocked", re.IGNORECASE), _PRIVATE),
     (429, re.compile(r"\A\Z"), _COUNTED),
 )
 """What gateways refuse by, apart from the API itself: status, words, and what it is."""
@@ -630,10 +625,7 @@ async def _spend(calls: Calls, wishes: Wishes, report: Probe, task: Task) -> Pro
 
 
 def _unreadable(task_id: str, trouble: MJError) -> str:
-    status = trouble.http_status or 0
-    guard = _guard(Words(status=status, description=trouble.description))
-    said = f"The link of task {printable(task_id)} cannot be read. {trouble}"
-    return f"{said} {guard}" if guard else said
+    return f"The link of task {printable(task_id)} cannot be read. {trouble}"
 
 
 def _with_problem(report: Probe, said: str) -> Probe:

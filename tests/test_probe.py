@@ -245,29 +245,29 @@ async def test_base_url_of_another_api(status: int) -> None:
     assert "ends in /v1" in said
 
 
-BUSY = {"error": {"message": "system cpu overloaded", "code": "system_cpu_overloaded"}}
-
-
 async def test_guard_of_a_busy_machine_is_named() -> None:
     """new-api's refusal while its CPU is busy is not taken for a broken server."""
-    async with answering(http(503, BUSY, ONE_API)) as server, client(server.url) as mj:
+    async with probing("new-api") as (sim, mj):
+        sim.fault("cpu_guard", times=None)
         (problem,) = (await mj.probe()).problems
     assert "guard of its machine" in problem
 
 
 async def test_web_limit_is_named() -> None:
     """An empty 429 for a path that the gateway does not know is its web limit."""
-    unknown = {"code": 4, "description": "task_no_found"}
-
-    async def handle(request: web.Request) -> web.Response:
-        if request.path.endswith("/fetch"):
-            return web.json_response(unknown, status=400)
-        return web.Response(status=429 if request.path == "/mj/task/queue" else 404)
-
-    async with serving(handle) as url, client(url) as mj:
+    async with probing("new-api") as (sim, mj):
+        sim.fault("web_limit", times=None, allowed=0)
         (problem,) = (await mj.probe()).problems
-    assert "unanswered (queue)" in problem
+    assert "unanswered" in problem
     assert "web limit" in problem
+
+
+async def test_guard_against_private_addresses_is_named() -> None:
+    """A picture that new-api may not fetch is a problem, and its guard is named."""
+    async with probing("new-api") as (sim, mj):
+        sim.fault("ssrf_guard", times=None)
+        (problem,) = (await mj.probe(spend=mj.imagine("a lighthouse"))).problems
+    assert "SSRF" in problem
 
 
 @pytest.mark.parametrize("path", ["account/list", "account/query"])
