@@ -184,7 +184,7 @@ async def test_a_video_is_no_grid(mj: Client, grid: Task, tmp_path: Path) -> Non
 # --- links that run out ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dialect", ["plus", "original"])
+@pytest.mark.parametrize("dialect", ["plus", "open-plus"])
 @pytest.mark.parametrize(
     "use", [Task.read, Task.images, lambda task: task.save(task.id)], ids=["read", "images", "save"]
 )
@@ -204,6 +204,17 @@ async def test_an_expired_link_is_refetched_once(
         assert (asked(sim, "fetch"), asked(sim, "image")) == (looks + 1, 2)
         assert await use(task)
         assert (asked(sim, "fetch"), asked(sim, "image")) == (looks + 1, 3)
+
+
+async def test_a_server_that_renews_no_link() -> None:
+    """The original gives the same dead link again: one refetch, and the error."""
+    async with Simulator("original", time_scale=0, draw=False) as sim, connect(sim) as mj:
+        task = await mj.imagine("a lighthouse")
+        looks = asked(sim, "fetch")
+        sim.expire_links()
+        with pytest.raises(LinkExpired):
+            await task.read()
+        assert asked(sim, "fetch") == looks + 1
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])

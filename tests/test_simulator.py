@@ -251,11 +251,11 @@ async def test_a_blank_prompt_is_code_4(prompt: str | None) -> None:
 
 
 async def test_a_banned_word_is_code_24_with_the_word() -> None:
-    """A banned word is named, and only as a word of its own (PROTOCOL §2)."""
+    """A banned word is named as it was written, and only as a word of its own (PROTOCOL §2)."""
     async with simulated(banned_words=["Gore"]) as (_, raw):
         answer = await raw.submit("imagine", prompt="much gore, please")
         assert (answer.code, answer.result) == (24, None)
-        properties = {"promptEn": "much gore, please", "bannedWord": "Gore"}
+        properties = {"promptEn": "much gore, please", "bannedWord": "gore"}
         assert answer.json["properties"] == properties
         assert (await raw.submit("imagine", prompt="gorecki")).code == 1
 
@@ -616,9 +616,7 @@ async def test_speed_goes_by_path_then_filter_then_flag_then_parent() -> None:
     [
         ("GET", "/"),
         ("GET", "/mj/nonsense"),
-        ("GET", "/mj/submit/imagine"),
         ("POST", "/mj/submit/nonsense"),
-        ("POST", "/mj/task/1/fetch"),
         ("GET", "/mj-slow/mj/task/1/fetch"),
         ("GET", "/attachments/nothing.png"),
         ("GET", "/attachments/nothing.png?ex=zz&hm=1"),

@@ -262,7 +262,7 @@ def test_even_a_prompt_of_flags_can_be_shortened() -> None:
 
 def test_banned_words_are_whole_words_of_any_case() -> None:
     """The default list bans words, not letters."""
-    assert banned_word("some NSFW thing", DEFAULT_BANNED) == "nsfw"
+    assert banned_word("some NSFW thing", DEFAULT_BANNED) == "NSFW"
     assert banned_word("a gorgeous view", DEFAULT_BANNED) is None
 
 

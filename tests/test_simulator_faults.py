@@ -264,13 +264,16 @@ def test_chance_is_repeatable() -> None:
 def test_mistakes_in_a_script_are_named() -> None:
     """An unknown kind, place or option says what there is."""
     faults = Faults()
-    with pytest.raises(ValueError, match="no fault is called 'explode'; there are banned_late"):
+    with pytest.raises(
+        ValueError, match="no fault is called 'explode'; there are account_disabled"
+    ):
         faults.add("explode")
     with pytest.raises(ValueError, match="no requests are called 'imagine'; there are any, fetch"):
         faults.add("html", on="imagine")
     with pytest.raises(TypeError, match="fault 'html' has no option body"):
         faults.add("html", body="x")
-    assert {kind.level for kind in KINDS.values()} == {"http", "task", "hook", "link", "gateway"}
+    levels = {"http", "task", "pair", "hook", "link", "gateway"}
+    assert {kind.level for kind in KINDS.values()} == levels
 
 
 @pytest.mark.parametrize("path,place,endpoint", KNOWN)

@@ -323,7 +323,7 @@ async def test_trap_7_3_a_preview_is_not_the_picture() -> None:
         assert (await task).image_url != preview
 
 
-@pytest.mark.parametrize("dialect", ["original", "plus", "open-plus", "seed-gateway"])
+@pytest.mark.parametrize("dialect", ["plus", "open-plus", "seed-gateway"])
 async def test_trap_7_3_links_expire(dialect: str) -> None:
     """A link that has run out is replaced by a fresh one, once."""
     async with serving(dialect) as (sim, mj):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 _ASPECTS: Final = {"PORTRAIT": "2:3", "SQUARE": "1:1", "LANDSCAPE": "3:2"}
+_SUFFIXES: Final = {f"image/{kind}": kind for kind in ("gif", "png", "webp")} | {
+    "image/jpeg": "jpg"
+}
 _BLENDED: Final = range(2, 6)
 _CHINESE: Final = frozenset({"zh", "zh_cn"})
 
@@ -29,7 +32,7 @@ def _imagine(desk: Desk, order: Order) -> Reply:
     """PROTOCOL §1.2."""
     read = desk.intake(order)
     prompt = desk.prompt(read)
-    images = read.images("base64Array") or [*filter(None, [read.image("base64")])]
+    images = [*read.images("base64Array"), *filter(None, [read.image("base64")])]
     filmed = "video" in desk.dialect.endpoints and wants_video(prompt)
     task = desk.draft(order, "video" if filmed else "imagine", prompt, images=images)
     if filmed:
@@ -43,17 +46,17 @@ def _imagine(desk: Desk, order: Order) -> Reply:
 def _blend(desk: Desk, order: Order) -> Reply:
     """PROTOCOL §1.3."""
     read = desk.intake(order)
-    images = read.images("base64Array")
-    if len(images) not in _BLENDED:
-        raise refuse(4, "base64List参数错误")
     dimensions = read.choice("dimensions", tuple(_ASPECTS), "SQUARE")
+    if read.count("base64Array") not in _BLENDED:
+        raise refuse(4, desk.dialect.says.get("images", "base64List参数错误"))
     if dimensions is None:
         raise refuse(4, "dimensions参数错误")
+    images = read.images("base64Array")
     task = desk.draft(order, "blend", images=images)
     final = " ".join([*desk.links(images), f"--ar {_ASPECTS[dimensions]}"])
     task.final_prompt, task.dimensions = with_model(final, task.model), dimensions
     task.prompt = task.prompt_en = final if desk.dialect.blend_has_prompt else None
-    task.description = f"/blend {len(images)} {dimensions}"
+    task.description = f"/blend {task.id} {len(images)}"
     return desk.accept(task, order)
 
 
@@ -62,11 +65,12 @@ def _describe(desk: Desk, order: Order) -> Reply:
     read = desk.intake(order)
     image = read.image("base64") or _link(desk, read)
     if image is None:
-        raise refuse(4, "base64不能为空")
+        raise refuse(4, desk.dialect.says.get("picture", "base64不能为空"))
     task = desk.draft(order, "describe", images=[image])
     task.source, task.source_link = image.data or (image.link or "").encode(), image.link
     task.upload = None if image.link else desk.gallery.keep(image.data)
-    task.description = f"/describe {task.upload or image.link}"
+    named = f"/describe {task.id}.{_SUFFIXES.get(image.mime, 'null')}"
+    task.description = named if desk.dialect.names_described else "/describe"
     task.words, task.language = descriptions(task.source), read.text("language") or None
     if desk.dialect.translates and task.language in _CHINESE:
         task.words = attrs.evolve(task.words, text=task.words.text_zh or "")
@@ -77,7 +81,7 @@ def _link(desk: Desk, read: Intake) -> Image | None:
     if desk.dialect.data_urls_only or not (link := read.text("link")):
         return None
     if not link.startswith(("http://", "https://")):
-        raise refuse(4, "link格式错误")
+        raise refuse(4, desk.dialect.says.get("link", "link格式错误"))
     return Image(b"", link)
 
 

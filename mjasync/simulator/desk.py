@@ -44,7 +44,7 @@ class Desk:
 
     def prompt(self, read: Intake) -> str:
         """The prompt of an order, which must not be blank nor banned."""
-        prompt = read.text("prompt")
+        prompt = read.text("prompt").strip()
         if not prompt and read.order.endpoint not in self.dialect.blank_prompts:
             raise refuse(4, "prompt不能为空")
         self.check_words(prompt)
@@ -105,7 +105,7 @@ class Desk:
             instance=read.instance(),
             submitted_ms=int(order.at * 1000),
             bot=bot,
-            state=read.short_text("state", limits.get("state")) or None,
+            state=self._state(read),
             notify_hook=read.short_text("notifyHook", limits.get("notifyHook")) or None,
             prompt=prompt,
             prompt_en=prompt,
@@ -117,6 +117,11 @@ class Desk:
             catalogue=self.dialect.offers,
         )
 
+    def _state(self, read: Intake) -> str | None:
+        if self.dialect.jackson:
+            return read.exact("state")
+        return read.short_text("state", self.dialect.text_limits.get("state")) or None
+
     def accept(self, task: SimTask, order: Order, fate: Fate | None = None) -> Reply:
         """Take a task on, or say that there is no room (PROTOCOL §2: 1, 22, 23 or 9, 3)."""
         account = self.engine.choose(task.parent, task.instance)
@@ -126,6 +131,8 @@ class Desk:
         if self.engine.is_full(account) and task.verb.name not in self.dialect.never_full:
             raise refuse(*self.dialect.queue_full, properties)
         place = self._take_on(task, account, order, fate)
+        if self.dialect.counts_before and place:
+            place -= 1
         if not place:
             return submit_result(1, "提交成功", task.id, properties)
         description = f"排队中，前面还有{place}个任务"
@@ -140,6 +147,10 @@ class Desk:
         task.picture = picture_of(task, self.gallery.size)
         fault = self.faults.take("task", endpoint=order.endpoint)
         fate = fate or self._fate(task, fault)
+        if fault and fault.kind == "id_collision" and self.submissions:
+            task.id = self.submissions[-1].task_id
+        task.queued = _QUEUED.get(fault.kind) if fault else None
+        fate = self._cross(task, fate)
         place = self.engine.accept(task, account, fate, order.at)
         self._record(task, order)
         if fault and fault.kind == "lost":
@@ -153,10 +164,30 @@ class Desk:
             late = self.dialect.bans_late and banned_word(task.prompt or "", self.banned)
             return _BANNED_LATE if late else Fate()
         fate = _FATES[fault.kind](fault)
-        if fate.ending not in self.dialect.gives_up or fault.options["for_ever"]:
+        if fate.ending not in self.dialect.gives_up or fault.options.get("for_ever", True):
             return fate
         patience, reason = self.dialect.gives_up[fate.ending]
         return attrs.evolve(fate, patience=patience, reason=reason)
+
+    def _cross(self, task: SimTask, fate: Fate) -> Fate:
+        """Mix a reroll and a variation of one grid up, if a fault says so: one picture for both.
+
+        The reroll is answered with the variation's picture, and the variation never ends.
+        """
+        if task.parent is None or task.verb.name not in _CROSSED:
+            return fate
+        others = (other for other in self.engine.tasks.values() if _crosses(task, other))
+        other = next(others, None)
+        if other is None or self.faults.take("pair", kind="crossed_pictures") is None:
+            return fate
+        reroll, variation = (task, other) if task.verb.name == "reroll" else (other, task)
+        reroll.picture = variation.picture
+        patience, reason = self.dialect.gives_up.get("stall", (None, ""))
+        lost = Fate(ending="stall", at=93, patience=patience, reason=reason)
+        if variation is task:
+            return lost
+        self.engine.divert(variation, lost, task.order.at)
+        return fate
 
     def _properties(self, task: SimTask, account: Account) -> dict[str, object]:
         if task.verb.name in self.dialect.without_account:
@@ -192,7 +223,16 @@ _BANNED_LATE: Final = Fate(ending="refuse", reason="可能包含敏感词")
 
 def _failing(fault: Fault) -> Fate:
     options = fault.options
-    return Fate(ending="fail", at=_percent(options["at"]), reason=str(options["reason"]))
+    reason = str(options["reason"])
+    if options["exception"]:
+        return Fate(ending="refuse", reason=f"[Internal Server Error] {reason}")
+    return Fate(ending="fail", at=_percent(options["at"]), reason=reason)
+
+
+def _crosses(task: SimTask, other: SimTask) -> bool:
+    """Whether another task is under way that Midjourney's answer could be taken for."""
+    both = {task.verb.name, other.verb.name}
+    return other.parent is task.parent and both == _CROSSED and not other.terminal
 
 
 def _banned(fault: Fault) -> Fate:
@@ -204,9 +244,22 @@ def _percent(value: object) -> int:
     return min(max(int(str(value)), 0), 100)
 
 
+def _stalling(fault: Fault) -> Fate:
+    says = fault.options.get("progress")
+    at = _percent(fault.options["at"])
+    return Fate(ending="stall", at=at, says=None if says is None else str(says))
+
+
+_CROSSED: Final = frozenset({"reroll", "variation"})
+_QUEUED: Final = {"account_disabled": False, "queue_ghost": True}
+"""Whether the queue shows the tasks of some faults, whatever their status."""
+
 _FATES: Final[Mapping[str, Callable[[Fault], Fate]]] = {
     "fail": _failing,
-    "stall": lambda fault: Fate(ending="stall", at=_percent(fault.options["at"])),
+    "stall": _stalling,
+    "account_disabled": _stalling,
+    "id_collision": lambda _: Fate(),
+    "queue_ghost": lambda fault: Fate(ending="fail", reason=str(fault.options["reason"])),
     "stuck": lambda _: Fate(ending="stuck"),
     "lost": lambda _: Fate(),
     "banned_late": _banned,

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from . import v11
+from . import original, v11
 from .buttons import OFFERS, OFFERS_SYNTHETIC, Offer
+from .http_rules import ASP_NET, SPRING, HttpRules
 from .replies import Reply, spring_error, success_false
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Dialect:
     """Answer to a path it does not know, from status and path (§7.5)."""
     malformed: Callable[[int, str], Reply]
     """Answer to bad JSON, a wrong JSON type or an unknown enum value (§7.1 C, H)."""
+    http: HttpRules
+    """What its framework does around the endpoints (§7.1, §7.5)."""
     strict_strings: bool
     """Whether a number in place of a string is malformed (§7.2)."""
     unknown_task: Reply
@@ -114,6 +117,9 @@ class Dialect:
     """The buttons it writes (§5.1)."""
 
     # What it takes.
+    jackson: bool = False
+    """Whether bodies bind as Jackson binds them: the first JSON value alone, blanks kept, ordinals
+    for words, decimals for integers, nulls in lists, any data URL (§7.2)."""
     any_case: bool = False
     """Whether keys may be written in any case (§1.0)."""
     text_limits: Mapping[str, int] = attrs.field(factory=dict)
@@ -144,6 +150,20 @@ class Dialect:
     """Whether the prompt a described picture's modal offers begins with its keycap (§1.9)."""
 
     # What it tells.
+    says: Mapping[str, str] = attrs.field(factory=dict)
+    """Its own words for a blend of too few ``images``, no ``picture``, and a bad ``link``."""
+    names_described: bool = True
+    """Whether the ``description`` of a describe names a file."""
+    counts_before: bool = False
+    """Whether a place in the queue is how many waited before: the first to wait gets code 1."""
+    null_properties: frozenset[str] = frozenset()
+    """Properties that are there even if null."""
+    progress_texts: Mapping[int, str] = attrs.field(factory=dict)
+    """What it says for some percentages (§3.6)."""
+    preview_from: int = 31
+    """The percentage from which on a grid has a preview (§3.6)."""
+    renews_links: bool = True
+    """Whether fetching a task again gives a fresh link for one that has run out (§7.3)."""
     fields: Mapping[str, Callable[[View, SimTask], object]] = attrs.field(factory=dict)
     """Keys of the Task JSON that say something else than usual (§3.3)."""
     properties: Mapping[str, Callable[[SimTask], object]] = attrs.field(factory=dict)
@@ -192,6 +212,7 @@ _PLUS: Final = Dialect(
     ),
     unrouted=lambda _status, _path: Reply(status=404),
     malformed=success_false,
+    http=ASP_NET,
     strict_strings=True,
     unknown_task=Reply(status=204),
     unknown_parent_status=404,
@@ -222,7 +243,16 @@ _ORIGINAL: Final = Dialect(
     unauthorised=Reply(status=401),
     unrouted=spring_error,
     malformed=spring_error,
+    http=SPRING,
+    jackson=True,
     strict_strings=False,
+    fields=original.FIELDS,
+    properties=original.PROPERTIES,
+    null_properties=frozenset({"notifyHook"}),
+    progress_texts=original.PROGRESS,
+    preview_from=1,
+    renews_links=False,
+    counts_before=True,
     unknown_task=Reply(status=200),
     unknown_parent_status=200,
     data_urls_only=True,
@@ -242,6 +272,12 @@ _ORIGINAL: Final = Dialect(
 _OPEN_PLUS: Final = attrs.evolve(
     _PLUS,
     name="open-plus",
+    says={
+        "images": "图片参数错误，2~5张图片",
+        "picture": "base64或link不能为空",
+        "link": "链接格式错误",
+    },
+    names_described=False,
     path_hosts=False,
     endpoints=_SUBMITS_OPEN | _READS_OPEN,
     task_keys=v11.KEYS,

@@ -11,6 +11,7 @@ from .forms import FORM
 from .presses import PRESSES
 from .reads import ASKS, LOOKS
 from .replies import Refusal, Reply
+from .routes import Route, route_of
 from .tasks import Order
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .desk import Desk
     from .dialects import Dialect
     from .reads import Reads
-    from .routes import Route
     from .tasks import Request
 
 __all__ = ["Door"]
@@ -47,7 +47,7 @@ class Door:
         """
         endpoint = route.endpoint
         if endpoint is None or not self._leads_somewhere(route):
-            return self.dialect.unrouted(404, request.path)
+            return self._astray(request)
         if not self._knows(request):
             return self.dialect.unauthorised
         if endpoint in self.dialect.admin_only and not self._is_admin(request):
@@ -58,6 +58,18 @@ class Door:
         if ask := ASKS.get(endpoint):
             return ask(self.reads, order)
         return _SUBMITS[endpoint](self.desk, order)
+
+    def _astray(self, request: web.BaseRequest) -> Reply:
+        """The answer where nothing is served, or not with this method."""
+        path = self.dialect.http.path(request.path)
+        routes = {method: route_of(method, path) for method in ("GET", "POST")}
+        allowed = [
+            method
+            for method, route in routes.items()
+            if route.endpoint is not None and self._leads_somewhere(route)
+        ]
+        reply = self.dialect.http.astray(request, allowed, self._knows(request))
+        return reply or self.dialect.unrouted(404, request.path)
 
     def _leads_somewhere(self, route: Route) -> bool:
         if route.mode and not self.dialect.path_modes:
@@ -82,7 +94,8 @@ class Door:
 
     def _order(self, request: web.BaseRequest, route: Route, record: Request) -> Order:
         form = route.endpoint in _FORMS
-        if request.content_type != (FORM if form else "application/json"):
+        kind = request.content_type
+        if not (kind == FORM if form else self.dialect.http.is_json(kind)):
             raise Refusal(self.dialect.malformed(415, request.path))
         if not isinstance(record.body, dict):
             raise Refusal(self.dialect.malformed(400, request.path))

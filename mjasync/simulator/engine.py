@@ -148,6 +148,19 @@ class Engine:
         self._change(task, Step(0, status, task.percent or 0), now)
         self._leave(task, now)
 
+    def divert(self, task: SimTask, fate: Fate, now: float) -> None:
+        """Give a task another fate, from now on."""
+        task.fate = fate
+        if not task.running:
+            return
+        done = task.steps and task.steps[-1].at
+        steps = _steps(task, 1.0, 0.0)
+        task.steps = [step for step in steps if step.at >= (done or 0)][::-1]
+        self._due = [entry for entry in self._due if entry[2] is not task]
+        heapq.heapify(self._due)
+        if task.steps:
+            self._queue_step(task, now, 0.0)
+
     def forget(self, task: SimTask, now: float) -> None:
         """Lose a task: it is no longer known, and what it held is free again."""
         del self.tasks[task.id]
@@ -179,7 +192,9 @@ class Engine:
     def _change(self, task: SimTask, step: Step, at: float) -> None:
         task.status, task.percent, task.cache = step.status, step.percent, None
         millis = int(at * 1000)
-        if step.status == "SUBMITTED":
+        task.begun = task.begun or step.status == "IN_PROGRESS"
+        never = step.status == "FAILURE" and task.started_ms is None
+        if step.status == "SUBMITTED" or (never and task.fate.started):
             task.started_ms = millis
         if step.status in TERMINAL:
             task.finished_ms = millis

@@ -30,11 +30,12 @@ class Kind:
     """One kind of fault: the level it strikes at, and its options with their defaults."""
 
     level: str
-    """``http``, ``task``, ``hook``, ``link`` or ``gateway``."""
+    """``http``, ``task``, ``pair``, ``hook``, ``link`` or ``gateway``."""
     options: Mapping[str, object] = attrs.field(factory=dict)
 
 
 _REPLY: Final = {"status": 500, "body": b"", "content_type": None, "headers": None}
+_FAIL: Final = {"reason": "Internal Server Error", "at": 0, "exception": False}
 
 KINDS: Final[Mapping[str, Kind]] = {
     "reply": Kind(level="http", options=_REPLY),
@@ -45,11 +46,15 @@ KINDS: Final[Mapping[str, Kind]] = {
     "silent_after": Kind(level="http"),
     "slow_body": Kind(level="http", options={"gap": 0.001}),
     "numeric_result": Kind(level="http"),
-    "fail": Kind(level="task", options={"reason": "Internal Server Error", "at": 0}),
-    "stall": Kind(level="task", options={"at": 0, "for_ever": False}),
+    "fail": Kind(level="task", options=_FAIL),
+    "stall": Kind(level="task", options={"at": 0, "for_ever": False, "progress": None}),
     "stuck": Kind(level="task", options={"for_ever": False}),
     "lost": Kind(level="task"),
     "banned_late": Kind(level="task", options={"word": ""}),
+    "id_collision": Kind(level="task"),
+    "account_disabled": Kind(level="task", options={"at": 31}),
+    "queue_ghost": Kind(level="task", options={"reason": "Internal Server Error"}),
+    "crossed_pictures": Kind(level="pair"),
     "duplicate_hooks": Kind(level="hook"),
     "reorder_hooks": Kind(level="hook"),
     "expired_link": Kind(level="link"),

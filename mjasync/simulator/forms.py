@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from email import message_from_bytes, policy
 from typing import Any
 
@@ -13,12 +14,13 @@ FORM = "multipart/form-data"
 """The content type of a form with files in it."""
 
 
-def read_body(raw: bytes, content_type: str) -> Any:  # noqa: ANN401 - JSON holds anything
+def read_body(raw: bytes, content_type: str, *, first: bool = False) -> Any:  # noqa: ANN401 - JSON
     """What a body says.
 
     Args:
         raw: The body.
         content_type: The whole header, for the boundary of a form stands in it.
+        first: Read the first JSON value, in any Unicode encoding, whatever follows it.
 
     Returns:
         Any JSON value; for a form a dict of strings, and of bytes for its files; None for
@@ -26,10 +28,28 @@ def read_body(raw: bytes, content_type: str) -> Any:  # noqa: ANN401 - JSON hold
     """
     if content_type.lower().startswith(FORM):
         return _fields(raw, content_type)
+    if first:
+        return _first_value(raw)
     try:
         return orjson.loads(raw) if raw else None
     except orjson.JSONDecodeError:
         return None
+
+
+def _first_value(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
+    """Read the way Jackson does: a BOM is fine, and what follows the first value is not read."""
+    try:
+        text = raw.decode(json.detect_encoding(raw)).lstrip(" \t\r\n")
+        return _JACKSON.raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+_JACKSON = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _fields(raw: bytes, content_type: str) -> dict[str, str | bytes]:

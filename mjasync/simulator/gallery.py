@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Gallery", "sniff"]
 
-_PREVIEW_FROM: Final = 31
 _DRAWN_KEPT: Final = 64
 _UPLOADS_KEPT: Final = 1024
 _SIGNATURES: Final = (
@@ -51,6 +50,10 @@ class Gallery:
     lifetime: float | None
     """Real seconds a link lives; None: for ever."""
     expired_status: int
+    preview_from: int = 31
+    """The percentage from which on a grid has a preview."""
+    renews: bool = True
+    """Whether a link that has run out is renewed when the task is shown again."""
     base: str = ""
     """The address of the server, for links."""
     _serial: int = attrs.field(default=0, init=False)
@@ -78,7 +81,8 @@ class Gallery:
         name = self._name(task)
         if name is None:
             return task.source_link
-        if task.link is None or name not in task.link or not self.is_alive(task):
+        dead = self.renews and not self.is_alive(task)
+        if task.link is None or name not in task.link or dead:
             if task.picture is not None:
                 self._shown[name] = (task, task.picture, 0)
             task.link, task.link_serial, task.link_expires = self._fresh(name)
@@ -173,15 +177,14 @@ class Gallery:
     def _is_preview(name: str) -> bool:
         return name.endswith("_grid_0.webp")
 
-    @staticmethod
-    def _name(task: SimTask) -> str | None:
+    def _name(self, task: SimTask) -> str | None:
         """The file name its picture goes by now; None: there is nothing of ours to show."""
         if task.picture is None:
             return task.upload
         stem = f"sim_{_slug(task.prompt or task.action)}_{task.job}"
         if task.status == "SUCCESS":
             return f"{stem}.{'webp' if task.picture.kind == 'video' else 'png'}"
-        early = task.status == "IN_PROGRESS" and (task.percent or 0) >= _PREVIEW_FROM
+        early = task.status == "IN_PROGRESS" and (task.percent or 0) >= self.preview_from
         return f"{stem}_grid_0.webp" if early else None
 
     def _fresh(self, name: str) -> tuple[str, int, float | None]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import attrs
 import orjson
+from yarl import URL
+
+from .record import Record
 
 if TYPE_CHECKING:
     from .faults import Faults
@@ -26,7 +30,9 @@ class HookPost:
     task_id: str
     payload: bytes = attrs.field(repr=False)
     status: int | None = None
-    """What the receiver answered; None when it could not be reached."""
+    """What the receiver answered; None when it could not be reached, or was not asked."""
+    withheld: bool = False
+    """Whether it was not sent, because it would have left this machine."""
 
     @property
     def body(self) -> Any:  # noqa: ANN401 - JSON holds anything
@@ -39,7 +45,9 @@ class Hooks:
     """Sends webhooks from one task of its own; a receiver that refuses harms nobody."""
 
     faults: Faults
-    sent: list[HookPost] = attrs.field(factory=list)
+    anywhere: bool = False
+    """Whether webhooks may leave this machine."""
+    sent: Record[HookPost] = attrs.field(factory=lambda: Record("webhooks", None))
     """Every post made, in order."""
     _held: dict[str, HookPost] = attrs.field(factory=dict, init=False)
     _queue: asyncio.Queue[HookPost] | None = attrs.field(default=None, init=False)
@@ -86,6 +94,19 @@ class Hooks:
     async def _deliver(self, session: aiohttp.ClientSession, post: HookPost) -> None:
         headers = {"Content-Type": "application/json"}
         self.sent.append(post)
+        post.withheld = not (self.anywhere or _is_loopback(post.url))
+        if post.withheld:
+            return
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
-            async with session.post(post.url, data=post.payload, headers=headers) as answer:
+            async with session.post(
+                post.url, data=post.payload, headers=headers, allow_redirects=False
+            ) as answer:
                 post.status = answer.status
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = URL(url).host or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -49,6 +49,8 @@ class Settings:
     list_endpoint: bool
     image_urls: bool
     seed: int
+    hooks: str = "loopback"
+    record_limit: int | None = None
 
 
 class Workshop:
@@ -69,6 +71,8 @@ class Workshop:
             size=settings.picture_size,
             lifetime=settings.link_lifetime,
             expired_status=dialect.expired_link_status,
+            preview_from=dialect.preview_from,
+            renews=dialect.renews_links,
         )
         self.engine: Engine = Engine(
             time_scale=settings.time_scale,
@@ -89,7 +93,9 @@ class Workshop:
             remix=settings.remix,
             banned=settings.banned_words,
         )
-        self._hooks = Hooks(faults=faults)
+        self._dialect = dialect
+        self._hooks = Hooks(faults=faults, anywhere=settings.hooks == "any")
+        self._hooks.sent.limit = settings.record_limit
         self._view = View(dialect=dialect, gallery=self.gallery, image_urls=settings.image_urls)
         self._door = Door(
             dialect=dialect,
@@ -204,16 +210,19 @@ class Workshop:
 
     def route(self, method: str, path: str) -> Route:
         """The route of a request."""
-        return route_of(method, path)
+        http = self._dialect.http
+        asked = "GET" if method == "HEAD" and http.head_is_get else method
+        return route_of(asked, http.path(path))
 
     async def answer(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
         """Do what a request asks for."""
         if route.kind == "image":
             return await self._picture(request, route)
-        reply = self._enter(request, route, record)
+        http = self._dialect.http
+        reply = http.before(request) or self._enter(request, route, record)
         if reply.delay:
             await asyncio.sleep(reply.delay)
-        return reply
+        return http.after(request, reply)
 
     def _enter(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
         self.engine.advance(record.at)

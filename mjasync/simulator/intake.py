@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Image", "Intake"]
 
 _DATA_URL: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)
+_ANY_DATA_URL: Final = re.compile(r"data:([^,]*),(.*)", re.DOTALL)
+_WHOLE: Final = re.compile(r"[+-]?\d+")
+_INT: Final = range(-(2**31), 2**31)
 _LINK: Final = re.compile(r"https?://\S+")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _SPEEDS: Final = ("FAST", "TURBO", "RELAX")
@@ -33,6 +37,8 @@ class Image:
     data: bytes
     link: str | None = None
     """Where it is to be fetched, when a link was sent in place of the bytes."""
+    mime: str = "image/png"
+    """What its data URL says it is."""
 
 
 @attrs.frozen
@@ -54,30 +60,56 @@ class Intake:
         return Refusal(self.dialect.malformed(status, self.order.path))
 
     def text(self, key: str) -> str:
-        """A string without the blanks around it; empty when absent."""
+        """A string without the blanks around it; empty when absent.
+
+        Jackson leaves the blanks where they are, and what is only blanks counts as absent.
+        """
+        value = self.exact(key) or ""
+        return value if self.dialect.jackson and value.strip() else value.strip()
+
+    def exact(self, key: str) -> str | None:
+        """A string as it was sent; None when absent."""
         value = self.get(key)
-        if value is None:
-            return ""
-        if isinstance(value, str):
-            return value.strip()
-        if self.dialect.strict_strings or isinstance(value, list | dict):
-            raise self.malformed()
-        return str(value)
+        return None if value is None else self._item(value)
 
     def whole(self, key: str) -> int | None:
         """An integer; servers of every kind read one from a string too."""
         value = self.get(key)
+        if self.dialect.jackson:
+            return self._jackson_int(value)
         if isinstance(value, str) and value.strip().isdecimal():
             return int(value)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
         raise self.malformed()
 
+    def _jackson_int(self, value: object) -> int | None:
+        """An integer of 32 bits, out of a decimal or a string as well."""
+        if isinstance(value, str):
+            value = value.strip()
+            if not value:
+                return None
+            value = int(value) if _WHOLE.fullmatch(value) else None
+            number = value
+        else:
+            if value is None:
+                return None
+            whole = isinstance(value, int | float) and not isinstance(value, bool)
+            number = int(value) if whole else None  # type: ignore[call-overload]
+        if number is None or number not in _INT:
+            raise self.malformed()
+        return int(number)
+
     def choice(self, key: str, among: tuple[str, ...], default: str | None = None) -> str | None:
-        """One of some words; None when the key is there with null in it, or missing."""
+        """One of some words; None when the key is there with null in it, or missing.
+
+        Jackson takes the ordinal of a word for the word.
+        """
         value = self.get(key, default)
         if value is None:
             return None
+        if self.dialect.jackson:
+            value = _named(value, among)
         if value not in among:
             raise self.malformed()
         return str(value)
@@ -112,11 +144,22 @@ class Intake:
             return []
         if not isinstance(values, list):
             raise self.malformed()
+        if self.dialect.jackson:  # which lets a null be one
+            values = [value for value in values if value is not None]
         return [self._item(value) for value in values]
+
+    def count(self, key: str) -> int:
+        """How long a list is, nulls included."""
+        self.texts(key)
+        values = self.get(key)
+        return len(values) if isinstance(values, list) else 0
 
     def images(self, key: str) -> list[Image]:
         """A list of pictures, decoded."""
-        return [self.decode(value) for value in self.texts(key)]
+        values = self.texts(key)
+        if len(values) < self.count(key):
+            raise self.malformed(500)
+        return [self.decode(value) for value in values]
 
     def image(self, key: str) -> Image | None:
         """One picture, decoded; None when absent."""
@@ -141,6 +184,8 @@ class Intake:
 
     def decode(self, value: str) -> Image:
         """One picture out of whatever form the dialect takes (PROTOCOL §1.1)."""
+        if self.dialect.jackson:
+            return _from_any_data_url(value)
         if found := _DATA_URL.fullmatch(value):
             return Image(_decoded(found[1]))
         if self.dialect.data_urls_only or value.startswith("data:"):
@@ -179,7 +224,7 @@ class Intake:
             return value
         if self.dialect.strict_strings or not isinstance(value, int | float):
             raise self.malformed()
-        return str(value)
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _found(body: Mapping[str, object], key: str, default: object, *, any_case: bool) -> object:
@@ -187,6 +232,27 @@ def _found(body: Mapping[str, object], key: str, default: object, *, any_case: b
         return body.get(key, default)
     folded = key.lower()
     return next((value for name, value in body.items() if name.lower() == folded), default)
+
+
+def _named(value: object, among: tuple[str, ...]) -> object:
+    """The word an ordinal stands for; anything else as it is."""
+    if isinstance(value, str) and re.fullmatch(r"0|[1-9]\d*", value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value in range(len(among)):
+        return among[value]
+    return value
+
+
+def _from_any_data_url(value: str) -> Image:
+    """What a data URL holds, which may be nothing, and need not be base64."""
+    found = _ANY_DATA_URL.fullmatch(value)
+    if found is None:
+        raise refuse(4, "base64格式错误")
+    meta, data = found.groups()
+    mime = meta.partition(";")[0]
+    if not meta.endswith(";base64"):
+        return Image(unquote_to_bytes(data), mime=mime)
+    return Image(_decoded(data) if data else b"", mime=mime)
 
 
 def _objection(message: str) -> Refusal:

@@ -22,9 +22,13 @@ __all__ = ["PRESSES"]
 _CHANGEABLE: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
 _CHANGES: Final = {"UPSCALE": "upsample", "VARIATION": "variation", "REROLL": "reroll"}
 _OPERATIONS: Final = {"U": "UPSCALE", "V": "VARIATION", "R": "REROLL"}
+_ACTIONS: Final = ("IMAGINE", "UPSCALE", "VARIATION", "REROLL", "DESCRIBE", "BLEND")
+"""In the order of their ordinals."""
 _INDEXES: Final = range(1, 5)
+_ID_AND_OPERATION: Final = 2
+_DIGITS: Final = frozenset("1234")
 _WIDEST: Final = 2.0
-_ASTRAY: Final = Fate(ending="refuse", reason="[50035]: Invalid Form Body")
+_ASTRAY: Final = Fate(ending="refuse", reason="[50035]: Invalid Form Body", started=True)
 
 
 def _action(desk: Desk, order: Order) -> Reply:
@@ -136,37 +140,51 @@ def _zoomed(prompt: str) -> tuple[float, str]:
 def _change(desk: Desk, order: Order) -> Reply:
     """PROTOCOL §1.6."""
     read = desk.intake(order)
-    task_id, action = read.text("taskId"), read.choice("action", tuple(_CHANGES))
+    jackson = desk.dialect.jackson
+    action = read.choice("action", _ACTIONS if jackson else tuple(_CHANGES))
+    task_id, index = read.text("taskId"), read.whole("index")
     if not task_id:
         raise refuse(4, "taskId不能为空")
     if action is None:
-        raise refuse(4, "action不能为空")
-    return _apply(desk, order, task_id, (action, read.whole("index")))
+        raise read.malformed(500) if jackson else refuse(4, "action不能为空")
+    if action not in _CHANGES:
+        raise refuse(4, "action参数错误")
+    return _apply(desk, order, task_id, (action, index))
 
 
 def _simple_change(desk: Desk, order: Order) -> Reply:
     """PROTOCOL §1.7. Only the first digit is read."""
-    task_id, _, operation = desk.intake(order).text("content").partition(" ")
-    letter, digit = operation[:1].upper(), operation[1:2]
-    action = _OPERATIONS.get(letter)
-    if action is None or " " in operation or not (operation.upper() == "R" or digit.isdecimal()):
+    read = desk.intake(order)
+    words = (read.exact("content") or "").split(" ")
+    if len(words) != _ID_AND_OPERATION:
         raise refuse(4, "content参数错误")
-    return _apply(desk, order, task_id, (action, int(digit or 0)))
+    task_id, operation = words
+    if not operation:  # its first letter is looked at
+        raise read.malformed(500) if desk.dialect.jackson else refuse(4, "content参数错误")
+    action = _OPERATIONS.get(operation[:1].upper())
+    rerolls, digit = operation.upper() == "R", operation[1:2]
+    if action is None or not (rerolls or (action != "REROLL" and digit in _DIGITS)):
+        raise refuse(4, "content参数错误")
+    if not task_id:
+        raise refuse(4, "taskId不能为空")
+    return _apply(desk, order, task_id, (action, 0 if rerolls else int(digit)))
 
 
 def _apply(desk: Desk, order: Order, task_id: str, change: tuple[str, int | None]) -> Reply:
     action, index = change
-    if action == "REROLL":
-        index = 0
-    elif index is None:
+    missing = index is None and action != "REROLL"
+    if missing and not desk.dialect.jackson:
         raise _missing_index(desk, order)
+    index = 0 if index is None or action == "REROLL" else index
     astray = action != "REROLL" and index not in _INDEXES
     if astray and desk.dialect.checks_index:
         raise refuse(4, "index错误")
     parent = desk.finished(task_id)
     if parent.action not in _CHANGEABLE:
         raise refuse(4, "关联任务不允许执行变化")
-    label = f"{action[0]}{index or ''}"
+    if missing:  # it is unboxed last of all
+        raise _missing_index(desk, order)
+    label = "R" if action == "REROLL" else f"{action[0]}{index}"
     button = Button("", "", label, _CHANGES[action], 1 if astray else index)
     task = _press(desk, order, parent, button)
     return desk.accept(task, order, _ASTRAY if astray else None)
@@ -183,6 +201,9 @@ def _press(desk: Desk, order: Order, parent: SimTask, button: Button) -> SimTask
     prompt, words = _starts_with(parent, button)
     task = desk.draft(order, button.verb, prompt, parent=parent)
     task.button, task.words = button, words
+    if desk.dialect.jackson:  # the prompt with the links of its pictures
+        task.prompt = task.prompt_en = parent.prompt_en or parent.final_prompt
+        task.final_prompt = parent.final_prompt
     task.zoom = float(button.detail) if button.verb == "zoom" else None
     if button.verb == "reroll":
         _reroll_of(parent, task, keeps_action=desk.dialect.reroll_keeps_action)

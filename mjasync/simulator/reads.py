@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .dialects import Dialect
     from .engine import Account, Engine
-    from .tasks import Order
+    from .tasks import Order, SimTask
     from .view import View
 
 __all__ = ["ASKS", "LOOKS", "Reads"]
@@ -62,7 +62,7 @@ class Reads:
 
     def queue(self, task_id: str, now: float) -> Reply:  # noqa: ARG002 - as every look
         """What runs or waits, the oldest first."""
-        busy = [t for t in self.engine.tasks.values() if t.accepted and not t.terminal]
+        busy = [t for t in self.engine.tasks.values() if _is_queued(t)]
         return Reply(body=self.view.tasks(busy))
 
     def accounts(self, asked: str, now: float) -> Reply:  # noqa: ARG002 - as every look
@@ -97,9 +97,15 @@ class Reads:
 
     def by_ids(self, order: Order) -> Reply:
         """Those that are known, each once; never in the order that was asked for."""
-        ids = dict.fromkeys(task_id.strip() for task_id in Intake(order, self.dialect).texts("ids"))
+        asked = Intake(order, self.dialect).texts("ids")
+        ids = dict.fromkeys(i if self.dialect.jackson else i.strip() for i in asked)
         known = self.engine.tasks
         return Reply(body=self.view.tasks([known[i] for i in reversed(ids) if i in known]))
+
+
+def _is_queued(task: SimTask) -> bool:
+    shown = not task.terminal if task.queued is None else task.queued
+    return task.accepted and shown
 
 
 LOOKS: Final[Mapping[str, Callable[[Reads, str, float], Reply]]] = {

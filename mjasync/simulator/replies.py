@@ -26,6 +26,7 @@ __all__ = [
 
 _REASONS = {
     400: "Bad Request",
+    401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
     415: "Unsupported Media Type",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
@@ -17,6 +18,7 @@ from .forms import read_body
 from .gateway import GATEWAYS, Gateway, GatewayHouse, Terms, Upstream
 from .hooks import HookPost
 from .house import Settings, Workshop
+from .record import Record
 from .replies import Reply
 from .sabotage import answer, sabotage
 from .tasks import Request, Submission
@@ -69,11 +71,18 @@ class Simulator:
         spent_tokens: Tokens of a gateway whose money is used up.
         token_modes: The speed and the image host that a ``seed-gateway`` binds a token to.
         quota: How many submissions a gateway's users can still pay for; None: any number.
+        hooks: Where webhooks may go: ``loopback``, or ``any``.
+        record_limit: The most requests, submissions and webhooks each that it keeps a record of;
+            None: any number.
+        close_after: Requests after which it closes a connection, as Tomcat does after 100; None:
+            it keeps them.
+        close_idle: Real seconds after which it closes a connection that is idle.
         public_url: What the picture links of a gateway begin with; an empty one makes them
             relative. None: the address it listens at.
 
     Raises:
-        ValueError: There is no such dialect, or it takes no such token, or no upstream.
+        ValueError: There is no such dialect, or it takes no such token, or no upstream; or an
+            option makes no sense.
     """
 
     def __init__(
@@ -103,21 +112,32 @@ class Simulator:
         token_modes: Mapping[str, tuple[str | None, str | None]] | None = None,
         quota: int | None = None,
         public_url: str | None = None,
+        hooks: str = "loopback",
+        record_limit: int | None = 100_000,
+        close_after: int | None = None,
+        close_idle: float = 75.0,
     ) -> None:
         if dialect not in DIALECTS:
             raise ValueError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+        if hooks not in {"loopback", "any"}:
+            raise ValueError(f"hooks is 'loopback' or 'any', not {hooks!r}")
+        for name, limit in (("record_limit", record_limit), ("close_after", close_after)):
+            if limit is not None and limit < 1:
+                raise ValueError(f"{name} is at least 1, or None; not {limit!r}")
         self.dialect: AnyDialect = DIALECTS[dialect]
         """The table of quirks it follows."""
         self.token = token
         """What clients must send; None: nothing."""
         self.time_scale = time_scale
         """Real seconds per simulated second."""
-        self.submissions: list[Submission] = []
-        """Every accepted, that is paid, submission in order."""
-        self.requests: list[Request] = []
-        """Every HTTP request in order."""
+        self.submissions: Record[Submission] = Record("submissions", record_limit)
+        """Every accepted, that is paid, submission in order; the last `record_limit` of them."""
+        self.requests: Record[Request] = Record("requests", record_limit)
+        """Every HTTP request in order; the last `record_limit` of them."""
         self.upstream: Simulator | None = None
         """The simulator a gateway has started for itself, if it has."""
+        self._close_after, self._close_idle = close_after, close_idle
+        self._served: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
         self._host, self._port = host, port
         self._faults = Faults(seed)
         self._answering: set[asyncio.Task[Any]] = set()
@@ -136,6 +156,8 @@ class Simulator:
             list_endpoint=list_endpoint,
             image_urls=image_urls,
             seed=seed,
+            hooks=hooks,
+            record_limit=record_limit,
         )
         terms = Terms(
             token=token,
@@ -197,7 +219,12 @@ class Simulator:
         """Listen. Does nothing when it already does."""
         if self._runner is not None:
             return
-        server = web.Server(self._handle, request_factory=_request, access_log=None)
+        server = web.Server(
+            self._handle,
+            request_factory=_request,
+            access_log=None,
+            keepalive_timeout=self._close_idle,
+        )
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, self._host, self._port).start()
@@ -321,12 +348,19 @@ class Simulator:
             raise RuntimeError("a request is handled by a task")
         self._answering.add(job)
         job.add_done_callback(self._answering.discard)
-        return await self._answer(request)
+        response = await self._answer(request)
+        if self._close_after is not None:
+            served = self._served.get(request.protocol, 0) + 1
+            self._served[request.protocol] = served
+            if served >= self._close_after:
+                response.force_close()
+        return response
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         route = self._house.route(request.method, request.path)
         content_type = request.headers.get("Content-Type", "")
-        body = read_body(await request.read(), content_type)
+        first = isinstance(self.dialect, Dialect) and self.dialect.jackson
+        body = read_body(await request.read(), content_type, first=first)
         record = Request(
             method=request.method,
             path=request.path,

@@ -57,6 +57,10 @@ class Fate:
     """The ``failReason``, should it fail."""
     patience: float | None = None
     """Simulated seconds until the server gives a halted task up; None: it never does."""
+    started: bool = False
+    """Whether a task that fails before it starts has a ``startTime`` all the same."""
+    says: str | None = None
+    """The ``progress`` it shows where it halts, in place of its percentage."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -139,6 +143,10 @@ class SimTask:
     accepted: bool = False
     """Whether it was paid for: False while its modal waits for an answer."""
     running: bool = False
+    begun: bool = False
+    """Whether it was ever IN_PROGRESS."""
+    queued: bool | None = None
+    """Whether the queue shows it; None: while it has not ended."""
     gone: bool = False
     """Whether the server has lost it."""
 

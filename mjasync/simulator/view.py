@@ -60,13 +60,20 @@ class View:
         """Its ``properties``, only those there are."""
         own, keys = self.dialect.properties, self.dialect.property_keys
         values = ((key, (own.get(key) or _PROPERTIES[key])(task)) for key in keys)
-        return {key: value for key, value in values if value is not None}
+        kept = self.dialect.null_properties
+        return {key: value for key, value in values if value is not None or key in kept}
 
     def progress(self, task: SimTask) -> str | None:
         """Its ``progress`` (PROTOCOL §3.6)."""
         if task.status == "FAILURE":
             return self.dialect.failure_progress
-        return None if task.percent is None else f"{task.percent}%"
+        if task.percent is None:
+            return None
+        if task.status != "IN_PROGRESS":
+            return f"{task.percent}%"
+        if task.fate.ending == "stall" and task.percent == task.fate.at:
+            return task.fate.says or f"{task.percent}%"
+        return self.dialect.progress_texts.get(task.percent, f"{task.percent}%")
 
 
 def is_video(task: SimTask) -> bool:

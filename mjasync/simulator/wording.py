@@ -113,11 +113,9 @@ def zoom_of(prompt: str) -> tuple[float | None, str]:
 
 
 def banned_word(prompt: str, banned: Iterable[str]) -> str | None:
-    """The first banned word that stands in the prompt as a word of its own."""
-    return next(
-        (word for word in banned if re.search(rf"\b{re.escape(word)}\b", prompt, re.IGNORECASE)),
-        None,
-    )
+    """The first banned word that stands in the prompt as a word of its own, as written there."""
+    found = (re.search(rf"\b{re.escape(word)}\b", prompt, re.IGNORECASE) for word in banned)
+    return next((word[0] for word in found if word), None)
 
 
 @attrs.frozen
