@@ -354,7 +354,7 @@ def batch(
     Exit code 1 means that something failed or is left.
 
     Args:
-        file: A prompt a line (.txt; - reads stdin), or .csv, .tsv, .jsonl, .yaml.
+        file: A prompt a line (.txt; - reads stdin), or .csv, .tsv, .json, .jsonl, .yaml.
         order: What.
         json: Print one JSON object on stdout for each job that has ended.
         server: Where.
