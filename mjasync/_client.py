@@ -254,15 +254,22 @@ class Client(Submits):
         worst it costs a look, and those at one task are half a second apart. While hooks bring
         news of a task it is polled more rarely (`Schedule.net`); when they stop, as usual again.
 
-        Call it on the event loop that the client runs on.
+        Call it on the event loop that the client runs on; from another thread, by
+        `loop.call_soon_threadsafe(mj.observe, payload)`. A hook about a task that was submitted
+        here and is not awaited yet is kept for its first wait.
 
         Args:
             payload: The body of the webhook as it came, or read already.
 
         Returns:
-            Whether the task is waited for here. Nothing is ever raised: not JSON, no id or an
-            unknown id is False.
+            Whether the task is known here. No payload is an error: what is not JSON, has no id or
+            an unknown one is False.
+
+        Raises:
+            ConfigurationError: It is called on another event loop, or in another thread.
         """
+        if self._runtime.loop.is_bound:
+            self._runtime.loop.check()
         return self._watcher.hint(codec.task_id_in(payload))
 
     # --- many at once ---

@@ -27,6 +27,11 @@ class EventLoopBinding:
 
     _loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether the client was used yet."""
+        return self._loop is not None
+
     def check(self) -> asyncio.AbstractEventLoop:
         """Return the running event loop; the first one becomes the client's.
 

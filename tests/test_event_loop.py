@@ -86,6 +86,8 @@ def test_another_loop_is_refused_before_anything_is_sent(elsewhere: Simulator) -
             for name, call in CALLS.items():
                 other.run(refused(call, "another event loop"))
                 assert len(elsewhere.requests) == before, name
+            with pytest.raises(mjasync.ConfigurationError, match="No asyncio"):
+                mj.observe({"id": task.id})  # as from a thread without a loop
             assert own.run(mj.fetch([task.id]))
             own.run(mj.close())
         for call in CALLS.values():

@@ -64,6 +64,7 @@ async def set_up(session: aiohttp.ClientSession) -> None:
     Client(None, None, speed=None, image_host=None, auth="bearer", speed_via="both")
     Client(session=session, timeout=60, stall_timeout=30.5, schedule=Hourly(), clock=Fast())
     Client(schedule=Schedule(shortest=2, longest=10), retries=Retries.none(), reconcile=True)
+    Client(limit=3, timeout=None, stall_timeout=None)
     Client(retries=Retries(read=RetryPolicy(tries=3)), not_found_grace=5, read_timeout=3)
     Client(headers={"X-Key": "k"}, proxy="http://127.0.0.1:8080", trust_env=False)
     Client(image_links="public", limits=Limits(reply=1, picture=2, video=3))
@@ -210,6 +211,7 @@ async def pictures(task: Task) -> None:
 async def many(mj: Client, prompts: AsyncIterator[str]) -> None:
     assert_type(await mj.gather(mj.imagine("a"), mj.imagine("b"), limit=8), list[Task])
     assert_type(await mj.gather(return_exceptions=True), list[Task])
+    assert_type(await mj.gather([mj.imagine("a")], mj.imagine("b")), list[Task])
     assert_type(mj.as_completed([mj.imagine("a")], limit=8), AsyncGenerator[Task, None])
     async for done in mj.as_completed(mj.imagine(prompt) async for prompt in prompts):
         assert_type(done, Task)
