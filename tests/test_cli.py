@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from shell import SECRET, Outcome, Run, command, ended, shown_on, size_of, terminal
 
+import mjasync
 from mjasync import Client, MJError, SubmitUncertain, TaskFailed, TaskInfo, TaskStalled, TaskStatus
 from mjasync.cli import main, words
 from mjasync.cli.app import app
@@ -454,6 +455,13 @@ def test_errors_are_explained_in_one_line(error: Exception, said: str) -> None:
     assert said in line
     assert "\n" not in line
     assert "await" not in line
+
+
+@pytest.mark.parametrize("name", mjasync.errors.__all__)
+def test_advice_is_for_the_command_line(name: str) -> None:
+    """What to do next never speaks of Python, whatever the error."""
+    line = words.explain(getattr(mjasync.errors, name)("It failed.", task_id="7"))
+    assert not re.search(r"\w\(|await|new Task\b|mj\.|[a-z]=", line.replace("(task 7)", ""))
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,16 @@ _HELD_UP: Final[Mapping[str, str]] = {
 _NEXT: Final[Mapping[str, str]] = {
     "ModalNotOpened": "The job runs and is paid: mjasync watch {flags}{id}",
     "ModalRequired": "Answer it: mjasync modal {flags}{id} --prompt TEXT",
+    "ClientClosed": "What the server accepted goes on: mjasync watch {flags}{id}",
+    "LinkRefused": "See to where the link leads before you follow it.",
+    "TaskShadowed": (
+        "The job may have been drawn, and paid, all the same: look for its state in the server's "
+        "task list before you send it again."
+    ),
+    "NoAccount": "Try again later, or ask whoever runs the server.",
+    "RateLimited": "Try again later, and more slowly.",
+    "ReplyTooLarge": "Check the base URL, or ask whoever runs the server.",
+    "TooManyOpenFiles": "Close some, or raise the limit: ulimit -n.",
     "QueueFull": "Try again later, or with a smaller --limit.",
     "SubmitUncertain": (
         "Do not send it again blindly: look for its state {state} in the server's task list first."
