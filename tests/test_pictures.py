@@ -13,7 +13,7 @@ from conftest import connect, eventually
 from PIL import Image, ImageChops, ImageStat
 
 import mjasync
-from mjasync import Client, Task
+from mjasync import Client, LinkExpired, Task
 from mjasync.simulator import Simulator
 
 
