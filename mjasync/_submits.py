@@ -374,7 +374,7 @@ class Submits:
         return await _images.as_data_url(given, self._download)
 
     async def _download(self, url: str) -> bytes:
-        return await self._runtime.calls.download(url, _images.collect)
+        return await self._runtime.calls.download(url, _images.collect, is_input=True)
 
 
 def _form(boundary: str, fields: Mapping[str, Any], file: bytes | OnDisk | None) -> Body:

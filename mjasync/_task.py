@@ -546,6 +546,9 @@ class Task(Snapshot):
     async def _download(self, url: str) -> bytes:
         return await self._runtime.calls.download(url, _images.collect)
 
+    async def _download_input(self, url: str) -> bytes:
+        return await self._runtime.calls.download(url, _images.collect, is_input=True)
+
     async def _with_fresh_link(
         self, link_of: Callable[[TaskInfo], L], use: Callable[[L], Awaitable[T]]
     ) -> T:
@@ -788,7 +791,7 @@ class Task(Snapshot):
         async def prepare(stall: float) -> Submission | TaskInfo:
             masked = {}
             if mask is not None:  # first: a bad mask must not leave a modal open
-                masked["maskBase64"] = await _images.as_mask(mask, self._download)
+                masked["maskBase64"] = await _images.as_mask(mask, self._download_input)
             with self._about_me():
                 has_opened = await self._modal_opened(stall)
             if not has_opened:

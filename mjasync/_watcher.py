@@ -576,8 +576,8 @@ class Watcher:
         if not self._told_of_older and (is_less or 0 < now < was):
             self._told_of_older = True
             _log.warning(
-                "task %s went back from %s to %s: a cache in front of the server answers for it, or "
-                "several servers that do not share their tasks do",
+                "task %s went back from %s to %s: a cache in front of the server answers, or "
+                "several servers do that do not share their tasks",
                 printable(info.id),
                 _state_of(before),
                 _state_of(info),

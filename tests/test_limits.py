@@ -18,6 +18,7 @@ from test_formats import FILES
 
 import mjasync
 from mjasync import ConfigurationError, Limits, ReplyTooLarge, SubmitUncertain
+from mjasync._wire.streams import Incoming
 
 MEGABYTE = 1 << 20
 PICTURE = {"id": "17", "status": "SUCCESS", "action": "IMAGINE", "buttons": []}
@@ -148,3 +149,39 @@ def test_limits_that_make_no_sense(name: str, size: Any) -> None:  # noqa: ANN40
     """They are refused when they are made."""
     with pytest.raises(ConfigurationError, match=rf"Limits\({name}=…\)"):
         Limits(**{name: size})
+
+
+async def test_a_picture_that_trickles_ends() -> None:
+    """Less than a kilobyte a second, for ten times `read_timeout`, is too little."""
+    found: list[Incoming] = []
+
+    async def consume(pieces: AsyncIterator[bytes]) -> None:
+        assert isinstance(pieces, Incoming)
+        found.append(pieces)
+        async for _ in pieces:
+            pass
+
+    start = b"HTTP/1.1 200 OK\r\n\r\n" + FILES["jpg"][:80]
+    async with pouring(start, b"") as server, asking(server.url, read_timeout=50) as mj:
+        reading = asyncio.create_task(mj._calls.download(f"{server.url}/a.jpg", consume))
+        await eventually(lambda: bool(found) and found[0]._awaited_since is not None)
+        (pieces,), now = found, asyncio.get_running_loop().time()
+        pieces._begun = now - 499
+        pieces._look_back()
+        assert pieces._limit.when() is None
+        pieces.close()  # what the second look would have set again
+        pieces._begun = now - 501
+        pieces._look_back()
+        with pytest.raises(mjasync.RequestTimeout):
+            await reading
+
+
+async def test_closing_does_not_wait_for_an_answer_without_an_end() -> None:
+    """A submission on the wire is finished first; its answer ends at the limit."""
+    async with pouring(HEAD + b"\r\n[", b" " * 65536) as server:
+        mj = asking(server.url, limits=Limits(reply=MEGABYTE))
+        submitting = asyncio.create_task(mj.imagine("a fox").submit())
+        await eventually(lambda: server.sent > 0)
+        await mj.close()
+        with pytest.raises(SubmitUncertain):
+            await submitting

@@ -133,6 +133,18 @@ async def test_links_of_a_gateway_that_does_not_know_its_address(tmp_path: Path)
             assert TOKEN.encode() not in server.asked[1]
 
 
+async def test_a_link_that_is_handed_in_is_the_callers() -> None:
+    """It is asked where it leads; only where nothing answers, the server is tried."""
+    receipt = http(200, {"code": 1, "result": "17"})
+    async with answering(http(200, PNG)) as store, answering(receipt) as server:
+        port = store.url.rpartition(":")[2]
+        given = f"http://localhost:{port}/mj/image/17"
+        async with asking(server.url) as mj:
+            await mj.imagine("a fox", images=[given]).submit()
+    assert store.paths == ["/mj/image/17"]
+    assert server.paths == ["/mj/submit/imagine"]
+
+
 # --- redirects ---------------------------------------------------------------------------------
 
 

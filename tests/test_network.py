@@ -110,6 +110,16 @@ async def test_a_session_has_its_own_proxies() -> None:
         Client(API, limits=16)  # type: ignore[arg-type]
 
 
+async def test_two_logins_in_one_header_are_refused() -> None:
+    """Only one of them could be sent, and the other would be missed without a word."""
+    login = {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="}
+    Client(API, TOKEN, headers=login)
+    with pytest.raises(ConfigurationError, match="sent as Authorization"):
+        Client(API, TOKEN, auth="bearer", headers=login)
+    with pytest.raises(ConfigurationError, match="sent as mj-api-secret"):
+        Client(API, TOKEN, headers={"MJ-Api-Secret": "x"})
+
+
 # --- connections -------------------------------------------------------------------------------
 
 

@@ -46,7 +46,7 @@ from ..errors import (
 from . import codec, replies
 from .body import Body, DataUrl, in_words, make_body
 from .formats import sniff
-from .links import addresses_of
+from .links import addresses_of, parse_link
 from .replies import Operation
 from .retry import Retries, RetryPolicy, Wait, persist
 from .route import Route
@@ -577,14 +577,24 @@ class Calls:
         url: str,
         consume: Callable[[AsyncIterator[bytes]], Awaitable[T]],
         operation: Operation = Operation.IMAGE,
+        *,
+        is_input: bool = False,
     ) -> T:
         """Stream a picture into `consume`, which is called afresh for every attempt.
+
+        Args:
+            url: Its link, as the server gave it, or the caller did.
+            consume: Takes in the pieces.
+            operation: What is asked for.
+            is_input: The caller gave the link, and knows best where it leads.
 
         Raises:
             LinkExpired: The link does not answer any more.
             MJError: The read failed.
         """
         addresses = addresses_of(url, self.route.base)
+        if is_input:
+            addresses = tuple(dict.fromkeys((parse_link(url.strip()), *addresses)))
 
         async def once() -> T:
             for address in addresses[:-1]:

@@ -80,6 +80,7 @@ class Transport:
     """Owns the sessions (unless it was given one), the credentials and the timeouts."""
 
     def __init__(self, credentials: Mapping[str, str], network: Network) -> None:
+        _check_logins(credentials, network)
         self.network = network
         self.redactor = Redactor([*secrets_in(credentials), *network.secrets])
         self.token_header: str = next(iter(credentials), "")
@@ -245,23 +246,23 @@ class Transport:
         headers = self.network.default_headers() if is_server else self.network.agent
         try:
             with self._occupying_one():
-                async with (
-                    asyncio.timeout(None) as limit,
-                    session.get(
-                        url,
-                        headers=headers,
-                        timeout=self._limits(timeout),
-                        read_bufsize=_BUFFER,
-                        **self._request_options(url, is_theirs=is_server),
-                    ) as response,
-                ):
-                    pieces = Incoming(response, limit, timeout, self.network.limits)
-                    reply = self._reply(response, b"")
-                    del response  # no traceback is to hold its headers
-                    try:
-                        yield reply, pieces
-                    finally:
-                        pieces.close()
+                async with asyncio.timeout(None) as limit:
+                    with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)):
+                        response = await session.get(
+                            url,
+                            headers=headers,
+                            timeout=self._limits(timeout),
+                            read_bufsize=_BUFFER,
+                            **self._request_options(url, is_theirs=is_server),
+                        )
+                    async with response:
+                        pieces = Incoming(response, limit, timeout, self.network.limits)
+                        reply = self._reply(response, b"")
+                        del response  # no traceback is to hold its headers
+                        try:
+                            yield reply, pieces
+                        finally:
+                            pieces.close()
         except MJError:
             raise
         except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
@@ -350,6 +351,23 @@ class Transport:
             headers["Content-Type"] = content_type
         headers.update(self._credentials)
         return headers
+
+
+def _check_logins(credentials: Mapping[str, str], network: Network) -> None:
+    """Refuse two values for one header: only one of them could be sent.
+
+    Raises:
+        ConfigurationError: There are two.
+    """
+    taken = {name.lower() for name in network.headers}
+    if network.session is not None and network.session.auth is not None:
+        taken.add("authorization")
+    if both := [name for name in credentials if name.lower() in taken]:
+        message = (
+            f"Both the token and what stands before the server would be sent as {both[0]}: send "
+            'the token otherwise (auth="secret" or "bearer"), or leave the other one out.'
+        )
+        raise ConfigurationError(message)
 
 
 class _PublicResolver(AbstractResolver):
