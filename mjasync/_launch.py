@@ -216,7 +216,7 @@ class Launch:
     @property
     def phase(self) -> TaskPhase:
         """What happens to the submission."""
-        if self._refusal is not None and self._phase is not TaskPhase.CLOSED:
+        if self.refusal is not None and self._phase is not TaskPhase.CLOSED:
             return TaskPhase.FAILED
         return TaskPhase.HELD_UP if self.held_up else self._phase
 
@@ -228,6 +228,10 @@ class Launch:
     @property
     def refusal(self) -> MJError | None:
         """What became of it for good, where that is an error."""
+        job, prepared = self._job, self._prepared
+        if self._refusal is None and job is not None and prepared is not None:
+            if job.is_on_wire and job.get_loop().is_closed():  # it got no chance to end
+                self._refusal = torn_off(prepared)
         return self._refusal
 
     def close(self) -> bool:

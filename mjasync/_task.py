@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, Unpack
@@ -930,8 +930,10 @@ class TaskUpdate(TaskInfo):
         """Return the update that a Task's state is worth now; what was left unread stays so."""
         update = cls.__new__(cls)
         for slot in _SLOTS:
-            with suppress(AttributeError):
+            try:  # a third of the time of `suppress`
                 slot.__set__(update, slot.__get__(task.info))
+            except AttributeError:
+                continue
         more = {"task": task, "phase": task.phase, "held_up": task.held_up}
         for name, value in more.items():
             object.__setattr__(update, name, value)

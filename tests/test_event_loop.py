@@ -143,6 +143,53 @@ async def closed_at_the_end(session: aiohttp.ClientSession) -> AsyncIterator[Non
         await session.close()
 
 
+def test_a_loop_that_was_given_no_time_to_end() -> None:
+    """An interrupt while the end of the loop waits leaves the Task with an error all the same."""
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        transports.append(writer.transport)
+
+    async def main() -> None:
+        server = await asyncio.start_server(mute, "127.0.0.1", 0)
+        servers.append(server)
+        port = server.sockets[0].getsockname()[1]
+        mj = Client(f"http://127.0.0.1:{port}")
+        tasks.append(mj.imagine("a fox"))
+        waiting.append(asyncio.ensure_future(tasks[0].wait()))
+        await asked.wait()
+        waiting[0].cancel()
+
+    asked = asyncio.Event()
+    tasks: list[Task] = []
+    servers: list[asyncio.Server] = []
+    transports: list[asyncio.BaseTransport] = []
+    waiting: list[asyncio.Future[Task]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    runtime = tasks[0]._runtime
+    assert tasks[0].error is None
+    job = next(iter(runtime.jobs))
+    real, job.get_loop = job.get_loop, lambda: closed  # type: ignore[method-assign]
+    closed = asyncio.new_event_loop()
+    closed.close()
+    assert isinstance(tasks[0].error, mjasync.SubmitUncertain)
+    assert tasks[0].phase is mjasync.TaskPhase.FAILED
+    job.get_loop = real  # type: ignore[method-assign]
+
+    async def clean_up() -> None:
+        job.cancel()
+        await asyncio.gather(job, *waiting, return_exceptions=True)
+        servers[0].close()
+        for transport in transports:
+            transport.close()
+        await runtime.calls.transport.close()
+
+    loop.run_until_complete(clean_up())
+    loop.close()
+
+
 def ended_on_the_wire(ending: str, *, answers: bool) -> tuple[Task, BaseException | None]:
     """End a loop while a submission is on the wire, whose answer comes only when it is ending."""
     tasks: list[Task] = []
