@@ -117,7 +117,7 @@ class MJError(Exception):
             parts.append(said)
         if self.next_step:
             parts.append(self.next_step)
-        return " ".join(parts)
+        return printable(" ".join(parts), None)
 
     def _said(self) -> str:
         facts = [f"code {self.code}"] if self.code is not None else []

@@ -100,6 +100,9 @@ AMBIGUOUS = [
     ("truncated", {}, 1),
     ("reply", {"status": 502, "body": "<html>bad gateway</html>"}, 0),
     ("reply", {"status": 504}, 0),
+    ("reply", {"status": 503, "body": "<html>maintenance</html>"}, 0),
+    ("reply", {"status": 503, "body": {"error": "Service Unavailable"}}, 0),
+    ("reply", {"status": 499}, 0),
     ("reply", {"status": 500, "body": {"code": 1, "result": "1", "description": "ok"}}, 0),
     ("reply", {"status": 200, "body": ""}, 0),
     ("reply", {"status": 200, "body": "{"}, 0),
@@ -193,9 +196,12 @@ async def test_a_hook_that_fails_is_uncertain(plain: Simulator) -> None:
     assert submits(plain) == len(plain.submissions) == 1
 
 
-async def test_reconciling_finds_the_job(plain: Simulator, clock: FakeClock) -> None:
-    """With `reconcile=True` a submission whose answer was lost is found by its mark."""
-    async with connect(plain, clock=clock, reconcile=True, **ENDLESS) as mj:
+@pytest.mark.parametrize("reconcile", [None, True])
+async def test_reconciling_finds_the_job(
+    plain: Simulator, clock: FakeClock, reconcile: bool | None
+) -> None:
+    """A submission whose answer was lost is found by its mark, where the server keeps a list."""
+    async with connect(plain, clock=clock, reconcile=reconcile, **ENDLESS) as mj:
         plain.fault("reset_after", on="submit", endpoint="imagine")
         plain.fault("reply", on="list", status=200, body=[])
         waiting = asyncio.ensure_future(mj.imagine("a fox").upscale(1).wait())
@@ -204,6 +210,64 @@ async def test_reconciling_finds_the_job(plain: Simulator, clock: FakeClock) -> 
     assert big.parent.id == plain.submissions[0].task_id
     assert [s.endpoint for s in plain.submissions] == ["imagine", "action"]
     assert sum(request.endpoint == "list" for request in plain.requests) == 2
+
+
+@pytest.mark.parametrize("reconcile, lists", [(None, 1), (True, 2), (False, 0)])
+async def test_a_server_without_a_list_is_asked_once(
+    plain: Simulator, clock: FakeClock, reconcile: bool | None, lists: int
+) -> None:
+    """By default a server that keeps no list is not asked for it again."""
+    async with connect(plain, clock=clock, reconcile=reconcile, **ENDLESS) as mj:
+        plain.fault("reply", on="list", times=None, status=404)
+        plain.fault("reply", on="submit", times=None, status=503)
+        for _ in range(2):
+            waiting = asyncio.ensure_future(mj.imagine("a fox").wait())
+            await clock.until_done(waiting, mj)
+            with pytest.raises(mjasync.SubmitUncertain):
+                await waiting
+    assert submits(plain) == 2
+    assert sum(request.kind == "list" for request in plain.requests) == lists
+
+
+OWN = f"mjasync-{7:032x}"
+NOW = "Fri, 01 Jan 2100 12:00:00 GMT"
+TWELVE = 4_102_488_000_000
+"""The same, as servers write the times of tasks."""
+
+
+@pytest.mark.parametrize(
+    "mark, dated, submitted, is_found",
+    [
+        (OWN, True, TWELVE - 3_600_000, True),
+        (OWN, False, TWELVE, True),
+        ("mine", True, TWELVE - 1000, True),
+        ("mine", True, TWELVE - 300_000, False),
+        ("mine", True, None, False),
+        ("mine", False, TWELVE, False),
+    ],
+    ids=["made up", "no date", "new", "old", "no time", "neither"],
+)
+async def test_ages_are_judged_by_the_servers_clock(
+    plain: Simulator,
+    clock: FakeClock,
+    *,
+    mark: str,
+    dated: bool,
+    submitted: int | None,
+    is_found: bool,
+) -> None:
+    """A mark of the caller's finds a task only if the server's clock says that it is new."""
+    async with connect(plain, clock=clock, reconcile=True, **ENDLESS) as mj:
+        plain.fault("reply", on="submit", times=None, status=503)
+        headers = {"Date": NOW} if dated else {"Date": NOW, "Age": "9"}
+        rows = [{"id": "7", "state": mark, "submitTime": submitted}]
+        plain.fault("reply", on="list", times=None, status=200, body=rows, headers=headers)
+        task = mj.imagine("a fox", state=mark)
+        waiting = asyncio.ensure_future(task.submit())
+        await clock.until_done(waiting, mj)
+        found = await asyncio.gather(waiting, return_exceptions=True)
+    assert (task.id == "7") == is_found
+    assert isinstance(found[0], mjasync.SubmitUncertain) != is_found
 
 
 @pytest.mark.parametrize("lists", ["nothing", "others", "twice", "older", "error"])

@@ -59,6 +59,9 @@ PAGE = (
     "<!DOCTYPE html>\n<html><head><title>New API</title></head>"
     '<body><div id="root"></div></body></html>'
 )
+CHALLENGE = "<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>"
+NO_PROVIDER = "无法获取provider"
+PLAIN_HTTP = "<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>"
 EXPIRED = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
@@ -171,6 +174,11 @@ CASES = (
     same("D-action", 400, gateway("unknown_action:MJ::BOOKMARK::1"), UnsupportedEndpoint),
     same("D-relay", 400, gateway("unknown_relay_action"), UnsupportedEndpoint),
     same("D-429", 429, gateway("当前分组上游负载已饱和", 30), RateLimited),
+    same("D-4-channel", 400, gateway("该任务所属渠道已被禁用"), NoAccount),
+    same("D-5-none", 400, gateway(f"{NO_PROVIDER}:当前分组 default 下 无可用渠道", 5), NoAccount),
+    same("D-5-off", 400, gateway(f"{NO_PROVIDER}:该渠道已被禁用", 5), NoAccount),
+    same("D-5-id", 400, gateway(f"{NO_PROVIDER}:无效的渠道 Id", 5), NoAccount),
+    same("D-5-unsent", 400, gateway("create_request_failed", 5), ServerError),
     read("D-5", 400, gateway("do_request_failed", 5), ServerError),
     Case(
         "D-4-lost",
@@ -192,7 +200,16 @@ CASES = (
     read("E-500-quota", 500, nested("quota exhausted"), QuotaExhausted),
     same("E-503", 503, nested("当前分组 default 下对于模型 mj_ 无可用渠道"), NoAccount),
     gone("E-404", 404, nested("Invalid URL (POST /v1/mj)"), UnsupportedEndpoint),
-    Case("E-200", 200, nested("?"), InvalidRequest, ServerError, ServerError, ServerError),
+    read("E-200", 200, nested("?"), ServerError),
+    same("E-200-known", 200, nested("queue is full"), QueueFull),
+    same("E-401-money", 401, nested("该令牌额度已用尽 TokenStatus[...]"), QuotaExhausted),
+    same("E-401-money-short", 401, nested("令牌额度已用尽"), QuotaExhausted),
+    same("E-503-english", 503, nested("No available channel for model mj_imagine"), NoAccount),
+    same("E-503-one-api", 503, nested("There are no channels available for model x"), NoAccount),
+    gone("E-403-channel", 403, nested("该渠道已被禁用"), NoAccount),
+    same("E-400-channel", 400, nested("无效的渠道 Id"), NoAccount),
+    same("E-503-overload", 503, nested("system cpu overloaded (91%)"), RateLimited),
+    read("E-400-upstream", 400, nested("?", type="upstream_error"), InvalidRequest),
     # F: an error string
     same("F-400", 400, {"error": "midjourney_task_not_found"}, TaskNotFound),
     read("F-500", 500, {"error": "http_get_image_failed"}, ServerError),
@@ -226,7 +243,7 @@ CASES = (
     Case("J-200", 200, b"", SubmitUncertain, TaskNotFound, MalformedReply, MalformedReply),
     Case("J-200-blank", 200, b" \n", SubmitUncertain, TaskNotFound, MalformedReply, MalformedReply),
     Case("J-204", 204, b"", SubmitUncertain, TaskNotFound, MalformedReply, MalformedReply),
-    same("J-400", 400, b"", InvalidRequest),
+    read("J-400", 400, b"", InvalidRequest),
     same("J-401", 401, b"", AuthenticationError),
     Case("J-403", 403, b"", SubmitUncertain, RateLimited, RateLimited, LinkExpired),
     gone("J-404", 404, b"", UnsupportedEndpoint),
@@ -253,13 +270,51 @@ CASES = (
         UnsupportedEndpoint,
         MalformedReply,
     ),
-    same("K-301", 301, "<html><body>Moved</body></html>", UnsupportedEndpoint),
+    read("K-301", 301, "<html><body>Moved</body></html>", UnsupportedEndpoint),
     read("K-302-empty", 302, b"", UnsupportedEndpoint),
+    Case(
+        "K-200-stranger",
+        200,
+        CHALLENGE,
+        SubmitUncertain,
+        UnsupportedEndpoint,
+        UnsupportedEndpoint,
+        MalformedReply,
+    ),
+    read("K-400", 400, CHALLENGE, InvalidRequest),
+    same("K-400-https", 400, PLAIN_HTTP, InvalidRequest),
+    Case("K-401", 401, PAGE, AuthenticationError, ServerError, ServerError, ServerError),
     gone("K-404", 404, PAGE, UnsupportedEndpoint),
     Case("K-403", 403, PAGE, SubmitUncertain, ServerError, ServerError, LinkExpired),
     read("K-502", 502, PAGE, ServerError),
     read("K-503", 503, PAGE, ServerError),
     same("K-429", 429, PAGE, RateLimited),
+    # FastAPI's own
+    same("detail-422", 422, {"detail": [{"loc": ["body"], "msg": "missing"}]}, InvalidRequest),
+    same("detail-400", 400, {"detail": "bad prompt"}, InvalidRequest),
+    gone("detail-403", 403, {"detail": "Not authenticated"}, AuthenticationError),
+    read("detail-200", 200, {"detail": "?"}, MalformedReply),
+    # not the server's own words, whatever they are
+    read("409", 409, "Conflict", InvalidRequest),
+    read("409-json", 409, {"error": "conflict"}, InvalidRequest),
+    Case(
+        "410", 410, {"message": "?"}, SubmitUncertain, InvalidRequest, InvalidRequest, LinkExpired
+    ),
+    read("425", 425, b"", ServerError),
+    read("460", 460, b"", ServerError),
+    read("499", 499, PAGE, ServerError),
+    read("101", 101, b"", MalformedReply),
+    Case(
+        "403-json",
+        403,
+        {"message": "Forbidden"},
+        SubmitUncertain,
+        AuthenticationError,
+        AuthenticationError,
+        LinkExpired,
+    ),
+    read("503-json", 503, {"message": "Service Unavailable"}, ServerError),
+    read("400-timeout", 400, {"error": "context deadline exceeded"}, InvalidRequest),
     # none of them: JSON, but not what was asked for
     read("cut-json", 200, b'{"code":1,"description":"\xe6\x8f\x90', MalformedReply),
     read("an-object", 200, {}, MalformedReply),
@@ -452,7 +507,7 @@ async def test_redirects_take_no_token_along() -> None:
         moved = http(308, b"", {"Location": f"{elsewhere.url}/mj/submit/imagine"})
         async with answering(moved) as server, asking(server.url) as mj:
             for question in ("submit", "fetch", "list"):
-                with pytest.raises(UnsupportedEndpoint):
+                with pytest.raises(UnsupportedEndpoint, match=elsewhere.url):  # it says where to
                     await CALLS[question](mj, server.url)
     assert elsewhere.asked == []
 

@@ -226,6 +226,9 @@ BUSY = {
     "429 with a past date": http(429, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
     "overload": http(503, {"error": {"message": "system cpu overloaded (current: 97.2%)"}}),
     "no channel": http(503, {"error": {"message": "There are no channels available for model x"}}),
+    "503 of a gateway's guard": http(503, {"error": {"message": "system cpu overloaded"}}),
+    "503 without a channel": http(503, {"error": {"message": "No available channel for model x"}}),
+    "no channel, code 5": http(400, {"code": 5, "description": "无法获取provider:该渠道已被禁用"}),
     "no account": http(200, {"code": 3, "description": "无可用的账号实例"}),
     "parent not ready": http(400, {"code": 4, "description": "task_status_not_success "}),
 }
@@ -261,6 +264,8 @@ AMBIGUOUS = {
     "500": http(500, {"code": 23, "description": "队列已满"}),
     "502": http(502, "<html>Bad Gateway"),
     "504": http(504),
+    "503 of a cache": http(503, "<html><title>503 Backend fetch failed</title>"),
+    "503 of a sidecar": http(503, "upstream connect error or disconnect/reset before headers"),
     "empty 200": http(200),
     "204": http(204),
     "unreadable": http(200, b'{"code":1'),

@@ -844,14 +844,27 @@ async def test_a_seed_the_task_tells_is_not_asked_for(plain: Simulator) -> None:
 
 
 async def test_a_seed_nobody_knows(plain: Simulator) -> None:
-    """An answer without a number says that the server cannot tell."""
+    """An answer without a result says that the server cannot tell."""
     async with connect(plain) as mj:
         grid = await mj.imagine("a lighthouse")
-        unknown = {"code": 1, "description": "?", "result": "none"}
+        unknown = {"code": 1, "description": "?", "result": None}
         plain.fault("reply", on="other", status=200, body=unknown)
         with pytest.raises(mjasync.UnsupportedEndpoint, match="seed") as caught:
             await grid.seed()
         assert caught.value.task is grid
+
+
+@pytest.mark.parametrize("result", ["none", "1700000000000001", -1, {"id": "7"}, 1 << 32])
+async def test_a_seed_that_is_none(plain: Simulator, result: object) -> None:
+    """What is no seed, another task's id say, is not taken for one: it is asked for again."""
+    async with connect(plain) as mj:
+        grid = await mj.imagine("a lighthouse")
+        odd = {"code": 1, "description": "?", "result": result}
+        plain.fault("reply", on="other", status=200, body=odd)
+        assert await grid.seed() < 1 << 32
+        plain.fault("reply", on="other", status=200, body=odd, times=None)
+        with pytest.raises(mjasync.MalformedReply, match="asked for a seed"):
+            await mj.task(grid.id).seed()
 
 
 async def test_cancel_gives_the_job_up(clock: FakeClock) -> None:

@@ -164,20 +164,22 @@ async def test_trap_7_1_k_html_200(dialect: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "status, error",
+    "status, place, error",
     [
-        (301, mjasync.UnsupportedEndpoint),
-        (308, mjasync.UnsupportedEndpoint),
-        (302, mjasync.SubmitUncertain),
-        (303, mjasync.SubmitUncertain),
+        (301, "/mj/submit/imagine", mjasync.UnsupportedEndpoint),
+        (308, "/mj/submit/imagine", mjasync.UnsupportedEndpoint),
+        (308, "/welcome", mjasync.SubmitUncertain),
+        (302, "/mj/submit/imagine", mjasync.SubmitUncertain),
+        (303, "/mj/task/1", mjasync.SubmitUncertain),
     ],
 )
-async def test_trap_7_1_k_a_redirect(status: int, error: type[MJError]) -> None:
+async def test_trap_7_1_k_a_redirect(status: int, place: str, error: type[MJError]) -> None:
     """No redirect is followed with a job; only those that move the endpoint are refusals."""
     async with serving("plus") as (sim, mj):
-        headers = {"Location": f"{sim.url}/welcome"}
+        headers = {"Location": f"{sim.url}{place}"}
         sim.fault("reply", endpoint="imagine", status=status, headers=headers)
-        await refused(mj.imagine("a lighthouse"), error)
+        caught = await refused(mj.imagine("a lighthouse"), error)
+        assert place in str(caught)
         assert len(sim.requests) == 1
 
 

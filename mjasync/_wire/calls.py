@@ -264,7 +264,8 @@ class Calls:
             if found is None:
                 raise
             receipt = found
-        self._taken.update(receipt.ids)
+        if not _OWN_STATE.fullmatch(submission.state):
+            self._taken.update(receipt.ids)
         return receipt
 
     async def _post_submission(self, submission: Submission) -> SubmitReceipt:
@@ -283,13 +284,20 @@ class Calls:
         except Interrupted as error:
             message = (
                 f"The {submission.endpoint} request went out, but its answer was lost "
-                f"({error.reason}): the server may have taken the job."
+                f"({printable(error.reason)}): the server may have taken the job."
             )
             raise SubmitUncertain(message) from error.__cause__
+        except MalformedReply as error:  # an answer that cannot be read, or is too long
+            message = (
+                f"The {submission.endpoint} request was answered, but not readably: "
+                f"{printable(error.message)} The server may have taken the job."
+            )
+            raise SubmitUncertain(message, http_status=error.http_status) from error
         except MJError:
             raise
         except Exception as error:  # noqa: BLE001 - a hook of the caller's, say: it may be out
-            message = f"The {submission.endpoint} request met with {type(error).__name__}: {error}."
+            said = f"{type(error).__name__}: {printable(error)}"
+            message = f"The {submission.endpoint} request met with {said}."
             raise SubmitUncertain(message) from bare(error)
 
     async def _find(self, submission: Submission, sent_at: float) -> SubmitReceipt | None:
@@ -311,6 +319,8 @@ class Calls:
             ids = _with_state(strangers, submission.state, date - elapsed if date else None)
             if ids:
                 return SubmitReceipt(code=1, ids=ids, description="found by its state")
+            if self._stopping:
+                break  # whoever closes the client waits for this
         return None
 
     def _policy_for_submit(self, error: MJError) -> RetryPolicy | None:
@@ -469,7 +479,10 @@ class Calls:
     async def list_dated(
         self, policy: RetryPolicy | None = None
     ) -> tuple[list[dict[str, Any]], datetime | None]:
-        """The server's list of tasks, and its date; None where that is missing or a cache's.
+        """The server's list of tasks, and its date, by which the age of what is in it is judged.
+
+        None where the date is missing or a cache's, or where a row of the list cannot be read: what
+        is not in such a list may be on the server all the same.
 
         Raises:
             UnsupportedEndpoint: It keeps no such list.
@@ -479,7 +492,9 @@ class Calls:
 
         async def once() -> tuple[list[dict[str, Any]], datetime | None]:
             reply = await self._exchange("GET", url)
-            return replies.parse_list(self._read(reply)), _date_of(reply)
+            tasks = replies.parse_list(self._read(reply))
+            is_whole = all(tasks)
+            return tasks, _date_of(reply) if is_whole else None
 
         try:
             found = await self._persist_read(once, policy or self.retries.read)
@@ -548,15 +563,7 @@ class Calls:
 
         async def once() -> int:
             reply = await self._exchange("GET", url, timeout=_SEED_TIMEOUT)
-            words = self._read(reply)
-            answer = replies.parse_object(Operation.OTHER, words)
-            number = codec.whole(answer.get("result"))
-            if isinstance(answer.get("result"), list | dict | float):
-                raise MalformedReply("The server's answer is not a seed.")
-            if number is None:
-                message = "The server knows no seed of this task."
-                raise UnsupportedEndpoint(message, description=words.description)
-            return number
+            return replies.parse_seed(self._read(reply))
 
         return await self._persist_read(once, self.retries.read)
 
@@ -729,21 +736,20 @@ def _with_state(
         tasks: The server's list.
         state: The mark that was sent along.
         sent: When it was sent, by the server's own clock; None where that cannot be told. A mark
-            of the client's own making is unique, so then it alone is looked for.
+            of the client's own making is unique, so that its age does not matter.
     """
-    if sent is None and not _OWN_STATE.fullmatch(state):
-        return ()
+    is_own = _OWN_STATE.fullmatch(state) is not None
     ids = [
-        str(task["id"])
+        task_id
         for task in tasks
         if state
         and task.get("state") == state
-        and task.get("id")
-        and not (sent and _is_older(task, sent))
+        and (task_id := codec.text(task.get("id")))
+        and (is_own or _is_new(task, sent))
     ]
     return tuple(ids) if len(ids) == 1 else ()
 
 
-def _is_older(task: Mapping[str, Any], sent: datetime) -> bool:
+def _is_new(task: Mapping[str, Any], sent: datetime | None) -> bool:
     submitted = codec.moment(task.get("submitTime"))
-    return submitted is not None and submitted < sent - _OLDER_BY
+    return sent is not None and submitted is not None and submitted >= sent - _OLDER_BY

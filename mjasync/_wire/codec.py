@@ -8,6 +8,7 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from math import isfinite
 from sys import intern
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 _PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
+_BETWEEN_ROWS: Final = re.compile(r"(?<=\}),\s{0,9}(?=\{\s{0,9}\"id\"\s{0,9}:)")
+"""Where a task ends and the next one begins."""
 _PERCENT_AT_MOST: Final = 32
 """Characters of a progress text that are looked at."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,7 +57,8 @@ def load_leniently(body: bytes) -> Any:
 
     Servers send half an emoji, a cut character, a line break within a text, NaN, or a NUL at the
     end. What waiting needs is plain all the same, so such a reply is read a second time: what
-    cannot be decoded becomes U+FFFD, and NaN and infinities become null.
+    cannot be decoded becomes U+FFFD, and NaN and infinities become null. A row of a list that
+    cannot be read even so is an empty object.
 
     Raises:
         ValueError: It is no JSON even so.
@@ -64,35 +68,54 @@ def load_leniently(body: bytes) -> Any:
     except ValueError:
         pass
     body = body.removeprefix(BOM_UTF8).strip(b"\0 \t\r\n")
-    for encoding in ("utf-8", "gb18030"):
+    for encoding in ("utf-8", "gb18030") if body[:1] in (b"{", b"[") else ():
         try:
-            value = json.loads(
-                body.decode(encoding, "replace"), strict=False, parse_constant=_nothing
-            )
-        except (ValueError, RecursionError):
+            return _tidied(body.decode(encoding, "replace"))
+        except ValueError:
             continue
-        return _whole_characters(value)
-    message = "not even nearly JSON"
-    raise ValueError(message)
+    rows = _rows_of(body.decode("utf-8", "replace"))
+    if not any(rows):
+        message = "not even nearly JSON"
+        raise ValueError(message)
+    return rows
+
+
+def _tidied(words: str) -> Any:
+    """Read JSON as Python's own reader does, which takes more, and make it strict.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        value = json.loads(words, strict=False, parse_constant=_nothing, parse_float=_finite)
+        strict = json.dumps(value, ensure_ascii=False)
+    except RecursionError as error:
+        raise ValueError from error
+    if not strict.isascii():
+        strict = strict.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return load(strict)
 
 
 def _nothing(_: str) -> None:
     """Stand for a number that JSON does not have."""
 
 
-def _whole_characters(value: Any) -> Any:
-    """Replace the lone surrogates in every text of a JSON value."""
-    if isinstance(value, str):
-        return (
-            value
-            if value.isascii()
-            else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        )
-    if isinstance(value, dict):
-        return {_whole_characters(key): _whole_characters(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_whole_characters(one) for one in value]
-    return value
+def _finite(number: str) -> float | None:
+    value = float(number)
+    return value if isfinite(value) else None
+
+
+def _rows_of(words: str) -> list[Any]:
+    """The rows of a whole list, each read by itself; an empty one for each that cannot be."""
+    if not (words.startswith("[") and words.endswith("]")):
+        return []
+    rows: list[Any] = []
+    for row in _BETWEEN_ROWS.split(words[1:-1]):
+        try:
+            rows.append(_tidied(row))
+        except ValueError:
+            rows.append({})
+    return rows
 
 
 def cut_up(

@@ -158,31 +158,41 @@ _BY_STATUS: Final[Mapping[int, type[MJError]]] = {
     413: InvalidRequest,
     415: InvalidRequest,
     422: InvalidRequest,
+    425: ServerError,
+    460: ServerError,
+    499: ServerError,
     429: RateLimited,
     501: UnsupportedEndpoint,
 }
 
 _SAID_BEFORE_TAKING: Final = frozenset(
-    {400, 401, 402, 404, 405, 406, 407, 410, 411, 413, 414, 415, 421, 422, 426, 429, 431, 501}
+    {401, 402, 404, 405, 407, 411, 413, 414, 415, 417, 429, 431, 501}
 )
 """Statuses that servers and front ends answer before they hand a request on, whatever the body.
 
-301, 307 and 308 belong to them: they say that the endpoint has another address. Every other error
-is also what a front end answers for a job that the server behind it has taken (PROTOCOL §7.1).
+Every other error is also what a front end answers for a job that the server behind it has taken
+(PROTOCOL §7.1).
 """
+_REFUSABLE: Final = frozenset({400, 403, 422})
+"""At these a refusal in one of the servers' own shapes is believed, whatever its words are."""
 _MOVED: Final = frozenset({301, 307, 308})
+_SAME_ENDPOINT: Final = re.compile(r"/(submit|insight-face)/")
+"""What a redirect holds that says only that the endpoint has another address."""
 _REFUSING_CODES: Final = frozenset({3, 4, 23, 24, 30})
 """Codes that a server sends instead of taking a job, at any status."""
-_OWN_ERRORS: Final = frozenset({"new_api_error", "one_api_error", "one_hub_error"})
-"""Types of an error that a gateway made by itself, before it asked the server behind it."""
 _PASSED_ON: Final = "upstream_error"
 """Type of an error in which a gateway tells what it was told; code 0 there: without any code."""
 _NOT_SENT_ON: Final = re.compile(
-    r"无法获取provider|无可用的?渠道|渠道已被禁用|无效的渠道|(bind|read)_request_body_failed"
+    r"无法获取 ?provider|无可用的?渠道|渠道已被?禁用|无效的渠道"
+    r"|(read|bind|marshal|copy|create)_(http_)?request(_body)?_failed"
 )
 """Words of a gateway's code 5 for: nothing was sent upstream."""
-_NO_ENTRY: Final = re.compile("账号不可用|账号已禁用|账号无权限")
-"""What open-plus says in plain text, with 403, to a token that it does not let in."""
+_NO_ENTRY: Final = re.compile(
+    r"账号(不可用|已禁用|无权限)|演示模式|HTTP request (was sent )?to (an )?HTTPS|requires TLS",
+    re.IGNORECASE,
+)
+"""What servers say in plain text, or in a page, before they look at a job: open-plus to a token
+that it does not let in, and those that speak TLS to a client that does not."""
 _APP_PAGE: Final = re.compile(rb"<div[^>]{0,80}\bid=[\"']?(root|app)\b", re.IGNORECASE)
 """What a gateway's own front page has, which it shows where it has no endpoint (PROTOCOL §7.5)."""
 
@@ -211,9 +221,16 @@ _TOKEN_HINTS: Final[Mapping[str, str]] = {
 """What to do about a refused token, by the header that carried it."""
 
 _GATEWAY_LOST_IT: Final = re.compile(
-    r"do_request_failed|unmarshal_response|read_response|connection termination|copy_resp"
+    r"do_request_failed|(unmarshal|read|close|copy|empty)_resp|connection termination"
+    r"|time(d )?[- ]?out|deadline exceeded|reset by peer|connection reset|broken pipe"
+    r"|unexpected EOF|超时|操作失败",
+    re.IGNORECASE,
 )
-"""A gateway's words for: sent upstream, answer unknown."""
+"""Words for: it was begun or sent upstream, and how that ended is unknown."""
+_SEEDS: Final = 1 << 32
+"""Seeds there are; a larger number is something else, another task's id say."""
+_SHOWN_OF_JSON: Final = 200
+"""Characters of a reply without words that an error repeats."""
 
 
 # --- from bytes to words -----------------------------------------------------------------------
@@ -368,8 +385,8 @@ def _is_refusal(words: Words, ids: tuple[str, ...]) -> bool:
     """Whether it is certain that the server took nothing.
 
     The server has to say so in its own JSON, or the status has to be one that is answered before
-    a request is handed on. Whatever stands in front of a server answers 403, 499, 502, 503, 52x
-    or nothing at all for a job that was taken (PROTOCOL §7.1).
+    a request is handed on. Whatever stands in front of a server answers 400, 403, 499, 502, 503,
+    52x or nothing at all for a job that was taken (PROTOCOL §7.1).
     """
     said = words.description[:_MATCHED_AT_MOST]
     is_odd = bool(ids) and words.code not in _BY_CODE
@@ -378,36 +395,51 @@ def _is_refusal(words: Words, ids: tuple[str, ...]) -> bool:
         return False
     if words.code == 5:
         return _NOT_SENT_ON.search(said) is not None
-    if words.code == 0 and _error_type(words.json) == _PASSED_ON:
-        return False
-    if words.status in _SAID_BEFORE_TAKING or words.status in _MOVED:
+    if words.status in _SAID_BEFORE_TAKING:
         return True
     if isinstance(words.json, dict):
         return _refuses(words)
-    is_barred = words.status == 403 and _NO_ENTRY.search(said) is not None
-    return is_barred or (words.is_app_page and 200 <= words.status < 300)
+    return _refuses_in_text(words, said)
+
+
+def _refuses_in_text(words: Words, said: str) -> bool:
+    if 400 <= words.status < 500:
+        return _NO_ENTRY.search(said) is not None
+    if words.status in _MOVED:
+        return _SAME_ENDPOINT.search(said) is not None
+    return words.is_app_page and 200 <= words.status < 300
 
 
 def _refuses(words: Words) -> bool:
     """Whether a JSON object is a refusal that the tables know."""
     if words.code in _REFUSING_CODES:
         return True
+    value = words.json
+    is_known = _by_words(words) is not None
     if 200 <= words.status < 300:
-        return _says_no(words)
-    if words.status < 400:
+        if words.code == _LOGIC_ERROR:
+            return value.get("success") is False
+        return words.code in _BY_CODE or (_says_no(words) and is_known)
+    if words.status < 400 or is_known:
+        return is_known
+    return words.status in _REFUSABLE and _is_own_shape(words)
+
+
+def _is_own_shape(words: Words) -> bool:
+    """Whether servers of the family refuse in this shape (PROTOCOL §7.1), or FastAPI does."""
+    value = words.json
+    if words.code in _BY_CODE:
+        return True
+    if words.code not in {None, _LOGIC_ERROR, words.status}:
         return False
-    is_own = _error_type(words.json) in _OWN_ERRORS and words.status < 500
-    return is_own or _by_words(words) is not None or _is_detail(words)
-
-
-def _error_type(value: Mapping[str, Any]) -> object:
     error = value.get("error")
-    return (error if isinstance(error, dict) else value).get("type")
-
-
-def _is_detail(words: Words) -> bool:
-    """Whether it is FastAPI's way to refuse a caller."""
-    return words.status == 403 and isinstance(words.json.get("detail"), str)
+    if isinstance(error, dict):  # what it relays may be about a job that was sent on
+        return error.get("type") != "upstream_error"
+    if isinstance(error, str) and error:
+        return words.status != 403 or "path" in value
+    if value.get("success") is False or words.code == words.status:
+        return True
+    return "detail" in value and bool(words.description)
 
 
 def _says_no(words: Words) -> bool:
@@ -495,6 +527,25 @@ def only_asked_for(tasks: list[T], ids: Collection[str], id_of: Callable[[T], st
     return kept
 
 
+def parse_seed(words: Words) -> int:
+    """Read the seed of a task.
+
+    Raises:
+        UnsupportedEndpoint: The server has none of it.
+        MalformedReply: What it told is no seed.
+        MJError: By the tables above.
+    """
+    told = parse_object(Operation.OTHER, words).get("result")
+    number = codec.whole(told)
+    if number is not None and 0 <= number < _SEEDS:
+        return number
+    if told is None or told == "":
+        message = "The server knows no seed of this task."
+        raise UnsupportedEndpoint(message, description=words.description)
+    message = f"The server answered with '{printable(told, 60)}' when it was asked for a seed."
+    raise MalformedReply(message)
+
+
 def check_image(
     status: int,
     headers: Mapping[str, str],
@@ -540,13 +591,16 @@ def _by_place(operation: Operation, words: Words) -> type[MJError] | None:
     if words.is_html:  # PROTOCOL §7.1-K: a front page where there is no such endpoint
         if words.status < 300 and operation is not Operation.IMAGE:
             return UnsupportedEndpoint
-        barred = words.status in {401, 403}  # a firewall's page: no server refuses tokens so
+        # a firewall's page: no server refuses tokens so; to a POST it is a refusal all the same
+        barred = words.status == 403 or (words.status == 401 and not operation.is_paid)
         return ServerError if barred else _by_status(operation, words)
     return None
 
 
 def _by_words(words: Words) -> type[MJError] | None:
     heard = _HEARD_AT.get(words.status, _HEARD_AT[500] if words.status > 500 else None)
+    if words.status == 403 and words.is_json:  # as plain text it is about the caller's account
+        heard = _HEARD_AT[403] | {NoAccount}
     said = words.description[:_MATCHED_AT_MOST]
     for pattern, cls in _BY_WORDS:
         if (heard is None or cls in heard) and re.search(pattern, said, re.IGNORECASE):
@@ -598,6 +652,8 @@ def _error(cls: type[MJError], words: Words) -> MJError:
         "http_status": words.status,
         "retry_after": words.retry_after,
     }
+    if cls is SubmitUncertain and not words.description and words.is_json:
+        facts["description"] = codec.dump(words.json).decode()[:_SHOWN_OF_JSON]
     if cls is BannedPrompt:
         facts["word"] = codec.text(words.properties.get("bannedWord")) or ""
         facts["prompt_en"] = codec.text(words.properties.get("promptEn")) or ""
