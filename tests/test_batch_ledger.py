@@ -163,28 +163,40 @@ async def test_a_symbolic_link_to_a_ledger(mj_plain: Client, tmp_path: Path, wha
 
 
 @posix
+async def test_a_hard_link_to_a_ledger(mj_plain: Client, tmp_path: Path) -> None:
+    """By two names SQLite would keep two ledgers in one file: that is refused."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    other.mkdir()
+    async with Batch(one, client=mj_plain):
+        (other / "ledger.db").hardlink_to(one / "ledger.db")
+        with pytest.raises(LedgerError, match="2 names"):
+            async with Batch(other, client=mj_plain):
+                pass
+
+
+@posix
 @pytest.mark.parametrize("is_slow", [True, False], ids=["taken", "free"])
 async def test_a_lock_that_is_deleted(
     plain: Simulator, mj_plain: Client, tmp_path: Path, is_slow: bool
 ) -> None:
     """Whoever is first to see it has the batch, the other stops; nothing is paid twice."""
-    first = Batch(tmp_path, client=mj_plain, limit=1, gallery=False, settle=0.0)
-    async with first:
-        first.add(PROMPTS)
+    prompts, lock = [f"fox {n:02}" for n in range(20)], tmp_path / "ledger.lock"
+    async with Batch(tmp_path, client=mj_plain, limit=1, gallery=False, settle=0.0) as first:
+        first.add(prompts)
         running = first.run()
         await anext(running)
-        (tmp_path / "ledger.lock").unlink()
+        lock.unlink()
         if is_slow:  # the second one comes before the next payment
             await finish(tmp_path, mj_plain)
             with pytest.raises(BatchInUse):
                 [job async for job in running]
         else:
-            await anext(running)
+            while not lock.exists():
+                await anext(running)
             with pytest.raises(BatchInUse):
                 await finish(tmp_path, mj_plain)
-            assert len([job async for job in running]) == 2
-    paid = [sent.prompt for sent in plain.submissions]
-    assert sorted(paid) == PROMPTS
+            assert [job async for job in running]
+    assert sorted(sent.prompt for sent in plain.submissions) == prompts
     assert {job.state for job in await read_batch(tmp_path)} == {JobState.SAVED}
 
 

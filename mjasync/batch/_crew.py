@@ -82,6 +82,7 @@ class Crew:
         self._workers: dict[str, _Worker] = {}
         self._in_flight: dict[str, str] = {}
         self._paying: set[str] = set()
+        self._answering: set[str] = set()
         self._uncertain: set[str] = set()
         self._open: deque[tuple[Job, int]] = deque()
         self._news: asyncio.Queue[Outcome | None] = asyncio.Queue()
@@ -178,7 +179,7 @@ class Crew:
                 self._begun.append(job)
             elif job.parent in coming:
                 self._after[job.parent or ""].append(job)
-            elif job.parent is None or parents[job.parent].state is JobState.SAVED:
+            elif job.parent is None or _is_saved(parents.get(job.parent)):
                 self._planned.append(job)
 
     async def _look_around(self) -> None:
@@ -225,8 +226,10 @@ class Crew:
             self._workers[job.key] = _Worker(job, task)
             if job.state is not JobState.FINISHED:
                 self._in_flight[job.key] = job.shares
-            if job.state is JobState.PLANNED or job.modal == "open":
+            if job.state is JobState.PLANNED:
                 self._paying.add(job.key)
+            elif job.modal == "open":
+                self._answering.add(job.key)
 
     def _next(self) -> Job | None:
         """The next job there is a place for, if any."""
@@ -242,7 +245,8 @@ class Crew:
 
     def _is_probing(self) -> bool:
         """Whether what was begun must be answered before anything else is sent."""
-        return self._breaker.state is not CircuitState.CLOSED and bool(self._paying)
+        is_unanswered = bool(self._paying or self._answering)
+        return self._breaker.state is not CircuitState.CLOSED and is_unanswered
 
     def _pop_planned(self) -> Job | None:
         """The next one that shares nothing with those in flight; the others are held back."""
@@ -340,6 +344,7 @@ class Crew:
         self._life.tasks.pop(job.key, None)
         self._leave(job)
         self._paying.discard(job.key)
+        self._answering.discard(job.key)
         if outcome.refusal is not None:
             self._slow_down(outcome.refusal)
         if outcome.stop is not None:
@@ -375,3 +380,7 @@ class Crew:
     def _give_up(self, error: Exception) -> None:
         self.error = self.error or error
         self.stop(type(error).__name__)
+
+
+def _is_saved(job: Job | None) -> bool:
+    return job is not None and job.state is JobState.SAVED

@@ -181,6 +181,7 @@ class Ledger:
     async def _open(self) -> None:
         if self._path is not None:
             _make_private(self._path)
+            _check_names(self._path)
         with _told(self._path):
             self._connection = await self._engine.connect()
         async with self._transaction() as connection:
@@ -473,6 +474,24 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with suppress(OSError):  # somebody else's
         path.chmod(0o600)
+
+
+def _check_names(path: Path) -> None:
+    """See that a ledger has one name: by another one SQLite would not see what is written here.
+
+    Raises:
+        LedgerError: It has several.
+    """
+    try:
+        names = path.stat().st_nlink
+    except OSError:
+        return
+    if names > 1:
+        message = (
+            f"The batch's ledger {str(path)!r} has {names} names (hard links), and by each SQLite "
+            "would see other jobs. Copy it, and put the copy in its place."
+        )
+        raise LedgerError(message)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
