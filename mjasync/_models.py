@@ -92,7 +92,7 @@ class TaskPhase(StrEnum):
     SENDING = "sending"
     """Its submission is on the wire."""
     HELD_UP = "held-up"
-    """The server refused it for now, and it is tried again: see `Task.held_up`."""
+    """It did not get through for now, and is tried again: see `Task.held_up`."""
     SUBMITTED = "submitted"
     """The server has it and has not begun."""
     MODAL = "modal"

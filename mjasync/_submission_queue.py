@@ -25,16 +25,16 @@ _BUSY: Final = (QueueFull, RateLimited, ServerError)
 
 @attrs.frozen(kw_only=True)
 class HeldUp:
-    """A submission that the server refused for now, and that is tried again."""
+    """A submission that did not get through for now, and that is tried again."""
 
     since: datetime
-    """When it was refused first (aware)."""
+    """When it was refused, or found no server, first (aware)."""
     until: datetime | None
     """How long it is tried (aware), unless whoever waits gives up sooner; None for ever."""
     attempts: int
-    """How often it was refused."""
+    """How often that was so."""
     error: MJError
-    """What the server said last."""
+    """What was wrong last: what the server said, or that no connection came about."""
 
 
 class SubmissionQueue:
@@ -131,11 +131,11 @@ class Ticket:
 
     async def hold(self, delay: Delay) -> None:
         """Wait until it may be sent again."""
+        self._note(delay)
         if not isinstance(delay.error, _BUSY):
             await self._clock.sleep(delay.seconds)
             return
         self._queue.join(self)
-        self._note(delay)
         self._admitted.clear()
         if delay.error.retry_after is not None:
             await self._clock.sleep(delay.seconds)  # to the second, whatever ends meanwhile

@@ -240,6 +240,21 @@ async def test_watch_without_a_server() -> None:
     assert f"  mjasync watch --base-url {DEAD} {TASK}\n" in outcome.err
 
 
+@pytest.mark.parametrize("words", [("imagine", "a fox"), ("action", TASK, "U1")])
+async def test_submitting_without_a_server(words: tuple[str, ...]) -> None:
+    """Whatever waits for a server that is not there says so at once, and that it goes on trying."""
+    async with command(*words, "--base-url", DEAD) as process:
+        assert process.stderr is not None
+        said = ""
+        while "Trying again for up to" not in said:
+            said += (await process.stderr.readline()).decode()
+        process.send_signal(signal.SIGINT)
+        outcome = await ended(process)
+    assert f"No connection to {DEAD}" in said
+    assert outcome.code == 130
+    assert "on the server" not in outcome.err
+
+
 async def test_a_full_queue_is_told() -> None:
     """A submission that is held up says by what, with the server's words, and for how long."""
     async with Simulator(time_scale=1e9, concurrency=1, queue_size=0, draw=False) as sim:

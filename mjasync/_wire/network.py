@@ -121,7 +121,14 @@ def _environment_proxy(scheme: str, host: str) -> URL | None:
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy or proxy_bypass(host):
         return None
-    return parse_proxy(proxy if "://" in proxy else f"http://{proxy}", "The environment's proxy")
+    try:
+        return parse_proxy(proxy if "://" in proxy else f"http://{proxy}")
+    except ConfigurationError:
+        message = (
+            "The environment names a proxy that cannot be used, for it is no HTTP proxy: name one "
+            f"by proxy= (--proxy), or have none used with NO_PROXY={host or '*'}."
+        )
+        raise ConfigurationError(message) from None
 
 
 def parse_proxy(proxy: Any, name: str = "proxy") -> URL:  # noqa: ANN401 - whatever was given

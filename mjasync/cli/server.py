@@ -174,19 +174,10 @@ def proxy_of(mj: Client) -> str:
     """The proxy that requests to the server go through, without its password; "" for none.
 
     Raises:
-        ConfigurationError: It cannot be used.
+        ConfigurationError: The environment's cannot be used.
     """
-    from ..errors import ConfigurationError
-
     url = URL(mj._calls.route.base)  # noqa: SLF001 - nothing else tells
-    try:
-        proxy = mj._transport.network.proxy_for(url)  # noqa: SLF001
-    except ConfigurationError:
-        message = (
-            "The environment names a proxy that cannot be used, for it is no HTTP proxy: name one "
-            f"with --proxy, or have none used for this server with NO_PROXY={url.host}."
-        )
-        raise ConfigurationError(message) from None
+    proxy = mj._transport.network.proxy_for(url)  # noqa: SLF001
     return "" if proxy is None else str(proxy.with_user(None))
 
 
