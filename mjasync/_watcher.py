@@ -639,7 +639,8 @@ class Watcher:
             if self._overload is None:
                 policy = self._calls.retries.watch
                 self._overload = Pace(lambda _: policy, self._clock.now)
-            self._quiet_until = now + self._overload.next_wait(error)
+            wait = self._overload.next_wait(error)
+            self._quiet_until = now + min(wait, self._calls.retries.watch.budget)
         return self._quiet_until
 
     def _missed(self, watch: _Watch, error: MJError) -> None:

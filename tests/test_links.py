@@ -312,11 +312,12 @@ async def test_nothing_of_a_given_session_goes_to_another_host(session: dict[str
         answering() as server,
         aiohttp.ClientSession(cookie_jar=jar, trace_configs=[trace], **session) as given,
     ):
-        server.answers = [picture(f"{other.url}/a.png")]
+        server.answers = [picture(f"{other.url}/a.png", prompt="s3cret-of-the-firm")]
         async with finished(server, session=given) as task:
             await task.read()
     assert b"s3cret-of-the-firm" in server.asked[0]
     assert b"s3cret-of-the-firm" not in other.asked[0]
+    assert "cookies" in session or task.info.prompt == "***"
     assert seen == ["/mj/task/17/fetch", "/a.png"]
 
 

@@ -153,3 +153,11 @@ async def test_a_hook_that_raises_shows_no_answer() -> None:
             await mj.tasks()
     told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert TOKEN not in "".join(told.format())
+
+
+async def test_cookies_are_not_even_read(caplog: pytest.LogCaptureFixture) -> None:
+    """Those that it cannot understand, aiohttp logs with all they hold."""
+    cookies = {"Set-Cookie": f"{TOKEN}[]=x"}
+    async with answering(http(200, [], cookies)) as server, asking(server.url) as mj:
+        await mj.tasks()
+    assert TOKEN not in caplog.text

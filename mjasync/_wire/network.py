@@ -22,6 +22,7 @@ from .redaction import secrets_in
 __all__ = ["Network", "Secret", "check_headers", "parse_proxy"]
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SECRET_NAME: Final = re.compile(r"auth|cookie|key|secret|token", re.IGNORECASE)
 _OURS: Final = frozenset({"content-length", "content-type", "host", "transfer-encoding"})
 
 
@@ -71,8 +72,11 @@ class Network:
     @property
     def secrets(self) -> list[str]:
         """What nobody may see of these."""
-        password = self.proxy.password if self.proxy is not None else None
-        return [*secrets_in(self.headers), *([password] if password else [])]
+        given = self.session.headers if self.session is not None else {}
+        telling = {name: value for name, value in given.items() if _SECRET_NAME.search(name)}
+        login = getattr(self.session, "auth", None)
+        passwords = [getattr(self.proxy, "password", None), getattr(login, "password", None)]
+        return [*secrets_in(self.headers), *secrets_in(telling), *filter(None, passwords)]
 
     @property
     def trusts_env(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from itertools import chain
@@ -397,6 +397,13 @@ class _PublicResolver(AbstractResolver):
         await self._resolver.close()
 
 
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps none, and does not even read them: aiohttp logs those that it cannot understand."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Do nothing."""
+
+
 def _make_connector(
     limit: int, kept_alive: float, resolver: AbstractResolver | None = None
 ) -> aiohttp.TCPConnector:
@@ -412,7 +419,7 @@ def _make_session(
     return aiohttp.ClientSession(
         connector=connector,
         connector_owner=owns,
-        cookie_jar=aiohttp.DummyCookieJar(),
+        cookie_jar=_NoCookies(),
         trust_env=False,
         max_line_size=_HEADER,
         max_field_size=_HEADER,

@@ -14,6 +14,7 @@ from .._text import printable
 from ..errors import (
     ConfigurationError,
     InvalidRequest,
+    LinkRefused,
     MJError,
     ModalNotOpened,
     SubmitUncertain,
@@ -82,7 +83,6 @@ _NEXT: Final[Mapping[str, str]] = {
     "SubmitUncertain": (
         "Do not send it again blindly: look for its state {state} in the server's task list first."
     ),
-    "LinkExpired": "Ask for a fresh link: mjasync watch {flags}{id} --save PATH",
     "RequestTimeout": "Reads are safe to repeat: mjasync watch {flags}{id}",
     "TaskTimeout": "The job goes on: mjasync watch {flags}{id}",
 }
@@ -182,6 +182,8 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
     hint = next((_NEXT[name] for name in classes if name in _NEXT), None)
     if isinstance(error, ModalNotOpened) and error.info is not None and error.info.status.is_final:
         hint = "It is finished and asks for nothing: mjasync watch {flags}{id} --save PATH"
+    if isinstance(error, LinkRefused) and error.http_status is not None:
+        hint = None  # the gateway refuses, and the error says what it has to be told
     if hint is None:
         return one_line(_in_options(str(error)))
     happened = str(error).removesuffix(error.next_step).strip()
