@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import secrets
-import sqlite3
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -28,12 +25,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from .._text import printable
 from ._jobs import BatchInUse, Job, JobState, LedgerError, Totals
+from ._ledger_errors import told
+from ._ledger_file import check_names, identity, make_private
 from ._ledger_tables import (
     EVENTS,
     JOBS,
@@ -50,14 +47,12 @@ from ._ledger_tables import (
 )
 from ._reserve import Reserve
 
-__all__ = ["Event", "Ledger", "said", "whole"]
+__all__ = ["Event", "Ledger", "whole"]
 
 T = TypeVar("T")
 Event = Literal["", "sent", "accepted"]
 _BUSY_TIMEOUT: Final = 60.0
 """Seconds for which a ledger that another program has locked is waited for."""
-_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _OVERTAKEN: Final = (
     "Another process has taken this batch over: its lock file was deleted or replaced meanwhile."
 )
@@ -75,61 +70,6 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
         if not job.cancelled():
             job.exception()  # nobody is left to read it
         raise
-
-
-def said(error: Exception) -> str:
-    """What a database has to say, without the statement."""
-    words = str(getattr(error, "orig", None) or error)
-    return printable(words.rpartition(">: ")[2])
-
-
-@contextmanager
-def _told(path: Path | None) -> Iterator[None]:
-    """Raise what goes wrong with a database as a LedgerError.
-
-    Raises:
-        LedgerError: It did.
-    """
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise _ledger_error(error, path) from error
-
-
-def _ledger_error(error: SQLAlchemyError, path: Path | None) -> LedgerError:
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
-    where = f"The batch's ledger {str(path)!r}" if path else "The batch's ledger"
-    if code == sqlite3.SQLITE_FULL:
-        message = f"{where} cannot be written: the disk is full ({said(error)})."
-        return LedgerError(message, errno=errno.ENOSPC)
-    if code in _LOCKED:
-        holders = _holders(path) if path else ""
-        message = (
-            f"{where} is locked by another program{holders}, and was for {_BUSY_TIMEOUT:.0f} s "
-            f"({said(error)})."
-        )
-        return LedgerError(message, errno=errno.EAGAIN)
-    if code in _DAMAGED:
-        message = (
-            f"{where} is damaged ({said(error)}). Restore it from a backup, or have "
-            "`sqlite3 FILE .recover` save what can be; a new one would pay for everything again."
-        )
-        return LedgerError(message, errno=errno.EIO)
-    lead = f"{where} cannot be used: {said(error)}"
-    return LedgerError(f"{lead.rstrip('.')}.", errno=errno.EIO)
-
-
-def _holders(path: Path) -> str:
-    """Name the programs that have a file open, where the system tells."""
-    found: list[str] = []
-    for process in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():
-        if process.name == str(os.getpid()):
-            continue
-        with suppress(OSError):  # it has ended, or is another user's
-            if any(os.path.realpath(fd) == str(path) for fd in (process / "fd").iterdir()):
-                name = (process / "comm").read_text("utf-8", "replace").strip()
-                found.append(f"{printable(name)}, process {process.name}")
-    return f" ({'; '.join(found)})" if found else ""
 
 
 class Ledger:
@@ -180,16 +120,16 @@ class Ledger:
 
     async def _open(self) -> None:
         if self._path is not None:
-            _make_private(self._path)
-            _check_names(self._path)
-        with _told(self._path):
+            make_private(self._path)
+            check_names(self._path)
+        with told(self._path):
             self._connection = await self._engine.connect()
         async with self._transaction() as connection:
             await self._alone(connection)
             await connection.run_sync(prepare, *self.tables)
             await self._take_over(connection)
         if self._path is not None:
-            self._identity = _identity(self._path)
+            self._identity = identity(self._path)
 
     async def _take_over(self, connection: AsyncConnection) -> None:
         """Have nobody pay who opened this ledger before."""
@@ -218,7 +158,7 @@ class Ledger:
         async with self._turn:
             if self._connection is None or self._connection.invalidated:
                 raise LedgerError("The connection to the batch's ledger has broken.")
-            with _told(self._path):
+            with told(self._path):
                 async with self._connection.begin():
                     yield self._connection
 
@@ -325,7 +265,7 @@ class Ledger:
 
     def _check_alone(self) -> None:
         self.guard()
-        if self._path is not None and self._identity != _identity(self._path):
+        if self._path is not None and self._identity != identity(self._path):
             message = f"The batch's ledger {str(self._path)!r} was deleted or replaced meanwhile."
             raise LedgerError(message)
 
@@ -466,40 +406,6 @@ async def _numbers(connection: AsyncConnection, keys: Iterable[str]) -> dict[str
         asked = select(JOBS.c.key, JOBS.c.n).where(JOBS.c.key.in_(chunk))
         found.update((row.key, row.n) for row in await connection.execute(asked))
     return found
-
-
-def _make_private(path: Path) -> None:
-    """Have only this user read a ledger: it has the prompts."""
-    with suppress(OSError):  # it is there, or opening it will say what is wrong
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    with suppress(OSError):  # somebody else's
-        path.chmod(0o600)
-
-
-def _check_names(path: Path) -> None:
-    """See that a ledger has one name: by another one SQLite would not see what is written here.
-
-    Raises:
-        LedgerError: It has several.
-    """
-    try:
-        names = path.stat().st_nlink
-    except OSError:
-        return
-    if names > 1:
-        message = (
-            f"The batch's ledger {str(path)!r} has {names} names (hard links), and by each SQLite "
-            "would see other jobs. Copy it, and put the copy in its place."
-        )
-        raise LedgerError(message)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI connection

@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from .._text import printable, redact
 from ..errors import ConfigurationError
 from ._jobs import Job
-from ._ledger import Ledger, said
+from ._ledger import Ledger
+from ._ledger_errors import said
 from ._lock import Lock
 from ._reader import read_jobs
 

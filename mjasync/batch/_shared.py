@@ -23,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from .._text import redact
 from ..errors import ConfigurationError, MJError
 from ._jobs import BatchInUse, Job, JobState
-from ._ledger import Event, Ledger, said, whole
+from ._ledger import Event, Ledger, whole
+from ._ledger_errors import said
 from ._ledger_tables import JOBS, TABLES, job_of, jobs_in, row_of
 
 __all__ = ["SharedLedger"]

@@ -89,6 +89,8 @@ class Board(Voice):
 
     def _remind(self, batch: Batch) -> None:
         """Say what holds the batch up: soon where nothing is there, else when it lasts."""
+        if batch.held_up is None and batch.stopped:  # which is no sign that it goes on
+            return
         was_there = self._ended > 0 or any(job.task_id for job, _ in batch.under_way)
         said = self._trouble.notice(
             batch.held_up, time.monotonic(), is_well=was_there, is_busy=True
