@@ -15,6 +15,7 @@ import sys
 import unicodedata
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import QUICK, connect, eventually
@@ -24,10 +25,20 @@ from PIL import Image, ImageDraw
 from shell import SECRET, Outcome, Run, command, ended, shown_on, size_of, terminal
 
 import mjasync
-from mjasync import Client, MJError, SubmitUncertain, TaskFailed, TaskInfo, TaskStalled, TaskStatus
+from mjasync import (
+    Client,
+    MJError,
+    SubmitUncertain,
+    TaskFailed,
+    TaskInfo,
+    TaskPhase,
+    TaskStalled,
+    TaskStatus,
+)
 from mjasync.cli import main, words
 from mjasync.cli.app import app
 from mjasync.cli.jobs import Job, look_back
+from mjasync.errors import QueueFull, ServerError, TooManyOpenFiles
 from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -476,6 +487,22 @@ def test_advice_is_for_the_command_line(name: str) -> None:
 def test_states_in_a_word(info: TaskInfo | None, said: str) -> None:
     """Each status has a word, also one nobody has heard of."""
     assert words.stands(info) == said
+
+
+@pytest.mark.parametrize(
+    "error,said",
+    [
+        (QueueFull("Full."), "queue full"),
+        (TooManyOpenFiles("None left."), "no connection"),
+        (ServerError("Failed."), "held up"),
+        (None, "queued here"),
+    ],
+)
+def test_states_before_it_is_sent(error: MJError | None, said: str) -> None:
+    """What a submission waits for has a word, too."""
+    held = error and SimpleNamespace(error=error)
+    task = SimpleNamespace(held_up=held, phase=TaskPhase.QUEUED, info=TaskInfo(id=""))
+    assert words.stands_of(Job(make=lambda mj: mj.task("7"), task=task)) == said  # type: ignore[arg-type]
 
 
 async def test_what_was_on_the_wire_is_looked_back_at(sim: Simulator) -> None:

@@ -38,7 +38,7 @@ __all__ = ["Bars", "Cards", "Screen", "Stream", "Voice", "on_terminal", "stream_
 _BAR_WIDTH: Final = 24
 _FOR_ECHO: Final = 4
 _WHICH: Final = 60
-"""Characters of an id or a prompt in a line about it."""
+"""Characters of an id in a line about it."""
 _DONE: Final = ("done", "green")
 _FAILED: Final = ("failed", "red")
 _ASKED: Final = ("modal", "yellow")
@@ -236,9 +236,9 @@ class Screen(Voice):
             percent = 100 if job.info and job.info.status == "SUCCESS" else progress_of(job.info)
             saving = percent == 100 and job.save
             self._bars.show(job, one_line(job.title), percent, "saving" if saving else state)
-        elif self._said.get(job) != state:
+        elif job.id and self._said.get(job) != state:
             self._said[job] = state
-            self.note(f"{one_line(job.id or job.title, _WHICH)}  {state}")
+            self.note(f"{one_line(job.id, _WHICH)}  {state}")
 
     def end(self, job: Job) -> None:
         """Show what became of a job."""
