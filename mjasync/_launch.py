@@ -229,9 +229,10 @@ class Launch:
     def refusal(self) -> MJError | None:
         """What became of it for good, where that is an error."""
         job, prepared = self._job, self._prepared
-        if self._refusal is None and job is not None and prepared is not None:
-            if job.is_on_wire and job.get_loop().is_closed():  # it got no chance to end
-                self._refusal = torn_off(prepared)
+        is_on_wire = job is not None and job.is_on_wire
+        if self._refusal is None and job is not None and is_on_wire and prepared is not None:
+            was_torn_off = job.get_loop().is_closed()  # with no chance to end
+            self._refusal = torn_off(prepared) if was_torn_off else None
         return self._refusal
 
     def close(self) -> bool:
