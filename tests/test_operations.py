@@ -149,7 +149,7 @@ ROWS = [
     Row("insight-face/swap", lambda _, mj: mj.swap_face(png(), png("L")), "new-api", "original"),
     Row("insight-face/video-swap", swap_video, "open-plus", "one-hub"),
     Row("image/[^/]+", image, "new-api", "plus", "GET"),
-    Row("image/[^/]+", image, "one-hub", "open-plus", "GET"),
+    Row("image/[^/]+", image, "one-hub", "original", "GET"),
     Row("account/list", lambda _, mj: mj.accounts(), "original", "open-plus", "GET"),
     Row("account/query", lambda _, mj: mj.accounts(), "plus", "new-api"),
 ]

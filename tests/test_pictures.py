@@ -177,7 +177,7 @@ async def test_a_video_is_no_grid(mj: Client, grid: Task, tmp_path: Path) -> Non
     (one,) = await video.images()
     assert one.data == await video.read()
     path = await video.save(tmp_path)
-    assert path.suffix == f".{one.extension}" == ".webp"
+    assert path.suffix == f".{one.extension}" == ".mp4"
     assert (await (await video.upscale(2)).save(tmp_path)).is_file()
 
 

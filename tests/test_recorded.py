@@ -73,6 +73,13 @@ class Player:
     async def _described(self) -> None:
         self._known["described"] = (await self._raw.submit("describe", base64=data_url())).result
 
+    async def _shortened(self) -> None:
+        self._known["shortened"] = (await self._raw.submit("shorten", prompt="a tall fox")).result
+
+    async def _filmed(self) -> None:
+        answer = await self._raw.submit("video", prompt="it runs", image=data_url())
+        self._known["filmed"] = answer.result
+
     async def _changed(self) -> None:
         """One of each change of the grid."""
         for name, action in (("single", "UPSCALE"), ("varied", "VARIATION"), ("again", "REROLL")):

@@ -198,22 +198,27 @@ async def test_a_video_is_extended_by_an_index_from_0() -> None:
 
 
 async def test_a_picked_video_is_the_one_that_was_picked() -> None:
-    """U3 of a video shows its third one, moving, and offers to extend it."""
+    """U3 of a video shows its third one, moving, and offers to extend it; the film is an MP4."""
     async with simulated(draw=True, picture_size=48) as (_, raw):
         image = data_url(red_square())
         video = await raw.done(await raw.submit("video", prompt="a fox", image=image))
         clip = await raw.pressed(video, "U3")
         assert clip["action"] == "UPSCALE"
         assert [*named(clip)] == ["Extend (High motion)", "Extend (Low motion)"]
-        assert clip["videoUrls"] == [{"url": clip["videoUrl"], "thumbnail": clip["videoUrl"]}]
-        picked = await raw.get(clip["videoUrl"])
+        (link,) = clip["videoUrls"]
+        assert link["url"] == clip["videoUrl"]
+        film = await raw.get(clip["videoUrl"])
+        assert (film.headers["Content-Type"], film.body[4:8]) == ("video/mp4", b"ftyp")
+        films = [(await raw.get(one["url"])).body for one in video["videoUrls"]]
+        assert [one == film.body for one in films] == [False, False, True, False]
+        picked = await raw.get(link["thumbnail"])
         assert picked.headers["Content-Type"] == "image/webp"
-        first, _, third, _ = [(await raw.get(link["url"])).body for link in video["videoUrls"]]
+        first, _, third, _ = [(await raw.get(one["thumbnail"])).body for one in video["videoUrls"]]
         assert third == picked.body
         assert first != picked.body
-        film = Image.open(io.BytesIO(picked.body))
-        assert getattr(film, "n_frames", 1) > 1
-        assert redness(film) > 100
+        moving = Image.open(io.BytesIO(picked.body))
+        assert getattr(moving, "n_frames", 1) > 1
+        assert redness(moving) > 100
 
 
 async def test_a_video_that_is_not_done_has_no_links() -> None:
@@ -323,7 +328,7 @@ async def test_a_face_is_swapped_into_a_video() -> None:
         task = await raw.done(answer)
         assert (task["action"], task["state"], task["buttons"]) == ("SWAP_VIDEO_FACE", "mine", [])
         assert len(task["videoUrls"]) == 1
-        assert (await raw.get(task["videoUrl"])).headers["Content-Type"] == "image/webp"
+        assert (await raw.get(task["videoUrl"])).headers["Content-Type"] == "video/mp4"
         assert sim.tasks[task["id"]].image_sizes == (len(PNG), len(film))
         assert sim.requests[0].body["TargetFile"] == film
         linked = await film_swap(raw, sourceUrl="https://a.b/c", targeturl="https://a.b/d")

@@ -103,7 +103,7 @@ def _upload(desk: Desk, order: Order) -> Reply:
     except Refusal as refusal:
         raise (bare(refusal) if desk.dialect.bare_upload_failure else refusal) from None
     if not images:
-        raise refuse(4, "base64Array不能为空")
+        raise refuse(4, desk.dialect.says.get("uploads", "base64Array不能为空"))
     return submit_result(1, "提交成功", desk.links(images))
 
 

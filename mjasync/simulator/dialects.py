@@ -8,7 +8,7 @@ import attrs
 
 from . import original, v11
 from .buttons import OFFERS, OFFERS_SYNTHETIC, Offer
-from .http_rules import ASP_NET, SPRING, HttpRules
+from .http_rules import ASP_NET, OPEN_TO_BROWSERS, SPRING, HttpRules
 from .replies import Reply, spring_error, success_false
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ _PLUS: Final = Dialect(
     ),
     unrouted=lambda _status, _path: Reply(status=404),
     malformed=success_false,
-    http=ASP_NET,
+    http=OPEN_TO_BROWSERS,
     strict_strings=True,
     unknown_task=Reply(status=204),
     unknown_parent_status=404,
@@ -272,7 +272,9 @@ _ORIGINAL: Final = Dialect(
 _OPEN_PLUS: Final = attrs.evolve(
     _PLUS,
     name="open-plus",
+    http=ASP_NET,
     says={
+        "uploads": "base64 参数错误",
         "images": "图片参数错误，2~5张图片",
         "picture": "base64或link不能为空",
         "link": "链接格式错误",

@@ -110,10 +110,15 @@ class Gallery:
         numbers = range(1, task.batch + 1) if task.verb.makes == "video" else [task.picture.index]
         pairs = []
         for n in numbers:
-            single = name.replace(".webp", f"_video_{n}.webp")
-            self._shown[single] = (task, attrs.evolve(task.picture, index=n), 0)
-            url = self._signed(single, task.link_serial, task.link_expires)
-            pairs.append({"url": url, "thumbnail": url})
+            still = name.replace(".webp", f"_video_{n}.webp")
+            moving = still.replace(".webp", ".mp4")
+            for single in (still, moving):
+                self._shown[single] = (task, attrs.evolve(task.picture, index=n), 0)
+            url, thumbnail = (
+                self._signed(single, task.link_serial, task.link_expires)
+                for single in (moving, still)
+            )
+            pairs.append({"url": url, "thumbnail": thumbnail})
         return pairs
 
     def picture_of(self, image: Image) -> Picture:
@@ -155,6 +160,8 @@ class Gallery:
         task, picture, quadrant = self._shown[name]
         if self._is_preview(name) and task.terminal:
             return None
+        if name.endswith(".mp4"):
+            return _film(picture)
         if not self.draw:
             return _TINY
         if name in self._drawn:
@@ -220,7 +227,21 @@ def _slug(text: str) -> str:
 
 def _content_type(data: bytes) -> str:
     kind = sniff(data)
+    if data[4:8] == b"ftyp":
+        return "video/mp4"
     return f"image/{kind}" if kind != "octet-stream" else "application/octet-stream"
+
+
+def _film(picture: Picture) -> bytes:
+    """An MP4 file that is one by its boxes: what it shows stands in it as words."""
+    first, details = picture, [picture.detail]
+    while first.parent is not None and first.parent.kind == "video":
+        first = first.parent
+        details.append(first.detail)
+    said = (first.prompt, str(first.seed), *filter(None, details), f"#{picture.index}")
+    words = " ".join(said).encode()
+    boxes = ((b"ftyp", b"isom\0\0\2\0isommp41"), (b"mdat", words))
+    return b"".join(struct.pack(">I", len(data) + 8) + name + data for name, data in boxes)
 
 
 def _tiny_png() -> bytes:

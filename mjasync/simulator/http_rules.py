@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-__all__ = ["ASP_NET", "SPRING", "HttpRules"]
+__all__ = ["ASP_NET", "OPEN_TO_BROWSERS", "SPRING", "HttpRules"]
 
 _PREFLIGHT: Final = "Access-Control-Request-Method"
 _GUARDED: Final = re.compile(r"/mj/(?:submit|task|account)/.")
@@ -138,6 +138,17 @@ def _asp_net_astray(
     allowed: Sequence[str],
     known: bool,  # noqa: FBT001
 ) -> Reply | None:
+    """Look at the token first of all: its middleware runs where there is no endpoint, too."""
+    if not known:
+        return Reply(status=401, body=b"Authorization header missing.", content_type="text/plain")
+    return Reply(status=405, headers={"Allow": ", ".join(allowed)}) if allowed else None
+
+
+def _plain_astray(
+    request: web.BaseRequest,  # noqa: ARG001 - as every rule
+    allowed: Sequence[str],
+    known: bool,  # noqa: FBT001
+) -> Reply | None:
     if allowed and known:
         return Reply(status=405, headers={"Allow": ", ".join(allowed)})
     return None
@@ -165,3 +176,6 @@ ASP_NET: Final = HttpRules(
     is_json=lambda kind: _ASP_NET_JSON.fullmatch(kind) is not None,
 )
 """The open re-implementation: every origin is let in, with credentials."""
+
+OPEN_TO_BROWSERS: Final = attrs.evolve(ASP_NET, astray=_plain_astray)
+"""The same for the closed server, of which no more is known: unknown paths need no token."""

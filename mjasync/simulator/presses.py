@@ -104,7 +104,10 @@ def _offered(desk: Desk, task: SimTask, parent: SimTask, button: Button) -> str:
 def _modal(desk: Desk, order: Order) -> Reply:
     """PROTOCOL §1.9, §4.2."""
     read = desk.intake(order)
-    task = desk.known(read.text("taskId"))
+    task_id = read.text("taskId")
+    if not task_id and desk.dialect.modal_unchecked:
+        raise refuse(4, "参数错误")
+    task = desk.known(task_id)
     if task.status != "MODAL" or task.accepted:
         if desk.dialect.modal_unchecked:
             return desk.accept_again(task, order)

@@ -349,9 +349,9 @@ class Simulator:
         self._answering.add(job)
         job.add_done_callback(self._answering.discard)
         response = await self._answer(request)
-        if self._close_after is not None:
-            served = self._served.get(request.protocol, 0) + 1
-            self._served[request.protocol] = served
+        if self._close_after is not None and (connection := request.transport) is not None:
+            served = self._served.get(connection, 0) + 1
+            self._served[connection] = served
             if served >= self._close_after:
                 response.force_close()
         return response

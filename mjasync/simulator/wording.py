@@ -170,7 +170,8 @@ def analysis(prompt: str, *, details: bool = False) -> Words:
     )
     shown = _detailed(weights, ranked) if details else _marked(words, ranked)
     text = f"## Important tokens\n{shown}\n\n## Shortened prompts\n{numbered(shorter)}"
-    return Words(shorter, text)
+    text_zh = f"## 重要词语\n{shown}\n\n## 精简提示词\n{numbered(shorter)}"
+    return Words(shorter, text, text_zh)
 
 
 def _weight(word: str) -> float:
