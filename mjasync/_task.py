@@ -110,6 +110,7 @@ class Task(Snapshot):
         turn: Turn | None = None,
         route: Route | None = None,
         speed: Speed | None = None,
+        sent: tuple[str, str | None] | None = None,
     ) -> None:
         """Made by a Client or by another Task, not by hand."""
         super().__init__(info)
@@ -128,7 +129,7 @@ class Task(Snapshot):
         self._error: BaseException | None = None
         self._listeners: tuple[Callable[[Task], None], ...] = ()
         self._siblings: tuple[Task, ...] = ()
-        self._sent: tuple[str, str | None] | None = None
+        self._sent: tuple[str, str | None] | None = sent  # state and prompt, where they are known
         self._seed: int | None = None
         if parent is not None:
             parent.adopt()

@@ -22,6 +22,7 @@ from conftest import EAGER, QUICK, Every, FakeClock, connect, eventually, turns
 import mjasync
 from mjasync import Client, Task, TaskInfo, TaskPhase, TaskStatus
 from mjasync._wire.body import Body, OnDisk
+from mjasync.batch import Batch, JobState
 from mjasync.cli.jobs import Job
 from mjasync.cli.words import record
 from mjasync.simulator import Simulator
@@ -277,6 +278,19 @@ async def test_an_attached_task_has_any_state() -> None:
     server = Telling({**DONE, **OTHER})
     async with server.open() as mj:
         assert (await mj.task("42")).prompt == "an owl"
+
+
+async def test_a_resumed_batch_saves_nobody_elses_picture(tmp_path: Path) -> None:
+    """What a batch submitted in an earlier run is told from another task by its mark as well."""
+    server = Telling({"status": "IN_PROGRESS"})
+    async with server.open(timeout=0.01) as mj, Batch(tmp_path / "out", client=mj) as batch:
+        batch.add(["a fox"])
+        assert [job.state async for job in batch.run()] == [JobState.ACCEPTED]
+    server.told = [{**DONE, **OTHER, "imageUrl": "http://127.0.0.1:1/owl.png"}]
+    async with server.open() as mj, Batch(tmp_path / "out", client=mj) as batch:
+        (job,) = [job async for job in batch.run()]
+    assert (job.state, job.error_class) == (JobState.FAILED, "TaskShadowed")
+    assert len(server.sent) == 1
 
 
 async def test_a_stale_answer_brings_nothing_back_to_life() -> None:

@@ -64,8 +64,15 @@ class Door(Submits):
         """The server's clock, from an answer that no cache has; None where it does not tell."""
         return await self._runtime.calls.server_date(unknown_id)
 
-    def task(self, task_id: str, modal: str = "") -> Task:
-        """Attach to a task the server knows; `modal` is where its modal stands."""
+    def task(self, task_id: str, modal: str = "", mark: str | None = None) -> Task:
+        """Attach to a task the server knows.
+
+        Args:
+            task_id: Its id.
+            modal: Where its modal stands.
+            mark: The state that was sent, where another one is that of another task.
+        """
         status = TaskStatus.MODAL if modal == "open" else TaskStatus.NOT_START
         info = TaskInfo(id=task_id, status=status)
-        return Task(self._runtime, "attached", info=info, answered=modal == "answered")
+        sent = (mark, None) if mark else None
+        return Task(self._runtime, "attached", info=info, answered=modal == "answered", sent=sent)

@@ -150,7 +150,8 @@ class Life:
     def _task(self, job: Job) -> Task:
         """The task of a job, as it was submitted or by its id."""
         if job.key not in self.tasks:
-            self.tasks[job.key] = self.door.task(job.task_id or "", job.modal)
+            mark = None if job.is_step else job.mark  # a press may be answered with an older task
+            self.tasks[job.key] = self.door.task(job.task_id or "", job.modal, mark)
         return self.tasks[job.key]
 
     # --- paid ---
