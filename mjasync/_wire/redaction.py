@@ -55,7 +55,7 @@ class Redactor:
         if not self._raw:
             return False
         is_escaped = b"\\" in data and self._escape in data
-        is_page = b"&" in data and (b"<" in data or b"&#" in data)
+        is_page = b"&" in data and (b"<" in data or b"#" in data)
         is_quoted = b"%" in data and self._is_quoted_in(data)
         return (is_escaped or is_page or is_quoted) and self._pattern.search(data) is not None
 

@@ -39,6 +39,9 @@ _KEPT_FOR_SUBMISSIONS: Final = 0.25
 """The same for submissions: a server that closes an idle connection just then may have read it."""
 _BUFFER: Final = 1 << 20
 """Half the bytes of a picture that may come in while those before are written."""
+_SEEN_BY_MALLOC: Final = 1 << 20
+"""asyncio receives into 256 KiB at a time. glibc maps and unmaps those for every answer, which takes
+half as long as the rest of a look, until it has seen a larger block come and go."""
 _HEADER: Final = 1 << 16
 """Bytes of a header that are read: policies, cookies and traces of a firm's gateway are long."""
 _TOTAL: Final = 2
@@ -290,6 +293,7 @@ class Transport:
                 self._submissions = _make_session(_make_connector(most, _KEPT_FOR_SUBMISSIONS))
             return self._submissions
         if self._session is None:
+            bytes(_SEEN_BY_MALLOC)
             self._session = _make_session(_make_connector(_connections(), _KEPT_ALIVE))
         elif self._session.closed:
             raise ClientClosed("The session given to this Client is closed.")
