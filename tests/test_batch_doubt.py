@@ -16,7 +16,15 @@ import pytest
 from aiohttp import web
 from conftest import EAGER, QUICK, connect, eventually
 
-from mjasync import Client, Clock, MJError, Retries, RetryPolicy, SubmitUncertain
+from mjasync import (
+    Client,
+    Clock,
+    MJError,
+    Retries,
+    RetryPolicy,
+    SubmitUncertain,
+    UnsupportedEndpoint,
+)
 from mjasync.batch import Batch, Job, JobState, read_batch
 from mjasync.simulator import Simulator
 
@@ -270,6 +278,20 @@ async def test_a_front_end_that_loses_every_answer(
     assert found["saved"] + found["uncertain"] == len(plain.submissions)
     if lists:
         assert found == {"saved": 5}
+
+
+async def test_a_page_for_what_was_taken_before(plain: Simulator, tmp_path: Path) -> None:
+    """A 404 of a server that has taken jobs ends the run, and pays no job twice."""
+    async with front_end(plain) as front, connect(plain, base_url=front.url) as mj:
+        await finish(tmp_path, mj, "an owl")
+        front.lost = {"status": 404, "text": "<html>not found</html>", "content_type": "text/html"}
+        for _ in range(2):
+            with pytest.raises(UnsupportedEndpoint):
+                await finish(tmp_path, mj, "a fox", "an elk", limit=1)
+        front.lost = None
+        await finish(tmp_path, mj)
+    assert sorted(sent.prompt for sent in plain.submissions) == ["a fox", "an elk", "an owl"]
+    assert states(await read_batch(tmp_path)) == {"saved": 3}
 
 
 @pytest.mark.parametrize("date", ["Fri, 27 Nov 2015 00:00:00 GMT", None], ids=["dated", "fresh"])

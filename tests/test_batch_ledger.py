@@ -355,6 +355,26 @@ async def test_one_job_does_not_stop_the_others(
     assert (job.state, len(plain.submissions)) == (JobState.SAVED, 4)
 
 
+async def test_an_id_that_a_broken_ledger_cannot_take(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever keeps an acceptance from being noted ends the run with the ids, and pays no more."""
+    note = _ledger.Ledger._note
+
+    async def broken(ledger: Any, job: Job, event: str, changes: dict[str, Any]) -> Job:  # noqa: ANN401
+        if event == "accepted":
+            raise ConnectionResetError(104, "Connection reset by peer")
+        return await note(ledger, job, event, changes)
+
+    monkeypatch.setattr(_ledger.Ledger, "_note", broken)
+    with pytest.raises(LedgerError, match="reset by peer") as caught:
+        await finish(tmp_path, mj_plain, *PROMPTS, limit=2)
+    assert {*caught.value.unrecorded} == {*plain.tasks}
+    assert 1 <= len(plain.submissions) <= 2
+    monkeypatch.undo()
+    assert len(await finish(tmp_path, mj_plain)) == len(plain.submissions) == 4
+
+
 # --- what left the file ------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from .._text import printable
+from ..errors import MJError
 from ._jobs import LedgerError
 
 __all__ = ["said", "told"]
@@ -37,11 +38,13 @@ def told(path: Path | None) -> Iterator[None]:
     """
     try:
         yield
-    except SQLAlchemyError as error:
+    except MJError:
+        raise
+    except (SQLAlchemyError, OSError) as error:  # a driver of a network's raises those, too
         raise _ledger_error(error, path) from error
 
 
-def _ledger_error(error: SQLAlchemyError, path: Path | None) -> LedgerError:
+def _ledger_error(error: SQLAlchemyError | OSError, path: Path | None) -> LedgerError:
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
     where = f"The batch's ledger {str(path)!r}" if path else "The batch's ledger"
     if code == sqlite3.SQLITE_FULL:

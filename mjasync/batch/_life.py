@@ -122,7 +122,7 @@ class Life:
         if is_new:
             outcome = await self._begin(job)
             job = outcome.job
-            if job.state in {JobState.PLANNED, JobState.FAILED}:
+            if job.state in {JobState.PLANNED, JobState.FAILED} or outcome.stop is not None:
                 return outcome
             sent(job)
         if job.state in DOUBTFUL:
@@ -255,10 +255,14 @@ class Life:
     async def _accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
         try:
             return await self.recovery.accepted(job, task_id, modal)
-        except (BatchInUse, LedgerError):
+        except Exception as error:
             if job.task_id != task_id:
                 self.unrecorded.append(task_id)
-            raise
+                _log.error("task %s was taken, and could not be noted", printable(task_id))
+            if isinstance(error, MJError):
+                raise
+            message = f"The batch's ledger cannot be written: {printable(error)}."
+            raise LedgerError(message) from error
 
     async def _refused(self, job: Job, error: MJError, **back: object) -> Outcome:
         """What an error says about a job that was to be sent; `back` is how it stood before."""
@@ -266,6 +270,13 @@ class Life:
         if isinstance(error, SubmitUncertain | TaskTimeout):
             return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
         is_elsewhere = isinstance(error, UnsupportedEndpoint) and not job.is_step
+        if is_elsewhere and await self.ledger.marked():
+            lost = SubmitUncertain(
+                "The answer was that of a server without such a path, which has taken jobs before.",
+                description=error.description,
+                http_status=error.http_status,
+            )
+            return Outcome(job=await self._note(job, lost, state=JobState.UNCERTAIN), stop=error)
         if isinstance(error, _HOPELESS) or is_elsewhere:  # what draws no prompt draws no other
             return Outcome(job=await self._note(job, error, **back), stop=error)
         if isinstance(error, _FOR_NOW) or _is_busy(error):
