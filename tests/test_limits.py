@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
 import pytest
 from answering import answering, asking, http
@@ -141,6 +142,34 @@ async def test_an_answer_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> 
         ring()
         with pytest.raises(mjasync.RequestTimeout):
             await reading
+
+
+async def test_a_submission_that_waits_for_a_connection_is_not_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who else uses the connections of a session that was given, nobody knows."""
+    loop, timers = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def note(seconds: float, *what: Any) -> asyncio.TimerHandle:  # noqa: ANN401
+        timers.append(seconds)
+        return call_later(seconds, *what)
+
+    connector = aiohttp.TCPConnector(limit=1)
+    receipt = http(200, {"code": 1, "result": "17"})
+    async with (
+        pouring(HEAD + b"\r\n[", b"") as slow,
+        answering(receipt) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+        asking(server.url, session=session, submit_timeout=50) as mj,
+    ):
+        monkeypatch.setattr(loop, "call_later", note)
+        async with session.get(slow.url):  # has the only connection
+            submitting = asyncio.create_task(mj.imagine("a fox").submit())
+            await eventually(lambda: bool(connector._waiters))
+            assert 100 not in timers
+        assert (await submitting).id == "17"
+    assert 100 in timers
 
 
 @pytest.mark.parametrize("name", ["reply", "picture", "video"])

@@ -632,8 +632,8 @@ class Calls:
         words = self._read(reply)
         if reply.status == 403 and _BLOCKED.search(words.description):
             message = (
-                "The gateway refuses to fetch this picture: it is at a private address of its "
-                "upstream, which its guard against such requests (SSRF) blocks."
+                "The gateway refuses to fetch this picture from its upstream: its guard against "
+                "private addresses and unusual ports (SSRF) blocks it."
             )
             raise LinkRefused(message, description=words.description, http_status=reply.status)
         if isinstance(words.json, dict) and set(words.json) == {"error"}:

@@ -13,7 +13,8 @@ __all__ = ["Deadline", "Patience"]
 class Deadline:
     """Ends an exchange that takes too long in all: an answer that trickles in never ends.
 
-    While it may be waiting for a free connection it gets the same time again.
+    It runs from `restart` on. While the exchange may be waiting for a free connection it gets the
+    same time again.
     """
 
     def __init__(
@@ -26,7 +27,6 @@ class Deadline:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        self.restart()
         return self
 
     def __exit__(

@@ -40,8 +40,8 @@ _KEPT_FOR_SUBMISSIONS: Final = 0.25
 _BUFFER: Final = 1 << 20
 """Half the bytes of a picture that may come in while those before are written."""
 _SEEN_BY_MALLOC: Final = 1 << 20
-"""asyncio receives into 256 KiB at a time. glibc maps and unmaps those for every answer, which takes
-half as long as the rest of a look, until it has seen a larger block come and go."""
+"""asyncio receives into 256 KiB at a time. glibc maps and unmaps those for every answer, which
+takes half as long as the rest of a look, until it has seen a larger block come and go."""
 _HEADER: Final = 1 << 16
 """Bytes of a header that are read: policies, cookies and traces of a firm's gateway are long."""
 _TOTAL: Final = 2
@@ -143,6 +143,10 @@ class Transport:
     ) -> Reply:
         async with asyncio.timeout(None) as limit:
             with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)) as deadline:
+                if self._owns_session:
+                    deadline.restart()
+                elif body is not None and not isinstance(body, Body):
+                    body = Body((body,))  # its end tells that the request is out
                 async with session.request(
                     method,
                     url,
@@ -153,6 +157,8 @@ class Transport:
                     timeout=self._limits(timeout),
                     **self._request_options(url),
                 ) as response:
+                    if not self._owns_session:  # before, it may have lacked a connection
+                        deadline.restart()
                     return self._reply(
                         response, await read_whole(response, self.network.limits.reply)
                     )
@@ -250,7 +256,9 @@ class Transport:
         try:
             with self._occupying_one():
                 async with asyncio.timeout(None) as limit:
-                    with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)):
+                    with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)) as deadline:
+                        if self._owns_session:
+                            deadline.restart()
                         response = await session.get(
                             url,
                             headers=headers,
