@@ -98,6 +98,30 @@ class Player:
         self._sim.fault("stall", at=31, for_ever=True)
         self._known["running"] = await self._imagine()
 
+    async def _begun(self) -> None:
+        """A task that stays at 15 %."""
+        self._sim.fault("stall", at=15, for_ever=True)
+        self._known["begun"] = await self._imagine()
+
+    async def _imaged(self) -> None:
+        """A grid of a prompt with a picture, and a variation of it."""
+        answer = await self._raw.submit("imagine", prompt="a fox", base64Array=[data_url()])
+        self._known["imaged"] = answer.result
+        answer = await self._raw.submit("change", taskId=answer.result, action="VARIATION", index=1)
+        self._known["varied_imaged"] = answer.result
+
+    async def _waiting_others(self) -> None:
+        """A change, a blend and a describe that never start."""
+        grid, picture = self._known["grid"], data_url()
+        for endpoint, body in (
+            ("change", {"taskId": grid, "action": "VARIATION", "index": 2}),
+            ("blend", {"base64Array": [picture, picture]}),
+            ("describe", {"base64": picture}),
+        ):
+            self._sim.fault("stuck", for_ever=True)
+            answer = await self._raw.submit(endpoint, **body)
+            self._known[f"waiting_{endpoint}"] = answer.result
+
     async def _failed(self) -> None:
         self._sim.fault("fail", at=46, reason="[Invalid parameter] no such flag")
         self._known["failed"] = await self._imagine()

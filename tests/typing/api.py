@@ -250,6 +250,10 @@ async def simulator() -> None:
         assert_type(sim.max_in_flight, int)
         sim.fault("reset_after", on="submit", times=None)
         await sim.settled()
+    async with Simulator("original", hooks="any", record_limit=None, close_after=100) as java:
+        java.fault("crossed_pictures")
+        assert_type(java.requests.dropped, int)
+        assert_type(java.submissions[0].task_id, str)
     async with Simulator("new-api", spent_tokens=["sk-1"], public_url="") as gateway:
         gateway.fault("cpu_guard", times=None, load=99.0)
         await gateway.refresh()
