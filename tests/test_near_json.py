@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
+
 import orjson
 import pytest
 from answering import answering, asking, http
@@ -9,7 +12,7 @@ from conftest import EAGER, QUICK
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mjasync import MalformedReply, SubmitUncertain
+from mjasync import MalformedReply, MJError, SubmitUncertain
 from mjasync._wire import codec
 
 ID = "1700000000000001"
@@ -133,3 +136,50 @@ async def test_a_seed_is_a_number(result: object) -> None:
         asking(server.url, retries=EAGER) as mj,
     ):
         assert await mj.task("1").seed() == 7
+
+
+DEEP = b'[{"id": "1", "x": ' + b"[" * 700 + b"NaN" + b"]" * 700 + b"}]"
+NESTED = b'{"x": ' + b"[" * 700 + b"]" * 700 + b"}"
+HUGE = b'[{"id": "1", "status": "SUCCESS", "x": [1e999, NaN, ' + b"9" * 30 + b"]}]"
+
+
+@pytest.mark.parametrize("body", [DEEP, NESTED, HUGE], ids=["deep", "nested", "huge"])
+async def test_odd_values_are_read_or_refused(body: bytes) -> None:
+    """Deep nesting and numbers without bounds are no foreign exceptions, alone or in a list."""
+    async with answering(http(200, body)) as server, asking(server.url) as mj:
+        for ask in (mj.tasks, partial(mj.fetch, ["1"]), mj.task("1").refresh):
+            with suppress(MJError):
+                await ask()
+        with pytest.raises(SubmitUncertain):
+            await mj.imagine("a fox").submit()
+
+
+def test_a_row_that_is_no_json_costs_itself() -> None:
+    """Of a list whose rows cannot all be read, the others are; what is cut off is no list."""
+    rows = [b'{"id": "1"}', b'{"id": "2", "prompt": "a "quoted" fox"}', b'{"id": "3"}']
+    body = b"[" + b",".join(rows) + b"]"
+    assert codec.load_leniently(body) == [{"id": "1"}, {}, {"id": "3"}]
+    with pytest.raises(ValueError, match="JSON"):
+        codec.load_leniently(body[:-1])
+
+
+async def test_a_list_with_an_unreadable_row_has_no_date() -> None:
+    """What is not in such a list may be on the server: nothing is proven by its absence."""
+    good, bad = b'[{"id": "1"}]', b'[{"id": "1"},{"id": "2", "prompt": "a "fox""}]'
+    date = {"Date": "Fri, 01 Jan 2100 12:00:00 GMT"}
+    async with (
+        answering(http(200, good, headers=date), http(200, bad, headers=date)) as server,
+        asking(server.url) as mj,
+    ):
+        rows, when = await mj._calls.list_dated()
+        assert (len(rows), when is None) == (1, False)
+        rows, when = await mj._calls.list_dated()
+        assert (rows, when) == ([{"id": "1"}, {}], None)
+
+
+@given(st.binary(max_size=60))
+def test_a_second_reading_is_json_or_no_value(body: bytes) -> None:
+    """Whatever comes, what is read of it can be written again, and nothing else is raised."""
+    for text in (body, b'{"a": "' + body + b'"}', b'[{"id": ' + body + b"}]"):
+        with suppress(ValueError):
+            assert codec.load(codec.dump(codec.load_leniently(text))) is not NotImplemented

@@ -421,7 +421,7 @@ class Calls:
             parts = codec.cut_up(reply.body, known) if reply.status == 200 else None
             if parts is None:
                 tasks = replies.parse_list(self._read(reply))
-                parts = set(), [(codec.dump(task), task) for task in tasks]
+                parts = set(), [(text, task) for task in tasks if (text := codec.dumped(task))]
             same, others = parts
             return same, replies.only_asked_for(others, asked, _id_of)
 

@@ -653,7 +653,7 @@ def _error(cls: type[MJError], words: Words) -> MJError:
         "retry_after": words.retry_after,
     }
     if cls is SubmitUncertain and not words.description and words.is_json:
-        facts["description"] = codec.dump(words.json).decode()[:_SHOWN_OF_JSON]
+        facts["description"] = codec.dumped(words.json).decode()[:_SHOWN_OF_JSON]
     if cls is BannedPrompt:
         facts["word"] = codec.text(words.properties.get("bannedWord")) or ""
         facts["prompt_en"] = codec.text(words.properties.get("promptEn")) or ""
