@@ -14,6 +14,7 @@ from typing import Final, overload
 import attrs
 
 from ._models import Button
+from ._text import printable
 from .errors import ButtonNotFound
 
 __all__ = ["Buttons", "Meaning", "as_change", "is_pick", "meaning_of"]
@@ -160,7 +161,7 @@ class Buttons(Sequence[Button]):
         return hash(self._buttons)
 
     def __repr__(self) -> str:
-        return f"Buttons({', '.join(self.names)})"
+        return printable(f"Buttons({', '.join(self.names)})", None)
 
     @property
     def names(self) -> tuple[str, ...]:

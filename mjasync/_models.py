@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
 
+from ._text import printable
+
 __all__ = [
     "Account",
     "Auth",
@@ -73,7 +75,8 @@ class TaskStatus(StrEnum):
         if not isinstance(value, str):
             return None
         status = str.__new__(cls, value)
-        status._name_ = status._value_ = value
+        status._value_ = value
+        status._name_ = printable(value)  # it is shown, and a server chose it
         status.is_final = False
         return status
 

@@ -849,7 +849,7 @@ class Task(Snapshot):
         progress = "" if self.progress is None else f" {self.progress}%"
         unsent = "closed" if self.phase is TaskPhase.CLOSED else _UNSENT
         stands = f"{self.status}{progress}" if self.id else unsent
-        return f"<Task {self.id or '-'} {self._what}: {stands}>"
+        return printable(f"<Task {self.id or '-'} {self._what}: {stands}>", None)
 
     def __reduce__(self) -> NoReturn:
         message = (

@@ -14,6 +14,7 @@ from test_money import free_port
 
 from mjasync import (
     AuthenticationError,
+    ButtonNotFound,
     Client,
     ConnectionFailed,
     InvalidRequest,
@@ -237,3 +238,16 @@ async def test_no_error_moves_a_terminal(
             for text in shown:
                 acts = {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Zl"}}
                 assert not acts, text
+
+
+async def test_no_repr_moves_a_terminal() -> None:
+    """Neither do a task, its snapshot and its buttons, whatever a server calls them."""
+    button = {"customId": ODD, "label": ODD, "emoji": ODD, "style": 2, "type": 2}
+    task = {"id": ID, "status": ODD, "action": ODD, "prompt": ODD, "buttons": [button]}
+    async with answering(http(200, task)) as server, asking(server.url) as mj:
+        known = await mj.task(ID).refresh()
+        with pytest.raises(ButtonNotFound) as caught:
+            known.buttons["none"]
+        shown = [repr(known), repr(known.info), repr(known.buttons), repr(known.status)]
+        for text in (*shown, str(caught.value)):
+            assert not {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Zl"}}
