@@ -45,13 +45,19 @@ class HttpRules:
     """Whether HEAD is served where GET is."""
 
 
+_EXACT_JSON: Final = re.compile(r"application/json;\s*charset=[\w-]+", re.IGNORECASE)
+"""An Accept header that is repeated as the type of the answer."""
+_HTML: Final = "text/html;charset=utf-8"
+"""As Tomcat writes it."""
+
+
 def _is_preflight(request: web.BaseRequest) -> bool:
     asks = "Origin" in request.headers and _PREFLIGHT in request.headers
     return request.method == "OPTIONS" and asks
 
 
 def _page(status: int) -> Reply:
-    return Reply(status=status, body=_PAGE % (status, status), content_type="text/html")
+    return Reply(status=status, body=_PAGE % (status, status), content_type=_HTML)
 
 
 # --- Spring MVC in Tomcat, at the context path /mj -----------------------------------------------
@@ -69,8 +75,6 @@ def _spring_before(request: web.BaseRequest) -> Reply | None:
         return Reply(status=302, headers={"Location": f"http://{request.host}{place}"})
     if not path.startswith("/mj/"):
         return _page(404)
-    if _is_preflight(request):
-        return Reply(status=403, body=b"Invalid CORS request", content_type="text/plain")
     return None
 
 
@@ -79,6 +83,9 @@ def _spring_astray(
     allowed: Sequence[str],
     known: bool,  # noqa: FBT001 - as every rule
 ) -> Reply | None:
+    if _is_preflight(request):  # the token is looked at first, which no browser sends here
+        barred = Reply(status=403, body=b"Invalid CORS request", content_type="text/plain")
+        return barred if known else Reply(status=401)
     if allowed and request.method != "OPTIONS":
         reply = spring_error(405, request.path)
         return attrs.evolve(reply, headers={"Allow": ", ".join(allowed)})
@@ -93,8 +100,12 @@ def _spring_astray(
 def _spring_after(request: web.BaseRequest, reply: Reply) -> Reply:
     """Refuse to write JSON for whoever does not want it: the work is done by then."""
     wanted = request.headers.get("Accept", "*/*").lower()
-    if reply.content_type != "application/json" or not reply.body or _takes_json(wanted):
+    if reply.content_type != "application/json" or not reply.body:
         return reply
+    if _takes_json(wanted):
+        asked = request.headers.get("Accept", "")
+        is_exact = _EXACT_JSON.fullmatch(asked) is not None
+        return attrs.evolve(reply, content_type=asked) if is_exact else reply
     status = 406 if reply.status < 400 else reply.status
     return _page(status) if "text/html" in wanted else Reply(status=status, headers=reply.headers)
 

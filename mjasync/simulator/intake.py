@@ -185,6 +185,8 @@ class Intake:
     def decode(self, value: str) -> Image:
         """One picture out of whatever form the dialect takes (PROTOCOL §1.1)."""
         if self.dialect.jackson:
+            if value.startswith("data:") and "," not in value:  # it looks for one unguarded
+                raise self.malformed(500)
             return _from_any_data_url(value)
         if found := _DATA_URL.fullmatch(value):
             return Image(_decoded(found[1]))
@@ -236,8 +238,10 @@ def _found(body: Mapping[str, object], key: str, default: object, *, any_case: b
 
 def _named(value: object, among: tuple[str, ...]) -> object:
     """The word an ordinal stands for; anything else as it is."""
-    if isinstance(value, str) and re.fullmatch(r"0|[1-9]\d*", value):
-        value = int(value)
+    if isinstance(value, str):
+        value = value.strip()
+        if re.fullmatch(r"\d+", value):
+            value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and value in range(len(among)):
         return among[value]
     return value
