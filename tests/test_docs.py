@@ -113,15 +113,27 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_python_of_a_page_runs(
-    page: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+    page: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Every Python block of the page runs as it stands, in order, and leaves nothing pending."""
-    if not any(blocks(page.read_text("utf-8"))):
+    """Every Python block of the page runs as it stands, in order, and leaves nothing pending.
+
+    What the page says that it prints, it prints.
+    """
+    text = page.read_text("utf-8")
+    if not any(blocks(text)):
         return
     with simulator_in_a_thread() as url:
         monkeypatch.setenv("MJASYNC_BASE_URL", url)
         monkeypatch.setenv("MJASYNC_TOKEN", "sk-from-the-documentation")
         run_page(page, url, debug=pytestconfig.getini("asyncio_debug"))
+    printed = capsys.readouterr().out
+    for promised in re.findall(
+        r"^It prints:\n\n```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
+    ):
+        assert promised in printed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
