@@ -16,6 +16,8 @@ __all__ = ["SHOWN_AT_MOST", "printable", "redact"]
 SHOWN_AT_MOST: Final = 500
 """Characters of a server's text that a message, a log line or a screen shows."""
 _MASK: Final = "***"
+_UNMISTAKABLE: Final = 16
+"""Characters from which on a secret is replaced inside other words, too."""
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that draw nothing and act on what stands beside them."""
 _JOINERS: Final = frozenset("\u200c\u200d\ufe0f")
@@ -46,10 +48,15 @@ def printable(text: object, limit: int | None = SHOWN_AT_MOST, *, lines: bool = 
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Replace every secret in a text by `***`; do this before the text is cut."""
+    """Replace every secret in a text by `***`; do this before the text is cut.
+
+    A short one is replaced only where it stands alone: a password such as "p" is in most words.
+    """
     for secret in secrets:
-        if secret:
+        if len(secret) >= _UNMISTAKABLE:
             text = text.replace(secret, _MASK)
+        elif secret:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _MASK, text)
     return text
 
 

@@ -50,3 +50,10 @@ def test_long_text_is_cut() -> None:
 def test_secrets_are_masked_wherever_they_stand() -> None:
     """Every secret is masked, and an empty one masks nothing."""
     assert redact("sk-1 and sk-2, sk-1", ["sk-1", "", "sk-2"]) == "*** and ***, ***"
+    assert redact(f"x{'s' * 16}y", ["s" * 16]) == "x***y"
+
+
+def test_a_short_secret_leaves_words_alone() -> None:
+    """A password of a letter or two is masked in a URL, and not inside the words of a message."""
+    said = redact("no password in http://u:p@host, please", ["p"])
+    assert said == "no password in http://u:***@host, please"
