@@ -354,6 +354,15 @@ def test_dry_run_touches_nothing(run: Run) -> None:
     assert not Path("out").exists()
 
 
+def test_dry_run_needs_no_folder(run: Run) -> None:
+    """To know what prompts cost, nobody has to say where the pictures go."""
+    file = prompts("a fox", "a cat")
+    outcome = run("batch", file, "--then", "U1", "--dry-run")
+    assert outcome.code == 0
+    assert "4 submissions" in outcome.out
+    assert [path.name for path in Path().iterdir()] == [file]
+
+
 def test_dry_run_of_a_pipe(run: Run) -> None:
     """Prompts that can be read but once, as those of `<(…)`, are counted and shown."""
     reader, writer = os.pipe()

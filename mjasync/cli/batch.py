@@ -51,19 +51,19 @@ def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
     Raises:
         ConfigurationError: It cannot work as it was asked for.
     """
+    _check_classes(order.retry_failed or ())
+    if order.out is not None:
+        _keep_apart(order.out, order, server)
+    if order.dry_run:
+        return _dry_run(_rows(file, order), order, server, as_json=as_json)
     if order.out is None:
         message = (
             "Where to? Name a folder for the pictures: --out renders. The same command with the "
             "same folder goes on where it stopped."
         )
         raise ConfigurationError(message)
-    _check_classes(order.retry_failed or ())
-    _keep_apart(order.out, order, server)
-    if not order.dry_run:
-        server.check()
+    server.check()
     rows = _rows(file, order)
-    if order.dry_run:
-        return _dry_run(rows, order.out, order, server, as_json=as_json)
     return asyncio.run(_Run(file, rows, order, server, order.out, as_json=as_json).run())
 
 
@@ -123,10 +123,10 @@ def _batch(mj: Client, rows: Sequence[Row], folder: Path, order: Order) -> Batch
     return batch
 
 
-def _dry_run(rows: Rows, folder: Path, order: Order, server: Server, *, as_json: bool) -> int:
+def _dry_run(rows: Rows, order: Order, server: Server, *, as_json: bool) -> int:
     """Say what would be paid; return the exit code."""
     try:
-        steps, unused, missing = asyncio.run(_forecast(rows, folder, order, server))
+        steps, unused, missing = asyncio.run(_forecast(rows, order, server))
     except MJError as error:
         print_note(f"mjasync: {error.message if is_usage(error) else explain(error)}")
         return 2 if is_usage(error) else 1
@@ -141,17 +141,18 @@ def _dry_run(rows: Rows, folder: Path, order: Order, server: Server, *, as_json:
 
 
 async def _forecast(
-    rows: Sequence[Row], folder: Path, order: Order, server: Server
+    rows: Sequence[Row], order: Order, server: Server
 ) -> tuple[Mapping[str, int], Sequence[str], Sequence[Job]]:
     """What would be paid by step, unused columns, and jobs that nothing asks for any more.
 
-    Where no folder is yet, none is made.
+    Where no folder is yet, or none is named, none is made.
     """
     from .._client import Client
 
-    has_own = order.ledger is None and (folder / "ledger.db").exists()
     with tempfile.TemporaryDirectory() as nowhere:
-        place = folder if has_own else Path(nowhere)
+        place = order.out or Path(nowhere)
+        if order.ledger is not None or not (place / "ledger.db").exists():
+            place = Path(nowhere)
         async with (
             Client(_NOWHERE, "", **server.options()) as mj,
             _batch(mj, rows, place, order) as batch,

@@ -77,7 +77,10 @@ async def _examine(mj: Client, job: Job | None, timeout: float | None) -> Probe:
     except TimeoutError:
         if not limit.expired():
             raise
-        message = f"The server was not examined within {timeout:g} s."
+        message = (
+            f"The server was not examined within {timeout:g} s. Check the base URL and that the "
+            "server is up, or allow more time with --timeout."
+        )
         raise RequestTimeout(message) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -34,7 +35,11 @@ async def _serve(simulator: Simulator, address: str) -> int:
         try:
             await simulator.start()
         except OSError as error:
-            print_note(f"mjasync: cannot listen on {address}: {error.strerror or error}")
+            reason = os.strerror(error.errno) if error.errno else error.strerror or error
+            print_note(
+                f"mjasync: The simulator cannot listen on {address}: {reason}. "
+                "Choose another --port; 0 picks a free one."
+            )
             return 1
         try:
             _greet(simulator)
