@@ -17,7 +17,7 @@ from ._submission_queue import HeldUp, SubmissionQueue, Ticket
 from ._watcher import Waiter, Watcher
 from ._wire.calls import Calls, Submission, torn_off
 from ._wire.retry import Delay
-from .errors import ClientClosed, MJError, TaskCancelled, twin_of
+from .errors import ClientClosed, MJError, TaskCancelled, TaskTimeout, twin_of
 
 __all__ = ["Launch", "Prepare", "Receiver", "Runtime", "SubmissionTask", "Turn", "stop_at_once"]
 
@@ -222,8 +222,8 @@ class Launch:
 
     @property
     def held_up(self) -> HeldUp | None:
-        """What the server refused it for; None while it did not."""
-        return self._ticket.held_up if self._ticket else None
+        """What the server refused it for; None while it did not, and once it is accepted."""
+        return self._ticket.held_up if self._ticket and not self._is_accepted else None
 
     @property
     def refusal(self) -> MJError | None:
@@ -281,6 +281,11 @@ class Launch:
         self._waiting += 1
         try:
             await self._runtime.watcher.within(deadline, job)
+        except TaskTimeout as error:
+            is_queued = self._phase is TaskPhase.QUEUED and not self._is_accepted
+            if is_queued and self._refusal is None:  # on the wire, nobody could tell
+                error._not_sent(self.held_up.error if self.held_up else None)  # noqa: SLF001
+            raise
         finally:
             self._waiting -= 1
             self._let_go(job)

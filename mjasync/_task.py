@@ -847,9 +847,15 @@ class Task(Snapshot):
 
     def __repr__(self) -> str:
         progress = "" if self.progress is None else f" {self.progress}%"
-        unsent = "closed" if self.phase is TaskPhase.CLOSED else _UNSENT
-        stands = f"{self.status}{progress}" if self.id else unsent
+        stands = f"{self.status}{progress}" if self.id else self._stands_unsent()
         return printable(f"<Task {self.id or '-'} {self._what}: {stands}>", None)
+
+    def _stands_unsent(self) -> str:
+        """What became of it so far, while it has no id."""
+        if self.phase is TaskPhase.CLOSED:
+            return "closed"
+        refusal = None if self._launch is None else self._launch.refusal
+        return _UNSENT if refusal is None else f"failed ({type(refusal).__name__})"
 
     def __reduce__(self) -> NoReturn:
         message = (

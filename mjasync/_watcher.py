@@ -405,9 +405,9 @@ class Watcher:
             self._set_alarm(waiter, now)
         elif now >= waiter.deadline:
             waited = waiter.deadline - waiter.begun
-            _fail(waiter, TaskTimeout(f"The task was not finished after {waited:.0f} s."))
+            _fail(waiter, TaskTimeout(f"The task was not finished after {_told(waited)} s."))
         else:
-            _fail(waiter, TaskStalled(f"Nothing changed on the task for {waiter.stall:.0f} s."))
+            _fail(waiter, TaskStalled(f"Nothing changed on the task for {_told(waiter.stall)} s."))
 
     # --- looking ---
 
@@ -682,6 +682,10 @@ def _state_of(info: TaskInfo) -> str:
 
 def _has_ended(task: dict[str, Any]) -> bool:
     return TaskStatus(str(task.get("status"))).is_final
+
+
+def _told(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
 
 
 def _tell(waiter: Waiter, info: TaskInfo) -> None:

@@ -435,19 +435,36 @@ class TaskCancelled(TaskFailed):
 
 
 class TaskTimeout(MJError, TimeoutError):
-    """Waiting took longer than `timeout`; the remote job goes on and can be awaited again."""
+    """Waiting took longer than `timeout`; the remote job goes on and can be awaited again.
+
+    Attributes:
+        is_unsent: Whether the server had certainly not taken the job by then.
+    """
 
     retryable = True
     hint = "The job goes on: await error.task again, or mj.task(id) in another process."
+    is_unsent: bool = False
+
+    def _not_sent(self, held_up_by: MJError | None) -> None:
+        """Say that the server does not have the job, and what it was last refused for."""
+        self.is_unsent = True
+        if held_up_by is None:
+            return
+        self.message = f"{self.message} It could not be submitted so far: {held_up_by.message}"
+        self.description = held_up_by.description
+        self.code, self.http_status = held_up_by.code, held_up_by.http_status
 
     @property
     def next_step(self) -> str:
         """What to do next: it depends on whether the server has the job."""
-        unsent = (
+        if self.task_id:
+            return self.hint
+        if self.is_unsent:
+            return "The server does not have it yet: await error.task again to go on."
+        return (
             "Whether the server accepted it is not known yet: await error.task again to go on; "
             "a new Task could be paid twice."
         )
-        return self.hint if self.task_id else unsent
 
 
 class TaskStalled(TaskTimeout):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ from conftest import EAGER, QUICK, Every, FakeClock, connect, eventually, turns
 
 import mjasync
 from mjasync import Client, HeldUp, Retries, RetryPolicy, Task, TaskPhase, TaskUpdate
+from mjasync.cli.words import explain
 from mjasync.simulator import Simulator
 
 FULL = {"code": 23, "description": "队列已满，请稍后尝试", "result": None}
@@ -240,6 +242,7 @@ async def test_what_is_held_up_says_since_when_and_for_how_long(clock: FakeClock
         following = asyncio.ensure_future(anext(updates))
         await clock.until_done(following, mj)
         assert following.result().phase is TaskPhase.SUBMITTED
+        assert following.result().held_up is None
         assert task.held_up is None
         server.end("a fox")
         seen = []
@@ -249,6 +252,50 @@ async def test_what_is_held_up_says_since_when_and_for_how_long(clock: FakeClock
             seen.append(following.result().phase)
         assert seen[-1] is task.phase is TaskPhase.FINISHED
         await updates.aclose()
+
+
+async def test_a_wait_that_ends_before_anything_was_taken_says_so(clock: FakeClock) -> None:
+    """It names what the submission was refused for; the server does not have the job."""
+    server = Crowded(places=0)
+    async with server.open(clock=clock, schedule=Every(5), retries=PATIENT) as mj:
+        task = mj.imagine("a fox")
+        waiting = asyncio.ensure_future(task.wait(timeout=2.5))
+        await clock.until_done(waiting, mj)
+        error = waiting.exception()
+    assert isinstance(error, mjasync.TaskTimeout)
+    assert error.is_unsent
+    assert (error.code, error.task_id) == (23, "")
+    assert "not finished after 2.5 s. It could not be submitted so far: The server's queue" in str(
+        error
+    )
+    assert str(error).endswith("The server does not have it yet: await error.task again to go on.")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+    assert server.taken == []
+    assert "The server does not have it: try again, or raise --timeout." in explain(error)
+
+
+async def test_a_wait_that_ends_in_the_queue_of_the_client_says_so(clock: FakeClock) -> None:
+    """What waits for a place was not sent; what is on the wire may have been taken."""
+    gate = asyncio.Event()
+
+    class Slow(Crowded):
+        async def answer(self, request: web.BaseRequest) -> web.Response:
+            if "/submit/" in request.path:
+                await gate.wait()
+            return await super().answer(request)
+
+    server = Slow(places=9)
+    async with server.open(clock=clock, limit=1) as mj:
+        waiting = [asyncio.ensure_future(mj.imagine(f"fox {n}").wait(timeout=2)) for n in (0, 1)]
+        await turns(20)
+        for waiter in waiting:
+            await clock.until_done(waiter, mj)
+        on_wire, queued = (waiter.exception() for waiter in waiting)
+        gate.set()
+    assert isinstance(on_wire, mjasync.TaskTimeout)
+    assert isinstance(queued, mjasync.TaskTimeout)
+    assert (on_wire.is_unsent, queued.is_unsent) == (False, True)
+    assert "could be paid twice" in str(on_wire)
 
 
 async def test_a_chain_tells_of_all_its_tasks(plain: Simulator) -> None:

@@ -164,6 +164,7 @@ async def test_a_refusal_is_remembered(plain: Simulator) -> None:
     assert len(sent(plain, "imagine")) == 1
     assert len(set(map(id, errors))) == 3
     assert {(error.word, error.task, error.task_id) for error in errors} == {("naked", task, "")}
+    assert repr(task) == "<Task - imagine 'a naked lunch': failed (BannedPrompt)>"
 
 
 async def test_a_chain_stops_at_its_first_failure(plain: Simulator) -> None:

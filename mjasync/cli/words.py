@@ -19,6 +19,7 @@ from ..errors import (
     ModalNotOpened,
     SubmitUncertain,
     TaskFailed,
+    TaskTimeout,
 )
 
 if TYPE_CHECKING:
@@ -187,6 +188,8 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
     if hint is None:
         return one_line(_in_options(str(error)))
     happened = str(error).removesuffix(error.next_step).strip()
+    if isinstance(error, TaskTimeout) and error.is_unsent and not error.task_id:
+        return one_line(f"{happened} The server does not have it: try again, or raise --timeout.")
     if "{id}" in hint and not error.task_id:
         return one_line(happened)
     given = "".join(f"{_quoted(flag)} " for flag in flags)

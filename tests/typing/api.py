@@ -226,6 +226,8 @@ async def errors(mj: Client) -> None:
         assert_type(error.state, str)
         assert_type(error.payload, Mapping[str, Any])
         assert_type(error.endpoint, str)
+    except mjasync.TaskTimeout as error:
+        assert_type(error.is_unsent, bool)
     except mjasync.TaskFailed as error:
         assert_type(error.reason, str)
     except BannedPrompt as error:
