@@ -147,6 +147,7 @@ class MJError(Exception):
         return twin
 
 
+_TOO_LARGE: Final = 413
 _LIVE: Final = frozenset({"task", "gathered"})
 """What belongs to a running client and does not pickle."""
 
@@ -256,6 +257,11 @@ class InvalidRequest(MJError, ValueError):
     @property
     def next_step(self) -> str:
         """What to do next; where no server has said no, it can only be to mend it."""
+        if type(self) is InvalidRequest and self.http_status == _TOO_LARGE:
+            return (
+                "Send smaller pictures, or links to them; or raise the limit of what stands in "
+                "front of the server."
+            )
         is_local = type(self) is InvalidRequest and not self._said()
         return "Correct it and try again." if is_local else self.hint
 

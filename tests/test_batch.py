@@ -443,6 +443,8 @@ async def test_a_modal_is_not_answered(plain: Simulator, mj_plain: Client, tmp_p
     jobs = await finish(tmp_path, mj_plain, "a fox", then=["U1>Custom Zoom", "Nine"])
     found = {job.step: job.error_class for job in jobs if job.state is JobState.FAILED}
     assert found == {"U1>Custom Zoom": "ModalRequired", "Nine": "ButtonNotFound"}
+    (asked,) = (job.error for job in jobs if job.error_class == "ModalRequired")
+    assert asked.endswith("Write the answer in brackets, as in 'Custom Zoom[{prompt} --zoom 1.8]'.")
 
 
 async def test_a_forgotten_parent(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:

@@ -335,7 +335,7 @@ BAD = [
     ("p.jsonl", b"3", "line 1"),
     ("p.csv", b"animal\nfox\n", "line 2.*'animal'"),
     ("p.csv", b"prompt,mood\n ,calm\n", "line 2.*blank"),
-    ("p.csv", b"prompt,mood\na,b\nfox\n", "line 3.*1 cells, and the header 2"),
+    ("p.csv", b"prompt,mood\na,b\nfox\n", r"line 3.*as many cells as the header \(1, not 2\)"),
     ("p.tsv", b"prompt\nfox\tcalm\n", "line 2.*quotes"),
     ("p.csv", b"prompt,Prompt\na,b\n", "line 1.*several.*'prompt'"),
     ("p.csv", b"prompt,animal\na {animl},fox\n", r"line 2.*no column 'animl'.*\{animal\}"),

@@ -454,6 +454,7 @@ def test_lines_cannot_steer_a_terminal(text: str, most: int) -> None:
     "error,said",
     [
         (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.png"), "Permission denied: 'x.png'"),
         (KeyError("surprise"), "KeyError: 'surprise'"),
         (TaskFailed("It failed.", reason="moon"), "The server said: 'moon'"),
         (TaskStalled("Nothing changed.", task_id="7"), "mjasync watch 7"),
@@ -466,6 +467,7 @@ def test_errors_are_explained_in_one_line(error: Exception, said: str) -> None:
     assert said in line
     assert "\n" not in line
     assert "await" not in line
+    assert "Errno" not in line
 
 
 @pytest.mark.parametrize("name", mjasync.errors.__all__)

@@ -18,7 +18,7 @@ from mjasync.batch._open import ledger_of
 from mjasync.cli.board import Board
 from mjasync.cli.order import Order, flags_of, without_password
 from mjasync.cli.server import Server
-from mjasync.cli.tally import counts, money, time_left, troubles
+from mjasync.cli.tally import counts, failure, money, time_left, troubles
 from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -757,6 +757,12 @@ def test_thousands_of_failures_are_summed_up() -> None:
     assert len(lines) < 20
     assert max(map(len, lines)) < 250
     assert "\x1b" not in "".join(lines)
+
+
+def test_what_is_left_says_where_it_stands() -> None:
+    """A job that merely was not saved yet, since the disk is full, has no failure to tell."""
+    job = Job(key="a", n=3, prompt="a fox", task_id="17", state=JobState.FINISHED)
+    assert failure(job) == "   3  17  a fox: drawn but not saved"
 
 
 def test_why_follow_ups_are_not_begun() -> None:

@@ -206,6 +206,13 @@ def test_messages_leave_out_what_is_unknown(facts: dict[str, Any], said: str) ->
     assert str(QueueFull("It happened.", **facts)) == said.replace("X", QueueFull.hint)
 
 
+def test_what_is_too_large_is_not_to_be_changed_blindly() -> None:
+    """A body that is too large for a front end calls for a smaller one, or for another limit."""
+    said = str(InvalidRequest("It was refused.", http_status=413))
+    assert "Send smaller pictures" in said
+    assert InvalidRequest.hint not in said
+
+
 def test_an_id_in_the_message_is_not_repeated() -> None:
     """A message that names its task names it once."""
     error = TaskTimeout("Task 17 took too long.", task_id="17")

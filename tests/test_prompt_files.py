@@ -71,9 +71,9 @@ NO_JSON = [
     ("p.json", '{"prompts": ["a fox"]}', "list of prompts.*'prompts'"),
     ("p.json", '[["a fox"]]', "item 1: .*not list"),
     ("p.json", '[{"prompt": ["a", "b"]}]', "item 1: .*'prompt' holds"),
-    ("p.jsonl", '{"prompt": "a"}\n{"prompt"', "line 2: this is no JSON"),
-    ("p.json", "a fox\n", "no JSON"),
-    ("p.json", "[" * 100_000, "no JSON"),
+    ("p.jsonl", '{"prompt": "a"}\n{"prompt"', "line 2: this is not valid JSON"),
+    ("p.json", "a fox\n", "not valid JSON"),
+    ("p.json", "[" * 100_000, "not valid JSON"),
     ("p.csv", json.dumps(OBJECTS), "holds JSON"),
 ]
 
@@ -109,7 +109,7 @@ NO_TEXT: list[tuple[str, str | bytes, str]] = [
     ("p.txt", "# foxes\n- prompt: a fox\n", "YAML"),
     ("p.txt", '"a fox",\n"an owl"\n', "strings of a program"),
     ("p.txt", "prompts:\n  - a fox\n", "YAML"),
-    ("p.txt", "['a fox', 'an owl']\n", "no JSON"),
+    ("p.txt", "['a fox', 'an owl']\n", "not valid JSON"),
 ]
 
 

@@ -108,6 +108,7 @@ def test_origins(origin: str) -> None:
         "https:///mj",
         "http://[::1",
         "http://host:port",
+        "http://api example.com",
         "   ",
         "sk-a-token-in-the-wrong-place",
     ],

@@ -80,7 +80,8 @@ def _checked(pasted: str) -> URL:
     text, url = _with_scheme(pasted.strip()), URL()
     try:
         url = URL(text)
-        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
+        has_host = bool(url.host) and not re.search(r"\s", url.host or "")
+        usable = url.scheme in {"http", "https"} and has_host and url.port is not None
         has_login = url.user is not None or url.password is not None
     except ValueError:
         usable = has_login = False

@@ -114,8 +114,14 @@ def remixes(button: Button, answer: str | None) -> bool:
     """
     meaning = meaning_of(button)
     if meaning == _REGION or (meaning == _CUSTOM and answer is None):
-        needs = "a mask, and so a function" if meaning == _REGION else "its prompt in brackets"
-        raise ModalRequired(f"{button.label or button.emoji} opens a modal: it needs {needs}.")
+        name = button.label or button.emoji
+        error = ModalRequired(f"{name} opens a modal, and the step does not answer it.")
+        error.hint = (
+            "It needs a mask: press it in a function."
+            if meaning == _REGION
+            else f"Write the answer in brackets, as in '{name}[{{prompt}} --zoom 1.8]'."
+        )
+        raise error
     if meaning is None or answer is None or meaning == _CUSTOM:
         return False
     if meaning.verb in _SILENT:

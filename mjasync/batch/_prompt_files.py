@@ -213,7 +213,7 @@ def _read_json(text: str, name: str) -> Given:
     except (ValueError, RecursionError) as error:
         lines = [line for line in text.split("\n") if line.strip()]
         if not _is_value(lines[0] if lines else ""):
-            message = f"{name} is no JSON: {error}."
+            message = f"{name} is not valid JSON: {error}."
             raise ConfigurationError(message) from error
         yield from _read_json_lines(text, name)
         return
@@ -245,7 +245,7 @@ def _read_json_lines(text: str, name: str) -> Given:
             try:
                 yield f"line {number}", json.loads(line)
             except (ValueError, RecursionError) as error:
-                message = f"{name}, line {number}: this is no JSON ({error})."
+                message = f"{name}, line {number}: this is not valid JSON ({error})."
                 raise ConfigurationError(message) from error
 
 

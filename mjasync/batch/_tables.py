@@ -88,8 +88,9 @@ def read_table(text: str, name: str, delimiter: str) -> Given:
             continue
         if len(cells) != len(header):
             message = (
-                f"{name}, line {number}: this row has {len(cells)} cells, and the header "
-                f"{len(header)}. A cell with {delimiter!r} in it needs quotes around it."
+                f"{name}, line {number}: this row does not have as many cells as the header "
+                f"({len(cells)}, not {len(header)}). A cell with {delimiter!r} in it needs "
+                "quotes around it."
             )
             raise ConfigurationError(message)
         where = f"line {number}" if end == number else f"lines {number}-{end}"

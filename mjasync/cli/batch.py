@@ -72,7 +72,7 @@ def _check_classes(names: tuple[str, ...]) -> None:
 
     for name in names:
         if name not in errors.__all__:
-            message = f"--retry-failed: {name!r} is no class of errors; TaskFailed is one."
+            message = f"--retry-failed: {name!r} is not an error class; TaskFailed is one."
             raise ConfigurationError(message)
 
 

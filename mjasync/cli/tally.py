@@ -142,7 +142,8 @@ def _which(job: Job) -> str:
 
 def _said(job: Job) -> str:
     """What was said, without what differs from job to job."""
-    return _ID.sub("", job.error) or job.error_class or "no reason given"
+    unexplained = "no reason given" if job.state is JobState.FAILED else _WORDS[job.state]
+    return _ID.sub("", job.error) or job.error_class or unexplained
 
 
 def troubles(jobs: Sequence[Job], again: str, lead: str = "Go on with:") -> Iterable[str]:

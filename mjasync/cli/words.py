@@ -176,7 +176,7 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
         cause = getattr(error, "orig", None)  # a database's: SQLAlchemy repeats the statement
         if cause is not None:
             return one_line(f"The ledger cannot be used: {cause}")
-        words = str(error) or type(error).__name__
+        words = _without_number(error) or type(error).__name__
         known = isinstance(error, OSError)
         return one_line(words if known else f"{type(error).__name__}: {words}")
     classes = (cls.__name__ for cls in type(error).__mro__)
@@ -195,6 +195,14 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
     given = "".join(f"{_quoted(flag)} " for flag in flags)
     step = hint.format(id=_quoted(error.task_id), state=_state_of(error), flags=given)
     return one_line(f"{happened} {step}")
+
+
+def _without_number(error: BaseException) -> str:
+    """The words of an error, without the number that the system has for it."""
+    said = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        said = said.removeprefix(f"[Errno {error.errno}] ")
+    return said
 
 
 def _in_options(text: str) -> str:
