@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import traceback
+import tracemalloc
 from pathlib import Path
 from urllib.parse import quote
 
@@ -161,3 +162,16 @@ async def test_cookies_are_not_even_read(caplog: pytest.LogCaptureFixture) -> No
     async with answering(http(200, [], cookies)) as server, asking(server.url) as mj:
         await mj.tasks()
     assert TOKEN not in caplog.text
+
+
+def test_percent_signs_cost_no_memory() -> None:
+    """A body full of them is searched as it is, not taken apart."""
+    body = b"ab%" * (1 << 20) + b"%41"
+    redactor = Redactor([TOKEN])
+    tracemalloc.start()
+    try:
+        assert redactor.clean(body) is body
+        assert tracemalloc.get_traced_memory()[1] < len(body)
+    finally:
+        tracemalloc.stop()
+    assert redactor.clean(body + TOKEN.replace("-", "%2D").encode()) == body + b"***"

@@ -27,6 +27,8 @@ _SHORTEST: Final = 6
 """Characters from which on a token counts as a secret: less may be in a reply by chance."""
 _UNMISTAKABLE: Final = 16
 """Characters from which on it is replaced inside other words, too."""
+_UNQUOTED_AT_MOST: Final = 1 << 18
+"""Bytes that are unquoted as a whole."""
 
 
 class Redactor:
@@ -63,6 +65,8 @@ class Redactor:
         """Whether a link may hold one: most hold other things, and tasks hold "30%"."""
         if _QUOTED.search(data) is None:
             return False
+        if len(data) > _UNQUOTED_AT_MOST:  # in pieces it would take 70 times its size
+            return True
         plain = unquote_to_bytes(data)
         return b"%25" in data or any(raw in plain for raw in self._raw)
 
