@@ -215,6 +215,25 @@ async def test_a_ledger_that_is_replaced(
         assert len(plain.submissions) == before
 
 
+@posix
+async def test_a_ledger_that_is_moved(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """With a link in its place it is the same file, but its journal is another by that name."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    there.mkdir()
+    async with Batch(here, client=mj_plain, limit=1, gallery=False) as batch:
+        batch.add(PROMPTS)
+        running = batch.run()
+        await anext(running)
+        (here / "ledger.db").rename(there / "ledger.db")
+        (here / "ledger.db").symlink_to(there / "ledger.db")
+        before = len(plain.submissions)
+        with pytest.raises(LedgerError, match="deleted or replaced"):
+            [job async for job in running]
+        assert len(plain.submissions) == before
+
+
 def test_looking_at_a_lock_takes_nothing(tmp_path: Path) -> None:
     """Whether a lock is held is told, without being in the way of whoever takes it."""
     path = tmp_path / "ledger.lock"

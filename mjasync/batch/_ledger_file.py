@@ -38,8 +38,12 @@ def check_names(path: Path) -> None:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
+    """Which file has a name; a link that took its place is another one.
+
+    What is opened through that has its journal elsewhere, which SQLite would not see here.
+    """
     try:
-        found = path.stat()
+        found = path.lstat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
