@@ -216,9 +216,7 @@ async def test_a_ledger_that_is_replaced(
 
 
 @posix
-async def test_a_ledger_that_is_moved(
-    plain: Simulator, mj_plain: Client, tmp_path: Path
-) -> None:
+async def test_a_ledger_that_is_moved(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
     """With a link in its place it is the same file, but its journal is another by that name."""
     here, there = tmp_path / "here", tmp_path / "there"
     there.mkdir()

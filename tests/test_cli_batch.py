@@ -391,7 +391,10 @@ def test_what_of_a_file_is_no_prompt_is_told(run: Run) -> None:
     file = prompts("prompt,ar,mood,note", "a {mood} fox,16:9,red,x", name="p.csv")
     line = ("batch", file, "--out", "out", "--name", "{note}.{ext}")
     outcome = run(*line, "--dry-run")
-    told = "Nothing uses these columns; only the manifest has them: 'ar'."
+    told = (
+        "Nothing uses these columns; only the manifest has them: 'ar'. "
+        "A prompt or --template uses one by its name in braces."
+    )
     assert outcome.out.splitlines()[1:] == ["  a red fox", told]
     assert told in run(*line, "--simulate").err
     prompts("# foxes", "", "a fox", "\\#1 fox")

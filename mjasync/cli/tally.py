@@ -89,7 +89,10 @@ def remarks(
         yield f"Quotes make one row of several lines: {places}."
     if unused:
         names = ", ".join(one_line(repr(name), _TITLE) for name in unused[:_TOLD])
-        yield f"Nothing uses these columns; only the manifest has them: {names}."
+        yield (
+            f"Nothing uses these columns; only the manifest has them: {names}. "
+            "A prompt or --template uses one by its name in braces."
+        )
 
 
 def unasked(jobs: Sequence[Job], *, is_dropped: bool) -> Iterable[str]:
