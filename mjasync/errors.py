@@ -346,6 +346,12 @@ class UnsupportedEndpoint(MJError):
 
     hint = "Check the base URL; if that is right, this server cannot do it."
 
+    @property
+    def next_step(self) -> str:
+        """What to do next: a server that said so in its own JSON is the right one."""
+        is_known = self.code is not None or self.http_status is None
+        return "Do without it, or use another server or account." if is_known else self.hint
+
 
 class ServerError(MJError):
     """The server failed; where it was a submission, the server said that it took nothing."""

@@ -27,6 +27,7 @@ from mjasync import (
     TaskStalled,
     TaskStatus,
     TaskTimeout,
+    UnsupportedEndpoint,
     errors,
 )
 
@@ -185,7 +186,7 @@ def test_messages(cls: type[MJError]) -> None:
     assert text.startswith("It happened. (task 17) The server said: '")
     assert "队列已满" in text
     assert "(code 23, HTTP 200)" in text
-    assert text.endswith(cls.hint)
+    assert text.endswith(made(cls).next_step)
     assert bool(cls.hint) is (cls.__name__ not in SAYS_IT_IN_THE_MESSAGE)
     assert repr(made(cls)) == f"<{cls.__name__}: {text}>"
 
@@ -211,6 +212,16 @@ def test_what_is_too_large_is_not_to_be_changed_blindly() -> None:
     said = str(InvalidRequest("It was refused.", http_status=413))
     assert "Send smaller pictures" in said
     assert InvalidRequest.hint not in said
+
+
+def test_a_server_of_the_family_has_the_right_address() -> None:
+    """The base URL is only in doubt where what answered may be something else."""
+    page = UnsupportedEndpoint("It was refused.", http_status=404)
+    assert str(page).endswith(UnsupportedEndpoint.hint)
+    own = UnsupportedEndpoint("It was refused.", code=4, http_status=200)
+    known = UnsupportedEndpoint("This server's variations keep their prompt.")
+    for error in (own, known):
+        assert str(error).endswith("Do without it, or use another server or account.")
 
 
 def test_an_id_in_the_message_is_not_repeated() -> None:
