@@ -55,6 +55,17 @@ async def test_a_lost_answer_is_uncertain_and_sent_once(front_end: str, loss: st
         assert [paid.prompt for paid in sim.submissions] == ["a fox"]
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+async def test_a_lost_answer_on_a_used_connection(front_end: str, loss: str) -> None:
+    """HAProxy answers nothing there: that is no leave to send the job again, either."""
+    async with behind(front_end, list_endpoint=False) as (sim, mj):
+        await mj.imagine("a fox").submit()
+        sim.fault(loss, on="submit", times=None)
+        with pytest.raises(SubmitUncertain):
+            await mj.imagine("an owl").submit()
+        assert [paid.prompt for paid in sim.submissions] == ["a fox", "an owl"]
+
+
 async def test_a_lost_job_is_found_in_the_list(front_end: str) -> None:
     """Where the server has a list, the job is looked up there by its state, and waited for."""
     async with behind(front_end) as (sim, mj):
