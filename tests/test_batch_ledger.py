@@ -330,6 +330,16 @@ async def test_urls_that_are_wrong(mj_plain: Client, tmp_path: Path, url: str) -
                 assert SECRET not in repr(frame.f_locals)
 
 
+@pytest.mark.parametrize("name", ["ledger.lock", "ledger.reserve", "a.LOCK"])
+async def test_names_of_files_beside_a_ledger(mj_plain: Client, tmp_path: Path, name: str) -> None:
+    """A ledger that is called as its own lock, or as the room kept free, is refused untouched."""
+    (tmp_path / name).write_text("whatever it is")
+    with pytest.raises(ConfigurationError, match="cannot end in"):
+        async with Batch(tmp_path, client=mj_plain, ledger=f"sqlite:///{tmp_path / name}"):
+            pass
+    assert (tmp_path / name).read_text() == "whatever it is"
+
+
 # --- one poisoned job --------------------------------------------------------------------------
 
 

@@ -294,6 +294,9 @@ CASES = (
     same("detail-400", 400, {"detail": "bad prompt"}, InvalidRequest),
     gone("detail-403", 403, {"detail": "Not authenticated"}, AuthenticationError),
     read("detail-200", 200, {"detail": "?"}, MalformedReply),
+    # RFC 9457, as front ends send it
+    read("problem-400", 400, {"title": "Bad Request", "detail": "lost it"}, InvalidRequest),
+    read("problem-422", 422, {"type": "about:blank", "detail": "lost it"}, InvalidRequest),
     # not the server's own words, whatever they are
     read("409", 409, "Conflict", InvalidRequest),
     read("409-json", 409, {"error": "conflict"}, InvalidRequest),

@@ -439,7 +439,8 @@ def _is_own_shape(words: Words) -> bool:
         return words.status != 403 or "path" in value
     if value.get("success") is False or words.code == words.status:
         return True
-    return "detail" in value and bool(words.description)
+    is_problem = "title" in value or "type" in value  # RFC 9457, in which front ends speak
+    return "detail" in value and not is_problem and bool(words.description)
 
 
 def _says_no(words: Words) -> bool:

@@ -22,6 +22,8 @@ __all__ = ["is_running", "ledger_of", "read_batch"]
 
 _SQLITE: Final = "sqlite+aiosqlite"
 _POSTGRES: Final = "postgresql+asyncpg"
+_BESIDE: Final = frozenset({".lock", ".reserve"})
+"""What the files are called that a ledger in SQLite has beside it."""
 _MEANT: Final = {
     "sqlite": _SQLITE,
     _SQLITE: _SQLITE,
@@ -130,6 +132,8 @@ def _sqlite_problem(url: URL) -> str:
         return (
             "The URL of a ledger in SQLite is its file and nothing else: leave out what follows ?."
         )
+    if (suffix := Path(url.database or "").suffix).lower() in _BESIDE:
+        return f"A ledger cannot end in {suffix}, as a file beside it does: name it ledger.db."
     return ""
 
 
