@@ -149,7 +149,7 @@ def test_a_loop_that_was_given_no_time_to_end() -> None:
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         asked.set()
-        transports.append(writer.transport)
+        writers.append(writer)
 
     async def main() -> None:
         server = await asyncio.start_server(mute, "127.0.0.1", 0)
@@ -164,7 +164,7 @@ def test_a_loop_that_was_given_no_time_to_end() -> None:
     asked = asyncio.Event()
     tasks: list[Task] = []
     servers: list[asyncio.Server] = []
-    transports: list[asyncio.BaseTransport] = []
+    writers: list[asyncio.StreamWriter] = []
     waiting: list[asyncio.Future[Task]] = []
     loop = asyncio.new_event_loop()
     loop.run_until_complete(main())
@@ -182,8 +182,10 @@ def test_a_loop_that_was_given_no_time_to_end() -> None:
         job.cancel()
         await asyncio.gather(job, *waiting, return_exceptions=True)
         servers[0].close()
-        for transport in transports:
-            transport.close()
+        for writer in writers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
         await runtime.calls.transport.close()
 
     loop.run_until_complete(clean_up())

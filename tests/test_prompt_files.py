@@ -66,8 +66,8 @@ def test_prompts_may_begin_with_brackets(tmp_path: Path, text: str) -> None:
 
 
 NO_JSON = [
-    ("p.json", '[\n  "a fox",\n  "an owl",\n]', "not valid JSON.*line 4"),
-    ("p.txt", '[\n  "a fox",\n  "an owl",\n]', "not valid JSON.*line 4"),
+    ("p.json", '[\n  "a fox",\n  "an owl",\n]', "not valid JSON.*line [34]"),
+    ("p.txt", '[\n  "a fox",\n  "an owl",\n]', "not valid JSON.*line [34]"),
     ("p.json", '{"prompts": ["a fox"]}', "list of prompts.*'prompts'"),
     ("p.json", '[["a fox"]]', "item 1: .*not list"),
     ("p.json", '[{"prompt": ["a", "b"]}]', "item 1: .*'prompt' holds"),

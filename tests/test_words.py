@@ -8,7 +8,7 @@ import pytest
 from conftest import connect
 
 import mjasync
-from mjasync import InvalidRequest, TaskStalled
+from mjasync import InvalidRequest, SubmitUncertain, TaskStalled
 from mjasync.simulator import Simulator
 
 ODD = {
@@ -43,7 +43,7 @@ async def test_an_unknown_code_is_logged_once(
     with caplog.at_level(logging.WARNING, "mjasync"):
         async with connect(plain) as mj:
             for _ in range(2):
-                with pytest.raises(InvalidRequest) as caught:
+                with pytest.raises(SubmitUncertain) as caught:
                     await mj.imagine("a fox")
     assert caught.value.code == 77
     assert [record.getMessage().split()[2] for record in caplog.records] == ["77"]

@@ -135,7 +135,8 @@ def _raise(error: json.JSONDecodeError, raw: bytes, text: str) -> NoReturn:
     """Say it in Go's words, which name the first byte that does not belong there."""
     if raw.startswith(b"\xef\xbb\xbf"):
         raise Unreadable("invalid character 'ï' looking for beginning of value") from error
-    rest = text[error.pos :].lstrip(" \t\r\n")
+    comma = error.msg.startswith("Illegal trailing comma")  # newer Pythons point at the comma
+    rest = text[error.pos + comma :].lstrip(" \t\r\n")
     control = error.msg == "Invalid control character at"
     if (not rest and not control) or error.msg.startswith("Unterminated"):
         raise Unreadable(_END) from error
