@@ -154,7 +154,7 @@ def is_public(host: str, *, or_a_name: bool = False) -> bool:
         return or_a_name
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if inner is None and address in _NAT64:
+        if inner is None and (address in _NAT64 or address in _COMPATIBLE):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return inner.is_global and not inner.is_multicast
@@ -162,6 +162,8 @@ def is_public(host: str, *, or_a_name: bool = False) -> bool:
 
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+"""The old way to write an IPv4 address as one of IPv6, `::127.0.0.1`."""
 
 
 def _is_loopback(url: URL) -> bool:
