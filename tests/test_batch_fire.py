@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -34,6 +35,7 @@ from shell import Run
 
 from mjasync import Client, MJError
 from mjasync.batch import Batch, Job, JobState, LedgerError
+from mjasync.batch._output import Output
 from mjasync.simulator import Simulator
 
 PROMPTS = [f"fox {n}" for n in range(6)]
@@ -208,6 +210,21 @@ async def test_a_full_disk(filling: Filling, disk: Path, at: str, after: int) ->
     assert states(jobs) == {JobState.SAVED: JOBS}
     assert len(filling.submissions) == JOBS
     assert check_files(folder, jobs) == JOBS
+
+
+async def test_a_manifest_that_cannot_be_written(
+    plain: Simulator, mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that cannot be written is an error of the batch's own, before anything is paid."""
+
+    async def full(self: Output, jobs: list[Job]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Output, "list", full)
+    with pytest.raises(LedgerError, match="No space left") as caught:
+        await finish(tmp_path, mj_plain)
+    assert caught.value.errno == errno.ENOSPC
+    assert plain.submissions == []
 
 
 async def test_an_id_that_cannot_be_noted(filling: Filling, disk: Path) -> None:

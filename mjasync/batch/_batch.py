@@ -520,13 +520,19 @@ class Batch:
                     self._showing.cancel()
                     await asyncio.gather(self._showing, return_exceptions=True)
                 await crew.disband()
-                if getattr(crew.error, "errno", None) != errno.ENOSPC:  # else the next run needs it
-                    await self._ledger.give_back()
-                if crew.had_work:
-                    await self._list()
-                    await self._show(running=False)
+                await self._list_at_the_end(crew)
+            except OSError:
+                if crew.error is None:  # else that one is raised, with the ids that it alone has
+                    raise
             finally:
                 self._crew = self._showing = None
+
+    async def _list_at_the_end(self, crew: Crew) -> None:
+        if getattr(crew.error, "errno", None) != errno.ENOSPC:  # else the next run needs it
+            await self._ledger.give_back()
+        if crew.had_work:
+            await self._list()
+            await self._show(running=False)
 
     def stop(self) -> None:
         """Begin nothing more; `run` ends when what is under way has ended."""
@@ -539,7 +545,10 @@ class Batch:
             jobs = await self._ledger.jobs()
             for job in jobs:
                 self._names.keep(job)
-            await self._output.list(jobs)
+            try:
+                await self._output.list(jobs)
+            except OSError as error:
+                raise _unwritable(error) from error
         return jobs
 
     async def _lost(self, jobs: list[Job]) -> list[Job]:
@@ -602,11 +611,16 @@ def _breaker_of(busy: RetryPolicy) -> CircuitBreaker:
     )
 
 
+def _unwritable(error: OSError) -> LedgerError:
+    return LedgerError(
+        f"The batch's folder cannot be written: {printable(error)}.", errno=error.errno
+    )
+
+
 def _with_ids(error: Exception, unrecorded: Sequence[str]) -> Exception:
     """What ended a run, with the ids that nothing but this error has."""
     if isinstance(error, OSError) and not isinstance(error, MJError):
-        message = f"The batch's folder cannot be written: {printable(error)}."
-        told = LedgerError(message, errno=error.errno)
+        told = _unwritable(error)
         told.__cause__, error = error, told
     if not unrecorded:
         return error
