@@ -153,6 +153,8 @@ class Client(Submits):
             route = attrs.evolve(route, speed=None)
         clock = clock or Clock()
         _check_limit(limit)
+        if reconcile is not None and not isinstance(reconcile, bool):
+            raise ConfigurationError(f"reconcile must be True, False or None, not {reconcile!r}.")
         self._network = Network(
             origin=URL(route.base, encoded=True).origin(),
             session=session,

@@ -78,6 +78,7 @@ async def test_a_schedule_of_ones_own_that_would_never_rest(
         *({"retries": value} for value in [3, 0, False, RetryPolicy(), Retries]),
         *({"schedule": value} for value in [Schedule, 5, "often"]),
         *({"clock": value} for value in [FakeClock, 1.0]),
+        *({"reconcile": value} for value in ["yes", 0, "auto"]),
         *({"limit": value} for value in [0, -1, 2.0, True, "3", math.inf]),
         *(
             {name: value}
