@@ -22,7 +22,7 @@ from mjasync.cli.words import explain
 from mjasync.simulator import Simulator
 
 FULL = {"code": 23, "description": "队列已满，请稍后尝试", "result": None}
-PATIENT = Retries(busy=RetryPolicy(first=100, longest=100, budget=1000))
+PATIENT = Retries(busy=RetryPolicy(tries=10_000, first=100, longest=100, budget=1000))
 
 
 class Crowded:
