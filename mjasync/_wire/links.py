@@ -42,6 +42,7 @@ def parse_link(link: str) -> URL:
     Raises:
         InvalidRequest: It is none.
     """
+    url = URL()
     try:
         if _AUTHORITY.match(link):
             quoted = _UNSAFE.sub(lambda m: quote(m[0], errors="surrogateescape"), link)

@@ -439,8 +439,9 @@ class Life:
             RequestTimeout: They did not arrive by then.
         """
         seconds = self.client._runtime.timeout  # noqa: SLF001 - what it was made with
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 return await self.output.save(job, task)
         except TimeoutError:
             if not limit.expired():

@@ -71,8 +71,9 @@ async def _examine(mj: Client, job: Job | None, timeout: float | None) -> Probe:
     """
     if job is not None:
         job.task = job.make(mj)
+    limit = asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout) as limit:
+        async with limit:
             return await mj.probe(spend=job.task if job else None)
     except TimeoutError:
         if not limit.expired():

@@ -134,8 +134,9 @@ async def _save(task: Task, target: str, deadline: float | None) -> Path:
         RequestTimeout: The deadline has passed.
         MJError: As `Task.save` does.
     """
+    limit = asyncio.timeout_at(deadline)
     try:
-        async with asyncio.timeout_at(deadline) as limit:
+        async with limit:
             return await task.save(target)
     except TimeoutError:
         if not limit.expired():

@@ -153,9 +153,9 @@ class Engine:
         task.fate = fate
         if not task.running:
             return
-        done = task.steps and task.steps[-1].at
+        done = task.steps[-1].at if task.steps else 0.0
         steps = _steps(task, 1.0, 0.0)
-        task.steps = [step for step in steps if step.at >= (done or 0)][::-1]
+        task.steps = [step for step in steps if step.at >= done][::-1]
         self._due = [entry for entry in self._due if entry[2] is not task]
         heapq.heapify(self._due)
         if task.steps:

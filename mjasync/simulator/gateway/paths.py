@@ -40,7 +40,9 @@ def redirect_of(method: str, path: str, endpoints: Container[str]) -> str | None
     if method not in {"GET", "POST"} or not path.endswith("/"):
         return None
     shorter = path.removesuffix("/")
-    return shorter if shorter == "/mj" or route_of(method, shorter).endpoint in endpoints else None
+    endpoint = route_of(method, shorter).endpoint
+    is_there = endpoint is not None and endpoint in endpoints
+    return shorter if is_there or shorter == "/mj" else None
 
 
 def mode_of(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -34,15 +35,19 @@ class Asked:
 class TokenWords(Protocol):
     """What one gateway says about tokens."""
 
+    @abstractmethod
     def no_token(self, asked: Asked) -> Refusal:
         """The request has no token."""
 
+    @abstractmethod
     def wrong_token(self, asked: Asked) -> Refusal:
         """The token is unknown."""
 
+    @abstractmethod
     def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:
         """The token's money is used up, and that has been noticed before or not."""
 
+    @abstractmethod
     def pinned(self, asked: Asked) -> Refusal:
         """The token names a channel, which only administrators may."""
 
@@ -50,33 +55,43 @@ class TokenWords(Protocol):
 class Words(TokenWords, Protocol):
     """The refusals of one gateway."""
 
+    @abstractmethod
     def no_task(self) -> Refusal:
         """Nobody knows the task, or it is another user's."""
 
+    @abstractmethod
     def bad_list(self) -> Refusal:
         """The ids of a list cannot be read."""
 
+    @abstractmethod
     def bad_notice(self) -> Refusal:
         """An inbound webhook cannot be read."""
 
+    @abstractmethod
     def unknown_notice(self) -> Refusal:
         """An inbound webhook is about no known task."""
 
+    @abstractmethod
     def unreadable(self, problem: str, asked: Asked) -> Refusal:
         """The body of a submission cannot be read."""
 
+    @abstractmethod
     def unknown_press(self, problem: str, asked: Asked) -> Refusal:
         """The custom id is none that is sold."""
 
+    @abstractmethod
     def no_channel(self, model: str, asked: Asked) -> Refusal:
         """Nobody sells this model."""
 
+    @abstractmethod
     def parent_off(self, *, gone: bool) -> Refusal:
         """The channel of the parent task is disabled, or deleted."""
 
+    @abstractmethod
     def poor(self) -> Refusal:
         """The user's money is used up."""
 
+    @abstractmethod
     def crashed(self, problem: str, *, goes_on: bool) -> Refusal | None:
         """What is left of a handler that panicked; None: the connection is closed.
 
