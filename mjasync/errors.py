@@ -462,9 +462,10 @@ class TaskTimeout(MJError, TimeoutError):
         self.is_unsent = True
         if held_up_by is None:
             return
-        self.message = f"{self.message} It could not be submitted so far: {held_up_by.message}"
-        self.description = held_up_by.description
-        self.code, self.http_status = held_up_by.code, held_up_by.http_status
+        self.message: str = f"{self.message} It could not be submitted so far: {held_up_by.message}"
+        self.description: str = held_up_by.description
+        self.code: int | None = held_up_by.code
+        self.http_status: int | None = held_up_by.http_status
 
     @property
     def next_step(self) -> str:

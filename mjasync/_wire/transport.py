@@ -85,7 +85,7 @@ class Transport:
     def __init__(self, credentials: Mapping[str, str], network: Network) -> None:
         _check_logins(credentials, network)
         self.network = network
-        self.redactor = Redactor([*secrets_in(credentials), *network.secrets])
+        self.redactor: Redactor = Redactor([*secrets_in(credentials), *network.secrets])
         self.token_header: str = next(iter(credentials), "")
         """The header that carries the token; "" where none is set."""
         self.closed: bool = False

@@ -23,7 +23,7 @@ class Record(list[_T]):
         super().__init__()
         self.limit = limit
         """The most entries it keeps; None: any number."""
-        self.dropped = 0
+        self.dropped: int = 0
         """How many entries it has forgotten."""
         self._what = what
 

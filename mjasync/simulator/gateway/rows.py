@@ -135,7 +135,7 @@ class Rows:
         self._in_flight: dict[str, Row] = {}
         self._last_key = 0
         self.max_in_flight: int = 0
-        self.inserted = asyncio.Event()
+        self.inserted: asyncio.Event = asyncio.Event()
         """Set by the next row."""
 
     def insert(self, row: Row) -> None:
