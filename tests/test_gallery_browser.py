@@ -20,6 +20,7 @@ from mjasync.batch import Job
 from mjasync.batch._gallery import Gallery
 
 CHROMIUM = shutil.which("chromium")
+# Of cards the text content is read: a card that was not drawn yet has no inner text.
 REASON = "needs Debian's chromium and the dependency group `browser`: `nox -s gallery` has both"
 playwright = pytest.importorskip("playwright.async_api", reason=REASON)
 axe = pytest.importorskip("axe_playwright_python.async_playwright", reason=REASON)
@@ -189,7 +190,7 @@ async def test_filter_by_words(opened: Open, tmp_path: Path) -> None:
         await page.keyboard.press("/")
         await page.keyboard.type("NUMBER #7 subtle")
         assert await page.locator(".card").count() == 1
-        assert await page.locator(".card .step").inner_text() == "U1 › Upscale (Subtle)"
+        assert await page.locator(".card .step").text_content() == "U1 › Upscale (Subtle)"
         await page.reload()
         assert await page.locator(".card").count() == 1
         await page.locator("#filter").fill("nothing like it")
@@ -208,7 +209,7 @@ async def test_filter_by_state(opened: Open, tmp_path: Path) -> None:
             "All 14", "Saved 8", "Under way 3", "Waiting 1", "Failed 1", "Uncertain 1",
         ]  # fmt: skip
         await states.get_by_role("button", name="Failed").click()
-        assert "It holds a banned word." in await page.locator(".card").inner_text()
+        assert "It holds a banned word." in (await page.locator(".card").text_content() or "")
         pressed = states.locator("[aria-pressed=true]")
         assert (await pressed.inner_text()).split() == ["Failed", "1"]
         await pressed.click()
@@ -285,7 +286,7 @@ async def test_a_picture_too_large_is_a_link(opened: Open, tmp_path: Path) -> No
     """A picture that has no preview for its size is a link, and the reason stands there."""
     (tmp_path / "large.png").write_bytes(png_header(60_000, 60_000))
     async with opened(tmp_path, [a_job(1, files=[told(tmp_path, "large.png")])]) as page:
-        assert "too large for a preview" in await page.locator(".card .why").inner_text()
+        assert "too large for a preview" in (await page.locator(".card .why").text_content() or "")
         await page.locator(".open").first.click()
         link = page.locator(f"{OPENED} .stage a.blank")
         assert await link.get_attribute("href") == "./large.png"
