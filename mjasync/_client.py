@@ -155,15 +155,17 @@ class Client(Submits):
         _check_limit(limit)
         if reconcile is not None and not isinstance(reconcile, bool):
             raise ConfigurationError(f"reconcile must be True, False or None, not {reconcile!r}.")
+        if not isinstance(trust_env, bool):
+            raise ConfigurationError(f"trust_env must be True or False, not {trust_env!r}.")
         self._network = Network(
             origin=URL(route.base, encoded=True).origin(),
             session=session,
             connect_timeout=connect_timeout,
-            headers=check_headers(headers or {}),
+            headers=check_headers({} if headers is None else headers),
             proxy=None if proxy is None else parse_proxy(proxy),
             trust_env=trust_env,
             image_links=image_links,
-            limits=limits or Limits(),
+            limits=Limits() if limits is None else limits,
         )
         self._transport = Transport(auth_headers(token, header), self._network)
         self._calls = Calls(
@@ -223,7 +225,8 @@ class Client(Submits):
             MJError: The read failed.
         """
         self._runtime.loop.check()
-        ids = [task_ids] if isinstance(task_ids, str | int) else task_ids
+        is_one = isinstance(task_ids, str | bytes) or not isinstance(task_ids, Iterable)
+        ids = [task_ids] if is_one else task_ids
         wanted = list(dict.fromkeys(map(task_id_text, ids)))
         chunks = [wanted[at : at + LIST_AT_MOST] for at in range(0, len(wanted), LIST_AT_MOST)]
         found: dict[str, TaskInfo] = {}
@@ -554,7 +557,8 @@ def _base_url(given: object) -> str:
 
 
 def _choice(name: str, given: Any, variable: str) -> Any:  # noqa: ANN401 - one of a Literal
-    value = given or os.environ.get(variable) or None
+    is_given = given is not None and given != ""
+    value = given if is_given else os.environ.get(variable) or None
     if value is not None and value not in _CHOICES[name]:
         message = f"{name} must be {_or(_CHOICES[name])}, not {value!r}."
         raise ConfigurationError(message)

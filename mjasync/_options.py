@@ -114,6 +114,20 @@ def _bot(value: object) -> str:
     return _BOTS[value]
 
 
+def _hook(value: object) -> str:
+    if not isinstance(value, str) and not hasattr(value, "host"):  # URL objects count, too
+        message = f"notify_hook must be an address as text, not {type(value).__name__} ({value!r})."
+        raise InvalidRequest(message)
+    return str(value)
+
+
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        message = f"enable_remix and strong must be True, False or None, not {value!r}."
+        raise InvalidRequest(message)
+    return value
+
+
 def filter_fields(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
     """What goes on the wire for an account filter.
 
@@ -131,11 +145,11 @@ def filter_fields(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
 
 _WIRE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "state": ("state", _state),
-    "notify_hook": ("notifyHook", str),
+    "notify_hook": ("notifyHook", _hook),
     "account_filter": ("accountFilter", filter_fields),
     "bot": ("botType", _bot),
-    "enable_remix": ("enableRemix", bool),
-    "strong": ("strong", bool),
+    "enable_remix": ("enableRemix", _switch),
+    "strong": ("strong", _switch),
 }
 
 
@@ -158,7 +172,9 @@ def common_fields(options: Mapping[str, Any], known: frozenset[str]) -> dict[str
         value = options.get(name)
         if value is not None and value != "":
             fields[wire_name] = spell(value)
-    extra: object = options.get("extra") or {}
+    extra: object = options.get("extra")
+    if extra is None:
+        extra = {}
     if not isinstance(extra, Mapping):
         message = f"extra must be a mapping of further fields, not {extra!r}."
         raise InvalidRequest(message)
@@ -192,7 +208,8 @@ def route_for(route: Route, options: Mapping[str, Any], *, by_path: bool) -> Rou
     Raises:
         InvalidRequest: There is no such speed or image host.
     """
-    wanted = {name: options[name] for name in _ELSEWHERE if options.get(name)}
+    given = {name: options.get(name) for name in _ELSEWHERE}
+    wanted = {name: value for name, value in given.items() if value is not None and value != ""}
     for name, choices in (("speed", Speed), ("image_host", ImageHost)):
         one_of(name, wanted.get(name), choices)
     if not by_path:

@@ -191,10 +191,12 @@ class Submits:
         """
         one_of("motion", motion, Literal["low", "high"])
         one_of("video_type", video_type, VideoType)
-        if batch_size is not None and batch_size not in _BATCHES:
+        if not isinstance(loop, bool):
+            raise InvalidRequest(f"loop must be True or False, not {loop!r}.")
+        if batch_size is not None and (batch_size is True or batch_size not in _BATCHES):
             message = f"batch_size must be 1, 2 or 4, not {batch_size}."
             raise InvalidRequest(message)
-        if index not in range(1, 5):
+        if index is True or index not in range(1, 5):
             message = f"A task has videos 1 to 4, not {index}."
             raise InvalidRequest(message)
         fields = {
@@ -203,9 +205,9 @@ class Submits:
             "loop": loop or None,
             "videoType": video_type,
             "batchSize": batch_size,
-            "action": "extend" if extend else None,
-            "taskId": task_id_text(extend) if extend else None,
-            "index": index - 1 if extend else None,  # 0-based here, unlike in custom ids
+            "action": None if extend is None else "extend",
+            "taskId": None if extend is None else task_id_text(extend),
+            "index": None if extend is None else index - 1,  # 0-based here, unlike in custom ids
         }
         return self._new("video", fields, {"image": image, "endImage": end_image}, options)
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -60,6 +68,17 @@ _SAME_UPSCALE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What one model version calls subtle, another calls 2x."""
 
+
+_DETAILS: Final[Mapping[str, tuple[str, ...]]] = {
+    "upscale": ("1", "2", "3", "4", "subtle", "creative", "2x", "4x"),
+    "vary": ("1", "2", "3", "4", "subtle", "strong"),
+    "pan": ("left", "right", "up", "down"),
+    "animate": ("low", "high"),
+    "extend": ("low", "high"),
+    "imagine": ("1", "2", "3", "4", "5", "all"),
+}
+"""What a verb can be asked for, whatever the server: anything else would pay for the Tasks before
+it in a chain first."""
 
 _UNSENT: Final = "not submitted (await it; where a coroutine is wanted, pass its .wait())"
 """How a Task shows itself in asyncio's "a coroutine was expected, got …"."""
@@ -161,10 +180,18 @@ class Task(Snapshot):
         """What happens to it, on this side as well: see `TaskPhase`."""
         if self._launch is not None and not self._launch.is_accepted:
             phase = self._launch.phase
+            if phase is TaskPhase.NEW and self._is_orphaned:
+                return TaskPhase.FAILED
             is_chained = self._parent is not None and not self._parent.done
             is_waiting = phase is TaskPhase.PREPARING and is_chained and not self._answered
             return TaskPhase.WAITING if is_waiting else phase
         return _phase_of(self._info, answered=self._answered)
+
+    @property
+    def _is_orphaned(self) -> bool:
+        """Whether a wait for it failed because the Task before it never will be finished."""
+        lost = {TaskPhase.FAILED, TaskPhase.CLOSED}
+        return self._error is not None and self._parent is not None and self._parent.phase in lost
 
     @property
     def held_up(self) -> HeldUp | None:
@@ -358,6 +385,10 @@ class Task(Snapshot):
             ButtonNotFound: There is no such button.
             ModalRequired: It opens a modal: chain `.modal(…)`.
         """
+        given: object = button
+        if not isinstance(given, str | int) or isinstance(given, bool):
+            message = f"A button is a text or a position, not {type(given).__name__} ({given!r})."
+            raise InvalidRequest(message)
         return self._press(lambda buttons: _pick(buttons, button), repr(button), options)
 
     def modal(
@@ -384,9 +415,9 @@ class Task(Snapshot):
         **options: Unpack[FollowUpOptions],
     ) -> Task:
         """Take picture 1-4 out of a grid, or enlarge a single picture."""
-        if isinstance(which, int):
-            return self._mean(options, "upscale", _number(which))
-        return self._mean(options, "upscale", *_SAME_UPSCALE.get(which, (which,)))
+        detail = _number(which) if isinstance(which, int) else which
+        _check_details("upscale", [detail])
+        return self._mean(options, "upscale", *_SAME_UPSCALE.get(detail, (detail,)))
 
     def vary(
         self,
@@ -442,6 +473,10 @@ class Task(Snapshot):
         **options: Unpack[FollowUpOptions],
     ) -> Task:
         """Vary (Region): repaint what is white in the mask, a PNG on black."""
+        given: object = mask
+        if given is None:
+            message = "This needs a mask, not None: a PNG, white where to repaint, on black."
+            raise InvalidRequest(message)
         return self._mean(options, "inpaint", asks=True).modal(prompt, mask=mask)
 
     def animate(
@@ -734,6 +769,7 @@ class Task(Snapshot):
     # --- following up ---
 
     def _mean(self, options: FollowUpOptions, verb: str, *details: str, asks: bool = False) -> Task:
+        _check_details(verb, details)
         what = f"{verb} {details[0]}" if details else verb
         return self._press(
             lambda buttons: buttons.meaning(verb, *details), what, options, asks=asks
@@ -855,7 +891,8 @@ class Task(Snapshot):
         if self.phase is TaskPhase.CLOSED:
             return "closed"
         refusal = None if self._launch is None else self._launch.refusal
-        return _UNSENT if refusal is None else f"failed ({type(refusal).__name__})"
+        error = self._error if self._is_orphaned else refusal
+        return _UNSENT if error is None else f"failed ({type(error).__name__})"
 
     def __reduce__(self) -> NoReturn:
         message = (
@@ -903,6 +940,19 @@ def _pick(buttons: Buttons, key: str | int) -> Button:
         offered = ", ".join(buttons.names) or "no buttons"
         message = f"There is no button at position {key!r}. This task has: {offered}."
         raise ButtonNotFound(message) from None
+
+
+def _check_details(verb: str, details: Iterable[object]) -> None:
+    """Refuse what no server has a button for.
+
+    Raises:
+        InvalidRequest: There is no such kind of that verb.
+    """
+    words = _DETAILS.get(verb)
+    for detail in details:
+        if words is not None and detail not in words:
+            message = f"{verb} takes {', '.join(words[:-1])} or {words[-1]}, not {detail!r}."
+            raise InvalidRequest(message)
 
 
 def _check_prompt(prompt: object) -> None:

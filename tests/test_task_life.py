@@ -451,3 +451,18 @@ async def test_a_task_does_not_pickle_and_says_what_does(mj_plain: Client) -> No
     for copied in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match=r"pickle task\.id"):
             copied(task)
+
+
+async def test_the_phase_after_a_parent_that_failed(plain: Simulator) -> None:
+    """A Task whose wait failed for what is before it in the chain is no new one."""
+    async with connect(plain) as mj:
+        closed = mj.imagine("a fox")
+        refused = mj.imagine("nude")
+        closed.close()
+        for parent in (closed, refused):
+            task = parent.upscale(1)
+            assert task.phase is TaskPhase.NEW
+            with pytest.raises(mjasync.MJError) as caught:
+                await task
+            assert task.phase is TaskPhase.FAILED
+            assert repr(task) == f"<Task - upscale 1: failed ({type(caught.value).__name__})>"
