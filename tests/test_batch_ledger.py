@@ -203,7 +203,10 @@ async def test_a_lock_that_is_deleted(
 async def test_a_ledger_that_is_replaced(
     plain: Simulator, mj_plain: Client, tmp_path: Path
 ) -> None:
-    """A ledger that was deleted while a batch ran ends it before the next payment."""
+    """A ledger that was deleted while a batch ran ends it before the next payment.
+
+    With a limit of 1, one submission at most was noted, and perhaps sent, before that.
+    """
     async with Batch(tmp_path, client=mj_plain, limit=1, gallery=False) as batch:
         batch.add(PROMPTS)
         running = batch.run()
@@ -212,7 +215,7 @@ async def test_a_ledger_that_is_replaced(
         before = len(plain.submissions)
         with pytest.raises(LedgerError, match="deleted or replaced"):
             [job async for job in running]
-        assert len(plain.submissions) == before
+        assert len(plain.submissions) <= before + 1 < len(PROMPTS)
 
 
 @posix
@@ -229,7 +232,7 @@ async def test_a_ledger_that_is_moved(plain: Simulator, mj_plain: Client, tmp_pa
         before = len(plain.submissions)
         with pytest.raises(LedgerError, match="deleted or replaced"):
             [job async for job in running]
-        assert len(plain.submissions) == before
+        assert len(plain.submissions) <= before + 1 < len(PROMPTS)
 
 
 def test_looking_at_a_lock_takes_nothing(tmp_path: Path) -> None:
