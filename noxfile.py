@@ -142,13 +142,6 @@ def conformance(session: nox.Session) -> None:
     session.run("python", "tests/conformance.py")
 
 
-@nox.session(name="help")
-def help_text(session: nox.Session) -> None:
-    """Store what the command line says of itself, so that --help need not load it."""
-    session.install("-e", ".[all]", *group("tests"))
-    session.run("python", "tests/help_text.py")
-
-
 @nox.session
 def soak(session: nox.Session) -> None:
     """Set fire to batches at length: a hundred deaths, ten thousand prompts; takes minutes."""

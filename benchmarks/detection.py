@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from mjasync import Look, NextLook, Schedule, TaskInfo, TaskStatus
-from mjasync._habits import Durations, Refreshes
+from mjasync._polling.estimates import Durations, Refreshes
 
 from .row import Row
 

@@ -11,7 +11,7 @@ import attrs
 import orjson
 
 from mjasync import TaskInfo
-from mjasync._wire import codec
+from mjasync._protocol import decoding as codec
 
 from . import payloads
 from .harness import Rounds, Side, alternate, cpu_of, ratios, rounds_in

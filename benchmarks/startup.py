@@ -10,8 +10,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from mjasync.cli import _help
-
 from .harness import ROOT, Rounds, ratios
 from .row import Row, row_of
 
@@ -37,9 +35,7 @@ def _process_seconds(*arguments: str) -> float:
 
 
 def _run(*arguments: str) -> str:
-    looks = _help._DECIDES
-    ordinary = {name: value for name, value in os.environ.items() if name not in looks}
-    environment = {**ordinary, "PYTHONPATH": ROOT}
+    environment = {**os.environ, "PYTHONPATH": ROOT}
     command = [sys.executable, *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, text=True

@@ -18,26 +18,26 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from . import _images
 from ._clock import Clock
-from ._crowd import Crowd, flattened
 from ._event_loop import EventLoopBinding
-from ._launch import Runtime, SubmissionTask
+from ._gather import Crowd, flattened
+from ._http.api import LIST_AT_MOST, Calls, at_once
+from ._http.links import ImageLinks
+from ._http.network import Network, Secret, check_headers, parse_proxy
+from ._http.retry import Retries
+from ._http.transport import Transport, auth_headers
 from ._limits import Limits
+from ._media import files as _images
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
-from ._schedule import NextLook, Schedule
-from ._settings import seconds, task_id_text
+from ._pending_submission import Runtime, SubmissionTask
+from ._polling.poller import Watcher
+from ._polling.schedule import NextLook, Schedule
+from ._protocol import decoding as codec
+from ._protocol.urls import Route
 from ._submission_queue import SubmissionQueue
-from ._submits import Submits
+from ._submissions import Submits
 from ._task import Task
-from ._watcher import Watcher
-from ._wire import codec
-from ._wire.calls import LIST_AT_MOST, Calls, at_once
-from ._wire.links import ImageLinks
-from ._wire.network import Network, Secret, check_headers, parse_proxy
-from ._wire.retry import Retries
-from ._wire.route import Route
-from ._wire.transport import Transport, auth_headers
+from ._validation import seconds, task_id_text
 from .errors import (
     ConfigurationError,
     MJError,
@@ -46,7 +46,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._probe import Probe
+    from ._probe.run import Probe
 
 __all__ = ["Client"]
 
@@ -347,7 +347,7 @@ class Client(Submits):
             AuthenticationError: It refuses the token, however it is sent.
         """
         self._runtime.loop.check()
-        from ._probe import Wishes, examine
+        from ._probe.run import Wishes, examine
 
         wishes = Wishes(
             auth=self._auth,

@@ -189,7 +189,7 @@ class TaskInfo(Unread):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record that `mjasync … --json` prints of a task: texts, numbers and lists."""
-        from ._results import record_of
+        from ._protocol.results import record_of
 
         return record_of(self)
 

@@ -9,9 +9,9 @@ from typing import Any, Final, TypedDict, get_args
 import attrs
 
 from ._models import Bot, ImageHost, Speed
-from ._settings import check_encodable
-from ._wire import codec
-from ._wire.route import Route
+from ._protocol import decoding as codec
+from ._protocol.urls import Route
+from ._validation import check_encodable
 from .errors import InvalidRequest
 
 __all__ = [

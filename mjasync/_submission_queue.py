@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 import attrs
 
 from ._clock import Clock
-from ._wire import codec
-from ._wire.calls import Submission
-from ._wire.retry import Delay
+from ._http.api import Submission
+from ._http.retry import Delay
+from ._protocol import decoding as codec
 from .errors import MJError, QueueFull, RateLimited, ServerError
 
 __all__ = ["HeldUp", "SubmissionQueue", "Ticket"]

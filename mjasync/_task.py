@@ -21,21 +21,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, 
 
 import attrs
 
-from . import _images, _results
-from ._buttons import Buttons, as_change, is_pick
-from ._launch import Launch, Prepare, Receiver, Runtime, Turn
+from ._http.api import Submission, at_once, make_submission
+from ._http.bodies import in_turn
+from ._media import files as _images
 from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus, Unread
 from ._options import MADE_UP, FollowUpOptions, common_fields, route_for
-from ._settings import CLIENT_DEFAULT, ClientDefault, check_encodable
-from ._snapshot import Snapshot
+from ._pending_submission import Launch, Prepare, Receiver, Runtime, Turn
+from ._polling.poller import Waiter
+from ._protocol import decoding as codec
+from ._protocol import results as _results
+from ._protocol.buttons import Buttons, as_change, is_pick
+from ._protocol.replies import Operation
+from ._protocol.urls import Route
 from ._submission_queue import HeldUp
+from ._task_view import Snapshot
 from ._text import printable
-from ._watcher import Waiter
-from ._wire import codec
-from ._wire.body import in_turn
-from ._wire.calls import Submission, at_once, make_submission
-from ._wire.replies import Operation
-from ._wire.route import Route
+from ._validation import CLIENT_DEFAULT, ClientDefault, check_encodable
 from .errors import (
     ButtonNotFound,
     InvalidRequest,

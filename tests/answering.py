@@ -11,7 +11,7 @@ import attrs
 import orjson
 
 from mjasync import Client, Retries
-from mjasync._images import collect
+from mjasync._media.files import collect
 
 TOKEN = "sk-a-token-that-nobody-may-see"
 

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from mjasync.batch import File, Job, JobState
-from mjasync.batch._path import before
+from mjasync.batch._steps import before
 
 FAMILY = ("", "U1", "U1>Upscale (Subtle)", "U1>Zoom Out 2x", "U3")
 """The steps that each prompt has."""

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageSequence, ImageStat
 
-from mjasync.simulator import artist
-from mjasync.simulator.artist import KINDS, Picture, aspect_of, render, size_for
+from mjasync.simulator.images import render as artist
+from mjasync.simulator.images.render import KINDS, Picture, aspect_of, render, size_for
 
 PROMPTS = (
     "a lighthouse in a storm",
@@ -448,5 +448,5 @@ def test_drawing_without_pillow_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 def test_importing_the_artist_does_not_import_pillow() -> None:
     """Only drawing needs Pillow."""
-    code = "import mjasync.simulator.artist, sys; sys.exit('PIL' in sys.modules)"
+    code = "import mjasync.simulator.images.render, sys; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -755,7 +755,7 @@ async def test_a_driver_that_is_missing(
     mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without asyncpg a PostgreSQL ledger says what to install."""
-    monkeypatch.setattr("mjasync.batch._open.find_spec", lambda _: None)
+    monkeypatch.setattr("mjasync.batch._ledger.open.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"mjasync\[batch,postgres\]"):
         Batch(tmp_path, client=mj_plain, ledger="postgresql://host/db")
 

@@ -16,10 +16,11 @@ import pytest
 from conftest import Every, connect, eventually
 
 from mjasync import AuthenticationError, Client, InvalidRequest, Task
-from mjasync.batch import Batch, Job, JobState, Totals, _ledger_tables, _output, read_batch
-from mjasync.batch._names import DEFAULT_NAME, Names
-from mjasync.batch._plan import Row, jobs_of
-from mjasync.batch._prompt_files import read_rows
+from mjasync.batch import Batch, Job, JobState, Totals, _output, read_batch
+from mjasync.batch._filenames import DEFAULT_NAME, Names
+from mjasync.batch._ledger import tables as _ledger_tables
+from mjasync.batch._planning import Row, jobs_of
+from mjasync.batch._readers import read_rows
 from mjasync.errors import ConfigurationError
 from mjasync.simulator import Simulator
 

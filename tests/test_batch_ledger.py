@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from mjasync import Client, Task
-from mjasync.batch import Batch, BatchInUse, Job, JobState, LedgerError, _ledger, read_batch
-from mjasync.batch._lock import Lock
-from mjasync.batch._open import is_running
+from mjasync.batch import Batch, BatchInUse, Job, JobState, LedgerError, read_batch
+from mjasync.batch._ledger import sqlite as _ledger
+from mjasync.batch._ledger.lock import Lock
+from mjasync.batch._ledger.open import is_running
 from mjasync.errors import ConfigurationError, MJError
 from mjasync.simulator import Simulator
 

@@ -13,7 +13,7 @@ from conftest import connect, eventually
 
 from mjasync import Client, ConfigurationError
 from mjasync.batch import Batch, Job, JobState, read_batch
-from mjasync.batch._path import before, elements, last, parsed
+from mjasync.batch._steps import before, elements, last, parsed
 from mjasync.simulator import Simulator
 
 ZOOM = "U1>Custom Zoom[{prompt} --zoom 1.8]"

@@ -24,11 +24,11 @@ from PIL import Image
 
 from mjasync import ConfigurationError, InvalidRequest, QueueFull, RetryPolicy
 from mjasync.batch import File, Job
-from mjasync.batch._names import DEFAULT_NAME, Names
+from mjasync.batch._adaptive_limit import Pace
+from mjasync.batch._filenames import DEFAULT_NAME, Names
 from mjasync.batch._output import _line, with_facts
-from mjasync.batch._pace import Pace
-from mjasync.batch._plan import Row, as_row, check_source, jobs_of, steps_of
-from mjasync.batch._prompt_files import read_rows
+from mjasync.batch._planning import Row, as_row, check_source, jobs_of, steps_of
+from mjasync.batch._readers import read_rows
 from mjasync.prompt import expand, normalise
 
 # --- prompts -----------------------------------------------------------------------------------
@@ -421,7 +421,7 @@ def test_names_fit_the_file_system() -> None:
     """Where file names must be ASCII, what is not is left out of them."""
     code = """if True:
         from mjasync.batch import Job
-        from mjasync.batch._names import Names
+        from mjasync.batch._filenames import Names
         names = Names("{text}/{slug}-{task_id}.{ext}")
         for text in ("\\u4e00 fox", "\\u4e00"):
             job = Job(key=text, n=1, prompt=text, task_id="17", variables={"text": text})
@@ -508,7 +508,7 @@ def test_the_pace_halves_and_recovers() -> None:
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without SQLAlchemy the import says what to install."""
-    import mjasync.batch._ledger_tables as module
+    import mjasync.batch._ledger.tables as module
 
     plain_import = builtins.__import__
 

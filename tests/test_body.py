@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import ClientClosed, InvalidRequest, QueueFull, Retries, RetryPolicy, SubmitUncertain
-from mjasync._images import as_data_url
-from mjasync._wire import body as wire
-from mjasync._wire import calls
-from mjasync._wire.body import Body, DataUrl, OnDisk, in_turn, in_words, make_body
+from mjasync._http import api as calls
+from mjasync._http import bodies as wire
+from mjasync._http.bodies import Body, DataUrl, OnDisk, in_turn, in_words, make_body
+from mjasync._media.files import as_data_url
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000 + b"\0\0\0\0IEND\xaeB`\x82"
 SPELT = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"

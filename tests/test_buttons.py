@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import Button, ButtonNotFound, Buttons, Meaning
-from mjasync._buttons import as_change, meaning_of
+from mjasync._protocol.buttons import as_change, meaning_of
 
 H = "d5f3c8a1-8f3e-4d4c-9a51-0c5b9b1f6f11"
 

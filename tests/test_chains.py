@@ -13,7 +13,7 @@ from PIL import Image
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
-from mjasync._buttons import meaning_of
+from mjasync._protocol.buttons import meaning_of
 from mjasync.simulator import Simulator
 
 VERSIONS = ("4", "5", "6", "6.1", "7", "8", "niji 5", "niji 6")

@@ -35,9 +35,10 @@ from mjasync import (
     TaskStalled,
     TaskStatus,
 )
-from mjasync.cli import main, words
+from mjasync.cli import main
+from mjasync.cli import task_text as words
 from mjasync.cli.app import app
-from mjasync.cli.jobs import Job, look_back
+from mjasync.cli.task_jobs import Job, look_back
 from mjasync.errors import QueueFull, ServerError, TooManyOpenFiles
 from mjasync.simulator import Simulator
 
@@ -102,7 +103,7 @@ def test_missing_extra_says_what_to_install(
     run: Run, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     """Without cyclopts or rich, the command says how to install them."""
-    for name in ("mjasync.cli.app", "mjasync.cli.show", "mjasync.cli.work"):
+    for name in ("mjasync.cli.app", "mjasync.cli.task_display", "mjasync.cli.run_tasks"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, missing, None)  # type: ignore[arg-type]
     outcome = run("imagine", "a fox", "--simulate")
@@ -113,10 +114,10 @@ def test_missing_extra_says_what_to_install(
 def test_other_missing_modules_are_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that is missing for another reason is named, and not blamed on the extra."""
     monkeypatch.delitem(sys.modules, "mjasync.cli.app", raising=False)
-    monkeypatch.setitem(sys.modules, "mjasync.cli.server", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "mjasync.cli.server_options", None)  # type: ignore[arg-type]
     outcome = run("shorten", "a fox")
     assert outcome.code == 1
-    assert "mjasync.cli.server" in outcome.err
+    assert "mjasync.cli.server_options" in outcome.err
     assert "mjasync[cli]" not in outcome.err
 
 

@@ -14,11 +14,11 @@ from conftest import eventually
 from shell import PROMPTS, SECRET, Run, command, ended, on_terminal, size_of
 
 from mjasync.batch import Job, JobState, Totals, read_batch
-from mjasync.batch._open import ledger_of
-from mjasync.cli.board import Board
-from mjasync.cli.order import Order, flags_of, without_password
-from mjasync.cli.server import Server
-from mjasync.cli.tally import counts, failure, money, time_left, troubles
+from mjasync.batch._ledger.open import ledger_of
+from mjasync.cli.batch_options import Order, flags_of, without_password
+from mjasync.cli.batch_text import counts, failure, money, time_left, troubles
+from mjasync.cli.batch_view import Board
+from mjasync.cli.server_options import Server
 from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -263,7 +263,7 @@ async def test_a_server_that_goes_away(
     said: list[str] = []
     waits = re.compile(rf"^No connection to {server.url}.* Trying again for up to \d+ (s|min)\.$")
     note = Board.note
-    monkeypatch.setattr("mjasync.cli.trouble._SOON", 0.0)
+    monkeypatch.setattr("mjasync.cli.connection_notices._SOON", 0.0)
     monkeypatch.setattr(
         Board, "note", lambda self, text: (said.append(str(text)), note(self, text))
     )
@@ -282,7 +282,7 @@ async def test_how_far_it_is_without_a_bar(
     server: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a pipe a count is told now and then."""
-    monkeypatch.setattr("mjasync.cli.board._COUNT", 0.0)
+    monkeypatch.setattr("mjasync.cli.batch_view._COUNT", 0.0)
     outcome = await cli("batch", prompts("a fox", "gore", "a cat"), "--out", "out", "--limit", "1")
     assert re.search(r"^2 of 3, 1 failed, \d:\d\d left$", outcome.err, re.MULTILINE)
     assert "3 of 3" not in outcome.err, "the end is told otherwise"

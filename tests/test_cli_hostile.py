@@ -18,8 +18,9 @@ from conftest import EAGER, QUICK
 from shell import SECRET, Outcome, Run, command, ended, on_terminal
 
 from mjasync import Client, ServerError
-from mjasync.cli import main, words
-from mjasync.cli.unexpected import Sentences, report, without_debug
+from mjasync.cli import main
+from mjasync.cli import task_text as words
+from mjasync.cli.unexpected_errors import Sentences, report, without_debug
 from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -207,7 +208,7 @@ def test_nothing_unexpected_is_a_traceback(
     Path("p.txt").write_text("a fox\n")
     monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
     monkeypatch.setattr("mjasync._client.Client.__init__", surprised)
-    monkeypatch.setattr("mjasync.cli.serve.Simulator", surprised)
+    monkeypatch.setattr("mjasync.cli.simulate.Simulator", surprised)
     outcome = run(*line)
     assert (outcome.code, outcome.out) == (1, "")
     assert "Traceback" not in outcome.err

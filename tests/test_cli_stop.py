@@ -18,11 +18,11 @@ from shell import Outcome, Run, command, ended, terminal
 
 from mjasync import Client
 from mjasync.batch import read_batch
-from mjasync.batch._life import Life
-from mjasync.cli.jobs import Job, carry_out
-from mjasync.cli.order import flags_of
-from mjasync.cli.server import Server
-from mjasync.cli.trouble import Trouble
+from mjasync.batch._job_executor import Life
+from mjasync.cli.batch_options import flags_of
+from mjasync.cli.connection_notices import Trouble
+from mjasync.cli.server_options import Server
+from mjasync.cli.task_jobs import Job, carry_out
 from mjasync.errors import ConnectionFailed, QueueFull, RequestTimeout
 from mjasync.simulator import Simulator
 

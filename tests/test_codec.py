@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import Button, TaskInfo, TaskStatus
-from mjasync._wire import codec
-from mjasync._wire.codec import links, mapping, moment, percent, structure_task, text, whole
+from mjasync._protocol import decoding as codec
+from mjasync._protocol.decoding import links, mapping, moment, percent, structure_task, text, whole
 
 HASH = "d5f3c8a1-8f3e-4d4c-9a51-0c5b9b1f6f11"
 SUBMITTED = datetime(2025, 5, 23, 3, 54, 15, tzinfo=UTC)

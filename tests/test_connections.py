@@ -16,7 +16,7 @@ from conftest import connect, turns
 
 import mjasync
 from mjasync import Schedule
-from mjasync._wire.transport import Incoming, Patience
+from mjasync._http.transport import Incoming, Patience
 from mjasync.simulator import Simulator
 
 resource = pytest.importorskip("resource", reason="this system has no such limits")

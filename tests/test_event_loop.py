@@ -127,7 +127,7 @@ def test_the_end_of_the_loop_waits_for_the_wire(ending: str) -> None:
 
 def test_what_the_end_of_the_loop_tore_off_is_on_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """A submission that gets no answer even so is uncertain, and the Task says so by itself."""
-    monkeypatch.setattr("mjasync._launch._LAST_SECONDS", 0.0)
+    monkeypatch.setattr("mjasync._pending_submission._LAST_SECONDS", 0.0)
     task, _ = ended_on_the_wire("returns", answers=False)
     assert isinstance(task.error, mjasync.SubmitUncertain)
     assert task.error.state.startswith("mjasync-")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mjasync._filenames import LONGEST_NAME, safe_filename, unreserved
-from mjasync._images import target_for
+from mjasync._media.files import target_for
+from mjasync._safe_filename import LONGEST_NAME, safe_filename, unreserved
 
 RESERVED = [
     "CON",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mjasync import MalformedReply
-from mjasync._wire.formats import FormatCheck, sniff
+from mjasync._media.formats import FormatCheck, sniff
 
 
 def encoded(form: str, **options: object) -> bytes:

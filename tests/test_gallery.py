@@ -32,7 +32,7 @@ from PIL import Image
 
 from mjasync import ConfigurationError
 from mjasync.batch import Batch, Job, write_gallery
-from mjasync.batch._gallery import Gallery
+from mjasync.batch._gallery.page import Gallery
 from mjasync.simulator import Simulator
 
 
@@ -268,7 +268,7 @@ import asyncio, hashlib, resource
 from pathlib import Path
 from PIL import Image
 from mjasync.batch import File, Job
-from mjasync.batch._gallery import Gallery
+from mjasync.batch._gallery.page import Gallery
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -17,7 +17,7 @@ from conftest import nothing_left
 from galleries import ANSWERED, FAMILY, HOSTILE, a_job, hostile, many, one_of_each, png_header, told
 
 from mjasync.batch import Job
-from mjasync.batch._gallery import Gallery
+from mjasync.batch._gallery.page import Gallery
 
 CHROMIUM = shutil.which("chromium")
 # Of cards the text content is read: a card that was not drawn yet has no inner text.

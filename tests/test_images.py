@@ -34,9 +34,9 @@ from mjasync import (
     MJError,
     Picture,
     ServerError,
-    _images,
 )
-from mjasync._images import (
+from mjasync._media import files as _images
+from mjasync._media.files import (
     as_data_url,
     as_mask,
     collect,
@@ -46,7 +46,7 @@ from mjasync._images import (
     target_for,
     write_stream,
 )
-from mjasync._pillow import png_of
+from mjasync._media.pillow import png_of
 
 
 def encoded(form: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
@@ -68,7 +68,7 @@ FIELDS = {"id": "17", "prompt": "a red fox", "state": "mine", "action": "imagine
 
 FORKS = """
 import asyncio, os, signal
-from mjasync._images import as_file
+from mjasync._media.files import as_file
 
 def read():
     assert asyncio.run(as_file({png!r})) == {png!r}

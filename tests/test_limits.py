@@ -19,7 +19,7 @@ from test_formats import FILES
 
 import mjasync
 from mjasync import ConfigurationError, Limits, ReplyTooLarge, SubmitUncertain
-from mjasync._wire.streams import Incoming
+from mjasync._http.streams import Incoming
 
 MEGABYTE = 1 << 20
 PICTURE = {"id": "17", "status": "SUCCESS", "action": "IMAGINE", "buttons": []}

@@ -17,8 +17,8 @@ from test_formats import PNG
 
 import mjasync
 from mjasync import Client, ConfigurationError, InvalidRequest, LinkRefused, MalformedReply
-from mjasync._images import collect
-from mjasync._wire.links import addresses_of, is_public, linked_from, parse_link
+from mjasync._http.links import addresses_of, is_public, linked_from, parse_link
+from mjasync._media.files import collect
 from mjasync.errors import ConnectionFailed
 
 API = "https://api.example.com"

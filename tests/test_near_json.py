@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import MalformedReply, MJError, SubmitUncertain
-from mjasync._wire import codec
+from mjasync._protocol import decoding as codec
 
 ID = "1700000000000001"
 ODD = {

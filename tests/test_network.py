@@ -16,7 +16,7 @@ from test_links import finished, picture
 
 import mjasync
 from mjasync import Client, ConfigurationError
-from mjasync._wire import network
+from mjasync._http import network
 from mjasync.errors import ConnectionFailed, SubmitUncertain
 from mjasync.simulator import Simulator
 

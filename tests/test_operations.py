@@ -20,7 +20,7 @@ from raw_http import simulated
 
 import mjasync
 from mjasync import AccountFilter, Client, Task, TaskStatus
-from mjasync._buttons import meaning_of
+from mjasync._protocol.buttons import meaning_of
 from mjasync.simulator import Simulator
 
 Ask = Callable[[Simulator, Client], Awaitable[object]]

@@ -28,9 +28,9 @@ from mjasync import (
     Probe,
     Retries,
 )
-from mjasync._probe import Sign, _family
+from mjasync._probe.run import Sign, _family
 from mjasync.cli import main
-from mjasync.cli.stop import Stop
+from mjasync.cli.signals import Stop
 from mjasync.simulator import DIALECTS, Simulator
 
 TOKEN = "sk-" + "t" * 48

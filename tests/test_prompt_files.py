@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import ConfigurationError
-from mjasync.batch._prompt_files import Rows, read_rows
+from mjasync.batch._readers import Rows, read_rows
 
 PROMPTS = ["a red fox", "an owl, at night"]
 OBJECTS = [{"prompt": prompt, "mood": None} for prompt in PROMPTS]

@@ -16,7 +16,7 @@ from conftest import PATIENCE
 from raw_http import PNG
 
 import mjasync
-from mjasync._wire.redaction import Redactor, secrets_in
+from mjasync._http.redaction import Redactor, secrets_in
 
 ODD = "sk-a/b+c=d&e\"f'g\\h<i>\u00fc\U0001f600-0123456789"
 FORMS = {

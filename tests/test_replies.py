@@ -41,9 +41,9 @@ from mjasync import (
     TaskNotReady,
     UnsupportedEndpoint,
 )
-from mjasync._wire import replies
-from mjasync._wire.replies import Operation
-from mjasync._wire.transport import Secret, auth_headers
+from mjasync._http.transport import Secret, auth_headers
+from mjasync._protocol import replies
+from mjasync._protocol.replies import Operation
 
 RETRYABLE = {
     ConnectionFailed,

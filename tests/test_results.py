@@ -16,8 +16,8 @@ from mjasync import (
     TaskInfo,
     TaskStatus,
 )
-from mjasync._results import buttons_of, is_grid, judge, link_of, prompts_of, text_of
-from mjasync._wire.codec import structure_task
+from mjasync._protocol.decoding import structure_task
+from mjasync._protocol.results import buttons_of, is_grid, judge, link_of, prompts_of, text_of
 
 KEYCAPS = (
     "1️⃣ a red fox in the snow --ar 3:2\n\n2️⃣ a fox, watercolor --ar 3:2\n\n"

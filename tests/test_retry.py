@@ -23,7 +23,7 @@ from mjasync import (
     SubmitUncertain,
     TaskNotReady,
 )
-from mjasync._wire.retry import Pace, persist
+from mjasync._http.retry import Pace, persist
 
 AT_ONCE = RetryPolicy(tries=4, first=0.0, longest=0.0)
 EAGER = Retries(

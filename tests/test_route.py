@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import ConfigurationError
-from mjasync._wire.route import Route
+from mjasync._protocol.urls import Route
 
 HOST = "https://api.example.com"
 SPEEDS = (None, "relax", "fast", "turbo")

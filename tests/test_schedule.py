@@ -30,9 +30,9 @@ from mjasync import (
     TaskInfo,
     TaskStatus,
 )
-from mjasync._habits import Durations, Refreshes
-from mjasync._wire import codec
-from mjasync._wire.calls import Calls
+from mjasync._http.api import Calls
+from mjasync._polling.estimates import Durations, Refreshes
+from mjasync._protocol import decoding as codec
 from mjasync.simulator import DIALECTS, Simulator
 
 # --- the schedule: a pure function -------------------------------------------------------------

@@ -14,7 +14,7 @@ from PIL import Image
 
 import mjasync
 from mjasync import Client, QueueFull, RateLimited, Retries, RetryPolicy, Schedule, Task
-from mjasync._wire.retry import Pace
+from mjasync._http.retry import Pace
 from mjasync.simulator import Simulator
 
 URL = "http://127.0.0.1:1"

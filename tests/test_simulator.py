@@ -13,10 +13,10 @@ from raw_http import FROZEN, PNG, data_url, simulated, talking
 
 import mjasync.simulator
 from mjasync.simulator import DIALECTS, Simulator
-from mjasync.simulator.buttons import VERBS
+from mjasync.simulator.button_sets import VERBS
 from mjasync.simulator.engine import Engine
-from mjasync.simulator.tasks import Fate, Order, SimTask
-from mjasync.simulator.wording import flag_of
+from mjasync.simulator.prompts import flag_of
+from mjasync.simulator.sim_task import Fate, Order, SimTask
 
 KEYS = [
     *("id", "properties", "action", "status", "prompt", "promptEn", "description", "state"),

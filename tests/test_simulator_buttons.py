@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
 
-from mjasync.simulator.buttons import OFFERS
-from mjasync.simulator.wording import DEFAULT_BANNED, analysis, banned_word, flag_of, model_of
+from mjasync.simulator.button_sets import OFFERS
+from mjasync.simulator.prompts import DEFAULT_BANNED, analysis, banned_word, flag_of, model_of
 
 GRID = ["U1", "U2", "U3", "U4", "🔄", "V1", "V2", "V3", "V4"]
 HD = ["Upscale (Subtle)", "Upscale (Creative)"]

@@ -20,9 +20,10 @@ from aiohttp.test_utils import TestServer
 from raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import DIALECTS, Simulator
-from mjasync.simulator.gateway import GATEWAYS, counter
-from mjasync.simulator.gateway.go_json import Unreadable
-from mjasync.simulator.gateway.presses import Crash, Press, press_of
+from mjasync.simulator.gateways import GATEWAYS
+from mjasync.simulator.gateways import reseller as counter
+from mjasync.simulator.gateways.custom_ids import Crash, Press, press_of
+from mjasync.simulator.gateways.go_json import Unreadable
 
 RESALES = ["new-api", "one-hub"]
 ALL = [*RESALES, "seed-gateway"]

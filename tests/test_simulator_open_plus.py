@@ -16,9 +16,9 @@ from aiohttp.test_utils import TestServer
 from raw_http import FROZEN, PATIENCE, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import Simulator
-from mjasync.simulator.buttons import OFFERS_SYNTHETIC
-from mjasync.simulator.v11 import KEYS
-from mjasync.simulator.wording import flag_of
+from mjasync.simulator.button_sets import OFFERS_SYNTHETIC
+from mjasync.simulator.prompts import flag_of
+from mjasync.simulator.task_json_open_plus import KEYS
 
 ADMIN = {"mj-api-secret": "sim-admin"}
 

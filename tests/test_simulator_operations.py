@@ -11,7 +11,7 @@ from PIL import Image
 from raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import Simulator
-from mjasync.simulator.forms import read_body
+from mjasync.simulator.request_bodies import read_body
 
 SWAP_FILM = "/mj/insight-face/video-swap"
 

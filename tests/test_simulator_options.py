@@ -11,7 +11,7 @@ from aiohttp import web
 from raw_http import FROZEN, simulated
 
 from mjasync.simulator import Simulator
-from mjasync.simulator.record import Record
+from mjasync.simulator.bounded_log import Record
 
 # --- troubles of the original --------------------------------------------------------------------
 

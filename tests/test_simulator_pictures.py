@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from raw_http import FROZEN, Raw, data_url, simulated
 
-from mjasync.simulator import gallery
-from mjasync.simulator.artist import render
-from mjasync.simulator.gallery import sniff
+from mjasync.simulator.images import store as gallery
+from mjasync.simulator.images.render import render
+from mjasync.simulator.images.store import sniff
 
 
 async def seen(raw: Raw, url: str) -> Image.Image:

@@ -18,7 +18,7 @@ from conftest import EAGER, QUICK, Every, FakeClock, connect, eventually, turns
 
 import mjasync
 from mjasync import Client, HeldUp, Retries, RetryPolicy, Task, TaskPhase, TaskUpdate
-from mjasync.cli.words import explain
+from mjasync.cli.task_text import explain
 from mjasync.simulator import Simulator
 
 FULL = {"code": 23, "description": "队列已满，请稍后尝试", "result": None}

@@ -19,7 +19,7 @@ from PIL import Image
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
-from mjasync._buttons import Meaning, meaning_of
+from mjasync._protocol.buttons import Meaning, meaning_of
 from mjasync.simulator import Simulator
 
 

@@ -21,10 +21,10 @@ from conftest import EAGER, QUICK, Every, FakeClock, connect, eventually, turns
 
 import mjasync
 from mjasync import Client, Task, TaskInfo, TaskPhase, TaskStatus
-from mjasync._wire.body import Body, OnDisk
+from mjasync._http.bodies import Body, OnDisk
 from mjasync.batch import Batch, JobState
-from mjasync.cli.jobs import Job
-from mjasync.cli.words import record
+from mjasync.cli.task_jobs import Job
+from mjasync.cli.task_text import record
 from mjasync.simulator import Simulator
 
 # --- closed --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from conftest import FakeClock, connect
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
-from mjasync._wire import calls
+from mjasync._http import api as calls
 from mjasync.errors import MJError
 from mjasync.simulator import Simulator
 

@@ -13,7 +13,7 @@ from conftest import EAGER, Every, FakeClock, connect, eventually
 
 import mjasync
 from mjasync import Client, Clock, Look, Task, TaskInfo, TaskStatus
-from mjasync._watcher import _LANES
+from mjasync._polling.poller import _LANES
 from mjasync.simulator import Simulator
 
 # --- requests ----------------------------------------------------------------------------------
@@ -222,9 +222,9 @@ async def test_an_unchanged_reply_is_not_decoded(
 ) -> None:
     """A fetch that brings the same bytes again is recognised before it is parsed."""
     parsed = []
-    parse = mjasync._wire.replies.plain_task
+    parse = mjasync._protocol.replies.plain_task
     monkeypatch.setattr(
-        "mjasync._wire.replies.plain_task",
+        "mjasync._protocol.replies.plain_task",
         lambda task_id, status, body: parsed.append(body) or parse(task_id, status, body),
     )
     async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
@@ -492,7 +492,7 @@ async def test_alarms_of_waiters_that_left_are_tidied_away(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting again and again for one task does not fill the schedule with dead alarms."""
-    monkeypatch.setattr("mjasync._watcher._ROOM", 20)
+    monkeypatch.setattr("mjasync._polling.poller._ROOM", 20)
     async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
         (task,) = await accepted(mj, 1)
         lasting = wait_for([task])

@@ -5,9 +5,9 @@ where it stopped, however it stopped.
 """
 
 from ._batch import Batch
-from ._gallery import write_gallery
+from ._gallery.page import write_gallery
 from ._jobs import BatchInUse, File, Job, JobState, LedgerError, Totals
-from ._open import read_batch
+from ._ledger.open import read_batch
 
 __all__ = [
     "Batch",

@@ -24,23 +24,23 @@ import attrs
 from .._circuit_breaker import CircuitBreaker
 from .._client import Client
 from .._clock import Clock
+from .._http.retry import RetryPolicy
 from .._models import TaskInfo
 from .._text import printable
-from .._wire.retry import RetryPolicy
 from ..errors import ConfigurationError, MJError
-from ._crew import Bounds, Crew
-from ._door import Door
-from ._gallery import Gallery
+from ._adaptive_limit import Pace
+from ._client_adapter import Door
+from ._filenames import DEFAULT_NAME, Names
+from ._gallery.page import Gallery
+from ._job_executor import DOUBTFUL, NEVER_AGAIN, Life, no_function
 from ._jobs import CALL, Job, JobState, LedgerError, Totals
-from ._ledger import whole
-from ._life import DOUBTFUL, NEVER_AGAIN, Life, no_function
-from ._names import DEFAULT_NAME, Names
-from ._open import ledger_of
+from ._ledger.open import ledger_of
+from ._ledger.sqlite import whole
 from ._output import Images, Output
-from ._pace import Pace
-from ._plan import Row, Step, as_row, check_source, jobs_of, placed_by, steps_of
-from ._prompt_files import read_rows
+from ._planning import Row, Step, as_row, check_source, jobs_of, placed_by, steps_of
+from ._readers import read_rows
 from ._recovery import Recovery
+from ._runner import Bounds, Crew
 
 __all__ = ["Batch", "Given"]
 

@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from .._images import Picture
+from .._media.files import Picture
 from .._task import Task
+from ._filenames import Names
 from ._jobs import File, Job, JobState
-from ._names import Names
 
 __all__ = ["Images", "Output"]
 

@@ -13,9 +13,9 @@ import attrs
 
 from .._models import TaskInfo, TaskStatus
 from ..errors import MJError, SubmitUncertain, UnsupportedEndpoint
-from ._door import Door
+from ._client_adapter import Door
 from ._jobs import Job, JobState
-from ._ledger import Ledger
+from ._ledger.sqlite import Ledger
 from ._outcome import Outcome
 
 __all__ = ["Recovery"]

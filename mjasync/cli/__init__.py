@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-
-from ._help import stored
-
-TYPE_CHECKING = False  # loading typing would take longer than printing help
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Final
+from collections.abc import Sequence
+from typing import Final
 
 __all__ = ["main"]
 
@@ -48,17 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     _never_fail_to_print()
-    text = stored(words)
-    if text is not None:
-        sys.stdout.write(text)
-        return 0
     from .app import run
 
     return run(words)
 
 
 def _report(error: Exception, words: Sequence[str]) -> int:
-    from .unexpected import report, without_debug
+    from .unexpected_errors import report, without_debug
 
     return report(error, words, debug=without_debug(words)[1])
 

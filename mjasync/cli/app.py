@@ -22,10 +22,10 @@ from cyclopts import (
 )
 from cyclopts.validators import Number
 
+from .batch_options import Order
 from .console import print_note
-from .order import Order
-from .server import Server
-from .unexpected import Sentences, without_debug
+from .server_options import Server
+from .unexpected_errors import Sentences, without_debug
 
 __all__ = ["app", "run"]
 
@@ -148,9 +148,9 @@ def imagine(
         server: Where.
     """
     from ..prompt import normalise
-    from .jobs import Job
-    from .paths import check_picture, check_target
-    from .work import Work
+    from .folders import check_picture, check_target
+    from .run_tasks import Work
+    from .task_jobs import Job
 
     server.check()
     check_target(save)
@@ -178,9 +178,9 @@ def blend(
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
-    from .jobs import Job
-    from .paths import check_picture, check_target
-    from .work import Work
+    from .folders import check_picture, check_target
+    from .run_tasks import Work
+    from .task_jobs import Job
 
     server.check()
     check_target(save)
@@ -203,9 +203,9 @@ def describe(image: str, /, *, json: Json = False, server: ServerOptions = _SERV
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
-    from .jobs import Job
-    from .paths import check_picture
-    from .work import Work
+    from .folders import check_picture
+    from .run_tasks import Work
+    from .task_jobs import Job
 
     server.check()
     check_picture(image)
@@ -222,8 +222,8 @@ def shorten(prompt: str, /, *, json: Json = False, server: ServerOptions = _SERV
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
-    from .jobs import Job
-    from .work import Work
+    from .run_tasks import Work
+    from .task_jobs import Job
 
     server.check()
     job = Job(make=lambda mj: mj.shorten(prompt), prompt=prompt)
@@ -249,9 +249,9 @@ def action(
         json: Print one JSON object on stdout when the new task has ended.
         server: Where.
     """
-    from .jobs import Job
-    from .paths import check_target
-    from .work import Work
+    from .folders import check_target
+    from .run_tasks import Work
+    from .task_jobs import Job
 
     server.check()
     check_target(save)
@@ -282,9 +282,9 @@ def modal(
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
-    from .jobs import Job
-    from .paths import check_picture, check_target
-    from .work import Work
+    from .folders import check_picture, check_target
+    from .run_tasks import Work
+    from .task_jobs import Job
 
     server.check()
     check_target(save)
@@ -316,9 +316,9 @@ def watch(
         server: Where.
     """
     from ..errors import ConfigurationError
-    from .jobs import Job
-    from .paths import check_target
-    from .work import Work
+    from .folders import check_target
+    from .run_tasks import Work
+    from .task_jobs import Job
 
     server.check()
     ids = list(dict.fromkeys(task_ids))
@@ -359,10 +359,10 @@ def batch(
         json: Print one JSON object on stdout for each job that has ended.
         server: Where.
     """
-    from .server import check_can_keep
+    from .server_options import check_can_keep
 
     check_can_keep()
-    from .batch import draw
+    from .run_batch import draw
 
     return draw(file, order=order, server=server, as_json=json)
 
@@ -384,10 +384,10 @@ def status(
         ledger: Where its ledger is, as a database URL; ledger.db in the folder.
         json: Print one JSON object on stdout.
     """
-    from .server import check_can_keep
+    from .server_options import check_can_keep
 
     check_can_keep()
-    from .status import tell
+    from .batch_status import tell
 
     return tell(folder, ledger=ledger, as_json=json)
 
@@ -407,10 +407,10 @@ def gallery(
         ledger: Where its ledger is, as a database URL; ledger.db in the folder.
         open: Show it in a browser.
     """
-    from .server import check_can_keep
+    from .server_options import check_can_keep
 
     check_can_keep()
-    from .status import show
+    from .batch_status import show
 
     return show(folder, ledger=ledger, in_browser=open)
 
@@ -465,7 +465,7 @@ def simulate(
         remix: Its accounts have remix on, so that more buttons open a modal.
         seed: Makes ids, durations and pictures repeatable.
     """
-    from .serve import serve
+    from .simulate import serve
 
     return serve(
         host=host,

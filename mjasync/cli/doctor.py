@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .._probe import Probe
+from .._probe.run import Probe
 from ..errors import MJError, RequestTimeout
 from .console import print_note, print_result
-from .jobs import Job, look_back
-from .server import Server, proxy_of
-from .stop import Stop
-from .words import command, explain, is_usage, json_line, one_line
+from .server_options import Server, proxy_of
+from .signals import Stop
+from .task_jobs import Job, look_back
+from .task_text import command, explain, is_usage, json_line, one_line
 
 if TYPE_CHECKING:
     from .._client import Client

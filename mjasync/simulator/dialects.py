@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from . import original, v11
-from .buttons import OFFERS, OFFERS_SYNTHETIC, Offer
+from . import task_json_open_plus as v11
+from . import task_json_original as original
+from .button_sets import OFFERS, OFFERS_SYNTHETIC, Offer
 from .http_rules import ASP_NET, OPEN_TO_BROWSERS, SPRING, HttpRules
-from .replies import Reply, spring_error, success_false
+from .responses import Reply, spring_error, success_false
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .tasks import SimTask
-    from .view import View
+    from .sim_task import SimTask
+    from .task_json import View
 
 __all__ = ["DIALECTS", "Dialect"]
 

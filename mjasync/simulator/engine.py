@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .tasks import TERMINAL, SimTask, Step
+from .sim_task import TERMINAL, SimTask, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .tasks import Fate
+    from .sim_task import Fate
 
 __all__ = ["Account", "Engine"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .replies import Reply, spring_error
+from .responses import Reply, spring_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import attrs
 from aiohttp import web
 
+from .backend import Settings, Workshop
+from .bounded_log import Record
 from .dialects import DIALECTS as SERVERS
 from .dialects import Dialect
+from .fault_injection import answer, sabotage
 from .faults import KINDS, Fault, Faults
-from .forms import read_body
-from .gateway import GATEWAYS, Gateway, GatewayHouse, Terms, Upstream
-from .hooks import HookPost
-from .house import Settings, Workshop
-from .record import Record
-from .replies import Reply
-from .sabotage import answer, sabotage
-from .tasks import Request, Submission
-from .wording import DEFAULT_BANNED
+from .gateways import GATEWAYS, Gateway, GatewayHouse, Terms, Upstream
+from .prompts import DEFAULT_BANNED
+from .request_bodies import read_body
+from .responses import Reply
+from .sim_task import Request, Submission
+from .webhook_sender import HookPost
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader

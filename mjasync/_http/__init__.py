@@ -1,0 +1,1 @@
+"""HTTP: one exchange, its deadlines, its failures, its retries."""

@@ -1,0 +1,447 @@
+"""One exchange: a request goes out, a reply comes back, and every failure says how far it got."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
+from itertools import chain
+from typing import Any, Final
+
+import aiohttp
+import attrs
+from aiohttp.abc import AbstractResolver, ResolveResult
+from multidict import CIMultiDict
+from yarl import URL
+
+from .._models import Auth
+from .._text import printable
+from ..errors import ClientClosed, ConfigurationError, MalformedReply, MJError
+from .bodies import Body
+from .deadlines import Deadline, Patience
+from .failures import Interrupted, PrivateAddress, bare, explained, files_allowed
+from .links import check_allowed, is_public, linked_from, parse_link
+from .network import Network, Secret
+from .redaction import Redactor, secrets_in
+from .streams import Incoming, Outgoing, read_whole
+
+__all__ = ["Incoming", "Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
+
+_CONNECTIONS: Final = 500
+"""Connections of a session of ours, at most: more of them slow one core down."""
+_KEPT_ALIVE: Final = 30.0
+"""Seconds that an idle connection is kept: longer than any look is put off by default."""
+_KEPT_FOR_SUBMISSIONS: Final = 0.25
+"""The same for submissions: a server that closes an idle connection just then may have read it."""
+_BUFFER: Final = 1 << 20
+"""Half the bytes of a picture that may come in while those before are written."""
+_SEEN_BY_MALLOC: Final = 1 << 20
+"""asyncio receives into 256 KiB at a time. glibc maps and unmaps those for every answer, which
+takes half as long as the rest of a look, until it has seen a larger block come and go."""
+_HEADER: Final = 1 << 16
+"""Bytes of a header that are read: policies, cookies and traces of a firm's gateway are long."""
+_TOTAL: Final = 2
+"""Times its timeout that a whole exchange may take."""
+_OPTIONS: Final[dict[str, Any]] = {"allow_redirects": False, "raise_for_status": False}
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS_AT_MOST: Final = 10
+
+_log: Final = logging.getLogger("mjasync")
+
+
+@attrs.frozen
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+
+def auth_headers(token: str | None, auth: Auth) -> Mapping[str, str]:
+    """The one header that carries the token; none without a token (PROTOCOL §6.2).
+
+    Raises:
+        ConfigurationError: It cannot be sent.
+    """
+    if not token or not token.strip():
+        return {}
+    token = Secret(token.strip())  # read from a file, it often ends in a newline
+    if not token.isprintable():
+        message = "The token holds characters that no HTTP header can carry."
+        raise ConfigurationError(message)
+    if auth == "bearer":
+        return {"Authorization": Secret(f"Bearer {token}")}
+    return {"mj-api-secret": Secret(token)}
+
+
+class Transport:
+    """Owns the sessions (unless it was given one), the credentials and the timeouts."""
+
+    def __init__(self, credentials: Mapping[str, str], network: Network) -> None:
+        _check_logins(credentials, network)
+        self.network = network
+        self.redactor: Redactor = Redactor([*secrets_in(credentials), *network.secrets])
+        self.token_header: str = next(iter(credentials), "")
+        """The header that carries the token; "" where none is set."""
+        self.closed: bool = False
+        self._credentials = credentials
+        self._session: aiohttp.ClientSession | None = network.session
+        self._owns_session = network.session is None
+        self._submissions: aiohttp.ClientSession | None = None
+        self._elsewhere: aiohttp.ClientSession | None = None
+        self._limits = cache(self._timeouts)
+        self._patience = Patience(self._is_crowded)
+        self._occupied = 0
+        self._headers = cache(self._make_headers)
+        self._may_be_proxied = network.proxy_for(network.origin) is not None or network.trusts_env
+        self._knows_of_cache = False
+
+    async def exchange(
+        self,
+        method: str,
+        url: URL,
+        *,
+        body: bytes | Body | None = None,
+        content_type: str = "application/json",
+        timeout: float,
+        is_paid: bool = False,
+    ) -> Reply:
+        """Send one API request, credentials included; redirects are never followed.
+
+        Raises:
+            ConnectionFailed: No connection came about: the server has seen nothing.
+            Interrupted: The request began; what the server did is unknown.
+        """
+        headers = self._headers(content_type if body is not None else None)
+        session = self._open(is_paid=is_paid)
+        try:
+            with self._occupying_one():
+                reply = await self._exchange(
+                    session, method, url, body, headers=headers, timeout=timeout
+                )
+        except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
+            failure = explained(error, url, self.redactor)
+        else:
+            _log.debug("%s %s -> %d", method, url.raw_path, reply.status)
+            return reply
+        raise failure
+
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        body: bytes | Body | None,
+        *,
+        headers: CIMultiDict[str],
+        timeout: float,
+    ) -> Reply:
+        async with asyncio.timeout(None) as limit:
+            with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)) as deadline:
+                if self._owns_session:
+                    deadline.restart()
+                elif body is not None and not isinstance(body, Body):
+                    body = Body((body,))  # its end tells that the request is out
+                async with session.request(
+                    method,
+                    url,
+                    data=Outgoing(body, limit, deadline, timeout)
+                    if isinstance(body, Body)
+                    else body,
+                    headers=headers,
+                    timeout=self._limits(timeout),
+                    **self._request_options(url),
+                ) as response:
+                    if not self._owns_session:  # before, it may have lacked a connection
+                        deadline.restart()
+                    return self._reply(
+                        response, await read_whole(response, self.network.limits.reply)
+                    )
+
+    def _reply(self, response: aiohttp.ClientResponse, body: bytes) -> Reply:
+        headers: Mapping[str, str] = response.headers
+        if "Age" in headers:
+            self._tell_of_cache(headers["Age"])
+        raw = b"\n".join([*chain.from_iterable(response.raw_headers), body])
+        if self.redactor.clean(raw) is not raw:  # hardly ever, so that one look has to do
+            headers, body = self.redactor.clean_headers(headers), self.redactor.clean(body)
+        return Reply(response.status, headers, body)
+
+    def _tell_of_cache(self, age: str) -> None:
+        """Say once that answers are not the server's own."""
+        if not self._knows_of_cache and age.strip("0") != "":
+            self._knows_of_cache = True
+            _log.warning(
+                "a cache in front of the server answers for it (Age: %s), although it is asked not "
+                "to: tasks will seem to stand still; exclude the API from caching there",
+                printable(age, 20),
+            )
+
+    async def look(self, url: URL, *, timeout: float) -> Reply:
+        """As `exchange` for a GET, whose whole answer has to come within `timeout` seconds.
+
+        Meant for looks at waiting tasks, one after another: aiohttp's own timers for each of them
+        and the layers of `exchange` cost a fifth of a look.
+
+        Raises:
+            ConnectionFailed: No connection came about.
+            Interrupted: The answer did not arrive whole, or not in time.
+        """
+        session, me = self._open(), asyncio.current_task()
+        if me is None or not self._owns_session:  # who else uses its connections, nobody knows
+            return await self.exchange("GET", url, timeout=timeout)
+        self._patience.begin(me, timeout)
+        try:
+            response = await session.get(
+                url,
+                headers=self._headers(None),
+                timeout=self._limits(None),
+                **self._request_options(url),
+            )
+            body = await read_whole(response, self.network.limits.reply)
+        except asyncio.CancelledError as error:
+            ran_out = self._patience.ran_out_for(me)
+            timed_out = Interrupted(f"{timeout:g} s have passed", timed_out=True)
+            failure = timed_out if ran_out else explained(error, url, self.redactor)
+        except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
+            failure = explained(error, url, self.redactor)
+        else:
+            _log.debug("GET %s -> %d", url.raw_path, response.status)
+            return self._reply(response, body)
+        finally:
+            self._patience.end(me)
+        response = body = None  # type: ignore[assignment]  # no traceback is to hold them
+        raise failure
+
+    @asynccontextmanager
+    async def stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
+        """Open a picture, without the token: links may lead anywhere. Yield its pieces, too.
+
+        Raises:
+            LinkRefused: `image_links` does not let it be fetched.
+            ConnectionFailed: No connection came about.
+            Interrupted: It broke off before the end, or nothing came for `timeout` seconds.
+            MalformedReply: It is redirected in a circle.
+        """
+        for _ in range(_REDIRECTS_AT_MOST):
+            check_allowed(url, self.network.origin, self.network.image_links)
+            async with self._stream(self._with_token(url), timeout) as (reply, pieces):
+                location = reply.headers.get("Location")
+                if reply.status not in _REDIRECTS or not location:
+                    yield reply, pieces
+                    return
+            url = linked_from(url, location)
+        message = (
+            f"The picture's link is redirected more than {_REDIRECTS_AT_MOST} times, at last to "
+            f"{printable(str(url))!r}."
+        )
+        raise MalformedReply(message)
+
+    def _with_token(self, url: URL) -> URL:
+        """A link of the server itself as the server gave it: it may have carried the token."""
+        if url.origin() != self.network.origin:
+            return url
+        return parse_link(self.redactor.restore(str(url)))
+
+    @asynccontextmanager
+    async def _stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
+        is_server = url.origin() == self.network.origin
+        session = self._open() if is_server else self._open_elsewhere()
+        headers = self.network.default_headers() if is_server else self.network.agent
+        try:
+            with self._occupying_one():
+                async with asyncio.timeout(None) as limit:
+                    with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)) as deadline:
+                        if self._owns_session:
+                            deadline.restart()
+                        response = await session.get(
+                            url,
+                            headers=headers,
+                            timeout=self._limits(timeout),
+                            read_bufsize=_BUFFER,
+                            **self._request_options(url, is_theirs=is_server),
+                        )
+                    async with response:
+                        pieces = Incoming(response, limit, timeout, self.network.limits)
+                        reply = self._reply(response, b"")
+                        del response  # no traceback is to hold its headers
+                        try:
+                            yield reply, pieces
+                        finally:
+                            pieces.close()
+        except MJError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
+            failure = explained(error, url, self.redactor)
+        else:
+            return
+        raise failure
+
+    async def close(self) -> None:
+        """Close the sessions that are ours."""
+        self.closed = True
+        self._patience.close()
+        ours = (self._elsewhere, self._submissions, self._session if self._owns_session else None)
+        for session in ours:
+            if session is not None:
+                await session.close()
+
+    def _open(self, *, is_paid: bool = False) -> aiohttp.ClientSession:
+        if self.closed:
+            message = "This Client is closed."
+            raise ClientClosed(message)
+        if is_paid and self._owns_session:
+            if self._submissions is None:
+                most = max(1, _connections() // 2)
+                self._submissions = _make_session(_make_connector(most, _KEPT_FOR_SUBMISSIONS))
+            return self._submissions
+        if self._session is None:
+            bytes(_SEEN_BY_MALLOC)
+            self._session = _make_session(_make_connector(_connections(), _KEPT_ALIVE))
+        elif self._session.closed:
+            raise ClientClosed("The session given to this Client is closed.")
+        return self._session
+
+    def _open_elsewhere(self) -> aiohttp.ClientSession:
+        """A session for other hosts than the server: nothing of a session that was given goes out.
+
+        It has the connections of the other, and so its certificates and resolver, unless host names
+        have to be checked.
+        """
+        session = self._open()
+        if self._elsewhere is None:
+            given = session.connector
+            is_checked = self.network.image_links == "public"
+            if is_checked or not isinstance(given, aiohttp.TCPConnector):
+                resolver = _PublicResolver(self.network) if is_checked else None
+                connector = _make_connector(max(1, _connections() // 4), _KEPT_ALIVE, resolver)
+                self._elsewhere = _make_session(connector, traced_as=session)
+            else:
+                self._elsewhere = _make_session(given, traced_as=session, owns=False)
+        return self._elsewhere
+
+    @property
+    def room(self) -> int:
+        """Requests for which there is a connection at any time."""
+        given = self._session.connector if self._session is not None else None
+        limits = (given.limit, given.limit_per_host) if given is not None else ()
+        return min(filter(None, limits), default=_connections())
+
+    @contextmanager
+    def _occupying_one(self) -> Iterator[None]:
+        self._occupied += 1
+        try:
+            yield
+        finally:
+            self._occupied -= 1
+
+    def _is_crowded(self, looks: int) -> bool:
+        """Whether a look may be waiting for a connection still, for which no server is to blame."""
+        return self._occupied + looks > self.room
+
+    def _timeouts(self, read: float | None) -> aiohttp.ClientTimeout:
+        """How long the wire may be silent; waiting for a free connection is not limited here."""
+        connect = self.network.connect_timeout
+        within = None if connect == math.inf else connect  # which aiohttp cannot round up
+        return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
+
+    def _request_options(self, url: URL, *, is_theirs: bool = True) -> dict[str, Any]:
+        if is_theirs and not self._owns_session:  # it has proxies of its own
+            return {**_OPTIONS, "max_line_size": _HEADER, "max_field_size": _HEADER}
+        proxy = self.network.proxy_for(url) if self._may_be_proxied else None
+        return _OPTIONS if proxy is None else {**_OPTIONS, "proxy": proxy}
+
+    def _make_headers(self, content_type: str | None) -> CIMultiDict[str]:
+        headers = CIMultiDict({"Accept": "application/json", "Cache-Control": "no-cache"})
+        headers.update(self.network.default_headers())
+        if content_type:
+            headers["Content-Type"] = content_type
+        headers.update(self._credentials)
+        return headers
+
+
+def _check_logins(credentials: Mapping[str, str], network: Network) -> None:
+    """Refuse two values for one header: only one of them could be sent.
+
+    Raises:
+        ConfigurationError: There are two.
+    """
+    taken = {name.lower() for name in network.headers}
+    if network.session is not None and network.session.auth is not None:
+        taken.add("authorization")
+    if both := [name for name in credentials if name.lower() in taken]:
+        message = (
+            f"Both the token and what stands before the server would be sent as {both[0]}: send "
+            'the token otherwise (auth="secret" or "bearer"), or leave the other one out.'
+        )
+        raise ConfigurationError(message)
+
+
+class _PublicResolver(AbstractResolver):
+    """Finds public addresses alone, so that no name that changes its mind leads inside."""
+
+    def __init__(self, network: Network) -> None:
+        self._resolver = aiohttp.DefaultResolver()
+        self._network = network
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a host; a proxy may be anywhere.
+
+        Raises:
+            OSError: It has none, or one that is not public.
+        """
+        found = await self._resolver.resolve(host, port, family)
+        is_proxy = self._network.is_proxy(host, port)
+        if not is_proxy and not all(is_public(address["host"]) for address in found):
+            message = f"{host} has an address that is not public"
+            raise PrivateAddress(message)
+        return found
+
+    async def close(self) -> None:
+        """Close the resolver behind it."""
+        await self._resolver.close()
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps none, and does not even read them: aiohttp logs those that it cannot understand."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Do nothing."""
+
+
+def _make_connector(
+    limit: int, kept_alive: float, resolver: AbstractResolver | None = None
+) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(limit=limit, keepalive_timeout=kept_alive, resolver=resolver)
+
+
+def _make_session(
+    connector: aiohttp.BaseConnector,
+    *,
+    traced_as: aiohttp.ClientSession | None = None,
+    owns: bool = True,
+) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=owns,
+        cookie_jar=_NoCookies(),
+        trust_env=False,
+        max_line_size=_HEADER,
+        max_field_size=_HEADER,
+        trace_configs=list(traced_as.trace_configs) if traced_as is not None else None,
+        proxy=getattr(traced_as, "_default_proxy", None),
+        proxy_auth=getattr(traced_as, "_default_proxy_auth", None),
+    )
+
+
+def _connections() -> int:
+    """How many connections a session of ours has: at most half the files the process may open."""
+    files = files_allowed()
+    return _CONNECTIONS if files is None else max(1, min(_CONNECTIONS, files // 2))

@@ -1,0 +1,1 @@
+"""Images and videos: formats, inputs, files, grids."""

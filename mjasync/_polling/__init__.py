@@ -1,0 +1,1 @@
+"""Polling: one timer and one queue decide when to fetch which task."""

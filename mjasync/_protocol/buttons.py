@@ -1,0 +1,256 @@
+"""Buttons: the grammar of custom ids, and an ordered collection to look them up in. PROTOCOL §5.1.
+
+Ids are matched by pattern and never whitelisted; one that no pattern knows stays usable by its
+label, and its label may still tell its meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Final, overload
+
+import attrs
+
+from .._models import Button
+from .._text import printable
+from ..errors import ButtonNotFound
+
+__all__ = ["Buttons", "Meaning", "as_change", "is_pick", "meaning_of"]
+
+_Table = tuple[tuple[re.Pattern[str], str, str], ...]
+
+
+@attrs.frozen
+class Meaning:
+    """What a button does, whatever a model version calls it."""
+
+    verb: str
+    """upscale, vary, reroll, zoom, pan, inpaint, animate, extend, imagine, details, bookmark."""
+    detail: str = ""
+    """Which one: "1"-"4", "subtle", "2x", "left", "custom"…"""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.detail}".strip()
+
+
+_IDS: Final = (
+    (r"JOB::upsample::(\d)", "upscale", r"\1"),
+    (r"JOB::video_virtual_upscale::(\d)", "upscale", r"\1"),
+    (r"JOB::upsample_.*?(subtle|creative)", "upscale", r"\1"),
+    (r"JOB::upsample_.*?_(\dx)", "upscale", r"\1"),
+    (r"JOB::variation::(\d)", "vary", r"\1"),
+    (r"JOB::low_variation", "vary", "subtle"),
+    (r"JOB::high_variation", "vary", "strong"),
+    (r"JOB::reroll|Picread::Retry", "reroll", ""),
+    (r"Inpaint", "inpaint", ""),
+    (r"Outpaint::50", "zoom", "2"),
+    (r"Outpaint::75", "zoom", "1.5"),
+    (r"Outpaint::100", "zoom", "square"),
+    (r"CustomZoom", "zoom", "custom"),
+    (r"JOB::pan_(left|right|up|down)", "pan", r"\1"),
+    (r"JOB::animate_(high|low)_extend", "extend", r"\1"),
+    (r"JOB::animate_(high|low)", "animate", r"\1"),
+    (r"Job::PicReader::(\w+)", "imagine", r"\1"),
+    (r"Job::PromptAnalyzer::(\d)", "imagine", r"\1"),
+    (r"Job::PromptAnalyzerExtended", "details", ""),
+    (r"BOOKMARK", "bookmark", ""),
+)
+_LABELS: Final = (
+    (r"U([1-4])", "upscale", r"\1"),
+    (r"V([1-4])", "vary", r"\1"),
+    (r"Upscale \((\w+)\)", "upscale", r"\1"),
+    (r"Vary \((subtle|strong)\)", "vary", r"\1"),
+    (r"Vary \(region\)", "inpaint", ""),
+    (r"Zoom Out ([\d.]+)x", "zoom", r"\1"),
+    (r"Custom Zoom", "zoom", "custom"),
+    (r"Make Square", "zoom", "square"),
+    (r"Animate \((high|low).*\)", "animate", r"\1"),
+    (r"Extend \((high|low).*\)", "extend", r"\1"),
+    (r"Show Details", "details", ""),
+    (r"Imagine all", "imagine", "all"),
+)
+_EMOJI: Final = (
+    ("🔄", "reroll", ""),
+    ("⬅", "pan", "left"),
+    ("➡", "pan", "right"),
+    ("⬆", "pan", "up"),
+    ("⬇", "pan", "down"),
+    ("❤", "bookmark", ""),
+)
+
+
+@cache
+def _tables() -> tuple[_Table, _Table, _Table]:
+    """Compiled when first needed: that takes longer than loading this module."""
+
+    def compiled(rows: Iterable[tuple[str, str, str]]) -> _Table:
+        return tuple((re.compile(text, re.IGNORECASE), verb, detail) for text, verb, detail in rows)
+
+    return compiled(_IDS), compiled(_LABELS), compiled(_EMOJI)
+
+
+def meaning_of(button: Button) -> Meaning | None:
+    """What a button means: by its custom id, else by its label, else by its glyph; or None."""
+    ids, labels, emoji = _tables()
+    kind = re.sub(r"^MJ::", "", button.custom_id, flags=re.IGNORECASE)
+    return (
+        _first(ids, kind, whole=False)
+        or _first(labels, button.label.strip(), whole=True)
+        or (None if button.label else _first(emoji, _plain(button.emoji), whole=True))
+    )
+
+
+def _first(table: _Table, text: str, *, whole: bool) -> Meaning | None:
+    for pattern, verb, detail in table:
+        match = pattern.fullmatch(text) if whole else pattern.match(text)
+        if match:
+            return Meaning(verb, match.expand(detail).lower())
+    return None
+
+
+def _plain(text: str) -> str:
+    """Without variation selectors and case: emoji may carry them or not (PROTOCOL §7.3)."""
+    return text.replace("\ufe0f", "").replace("\ufe0e", "").strip().casefold()
+
+
+class Buttons(Sequence[Button]):
+    """A task's buttons in the server's order, looked up by position, label, emoji or custom id.
+
+    A button without a label is also found by what it means ("reroll", "pan left").
+    """
+
+    __slots__ = ("_buttons",)
+
+    def __init__(self, buttons: Iterable[Button]) -> None:
+        self._buttons = tuple(buttons)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Button: ...
+    @overload
+    def __getitem__(self, key: slice) -> Buttons: ...
+    def __getitem__(self, key: int | str | slice) -> Button | Buttons:
+        """The button at a position, or with a label, emoji or custom id.
+
+        Raises:
+            ButtonNotFound: There is none, or several share that emoji.
+            IndexError: The position is out of range.
+        """
+        if isinstance(key, str):
+            return self._by_name(key)
+        if isinstance(key, slice):
+            return Buttons(self._buttons[key])
+        return self._buttons[key]
+
+    def __len__(self) -> int:
+        return len(self._buttons)
+
+    def __iter__(self) -> Iterator[Button]:
+        return iter(self._buttons)
+
+    def __contains__(self, key: object) -> bool:
+        if isinstance(key, str):
+            return bool(self._named(key))
+        return key in self._buttons
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Buttons) and self._buttons == other._buttons
+
+    def __hash__(self) -> int:
+        return hash(self._buttons)
+
+    def __repr__(self) -> str:
+        return printable(f"Buttons({', '.join(self.names)})", None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each: its label, or its emoji with what it means."""
+        return tuple(map(_name, self._buttons))
+
+    def meaning(self, verb: str, *details: str) -> Button:
+        """The button that means `verb`, with the first of `details` that is there.
+
+        Raises:
+            ButtonNotFound: No button means that.
+        """
+        offered = {meaning_of(button): button for button in reversed(self._buttons)}
+        for detail in details or ("",):
+            button = offered.get(Meaning(verb, detail))
+            if button is not None:
+                return button
+        wanted = str(Meaning(verb, details[0] if details else ""))
+        raise self._missing(wanted)
+
+    def _by_name(self, key: str) -> Button:
+        found = self._named(key)
+        if not found:
+            raise self._missing(key)
+        first, *others = found
+        if others:
+            shared = ", ".join(map(_name, found))
+            message = f"{key!r} stands on several buttons: {shared}. Use a label instead."
+            raise ButtonNotFound(message)
+        return first
+
+    def _named(self, key: str) -> tuple[Button, ...]:
+        """Every button that goes by `key`, the strongest kind of name first."""
+        wanted = _plain(key)
+        if not wanted:
+            return ()
+        for names_of in (_ids, _labels, _glyphs, _meanings):
+            found = tuple(b for b in self._buttons if wanted == names_of(b))
+            if found:
+                return found
+        return ()
+
+    def _missing(self, key: str) -> ButtonNotFound:
+        if not self._buttons:
+            return ButtonNotFound(f"There is no button {key!r}: this task has no buttons.")
+        names = [*self.names, *(str(m) for m in map(meaning_of, self._buttons) if m)]
+        import difflib
+
+        near = difflib.get_close_matches(key.casefold(), [n.casefold() for n in names], n=1)
+        hint = next(
+            (f" Did you mean {n!r}?" for n in names if near and n.casefold() == near[0]), ""
+        )
+        offered = ", ".join(self.names)
+        return ButtonNotFound(f"There is no button {key!r}.{hint} This task has: {offered}.")
+
+
+def _ids(button: Button) -> str:
+    return _plain(button.custom_id)
+
+
+def _labels(button: Button) -> str:
+    return _plain(button.label)
+
+
+def _glyphs(button: Button) -> str:
+    return _plain(button.emoji)
+
+
+def _meanings(button: Button) -> str:
+    return str(meaning_of(button) or "")
+
+
+def _name(button: Button) -> str:
+    if button.label.strip():
+        return button.label.strip()
+    meaning = meaning_of(button)
+    words = [button.emoji.strip(), f"({meaning})" if meaning else ""]
+    return " ".join(filter(None, words)) or button.custom_id
+
+
+def is_pick(button: Button) -> bool:
+    """Whether it takes one picture out of a grid: U1-U4."""
+    meaning = meaning_of(button)
+    return meaning is not None and meaning.verb == "upscale" and meaning.detail.isdecimal()
+
+
+def as_change(button: Button) -> dict[str, str | int]:
+    """What `/submit/change` calls a button; `index` always, gateways refuse without (§1.6)."""
+    meaning = meaning_of(button)
+    verb = meaning.verb if meaning else ""
+    action = {"upscale": "UPSCALE", "vary": "VARIATION", "reroll": "REROLL"}[verb]
+    return {"action": action, "index": int(meaning.detail) if meaning and meaning.detail else 1}

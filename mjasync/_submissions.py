@@ -1,0 +1,416 @@
+"""What a server can be asked for: one method for each submission. PROTOCOL §1."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from sys import intern
+from typing import Any, Final, Literal, Unpack
+
+from ._http.api import Submission, at_once, make_submission
+from ._http.bodies import Body, DataUrl, OnDisk, in_turn
+from ._media import files as _images
+from ._models import Dimensions, VideoType
+from ._options import (
+    SubmitOptions,
+    check_sendable,
+    common_fields,
+    filter_fields,
+    one_of,
+    route_for,
+)
+from ._pending_submission import Runtime
+from ._protocol import decoding as codec
+from ._protocol.replies import Operation
+from ._protocol.urls import Route
+from ._task import Task
+from ._validation import check_encodable, task_id_text
+from .errors import InvalidRequest
+from .prompt import with_speed
+
+__all__ = ["Submits"]
+
+Pictures = _images.ImageInput | tuple[_images.ImageInput, ...] | None
+_BLEND: Final = range(2, 6)
+_DRAWS: Final = frozenset({"imagine", "edits", "retexture", "video"})
+"""Submissions whose prompt is Midjourney's, flags included."""
+_BATCHES: Final = (1, 2, 4)
+_FRESH: Final = 3600.0
+"""Seconds for which an uploaded picture's link is taken to live (PROTOCOL §7.3)."""
+
+
+class Submits:
+    """The submissions; each returns a lazy `Task`, and takes the keywords of `SubmitOptions`."""
+
+    _runtime: Runtime
+    _uploaded: dict[str, tuple[str, float]]
+    _uploading: asyncio.Lock
+
+    def imagine(
+        self,
+        prompt: str,
+        *,
+        images: _images.ImageInput | Iterable[_images.ImageInput] | None = (),
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Draw a grid of four pictures.
+
+        Args:
+            prompt: What to draw, flags included.
+            images: Reference pictures, one or more: paths, bytes, binary files, URLs or Pillow
+                images. None means no pictures.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty.
+        """
+        text = _not_blank(prompt)
+        pictures = {"base64Array": _images.several(images)}
+        return self._new("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
+
+    def blend(
+        self,
+        images: Iterable[_images.ImageInput],
+        *,
+        dimensions: Dimensions = "SQUARE",
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Blend two to five pictures into a grid of four.
+
+        Args:
+            images: The pictures, as for `imagine`.
+            dimensions: PORTRAIT (2:3), SQUARE or LANDSCAPE (3:2).
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: Too few or too many pictures, or unknown dimensions.
+        """
+        pictures = _images.several(images)
+        if len(pictures) not in _BLEND:
+            message = f"A blend takes 2 to 5 pictures, not {len(pictures)}."
+            raise InvalidRequest(message)
+        one_of("dimensions", dimensions, Dimensions)
+        return self._new("blend", {"dimensions": dimensions}, {"base64Array": pictures}, options)
+
+    def describe(
+        self,
+        image: _images.ImageInput,
+        *,
+        language: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Put a picture into words: `task.prompts` has the four prompts, `task.text` all of it.
+
+        Args:
+            image: The picture, as for `imagine`.
+            language: "zh" for prompts in Chinese, on servers that translate.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: There is no picture.
+        """
+        return self._new("describe", {"language": language}, {"base64": _given(image)}, options)
+
+    def shorten(self, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
+        """Find out which words of a prompt matter: `task.prompts` has the shorter ones.
+
+        Args:
+            prompt: The prompt to shorten.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty.
+        """
+        text = _not_blank(prompt)
+        return self._new("shorten", {"prompt": text}, {}, options, repr(text[:40]))
+
+    def edit(
+        self, image: _images.ImageInput, prompt: str, **options: Unpack[SubmitOptions]
+    ) -> Task:
+        """Redraw a picture of your own as a prompt says (PROTOCOL §1.10).
+
+        Args:
+            image: The picture, as for `imagine`.
+            prompt: What it is to become.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty, or there is no picture.
+        """
+        return self._new("edits", {"prompt": _not_blank(prompt)}, {"image": _given(image)}, options)
+
+    def retexture(
+        self, image: _images.ImageInput, prompt: str, **options: Unpack[SubmitOptions]
+    ) -> Task:
+        """Keep a picture's shapes and redraw its surfaces (PROTOCOL §1.10).
+
+        Args:
+            image: The picture, as for `imagine`.
+            prompt: What it is to look like.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty, or there is no picture.
+        """
+        return self._new(
+            "retexture", {"prompt": _not_blank(prompt)}, {"image": _given(image)}, options
+        )
+
+    def video(
+        self,
+        prompt: str,
+        *,
+        image: _images.ImageInput | None = None,
+        end_image: _images.ImageInput | None = None,
+        motion: Literal["low", "high"] = "low",
+        loop: bool = False,
+        video_type: VideoType | None = None,
+        batch_size: Literal[1, 2, 4] | None = None,
+        extend: str | None = None,
+        index: Literal[1, 2, 3, 4] = 1,
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Make videos (PROTOCOL §1.11).
+
+        Args:
+            prompt: What happens.
+            image: The first frame, as for `imagine`.
+            end_image: The last frame.
+            motion: How much moves.
+            loop: Whether the end leads back to the start.
+            video_type: Resolution; the server's default is `vid_1.1_i2v_480`.
+            batch_size: How many; the server's default is 4.
+            extend: The id of a video task to make longer.
+            index: Which of its videos, 1 to 4.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The prompt is empty, or a choice does not exist.
+        """
+        one_of("motion", motion, Literal["low", "high"])
+        one_of("video_type", video_type, VideoType)
+        if not isinstance(loop, bool):
+            raise InvalidRequest(f"loop must be True or False, not {loop!r}.")
+        if batch_size is not None and (batch_size is True or batch_size not in _BATCHES):
+            message = f"batch_size must be 1, 2 or 4, not {batch_size}."
+            raise InvalidRequest(message)
+        if index is True or index not in range(1, 5):
+            message = f"A task has videos 1 to 4, not {index}."
+            raise InvalidRequest(message)
+        fields = {
+            "prompt": _not_blank(prompt),
+            "motion": motion,
+            "loop": loop or None,
+            "videoType": video_type,
+            "batchSize": batch_size,
+            "action": None if extend is None else "extend",
+            "taskId": None if extend is None else task_id_text(extend),
+            "index": None if extend is None else index - 1,  # 0-based here, unlike in custom ids
+        }
+        return self._new("video", fields, {"image": image, "endImage": end_image}, options)
+
+    def swap_face(
+        self,
+        source: _images.ImageInput,
+        target: _images.ImageInput,
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Put the face of one picture into another (PROTOCOL §1.13).
+
+        Args:
+            source: The face.
+            target: The picture it goes into.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: One of them is missing.
+        """
+        pictures: Mapping[str, Pictures] = {
+            "sourceBase64": _given(source),
+            "targetBase64": _given(target),
+        }
+        return self._new("swap", {}, pictures, options, path="insight-face/swap")
+
+    def swap_video_face(
+        self,
+        source: _images.ImageInput,
+        target: _images.ImageInput,
+        **options: Unpack[SubmitOptions],
+    ) -> Task:
+        """Put a face into a video (PROTOCOL §1.13).
+
+        Args:
+            source: The face.
+            target: The video: a path, bytes, or a binary file; or its URL.
+            options: See `SubmitOptions`.
+        """
+        if isinstance(target, str):
+            check_encodable(target, "The target")
+        link = _images.link_of(target)
+        common = common_fields(options, SubmitOptions.__optional_keys__)
+        route = self._route(options)
+
+        async def prepare(_: float) -> Submission:
+            fields = {**common, "SourceBase64": await self._encode(source)}
+            file = None
+            if link:
+                fields["TargetUrl"] = link
+            else:
+                file = await _images.as_file(target)
+            boundary = secrets.token_hex(16)
+            return Submission(
+                endpoint="video-swap",
+                path="insight-face/video-swap",
+                payload=fields,
+                body=_form(boundary, fields, file),
+                content_type=f"multipart/form-data; boundary={boundary}",
+                operation=Operation.SUBMIT,
+                expects="SWAP_VIDEO_FACE",
+                route=route,
+            )
+
+        return Task(self._runtime, "swap video face", prepare, route=route)
+
+    def show(self, job: str, *, instance_id: str, **options: Unpack[SubmitOptions]) -> Task:
+        """Rebuild a task from a Midjourney job (PROTOCOL §1.14).
+
+        Args:
+            job: A Midjourney job id, or the link of its picture.
+            instance_id: The server's account that made it.
+            options: See `SubmitOptions`.
+
+        Raises:
+            InvalidRequest: The job is empty.
+        """
+        account_id = task_id_text(instance_id, "instance_id")
+        also = filter_fields(options.get("account_filter") or {})
+        wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": account_id}}
+        return self._new("show", {"jobId": _not_blank(job)}, {}, wanted)
+
+    async def upload(
+        self, images: _images.ImageInput | Iterable[_images.ImageInput] | None
+    ) -> list[str]:
+        """Hand pictures to the server and get their links, to be used in prompts.
+
+        A picture is sent once for each client and hour (links expire): the same content gives
+        the same link.
+
+        Args:
+            images: One or more pictures, as for `imagine`.
+
+        Returns:
+            The links, in the order given.
+
+        Raises:
+            UnsupportedEndpoint: The server cannot.
+            MJError: It refused, or the exchange failed; sending them again costs nothing.
+        """
+        self._runtime.loop.check()
+        given = _images.several(images)
+        urls = await at_once(_images.as_data_url(image, self._download) for image in given)
+        keys = await in_turn(lambda: [_content_key(url) for url in urls])
+        async with self._uploading:
+            now = self._runtime.clock.now()
+            fresh = {key: kept for key, kept in self._uploaded.items() if now - kept[1] < _FRESH}
+            missing = {key: url for key, url in zip(keys, urls, strict=True) if key not in fresh}
+            if missing:
+                links = await self._runtime.calls.upload(list(missing.values()))
+                fresh |= {key: (link, now) for key, link in zip(missing, links, strict=True)}
+            self._uploaded = fresh
+        return [fresh[key][0] for key in keys]
+
+    # --- shared ---
+
+    def _new(
+        self,
+        endpoint: str,
+        fields: Mapping[str, Any],
+        pictures: Mapping[str, Pictures],
+        options: SubmitOptions,
+        detail: str = "",
+        *,
+        path: str | None = None,
+    ) -> Task:
+        given = {name: value for name, value in fields.items() if value is not None}
+        asked = options.get("speed")
+        speed = asked or self._runtime.speed
+        if speed and self._runtime.speed_by_prompt and endpoint in _DRAWS:
+            given["prompt"] = with_speed(given["prompt"], speed)
+        check_sendable(given)
+        payload = {**given, **common_fields(options, SubmitOptions.__optional_keys__)}
+        route = self._route(options)
+
+        async def prepare(_: float) -> Submission:
+            encoded = {
+                name: await self._encode(one)
+                for name, one in pictures.items()
+                if one is not None and one != ()
+            }
+
+            def make() -> Submission:
+                return make_submission(
+                    endpoint,
+                    {**payload, **encoded},
+                    Operation.SUBMIT,
+                    expects=intern(endpoint.upper()),
+                    path=path,
+                    route=route,
+                )
+
+            return await in_turn(make) if encoded else make()
+
+        what = f"{endpoint} {detail}".strip()
+        return Task(self._runtime, what, prepare, route=route, speed=asked)
+
+    def _route(self, options: SubmitOptions) -> Route:
+        calls, by_path = self._runtime.calls, self._runtime.speed_by_path
+        return route_for(calls.route, options, by_path=by_path)
+
+    async def _encode(
+        self, given: _images.ImageInput | tuple[_images.ImageInput, ...]
+    ) -> DataUrl | str | list[DataUrl | str]:
+        if isinstance(given, tuple):
+            return await at_once(_images.as_data_url(image, self._download) for image in given)
+        return await _images.as_data_url(given, self._download)
+
+    async def _download(self, url: str) -> bytes:
+        return await self._runtime.calls.download(url, _images.collect, is_input=True)
+
+
+def _form(boundary: str, fields: Mapping[str, Any], file: bytes | OnDisk | None) -> Body:
+    """A form, with the video as a file of its own where it is no link."""
+    parts: list[bytes | OnDisk | DataUrl] = []
+
+    def add(about: str, value: bytes | OnDisk | DataUrl) -> None:
+        head = f"--{boundary}\r\nContent-Disposition: form-data; {about}\r\n\r\n"
+        parts.extend((head.encode(), value, b"\r\n"))
+
+    for name, value in fields.items():
+        text = value.encode() if isinstance(value, str) else value
+        add(f'name="{name}"', text if isinstance(text, bytes | DataUrl) else codec.dump(text))
+    if file is not None:
+        add('name="TargetFile"; filename="target.mp4"\r\nContent-Type: video/mp4', file)
+    return Body((*parts, f"--{boundary}--\r\n".encode()))
+
+
+def _content_key(picture: DataUrl | str) -> str:
+    found = hashlib.sha256()
+    for piece in picture.pieces() if isinstance(picture, DataUrl) else (picture.encode(),):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _given(image: _images.ImageInput | None) -> _images.ImageInput:
+    if image is not None:
+        return image
+    message = "This needs a picture, not None."
+    raise InvalidRequest(message)
+
+
+def _not_blank(prompt: object) -> str:
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    message = f"The prompt must be text that is not blank, not {prompt!r}."
+    raise InvalidRequest(message)

@@ -1,1 +1,0 @@
-"""The wire: URLs, one exchange, replies, JSON, retries. Knows nothing of Tasks."""

@@ -1,0 +1,198 @@
+"""Tables of prompts, with commas, tabs or semicolons: every cell as it was typed, or a refusal."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final, TypeAlias
+
+from ..errors import ConfigurationError
+from ._planning import column_name
+
+__all__ = ["Given", "is_table", "read_table"]
+
+Given: TypeAlias = Iterator[tuple[str, object]]
+"""Rows as a file has them, each with the place where it stands."""
+_Record: TypeAlias = tuple[int, int, list[str]]
+"""The first and the last line of a row, and its cells."""
+_DELIMITERS: Final = ",;\t|"
+_SEP: Final = re.compile(r'"?sep=(\\t|.)"?[ \t;,]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+"""The line with which Excel is told what parts the cells."""
+_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
+_QUOTED: Final = re.compile(r'"(?:[^"]|"")*"')
+_NAME: Final = re.compile(r"[^\W\d]\w*")
+_WORDS_OF_A_NAME: Final = 3
+_RULE: Final = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
+"""The line under the head of a table in Markdown."""
+
+
+def is_table(text: str) -> bool:
+    """Whether text is plainly a table: by the names of its columns, a rule or tabs in each line.
+
+    Prompts have commas of their own, so that commas alone prove nothing.
+    """
+    if _SEP.match(text):
+        return True
+    lines = [line.strip() for line in _lines(text)]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if len(lines) < 2:
+        return False
+    if "|" in lines[0] and _RULE.fullmatch(lines[1]):
+        return True
+    return any(_is_parted(lines, delimiter) for delimiter in _DELIMITERS)
+
+
+def _is_parted(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether a sign parts the cells of every line, below a head that looks like one."""
+    head = [cell.strip(' "').casefold() for cell in lines[0].split(delimiter)]
+    if "prompt" in head and all(len(cell.split()) <= _WORDS_OF_A_NAME for cell in head):
+        return True
+    counts = {line.count(delimiter) for line in lines}
+    is_regular = len(counts) == 1 and counts != {0}
+    return is_regular and (
+        delimiter == "\t" or (delimiter != "," and all(map(_NAME.fullmatch, head)))
+    )
+
+
+def read_table(text: str, name: str, delimiter: str) -> Given:
+    """Read a table whose first line names the columns.
+
+    Args:
+        text: All of it.
+        name: What to call the file in messages.
+        delimiter: What parts its cells, unless its first line says or shows another sign.
+
+    Raises:
+        ConfigurationError: A row has too many cells or too few, or a quote is not closed: the next
+            rows would become part of its cell.
+    """
+    lines = _lines(text)
+    marked = _SEP.match(text)
+    if marked:
+        delimiter = "\t" if marked[1] == "\\t" else marked[1]
+    start = 1 if marked else 0
+    while start < len(lines) and not lines[start].strip(f"{delimiter} \r\n\t"):
+        start += 1
+    if start == len(lines):
+        return
+    delimiter = delimiter if marked else _shown(lines[start], delimiter)
+    is_tabbed = delimiter == "\t"
+    records = _tabbed(lines, start, name) if is_tabbed else _strict(lines, start, delimiter, name)
+    number, _, header = next(records)
+    header = [column_name(cell) for cell in header]
+    _check_header(header, name, number)
+    for number, end, cells in records:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            message = (
+                f"{name}, line {number}: this row does not have as many cells as the header "
+                f"({len(cells)}, not {len(header)}). A cell with {delimiter!r} in it needs "
+                "quotes around it."
+            )
+            raise ConfigurationError(message)
+        where = f"line {number}" if end == number else f"lines {number}-{end}"
+        yield where, dict(zip(header, cells, strict=True))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines with their ends; what Unicode calls a line separator parts none."""
+    return _LINE.findall(text)
+
+
+def _shown(header: str, expected: str) -> str:
+    """What parts the cells: the expected sign, or the only one that makes sense of the header."""
+    cells = {
+        one: [column_name(cell.strip(' "\r\n')) for cell in header.split(one)]
+        for one in _DELIMITERS
+    }
+    telling = [one for one, names in cells.items() if len(names) > 1 and "prompt" in names]
+    parting = telling or [one for one, names in cells.items() if len(names) > 1]
+    return parting[0] if expected not in parting and len(parting) == 1 else expected
+
+
+def _check_header(header: Sequence[str], name: str, line: int) -> None:
+    twice = [cell for cell in header if cell and header.count(cell) > 1]
+    if twice:
+        message = f"{name}, line {line}: there are several columns called {twice[0]!r}."
+        raise ConfigurationError(message)
+
+
+def _strict(lines: Sequence[str], start: int, delimiter: str, name: str) -> Iterator[_Record]:
+    """Each record of a table with commas or the like.
+
+    Raises:
+        ConfigurationError: A quote is not closed, or closes in the middle of a cell.
+    """
+    reader = csv.reader(
+        islice(lines, start, None), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
+    while True:
+        number = start + reader.line_num + 1
+        try:
+            cells = next(reader)
+            yield number, start + reader.line_num, cells
+        except StopIteration:
+            return
+        except csv.Error as error:
+            message = (
+                f"{name}, line {number}: a cell of this row begins with a quote that does not end "
+                f"it ({error}). Take the quote away, or put quotes around the whole cell and "
+                'double those within it: """Open"" sign, in rain".'
+            )
+            raise ConfigurationError(message) from error
+
+
+def _tabbed(lines: Sequence[str], start: int, name: str) -> Iterator[_Record]:
+    """Each record of a table with tabs, where a quote is a sign like others unless it has its pair.
+
+    Raises:
+        ConfigurationError: A quote has a pair in a later line, but need not have.
+    """
+    at, width = start, 0
+    while at < len(lines):
+        cells, used = _plain(lines[at]), 1
+        if any(cell.startswith('"') and not _QUOTED.fullmatch(cell) for cell in cells):
+            longer = _over_lines(lines, at, width, name)
+            cells, used = longer or (cells, 1)
+        yield at + 1, at + used, [_unquoted(cell) for cell in cells]
+        width = width or len(cells)
+        at += used
+
+
+def _plain(line: str) -> list[str]:
+    return line.rstrip("\r\n").split("\t")
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:-1].replace('""', '"') if _QUOTED.fullmatch(cell) else cell
+
+
+def _over_lines(
+    lines: Sequence[str], at: int, width: int, name: str
+) -> tuple[list[str], int] | None:
+    """A record with a quoted cell that goes on in the next lines, and how many it takes.
+
+    None where there is no such record.
+
+    Raises:
+        ConfigurationError: Every line of it could be a row by itself.
+    """
+    reader = csv.reader(islice(lines, at, None), delimiter="\t", strict=True)
+    try:
+        cells = next(reader)
+    except csv.Error:
+        return None
+    used = reader.line_num
+    if width and len(cells) != width:
+        return None
+    if width > 1 and used > 1 and all(len(_plain(line)) == width for line in lines[at : at + used]):
+        message = (
+            f"{name}, line {at + 1}: a cell of this row begins with a quote, and one in line "
+            f"{at + used} could end it. Double quotes that are signs of their own, within quotes "
+            "around the whole cell."
+        )
+        raise ConfigurationError(message)
+    return cells, used

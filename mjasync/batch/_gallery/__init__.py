@@ -1,0 +1,1 @@
+"""The gallery: a page of a batch's images, and their thumbnails."""

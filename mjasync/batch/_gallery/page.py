@@ -1,0 +1,146 @@
+"""The gallery of a batch: one page that needs nothing but the folder it is in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from ..._text import printable
+from .._jobs import Job
+from .._ledger.open import read_batch
+from .._output import write_whole
+from .._steps import elements
+from .thumbnails import Thumbnails
+
+__all__ = ["Gallery", "write_gallery"]
+
+_PAGE: Final = "index.html"
+_MOST_SAID: Final = 2_000
+"""Characters of a server's text on the page."""
+_POLICY: Final = (
+    "default-src 'none'; img-src 'self' file: data:; media-src 'self' file:; "
+    "style-src '{style}'; script-src '{script}'; base-uri 'none'; form-action 'none'"
+)
+_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
+"""What could end the block the data stands in."""
+
+
+async def write_gallery(folder: str | os.PathLike[str], *, ledger: str | None = None) -> Path:
+    """Write the gallery of a batch, whether or not it is being worked on, and return its page.
+
+    Args:
+        folder: The folder of the batch.
+        ledger: Its ledger, where it is not in the folder.
+
+    Raises:
+        ConfigurationError: There is no batch.
+        OSError: The page or a thumbnail cannot be written.
+    """
+    jobs = await read_batch(folder, ledger=ledger)
+    await Gallery(Path(folder)).write(jobs, running=False)
+    return Path(folder) / _PAGE
+
+
+class Gallery:
+    """Writes `index.html` of a folder, and the thumbnails that are missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._thumbnails = Thumbnails(folder)
+        self._lock = threading.Lock()
+
+    async def write(self, jobs: Sequence[Job], *, running: bool) -> None:
+        """Replace the page, whole or not at all. A picture that cannot be read has a placeholder.
+
+        Args:
+            jobs: All jobs of the batch.
+            running: Whether a page that is open should look again by itself.
+
+        Raises:
+            OSError: The page or a thumbnail cannot be written.
+        """
+        await asyncio.to_thread(self._write, jobs, running=running)
+
+    def _write(self, jobs: Sequence[Job], *, running: bool) -> None:
+        with self._lock:
+            self._thumbnails.make(file for job in jobs for file in job.files)
+            ordered = sorted(jobs, key=lambda job: (job.n, job.root, _path(job)))
+            facts = {
+                "name": self._folder.resolve().name,
+                "running": running,
+                "written": time.time(),
+                "jobs": list(self._rows(ordered)),
+            }
+            write_whole(self._folder / _PAGE, _page(facts))
+
+    def _rows(self, jobs: Iterable[Job]) -> Iterator[dict[str, Any]]:
+        """What the page is told, without what says nothing; a step comes after its parent."""
+        prompts: dict[str | None, str] = {}
+        for job in jobs:
+            prompts[job.key] = job.prompt
+            row = {
+                "key": job.key,
+                "n": job.n,
+                "parent": job.parent,
+                "prompt": "" if prompts.get(job.parent) == job.prompt else job.prompt,
+                "step": job.step,
+                "path": _path(job),
+                "state": job.state,
+                "task": _shown(job.task_id),
+                "action": _shown(job.action),
+                "speed": _shown(job.speed),
+                "seed": job.seed,
+                "variables": dict(job.variables),
+                "attempts": job.attempts,
+                "files": [self._thumbnails.row(file) for file in job.files],
+                "error_class": job.error_class,
+                "error": _shown(job.error),
+            }
+            yield {name: value for name, value in row.items() if value not in ("", None, [], {})}
+
+
+def _shown(text: str | None) -> str | None:
+    """A server's words, without what would turn the text around them."""
+    return None if text is None else printable(text, _MOST_SAID, lines=True)
+
+
+def _path(job: Job) -> list[str]:
+    """The buttons from the grid to a job; none for the grid."""
+    return elements(job.step) if job.step else []
+
+
+def _page(facts: Mapping[str, Any]) -> bytes:
+    """The page, with the facts in a block that nothing in them can leave."""
+    text = json.dumps(facts, separators=(",", ":")).translate(_ESCAPES)
+    before, after = _template()
+    return f"{before}{text}{after}".encode()
+
+
+@cache
+def _template() -> tuple[str, str]:
+    """What stands before the facts and after them."""
+    room = files("mjasync.batch._gallery")
+    page, style, script = (
+        room.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+    )
+    policy = _POLICY.format(style=_digest(style), script=_digest(script))
+    parts = {"policy": policy, "style": style, "script": script}
+    whole = re.sub(r"\{\{(policy|style|script)\}\}", lambda match: parts[match[1]], page)
+    before, _, after = whole.partition("{{facts}}")
+    return before, after
+
+
+def _digest(text: str) -> str:
+    """What names an inline block in a policy."""
+    return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,1 @@
+"""The ledger: a database of jobs, in SQLite or PostgreSQL."""

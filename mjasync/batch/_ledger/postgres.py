@@ -1,0 +1,199 @@
+"""A ledger that several processes share: each claims what it does, and the dead are found out.
+
+A process is alive while it holds an advisory lock under its own number; PostgreSQL gives the lock
+back when its connection ends, however that happens. There is one connection, so that whoever can
+write is alive at that moment, and no clock is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..._text import redact
+from ...errors import ConfigurationError, MJError
+from .._jobs import BatchInUse, Job, JobState
+from .database_errors import said
+from .sqlite import Event, Ledger, whole
+from .tables import JOBS, TABLES, job_of, jobs_in, row_of
+
+__all__ = ["SharedLedger"]
+
+_CLAIMS: Final = Table(
+    "claims",
+    MetaData(),
+    Column("key", String(32), primary_key=True),
+    Column("shares", String(32), nullable=False, unique=True),
+    Column("owner", BigInteger, nullable=False, index=True),
+)
+"""The jobs under way: whose they are, and what no two of them may share."""
+_OWNERS: Final = 2**63
+_PLANNING: Final = -0x6D6A01
+"""Number of the lock under which tables are made and jobs are numbered; owners are positive."""
+_LISTING: Final = -0x6D6A02
+
+
+class SharedLedger(Ledger):
+    """What is known of every job, in PostgreSQL."""
+
+    is_shared = True
+    tables = (TABLES, _CLAIMS.metadata)
+    _owner = 0
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        self._secrets = [url.password or ""]
+
+    @staticmethod
+    def _file(url: URL) -> Path | None:
+        del url
+        return None
+
+    @staticmethod
+    def _connect_args() -> dict[str, Any]:
+        return {}
+
+    def _listen(self) -> None:
+        """Every commit is on disk already."""
+
+    async def _take_over(self, connection: AsyncConnection) -> None:
+        """Others may pay, too: each what it has claimed."""
+
+    async def open(self) -> None:
+        """Connect, and make the tables where there are none.
+
+        Raises:
+            ConfigurationError: It cannot be reached, or was made by a later mjasync.
+        """
+        try:
+            return await super().open()
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a driver's own, of what the URL asks for
+            words = error.message if isinstance(error, MJError) else said(error)
+        # out here, where nothing refers to the driver's variables: the password is among them
+        message = f"The batch's ledger cannot be opened: {redact(words, self._secrets)}"
+        raise ConfigurationError(message)
+
+    async def _open(self) -> None:
+        await super()._open()
+        self._owner = secrets.randbelow(_OWNERS - 1) + 1
+        async with self._transaction() as connection:
+            await connection.execute(select(func.pg_advisory_lock(self._owner)))
+
+    async def _close(self) -> None:
+        try:
+            if self._owner and self._connection is not None and not self._connection.invalidated:
+                await self._release_all()
+        finally:
+            await super()._close()
+
+    async def _alone(self, connection: AsyncConnection) -> None:
+        await connection.execute(select(func.pg_advisory_xact_lock(_PLANNING)))
+
+    @asynccontextmanager
+    async def listing(self) -> AsyncIterator[None]:
+        """Keep others from writing what is written of all jobs meanwhile."""
+        await self._rows(select(func.pg_advisory_lock(_LISTING)))
+        try:
+            yield
+        finally:
+            await self._rows(select(func.pg_advisory_unlock(_LISTING)))
+
+    # --- claims ---
+
+    async def claim(self, job: Job) -> bool:
+        """Claim a job, if nobody has it or has changed it, and nothing that shares with it."""
+        return await whole(self._claim(job))
+
+    async def _claim(self, job: Job) -> bool:
+        async with self._transaction() as connection:
+            row = {"key": job.key, "shares": _shares(job), "owner": self._owner}
+            claimed = insert(_CLAIMS).values(row).on_conflict_do_nothing()
+            if not (await connection.execute(claimed)).rowcount:
+                return False
+            now = (await connection.execute(select(JOBS).where(JOBS.c.key == job.key))).one()
+            if _is_same(job_of(now), job):
+                return True
+            await connection.execute(delete(_CLAIMS).where(_CLAIMS.c.key == job.key))
+            return False
+
+    async def release(self, job: Job) -> None:
+        """Let others have a job."""
+        await whole(self._release(job.key))
+
+    async def _release(self, key: str) -> None:
+        async with self._transaction() as connection:
+            ours = (_CLAIMS.c.key == key) & (_CLAIMS.c.owner == self._owner)
+            await connection.execute(delete(_CLAIMS).where(ours))
+
+    async def release_all(self) -> None:
+        """Let others have every job."""
+        await whole(self._release_all())
+
+    async def _release_all(self) -> None:
+        async with self._transaction() as connection:
+            await self._forget(connection, self._owner)
+
+    async def _note(self, job: Job, event: Event, changes: dict[str, Any]) -> Job:
+        ours = (_CLAIMS.c.key == job.key) & (_CLAIMS.c.owner == self._owner)
+        async with self._transaction() as connection:
+            held = select(_CLAIMS.c.key).where(ours).with_for_update()
+            if (await connection.execute(held)).first() is None:
+                message = "Another process has taken this job over: the ledger was out of reach."
+                raise BatchInUse(message)
+            if event:
+                changes = {**changes, f"{event}_n": await self._next_event(connection)}
+            changed = attrs.evolve(job, **changes)
+            row = row_of(changed, *changes)
+            await connection.execute(update(JOBS).where(JOBS.c.key == job.key).values(**row))
+            if changed.state is JobState.FINISHED:  # nothing of it is in flight any more
+                await connection.execute(update(_CLAIMS).where(ours).values(shares=job.key))
+            return changed
+
+    async def unclaimed(self, *states: JobState) -> tuple[list[Job], bool]:
+        """Jobs in some states that no living process has claimed; and whether any has one."""
+        return await whole(self._unclaimed(states))
+
+    async def _unclaimed(self, states: tuple[JobState, ...]) -> tuple[list[Job], bool]:
+        async with self._transaction() as connection:
+            others = _CLAIMS.c.owner != self._owner
+            owners = await connection.execute(select(_CLAIMS.c.owner).where(others).distinct())
+            alive = [owner for (owner,) in owners if not await self._is_buried(connection, owner)]
+            asked = select(JOBS).where(JOBS.c.state.in_(states)).order_by(JOBS.c.n, JOBS.c.step)
+            free = asked.where(JOBS.c.key.not_in(select(_CLAIMS.c.key)))
+            return await jobs_in(await connection.execute(free)), bool(alive)
+
+    async def _is_buried(self, connection: AsyncConnection, owner: int) -> bool:
+        """Whether an owner is dead, and what it had is free now."""
+        locked = await connection.execute(select(func.pg_try_advisory_xact_lock(owner)))
+        if not locked.scalar():
+            return False
+        await self._forget(connection, owner)
+        return True
+
+    @staticmethod
+    async def _forget(connection: AsyncConnection, owner: int) -> None:
+        await connection.execute(delete(_CLAIMS).where(_CLAIMS.c.owner == owner))
+
+
+def _shares(job: Job) -> str:
+    if job.state is JobState.FINISHED:
+        return job.key
+    return hashlib.sha256(job.shares.encode()).hexdigest()[:32]
+
+
+def _is_same(now: Job, known: Job) -> bool:
+    """Whether nobody has done anything to a job; a failed one may be about to be done again."""
+    states = {known.state, JobState.FAILED} if known.state is JobState.PLANNED else {known.state}
+    return now.state in states and attrs.evolve(now, state=known.state) == known

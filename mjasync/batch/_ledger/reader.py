@@ -1,0 +1,76 @@
+"""Looking into a ledger that others may be writing, without changing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from ...errors import ConfigurationError
+from .._jobs import Job
+from .sqlite import whole
+from .tables import jobs_in, jobs_query, parse_json, table_columns
+
+__all__ = ["read_jobs"]
+
+_NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_NO_TABLE: Final = (
+    "Its ledger has no jobs: it is just being made, or empty. Look again in a moment; if it stays "
+    "so, restore it from a backup."
+)
+
+
+async def read_jobs(url: URL) -> list[Job]:
+    """All jobs of a ledger in the order they were planned.
+
+    Raises:
+        ConfigurationError: It has no table of jobs, or a later version made it.
+        LedgerError: A row of it is damaged.
+        SQLAlchemyError: It cannot be read.
+    """
+    if not url.drivername.startswith("sqlite"):
+        return await whole(_read(url))
+    path = Path(url.database or "")
+    try:
+        return await whole(_read(_read_only(path)))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE:
+            raise
+        # SQLite needs files beside a ledger to read it, and perhaps the folder cannot be written
+        with tempfile.TemporaryDirectory() as folder:
+            copy = await asyncio.to_thread(_copied, path, Path(folder))
+            return await whole(_read(_read_only(copy)))
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    for name in (path.name, f"{path.name}-wal"):
+        if (path.parent / name).exists():
+            shutil.copyfile(path.parent / name, folder / name)
+    return folder / path.name
+
+
+def _read_only(path: Path) -> URL:
+    query = {"uri": "true"}
+    return URL.create(
+        "sqlite+aiosqlite", database=f"{path.absolute().as_uri()}?mode=ro", query=query
+    )
+
+
+async def _read(url: URL) -> list[Job]:
+    engine = create_async_engine(url, poolclass=NullPool, json_deserializer=parse_json)
+    try:
+        async with engine.connect() as connection:
+            columns = await connection.run_sync(table_columns)
+            if columns:
+                return await jobs_in(await connection.execute(jobs_query((), columns)))
+    finally:
+        await engine.dispose()
+    raise ConfigurationError(_NO_TABLE)

@@ -1,0 +1,416 @@
+"""The ledger: one row for each job, on disk before anything else happens."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import attrs
+from sqlalchemy import (
+    Executable,
+    MetaData,
+    delete,
+    event,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from .._disk_reserve import Reserve
+from .._jobs import BatchInUse, Job, JobState, LedgerError, Totals
+from .database_errors import told
+from .database_file import check_names, identity, make_private
+from .tables import (
+    EVENTS,
+    JOBS,
+    OWNER,
+    TABLES,
+    chunks,
+    job_of,
+    jobs_in,
+    jobs_query,
+    parse_json,
+    prepare,
+    row_of,
+    state_of,
+)
+
+__all__ = ["Event", "Ledger", "whole"]
+
+T = TypeVar("T")
+Event = Literal["", "sent", "accepted"]
+_BUSY_TIMEOUT: Final = 60.0
+"""Seconds for which a ledger that another program has locked is waited for."""
+_OVERTAKEN: Final = (
+    "Another process has taken this batch over: its lock file was deleted or replaced meanwhile."
+)
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Do something to its end, even when whoever waits is cancelled meanwhile."""
+    job = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        while not job.done():
+            with suppress(asyncio.CancelledError):  # whoever is impatient, too
+                await asyncio.wait([job])
+        if not job.cancelled():
+            job.exception()  # nobody is left to read it
+        raise
+
+
+class Ledger:
+    """What is known of every job, in SQLite: a note is on disk when `note` returns.
+
+    It has one connection, from `open` to `close`.
+    """
+
+    is_shared = False
+    """Whether other processes may do some of the jobs."""
+    tables: tuple[MetaData, ...] = (TABLES, OWNER.metadata)
+
+    def __init__(self, url: URL) -> None:
+        self._path = self._file(url)
+        self._engine = create_async_engine(
+            url, poolclass=NullPool, json_deserializer=parse_json, connect_args=self._connect_args()
+        )
+        self._connection: AsyncConnection | None = None
+        self._turn = asyncio.Lock()
+        self._reserve = Reserve(self._path.with_suffix(".reserve")) if self._path else None
+        self._identity: tuple[int, int] | None = None
+        self._token = secrets.token_hex(16)
+        self.guard: Callable[[], None] = lambda: None
+        """Sees, before each payment, that nobody else pays."""
+        self._listen()
+
+    @staticmethod
+    def _file(url: URL) -> Path | None:
+        return Path(url.database or "")
+
+    @staticmethod
+    def _connect_args() -> dict[str, Any]:
+        return {"timeout": _BUSY_TIMEOUT}
+
+    def _listen(self) -> None:
+        event.listen(self._engine.sync_engine, "connect", _set_up)
+
+    # --- life ---
+
+    async def open(self) -> None:
+        """Connect, and make the tables where there are none.
+
+        Raises:
+            ConfigurationError: It was made by a later version of this package.
+            LedgerError: It cannot be used.
+        """
+        await whole(self._open())
+
+    async def _open(self) -> None:
+        if self._path is not None:
+            make_private(self._path)
+            check_names(self._path)
+        with told(self._path):
+            self._connection = await self._engine.connect()
+        async with self._transaction() as connection:
+            await self._alone(connection)
+            await connection.run_sync(prepare, *self.tables)
+            await self._take_over(connection)
+        if self._path is not None:
+            self._identity = identity(self._path)
+
+    async def _take_over(self, connection: AsyncConnection) -> None:
+        """Have nobody pay who opened this ledger before."""
+        await connection.execute(delete(OWNER))
+        await connection.execute(insert(OWNER).values(token=self._token))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await whole(self._close())
+
+    async def _close(self) -> None:
+        async with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close()
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        """The connection, for one at a time.
+
+        Raises:
+            LedgerError: It has broken (it is not made again: what was held by it is lost), the
+                disk is full, or the like.
+        """
+        async with self._turn:
+            if self._connection is None or self._connection.invalidated:
+                raise LedgerError("The connection to the batch's ledger has broken.")
+            with told(self._path):
+                async with self._connection.begin():
+                    yield self._connection
+
+    # --- room ---
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk was full, and what was kept free is needed for what was sent."""
+        return self._reserve is not None and self._reserve.is_spent
+
+    async def reserve(self, places: int) -> None:
+        """Keep room free for what is on the wire when the disk is full.
+
+        Raises:
+            LedgerError: There is none.
+        """
+        if self._reserve is None:
+            return
+        try:
+            await asyncio.to_thread(self._reserve.take, places)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = f"There is no room for what the server will answer: {reason}."
+            raise LedgerError(message, errno=error.errno) from error
+
+    async def give_back(self) -> None:
+        """Keep no room free any more."""
+        if self._reserve is not None:
+            await asyncio.to_thread(self._reserve.give_back)
+
+    # --- writing ---
+
+    async def add(self, jobs: Collection[Job]) -> int:
+        """Number those that are not there yet and add them; return how many they are."""
+        async with self._damage_named():
+            return await whole(self._add({job.key: job for job in jobs}))
+
+    @asynccontextmanager
+    async def _damage_named(self) -> AsyncIterator[None]:
+        """Name the row that makes no sense, where one does not.
+
+        Raises:
+            LedgerError: It does.
+        """
+        try:
+            yield
+        except (TypeError, ValueError):
+            await self.jobs()
+            raise
+
+    async def _add(self, jobs: dict[str, Job]) -> int:
+        async with self._transaction() as connection:
+            await self._alone(connection)
+            asked = jobs.keys() | {job.root for job in jobs.values()}
+            numbers = await _numbers(connection, asked)
+            last = (await connection.execute(select(func.max(JOBS.c.n)))).scalar() or 0
+            rows = []
+            for job in jobs.values():
+                if job.key in numbers:
+                    continue
+                if job.root not in numbers:
+                    last += 1
+                    numbers[job.root] = last
+                rows.append(row_of(attrs.evolve(job, n=numbers[job.root])))
+            for chunk in chunks(rows):
+                await connection.execute(insert(JOBS), chunk)
+            return len(rows)
+
+    async def _alone(self, connection: AsyncConnection) -> None:
+        """Let nobody else make tables or number jobs meanwhile: here there is nobody else."""
+
+    async def remove(self, keys: Iterable[str]) -> int:
+        """Remove those of some jobs of which nothing was ever sent; return how many."""
+        return await whole(self._remove(list(keys)))
+
+    async def _remove(self, keys: list[str]) -> int:
+        is_untouched = (JOBS.c.state == JobState.PLANNED) & (JOBS.c.taken == 0)
+        count = 0
+        async with self._transaction() as connection:
+            for chunk in chunks(keys):
+                removed = delete(JOBS).where(JOBS.c.key.in_(chunk) & is_untouched)
+                count += (await connection.execute(removed)).rowcount
+        return count
+
+    async def note(
+        self,
+        job: Job,
+        *,
+        event: Event = "",
+        **changes: Any,  # noqa: ANN401 - fields of a Job
+    ) -> Job:
+        """Change a job, on disk; return it as it is now.
+
+        `event` numbers a submission or an acceptance in the order of all of them.
+
+        Raises:
+            BatchInUse: Another process works on the batch now.
+            LedgerError: It cannot be written.
+        """
+        is_payment = changes.get("state") is JobState.SUBMITTING
+        if is_payment:
+            self._check_alone()
+        return await whole(self._note_in_room(job, event, changes, is_payment=is_payment))
+
+    def _check_alone(self) -> None:
+        self.guard()
+        if self._path is not None and self._identity != identity(self._path):
+            message = f"The batch's ledger {str(self._path)!r} was deleted or replaced meanwhile."
+            raise LedgerError(message)
+
+    async def _note_in_room(
+        self, job: Job, event: Event, changes: dict[str, Any], *, is_payment: bool
+    ) -> Job:
+        """Note, with the room that is kept free where that is for what was sent already."""
+        reserve = self._reserve
+        if is_payment and reserve is not None and reserve.is_spent:
+            message = "The batch's ledger has no room for another submission: the disk is full."
+            raise LedgerError(message, errno=errno.ENOSPC)
+        try:
+            return await self._note(job, event, changes)
+        except LedgerError as error:
+            if is_payment or reserve is None or error.errno != errno.ENOSPC or not reserve.spend():
+                raise
+        return await self._note(job, event, changes)
+
+    async def _note(self, job: Job, event: Event, changes: dict[str, Any]) -> Job:
+        async with self._transaction() as connection:
+            if event:
+                changes = {**changes, f"{event}_n": await self._next_event(connection)}
+            changed = attrs.evolve(job, **changes)
+            noted = update(JOBS).where(self._is_ours(job, changed))
+            row = row_of(changed, *changes)
+            if not (await connection.execute(noted.values(**row))).rowcount:
+                raise BatchInUse(_OVERTAKEN)
+            return changed
+
+    def _is_ours(self, job: Job, changed: Job) -> Any:  # noqa: ANN401 - a clause
+        """What must hold of a row to be written: nobody has taken it over.
+
+        An id that comes in late belongs to whatever carries its mark.
+        """
+        ours: Any = exists().where(OWNER.c.token == self._token)
+        if changed.state is not JobState.SUBMITTING:
+            ours = or_(ours, JOBS.c.mark.is_not_distinct_from(job.mark))
+        return (JOBS.c.key == job.key) & ours
+
+    @staticmethod
+    async def _next_event(connection: AsyncConnection) -> int:
+        await connection.execute(update(EVENTS).values(n=EVENTS.c.n + 1))
+        return int((await connection.execute(select(EVENTS.c.n))).scalar_one())
+
+    # --- sharing ---
+
+    async def claim(self, job: Job) -> bool:
+        """Whether a job, as it is known here, is this process's to do."""
+        return bool(job)
+
+    async def release(self, job: Job) -> None:
+        """Let others have a job."""
+
+    async def release_all(self) -> None:
+        """Let others have every job."""
+
+    async def unclaimed(self, *states: JobState) -> tuple[list[Job], bool]:
+        """Jobs in some states that no living process has claimed; and whether any has one."""
+        return await self.jobs(*states), False
+
+    @asynccontextmanager
+    async def listing(self) -> AsyncIterator[None]:
+        """Keep others from writing what is written of all jobs meanwhile."""
+        yield
+
+    # --- reading ---
+
+    async def jobs(self, *states: JobState) -> list[Job]:
+        """All jobs, or those in some states, in the order they were planned."""
+        return await whole(self._jobs(states))
+
+    async def _jobs(self, states: Collection[JobState]) -> list[Job]:
+        async with self._transaction() as connection:
+            return await jobs_in(await connection.execute(jobs_query(states)))
+
+    async def find(self, keys: Iterable[str]) -> dict[str, Job]:
+        """Those of some jobs that are there, by key."""
+        found: dict[str, Job] = {}
+        for chunk in chunks(keys):
+            rows = await self._rows(select(JOBS).where(JOBS.c.key.in_(chunk)))
+            found |= {row.key: job_of(row) for row in rows}
+        return found
+
+    async def known(self, keys: Iterable[str]) -> set[str]:
+        """The keys of those of some jobs that are there."""
+        found: set[str] = set()
+        for chunk in chunks(keys):
+            rows = await self._rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk)))
+            found.update(row.key for row in rows)
+        return found
+
+    async def marked(self) -> dict[str, tuple[str, int]]:
+        """Of every task that was accepted: its mark, and its place in the order of events."""
+        c = JOBS.c
+        query = select(c.task_id, c.mark, c.accepted_n).where(c.accepted_at.is_not(None))
+        rows = await self._rows(query.where(c.mark.is_not(None), c.task_id.is_not(None)))
+        return {task_id: (mark, number or 0) for task_id, mark, number in rows}
+
+    async def sent(self, keys: Iterable[str]) -> set[str]:
+        """The keys of those of some jobs that were sent, as far as this ledger knows."""
+        is_untouched = (JOBS.c.state == JobState.PLANNED) & (JOBS.c.attempts == 0)
+        found: set[str] = set()
+        for chunk in chunks(keys):
+            rows = await self._rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk), ~is_untouched))
+            found.update(row.key for row in rows)
+        return found
+
+    async def totals(self) -> Totals:
+        """Where the batch stands."""
+        async with self._damage_named():
+            return await self._totals()
+
+    async def _totals(self) -> Totals:
+        c, count = JOBS.c, func.count()
+        states = await self._rows(select(c.state, count).group_by(c.state))
+        taken = await self._rows(select(func.coalesce(func.sum(c.taken), 0)))
+        paid = select(c.action, c.speed, count).where(c.action != "").group_by(c.action, c.speed)
+        known = Counter({(a, speed): many for a, speed, many in await self._rows(paid)})
+        for (earlier,) in await self._rows(select(c.earlier).where(c.attempts > 1)):
+            known.update(map(tuple, earlier))
+        return Totals(
+            states={state_of(state): many for state, many in states},
+            submits=taken[0][0],
+            paid=known,
+        )
+
+    async def _rows(self, asked: Executable) -> list[Any]:
+        return await whole(self._read(asked))
+
+    async def _read(self, asked: Executable) -> list[Any]:
+        async with self._transaction() as connection:
+            return list((await connection.execute(asked)).all())
+
+
+async def _numbers(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for chunk in chunks(keys):
+        asked = select(JOBS.c.key, JOBS.c.n).where(JOBS.c.key.in_(chunk))
+        found.update((row.key, row.n) for row in await connection.execute(asked))
+    return found
+
+
+def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI connection
+    """Have a commit be on disk when it returns."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()

@@ -1,0 +1,276 @@
+"""The tables of a ledger, and what their rows mean: checked, for anything may be in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import attrs
+
+try:
+    from sqlalchemy import (
+        JSON,
+        BigInteger,
+        Column,
+        Connection,
+        Float,
+        Integer,
+        MetaData,
+        String,
+        Table,
+        Text,
+        func,
+        insert,
+        inspect,
+        select,
+        text,
+        update,
+    )
+except ImportError as error:  # pragma: no cover - the tests have it
+    raise ImportError(
+        'mjasync.batch needs SQLAlchemy: python -m pip install "mjasync[batch]".'
+    ) from error
+
+from ..._text import printable
+from ...errors import ConfigurationError
+from .._jobs import Job, JobState, LedgerError
+
+__all__ = [
+    "EVENTS",
+    "JOBS",
+    "OWNER",
+    "TABLES",
+    "chunks",
+    "job_of",
+    "jobs_in",
+    "jobs_query",
+    "parse_json",
+    "prepare",
+    "row_of",
+    "state_of",
+    "table_columns",
+]
+
+T = TypeVar("T")
+_AT_ONCE: Final = 500
+"""Rows in one statement."""
+_ERROR_LIMIT: Final = 4000
+"""Characters of an error that a row keeps."""
+_VERSION: Final = 4
+"""Of the tables below: 1 had neither a version nor `modal`, 2 no `taken` and no `earlier`, 3 none
+of the columns that tell the order and the uptime of submissions."""
+TABLES: Final = MetaData()
+_ABOUT: Final = Table("ledger_version", TABLES, Column("version", Integer, nullable=False))
+EVENTS: Final = Table("ledger_events", TABLES, Column("n", Integer, nullable=False))
+"""One row: how many submissions and acceptances were noted. Clocks jump, and this does not."""
+OWNER: Final = Table("ledger_owner", MetaData(), Column("token", String(32), nullable=False))
+"""One row: which opening of a ledger that is not shared may pay."""
+JOBS: Final = Table(
+    "jobs",
+    TABLES,
+    Column("key", String(32), primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("parent", String(32), index=True),
+    Column("root", String(32), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("seed", BigInteger),
+    Column("variables", JSON, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("mark", String(64), unique=True),
+    Column("noted_at", Float),
+    Column("sent_boot", Text, nullable=False, server_default=""),
+    Column("sent_uptime", Float),
+    Column("sent_n", Integer),
+    Column("accepted_at", Float),
+    Column("accepted_n", Integer),
+    Column("task_id", Text),
+    Column("modal", String(16), nullable=False, server_default=""),
+    Column("attempts", Integer, nullable=False),
+    Column("taken", Integer, nullable=False, server_default="0"),
+    Column("action", Text, nullable=False),
+    Column("speed", Text, nullable=False),
+    Column("earlier", JSON, nullable=False, server_default="[]"),
+    Column("files", JSON, nullable=False),
+    Column("error_class", Text, nullable=False),
+    Column("error", Text, nullable=False),
+)
+_LISTS: Final = frozenset({"earlier", "files"})
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class _BadJson:
+    """What a column of JSON holds instead."""
+
+    text: str
+
+
+def parse_json(text: str) -> Any:  # noqa: ANN401 - whatever it is
+    """Read a column of JSON; what cannot be read is told when the row is made a job."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return _BadJson(str(text))
+
+
+def job_of(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
+    """Make a job of its row.
+
+    Raises:
+        LedgerError: The row is damaged; the message names it.
+    """
+    values = dict(row._mapping)  # noqa: SLF001 - public by its documentation
+    try:
+        for name, value in values.items():
+            _check(name, value)
+        return Job(**values)
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        which = f"key {values.get('key')!r}, number {values.get('n')!r}"
+        reason = str(error)
+    raise _damaged(which, reason)
+
+
+def state_of(value: object) -> JobState:
+    """Read a state.
+
+    Raises:
+        LedgerError: There is no such state.
+    """
+    try:
+        return JobState(value)  # type: ignore[arg-type]  # that is what is tried
+    except ValueError as error:
+        reason = str(error)
+    raise _damaged(f"state {value!r}", reason)
+
+
+def _damaged(which: str, reason: str) -> LedgerError:
+    return LedgerError(
+        f"A row of the batch's ledger is damaged ({printable(which, 200)}): "
+        f"{printable(reason, 200)}. Restore the ledger from a backup, or mend that row of the "
+        "table `jobs`."
+    )
+
+
+def _check(name: str, value: object) -> None:
+    """See that a value is of the kind that its column holds.
+
+    Raises:
+        ValueError: It is not.
+    """
+    column = JOBS.c[name]
+    if value is None and column.nullable:
+        return
+    if isinstance(value, _BadJson):
+        message = f"`{name}` is not JSON: {value.text[:100]!r}"
+        raise ValueError(message)  # noqa: TRY004 - of the content
+    kind = list if name in _LISTS else column.type.python_type
+    if not isinstance(value, (int, float) if kind is float else kind):
+        message = f"`{name}` is {value!r}"[:200]
+        raise ValueError(message)  # noqa: TRY004 - of the content
+
+
+async def jobs_in(rows: Iterable[Any]) -> list[Job]:
+    """Make jobs of their rows, beside the loop: there may be thousands."""
+    return await asyncio.to_thread(lambda: [*map(job_of, rows)])
+
+
+def row_of(job: Job, *names: str) -> dict[str, Any]:
+    """Make a row of a job: all of it, or some columns."""
+    row = {name: getattr(job, name) for name in names or JOBS.c.keys()}
+    if "files" in row:
+        row["files"] = [attrs.asdict(file) for file in job.files]
+    if "variables" in row:
+        row["variables"] = dict(job.variables)
+    if "error" in row:  # whatever a server says must fit in every database
+        row["error"] = printable(job.error, _ERROR_LIMIT, lines=True)
+    return row
+
+
+def jobs_query(states: Collection[JobState], columns: Collection[str] | None = None) -> Any:  # noqa: ANN401 - a select of whatever there is
+    """Select jobs in the order they were planned: all, or those in some states."""
+    wanted = JOBS.c if columns is None else [c for c in JOBS.c if c.name in columns]
+    query = select(*wanted).order_by(JOBS.c.n, JOBS.c.step)
+    return query.where(JOBS.c.state.in_(states)) if states else query
+
+
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """Cut up what is too much for one statement."""
+    rest = iter(items)
+    while chunk := list(islice(rest, _AT_ONCE)):
+        yield chunk
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+def table_columns(connection: Connection) -> set[str]:
+    """The columns that the table of jobs has; none where there is no such table yet.
+
+    Raises:
+        ConfigurationError: A later version made it.
+    """
+    _check_version(connection)
+    if not inspect(connection).has_table(JOBS.name):
+        return set()
+    return {column["name"] for column in inspect(connection).get_columns(JOBS.name)}
+
+
+def _check_version(connection: Connection) -> None:
+    if not inspect(connection).has_table(_ABOUT.name):
+        return
+    version = connection.execute(select(func.max(_ABOUT.c.version))).scalar() or 0
+    if version > _VERSION:
+        message = (
+            f"This ledger is of version {version}, and this mjasync knows them up to {_VERSION}: "
+            "python -m pip install --upgrade mjasync."
+        )
+        raise ConfigurationError(message)
+
+
+_CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "modal": ("ALTER TABLE jobs ADD COLUMN modal VARCHAR(16) NOT NULL DEFAULT ''",),
+    "taken": (
+        "ALTER TABLE jobs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0",
+        "UPDATE jobs SET taken = 1 WHERE accepted_at IS NOT NULL",
+    ),
+    "earlier": ("ALTER TABLE jobs ADD COLUMN earlier JSON NOT NULL DEFAULT '[]'",),
+    "sent_boot": ("ALTER TABLE jobs ADD COLUMN sent_boot TEXT NOT NULL DEFAULT ''",),
+    "sent_uptime": ("ALTER TABLE jobs ADD COLUMN sent_uptime FLOAT",),
+    "sent_n": ("ALTER TABLE jobs ADD COLUMN sent_n INTEGER",),
+    "accepted_n": ("ALTER TABLE jobs ADD COLUMN accepted_n INTEGER",),
+}
+"""What brings a table of an earlier version up to date, by the column it lacks."""
+
+
+def prepare(connection: Connection, *tables: MetaData) -> None:
+    """Make the tables, or bring those of an earlier version up to date."""
+    there = table_columns(connection)
+    for column, changes in _CHANGES.items() if there else ():
+        for change in changes if column not in there else ():
+            connection.execute(text(change))
+    for some in tables:
+        some.create_all(connection)
+    if connection.execute(select(EVENTS.c.n)).first() is None:
+        count = _number_events(connection) if "accepted_n" not in there else 0
+        connection.execute(insert(EVENTS).values(n=count))
+    if connection.execute(select(_ABOUT.c.version)).first() is None:
+        connection.execute(insert(_ABOUT).values(version=_VERSION))
+    else:
+        connection.execute(update(_ABOUT).values(version=_VERSION))
+
+
+def _number_events(connection: Connection) -> int:
+    """Number what an earlier version noted, in the order of the clock it went by."""
+    c = JOBS.c
+    rows = connection.execute(select(c.key, c.noted_at, c.accepted_at)).all()
+    events = [(at, key, "sent_n") for key, at, _ in rows if at is not None]
+    events += [(at, key, "accepted_n") for key, _, at in rows if at is not None]
+    for number, (_, key, column) in enumerate(sorted(events), 1):
+        connection.execute(update(JOBS).where(c.key == key).values({column: number}))
+    return len(events)

@@ -1,0 +1,279 @@
+"""Files of prompts: what each kind holds, and what is refused rather than paid for as prompts."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from ..errors import ConfigurationError, InvalidRequest
+from ._delimited_text import Given, is_table, read_table
+from ._planning import Row, as_row, jobs_of, placed_by
+
+__all__ = ["Rows", "read_rows"]
+
+_ENCODINGS: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark this one begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_BINARY: Final = (
+    (b"PK\x03\x04", "a ZIP archive (.xlsx, .docx and .ods are such)"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document (.xls, .doc)"),
+    (b"%PDF-", "a PDF"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"SQLite format 3\0", "a SQLite database"),
+    (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+)
+_NO_PROMPTS: Final = re.compile(
+    r"\.(x?html?|mhtml|xml|svg|md|markdown|rst|tex|rtf|docx?|odt|pages|pdf|xls[xmb]?|ods|numbers|"
+    r"parquet|arrow|feather|pkl|db|sqlite3?|sql|zip|gz|bz2|xz|zst|7z|rar|tar|tgz|json5|toml|ini|"
+    r"cfg|py|js|ts|ipynb|css|png|jpe?g|webp|gif|avif|bmp|mp4)",
+    re.IGNORECASE,
+)
+_MARKUP: Final = re.compile(
+    r"\s*<(?:!doctype|!--|\?xml|/?(?:html|head|body|title|meta|script|style|table|tbody|tr|td|div|"
+    r"p|ul|ol|li|span|pre|br|h[1-6]|svg|rss|feed|urlset)\b[^<>]*>)",
+    re.IGNORECASE,
+)
+_STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+_JSON_START: Final = re.compile(
+    rf"\s*(?:\[\s*(?:{_STRING}\s*[,\]]|\{{\s*{_STRING}\s*:|\n)|\{{\s*(?:{_STRING}\s*:|\n))"
+)
+"""What begins a document of JSON and no prompt: `["a fox",`, `{"prompt":`, a bracket alone."""
+_YAML_START: Final = re.compile(r"""\s*(?:#.*\n\s*)*(?:-\s+)?\{?\s*["']?prompts?["']?\s*:\s""")
+"""What begins a document of YAML and is no prompt: `- prompt: a fox`, `prompts:`."""
+_LITERAL: Final = re.compile(rf"\s*{_STRING},\s*")
+"""A line of a list in a program, and no prompt: `"a fox",`."""
+_SAVE_AS: Final = (
+    "Save it as plain text with one prompt on each line (.txt), or as a table (.csv, .tsv), JSON "
+    "(.json, .jsonl) or YAML."
+)
+
+
+class Rows(list[Row]):
+    """The rows of a file, and how many of its lines are none."""
+
+    comments: int = 0
+    """Lines of text that begin with `#`."""
+    blank: int = 0
+    """Lines of text with nothing on them."""
+    spanning: tuple[str, ...] = ()
+    """The places of rows of a table that go over several lines, by quotes."""
+
+
+def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int = 1) -> Rows:
+    """Read a file by its ending: .csv, .tsv, .json, .jsonl, .ndjson, .yaml; else lines of text.
+
+    What is plainly something else than lines of text is read as what it is (JSON) or refused (web
+    pages, tables, Office documents): each of its lines would be paid for.
+
+    Args:
+        source: Its path, or bytes from elsewhere (standard input), which are text or JSON.
+        template: The prompt of each row, with its columns in braces.
+        repeat: How often each row is drawn that does not say so itself.
+
+    Raises:
+        ConfigurationError: It cannot be read; the message says where.
+    """
+    path = source if isinstance(source, Path) else _path_of(source)
+    suffix = path.suffix.lower()
+    text = _decoded(_content_of(source, path), path)
+    read = _READERS.get(suffix) or _reader_of(text, suffix, path)
+    if _MARKUP.match(text):
+        raise ConfigurationError(f"{path} is a web page or XML, and holds no prompts. {_SAVE_AS}")
+    if template and read is _read_text and "prompt" not in placed_by(template):
+        message = f"{path} has no columns: its lines can go into a template only as {{prompt}}."
+        raise ConfigurationError(message)
+    rows = Rows()
+    if read is _read_text:
+        lines = [line.strip() for line in _lines(text)]
+        rows.comments = sum(line.startswith("#") for line in lines)
+        rows.blank = lines.count("")
+    for where, given in read(text, str(path)):
+        try:
+            rows.append(as_row(given, template, repeat))
+            rows.spanning += (where,) if where.startswith("lines") else ()
+            next(jobs_of(rows[-1], ()))
+        except InvalidRequest as error:
+            message = f"{path}, {where}: {error.message}"
+            raise ConfigurationError(message) from error
+    return rows
+
+
+def _path_of(file: BinaryIO) -> Path:
+    name = getattr(file, "name", None)
+    return Path(name if isinstance(name, str) and not name.startswith("<") else "stdin")
+
+
+def _content_of(source: Path | BinaryIO, path: Path) -> bytes:
+    try:
+        data: object = source.read_bytes() if isinstance(source, Path) else source.read()
+    except FileNotFoundError:
+        raise ConfigurationError(f"There is no file {str(path)!r}.") from None
+    except OSError as error:
+        message = f"The file {str(path)!r} cannot be read: {error.strerror or error}."
+        raise ConfigurationError(message) from error
+    if not isinstance(data, bytes):
+        message = f"The file {str(path)!r} is open as text: open it in binary mode ('rb')."
+        raise ConfigurationError(message)
+    what = next((what for start, what in _BINARY if data.startswith(start)), None)
+    if what or _NO_PROMPTS.fullmatch(path.suffix):
+        what = what or f"no list of prompts by its ending, {path.suffix!r}"
+        raise ConfigurationError(f"{path} is {what}. {_SAVE_AS}")
+    return data
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    encoding = next((name for mark, name in _ENCODINGS if data.startswith(mark)), "utf-8-sig")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        message = (
+            f"The file {str(path)!r} cannot be read as UTF-8 text ({error}). "
+            "Save it as UTF-8 (in Excel: CSV UTF-8)."
+        )
+        raise ConfigurationError(message) from error
+    if "\0" in text:
+        message = (
+            f"The file {str(path)!r} is not UTF-8 text: it holds NUL characters, as UTF-16 and "
+            "UTF-32 without a byte order mark do. Save it as UTF-8 (in Excel: CSV UTF-8)."
+        )
+        raise ConfigurationError(message)
+    return text
+
+
+def _reader_of(text: str, suffix: str, path: Path) -> Callable[[str, str], Given]:
+    """How to read what has no ending that says so: as lines of text, unless it is plainly JSON.
+
+    Raises:
+        ConfigurationError: It is a table, or the like.
+    """
+    if _JSON_START.match(text):
+        return _read_json
+    first = next((line for line in _lines(text) if line.strip()), "")
+    if _LITERAL.fullmatch(first):
+        message = (
+            f"The lines of {path} are strings of a program: take the quotes and commas away, or "
+            "put brackets around all of it and call it .json."
+        )
+        raise ConfigurationError(message)
+    if _YAML_START.match(text):
+        raise ConfigurationError(f"{path} is YAML by what it holds: call it .yaml.")
+    if is_table(text):
+        kind = f"its ending is {suffix!r}" if suffix else "it has no ending"
+        message = f"{path} is a table, but {kind}: call it .csv, or .tsv if tabs part its cells."
+        raise ConfigurationError(message)
+    return _read_text
+
+
+def _lines(text: str) -> list[str]:
+    """The lines as editors number them; other separators of Unicode are blanks in a prompt."""
+    return re.split(r"\r\n|\r|\n", text.removesuffix("\n").removesuffix("\r"))
+
+
+def _read_text(text: str, _: str) -> Given:
+    for number, line in enumerate(map(str.strip, _lines(text)), 1):
+        if line and not line.startswith("#"):
+            yield f"line {number}", line[1:] if line.startswith("\\#") else line
+
+
+def _read_csv(text: str, name: str) -> Given:
+    _refuse_json(text, name)
+    yield from read_table(text, name, ",")
+
+
+def _read_tsv(text: str, name: str) -> Given:
+    _refuse_json(text, name)
+    yield from read_table(text, name, "\t")
+
+
+def _refuse_json(text: str, name: str) -> None:
+    if _JSON_START.match(text):
+        raise ConfigurationError(f"{name} holds JSON and is no table: call it .json.")
+
+
+def _read_json(text: str, name: str) -> Given:
+    """An array, one object, or one of either on each line."""
+    try:
+        whole: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        lines = [line for line in text.split("\n") if line.strip()]
+        if not _is_value(lines[0] if lines else ""):
+            message = f"{name} is not valid JSON: {error}."
+            raise ConfigurationError(message) from error
+        yield from _read_json_lines(text, name)
+        return
+    if isinstance(whole, dict) and "prompt" not in map(str.casefold, map(str.strip, whole)):
+        keys = ", ".join(map(repr, whole))[:200]
+        message = (
+            f"{name} must hold a list of prompts, or of objects for rows; it is one object of "
+            f"{keys or 'nothing'}."
+        )
+        raise ConfigurationError(message)
+    if isinstance(whole, list):
+        for number, row in enumerate(whole, 1):
+            yield f"item {number}", row
+    else:
+        yield "line 1", whole
+
+
+def _is_value(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read_json_lines(text: str, name: str) -> Given:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                yield f"line {number}", json.loads(line)
+            except (ValueError, RecursionError) as error:
+                message = f"{name}, line {number}: this is not valid JSON ({error})."
+                raise ConfigurationError(message) from error
+
+
+def _read_yaml(text: str, name: str) -> Given:
+    try:
+        yaml = import_module("yaml")
+    except ImportError:
+        message = f"{name} is YAML, which needs PyYAML: python -m pip install PyYAML."
+        raise ConfigurationError(message) from None
+    try:
+        rows: Any = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        message = f"{name} is no YAML: {error}."
+        raise ConfigurationError(message) from error
+    if not isinstance(rows, list):
+        message = f"{name} must hold a list of prompts, or of mappings."
+        raise ConfigurationError(message)
+    for number, row in enumerate(rows, 1):
+        yield f"row {number}", row
+
+
+_READERS: Final[Mapping[str, Callable[[str, str], Given]]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".tab": _read_tsv,
+    ".json": _read_json,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
+}

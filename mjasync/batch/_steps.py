@@ -1,0 +1,129 @@
+"""Steps as paths of buttons: `"U1>Custom Zoom[{prompt} --zoom 1.8]"`.
+
+`>` parts the buttons; what stands in brackets after a button answers the modal it opens, and may
+hold `>` and brackets that match.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Final
+
+from .._models import Button
+from .._protocol.buttons import Meaning, meaning_of
+from ..errors import ConfigurationError, InvalidRequest, ModalRequired
+
+__all__ = ["FIELD", "before", "check_fields", "elements", "filled", "last", "parsed", "remixes"]
+
+FIELD: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
+"""A name in braces: what holds a comma stands for several instead."""
+_ESCAPED: Final = re.compile(r"\\([{}])")
+_REGION: Final = Meaning("inpaint")
+_CUSTOM: Final = Meaning("zoom", "custom")
+_REMIXED: Final = frozenset({"vary", "reroll", "pan", "animate", "extend"})
+"""Verbs whose buttons open a modal when they are asked to (PROTOCOL §4.1)."""
+_SILENT: Final = frozenset({"upscale", "zoom", "bookmark", "details"})
+"""Verbs whose buttons open none, but for the custom zoom."""
+
+
+def elements(step: str) -> list[str]:
+    """The buttons of a path, each with its answer."""
+    depth, start, found = 0, 0, []
+    for at, character in enumerate(step):
+        depth += (character == "[") - (character == "]")
+        if character == ">" and not depth:
+            found.append(step[start:at])
+            start = at + 1
+    return [*found, step[start:]]
+
+
+def parsed(step: str) -> tuple[str, ...]:
+    """A path as it was meant: the buttons, blanks around them and their answers gone.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    return tuple(_parsed(element, step) for element in elements(step))
+
+
+def _parsed(element: str, step: str) -> str:
+    label, opens, rest = element.partition("[")
+    answer, closes, trail = rest.rpartition("]")
+    is_answer = bool(closes and answer.strip() and not trail.strip()) and _match(answer)
+    if not label.strip() or "]" in label or (opens and not is_answer):
+        message = (
+            f"{step!r} is no path of buttons: write them as in 'U1>Upscale (Subtle)', "
+            "and the answer to a modal as in 'U1>Custom Zoom[{prompt} --zoom 1.8]'."
+        )
+        raise ConfigurationError(message)
+    return f"{label.strip()}[{answer.strip()}]" if opens else label.strip()
+
+
+def _match(text: str) -> bool:
+    """Whether the brackets in a text match."""
+    depths = [*accumulate((character == "[") - (character == "]") for character in text)]
+    return min(depths) >= 0 and depths[-1] == 0
+
+
+def before(step: str) -> str:
+    """The path without its last button; "" for the grid."""
+    return ">".join(elements(step)[:-1])
+
+
+def last(step: str) -> tuple[str, str | None]:
+    """The last button of a path, and the answer to its modal if there is one."""
+    label, opens, answer = elements(step)[-1].partition("[")
+    return label, answer.removesuffix("]") if opens else None
+
+
+def filled(answer: str, fields: Mapping[str, str]) -> str:
+    """An answer with `{prompt}` and the columns of the row put in."""
+    parts, end = [], 0
+    for found in FIELD.finditer(answer):
+        value = fields.get(found[1].strip(), found[0])
+        parts += [_ESCAPED.sub(r"\1", answer[end : found.start()]), value]
+        end = found.end()
+    return "".join([*parts, _ESCAPED.sub(r"\1", answer[end:])])
+
+
+def check_fields(text: str, columns: Iterable[str]) -> None:
+    """See that every name in braces is one of some columns.
+
+    Raises:
+        InvalidRequest: One is not: it would be drawn as a word.
+    """
+    there = [*columns]
+    for name in FIELD.findall(text):
+        if name.strip() not in there:
+            known = ", ".join(f"{{{column}}}" for column in there) or "none"
+            message = (
+                f"There is no column {name.strip()!r} for {{{name}}} in {text[:80]!r}; there are: "
+                f"{known}. Write \\{{{name}\\}} for the braces themselves."
+            )
+            raise InvalidRequest(message)
+
+
+def remixes(button: Button, answer: str | None) -> bool:
+    """Whether a press must ask for its modal, for there is an answer.
+
+    Raises:
+        ModalRequired: It always opens one, and there is no answer that would do.
+        InvalidRequest: It never opens one.
+    """
+    meaning = meaning_of(button)
+    if meaning == _REGION or (meaning == _CUSTOM and answer is None):
+        name = button.label or button.emoji
+        error = ModalRequired(f"{name} opens a modal, and the step does not answer it.")
+        error.hint = (
+            "It needs a mask: press it in a function."
+            if meaning == _REGION
+            else f"Write the answer in brackets, as in '{name}[{{prompt}} --zoom 1.8]'."
+        )
+        raise error
+    if meaning is None or answer is None or meaning == _CUSTOM:
+        return False
+    if meaning.verb in _SILENT:
+        raise InvalidRequest(f"{button.label or button.emoji} opens no modal to be answered.")
+    return meaning.verb in _REMIXED

@@ -1,0 +1,210 @@
+"""Which server the commands talk to: the shared options, and the client they make."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import attrs
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+from yarl import URL
+
+from .batch_options import without_password
+
+if TYPE_CHECKING:
+    from .._client import Client
+
+__all__ = ["Server", "check_can_draw", "check_can_keep", "proxy_of"]
+
+_GROUP: Final = Group("Server", sort_key=10)
+_TIME_SCALE: Final = 0.01
+"""Of the simulator inside the process: a grid takes 0.4 s."""
+_RUNNING_AT_LEAST: Final = 3
+"""Jobs that simulator runs at once, as a real account does."""
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """The options that say where the server is, or that a simulated one will do."""
+
+    base_url: Annotated[
+        str | None,
+        Parameter(
+            group=_GROUP, help="The server, in any form people paste it. [env: MJASYNC_BASE_URL]"
+        ),
+    ] = None
+    token: Annotated[
+        str | None,
+        Parameter(
+            group=_GROUP,
+            help=(
+                "Its token. Prefer the environment: everybody on this machine can read a "
+                "command line. [env: MJASYNC_TOKEN]"
+            ),
+        ),
+    ] = attrs.field(default=None, repr=False)
+    speed: Annotated[
+        str | None, Parameter(group=_GROUP, help="relax, fast or turbo. [env: MJASYNC_SPEED]")
+    ] = None
+    speed_via: Annotated[
+        Literal["path", "prompt", "both"],
+        Parameter(group=_GROUP, help="How the speed is asked for: path (the usual), prompt, both."),
+    ] = "path"
+    image_host: Annotated[
+        str | None,
+        Parameter(group=_GROUP, help="relay, origin or proxy. [env: MJASYNC_IMAGE_HOST]"),
+    ] = None
+    auth: Annotated[
+        str | None,
+        Parameter(
+            group=_GROUP, help="How the token is sent: secret or bearer. [env: MJASYNC_AUTH]"
+        ),
+    ] = None
+    proxy: Annotated[
+        str | None,
+        Parameter(
+            group=_GROUP,
+            help=(
+                "An HTTP proxy for all requests; by default that of the environment. "
+                "[env: HTTPS_PROXY, NO_PROXY…]"
+            ),
+        ),
+    ] = attrs.field(default=None, repr=False)
+    timeout: Annotated[
+        float | None,
+        Parameter(
+            group=_GROUP,
+            validator=Number(gt=0),
+            help=(
+                "Seconds for the whole command; in a batch, to wait for each task. An hour by "
+                "default."
+            ),
+        ),
+    ] = None
+    simulate: Annotated[
+        bool,
+        Parameter(
+            group=_GROUP, help="Use a simulated server inside this process: nothing is paid."
+        ),
+    ] = False
+
+    def check(self) -> None:
+        """Raise when there is nothing to talk to, or two things.
+
+        Raises:
+            ConfigurationError: Neither a server nor the simulator was asked for, or both were.
+        """
+        from ..errors import ConfigurationError
+
+        if self.simulate and self.base_url:
+            message = "Choose one: --base-url, or --simulate."
+            raise ConfigurationError(message)
+        if self.simulate:
+            check_can_draw()
+        elif not (self.base_url or os.environ.get("MJASYNC_BASE_URL")):
+            message = (
+                "No server. Either name one with --base-url URL (or MJASYNC_BASE_URL), "
+                "or try it without one: --simulate."
+            )
+            raise ConfigurationError(message)
+
+    @asynccontextmanager
+    async def open(self, at_once: int) -> AsyncIterator[Client]:
+        """Open a client to the server; or start a simulator that runs `at_once` jobs, and use that.
+
+        Raises:
+            ConfigurationError: The options make no sense.
+        """
+        from .._client import Client
+
+        options = self.options()
+        if not self.simulate:
+            ways: dict[str, Any] = {"proxy": self.proxy, "trust_env": self.proxy is None}
+            async with Client(self.base_url, self.token, **ways, **options) as mj:
+                proxy_of(mj)
+                yield mj
+            return
+        async with _simulated(at_once, options) as mj:
+            yield mj
+
+    def options(self) -> dict[str, Any]:
+        """What a client is made with, but for the server."""
+        options: dict[str, Any] = {
+            "speed": self.speed,
+            "speed_via": self.speed_via,
+            "image_host": self.image_host,
+            "auth": self.auth,
+            "reconcile": True,
+        }
+        if self.timeout is not None:
+            options["timeout"] = self.timeout
+        return options
+
+    def flags(self) -> list[str]:
+        """The options a follow-up command needs to reach the same server; never the token."""
+        given = {
+            "--base-url": self.base_url,
+            "--auth": self.auth,
+            "--image-host": self.image_host,
+            "--proxy": self.proxy and without_password(self.proxy),
+        }
+        return [word for flag, value in given.items() if value for word in (flag, value)]
+
+
+@asynccontextmanager
+async def _simulated(at_once: int, options: dict[str, Any]) -> AsyncIterator[Client]:
+    from .._client import Client
+    from .._polling.schedule import Schedule
+    from ..simulator import Simulator
+
+    schedule = Schedule(shortest=0.02, longest=0.1, together=0.02)
+    running = max(at_once, _RUNNING_AT_LEAST)
+    async with (
+        Simulator(token=None, time_scale=_TIME_SCALE, concurrency=running) as sim,
+        Client(sim.url, "simulated", schedule=schedule, **options) as mj,
+    ):
+        yield mj
+
+
+def proxy_of(mj: Client) -> str:
+    """The proxy that requests to the server go through, without its password; "" for none.
+
+    Raises:
+        ConfigurationError: The environment's cannot be used.
+    """
+    url = URL(mj._calls.route.base)  # noqa: SLF001 - nothing else tells
+    proxy = mj._transport.network.proxy_for(url)  # noqa: SLF001
+    return "" if proxy is None else str(proxy.with_user(None))
+
+
+def check_can_draw() -> None:
+    """Raise when the simulator cannot draw.
+
+    Raises:
+        ConfigurationError: Pillow is not installed.
+    """
+    _need({"PIL": "Pillow"}, "The simulator draws with", "sim")
+
+
+def check_can_keep() -> None:
+    """Raise when there can be no ledger.
+
+    Raises:
+        ConfigurationError: What it needs is not installed.
+    """
+    needed = {"sqlalchemy": "SQLAlchemy", "aiosqlite": "aiosqlite", "PIL": "Pillow"}
+    _need(needed, "Batches are kept and shown with", "batch")
+
+
+def _need(modules: Mapping[str, str], what_for: str, extra: str) -> None:
+    from ..errors import ConfigurationError
+
+    missing = [name for module, name in modules.items() if not importlib.util.find_spec(module)]
+    if missing:
+        names = " and ".join(missing)
+        message = f'{what_for} {names}: python -m pip install "mjasync[{extra}]".'
+        raise ConfigurationError(message)

@@ -1,0 +1,165 @@
+"""The channel to the upstream: one HTTP exchange at a time, and what a gateway makes of it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import attrs
+import orjson
+
+from .gateway_responses import local_error
+from .go_json import Unreadable, decode, fill
+
+if TYPE_CHECKING:
+    from ..server import Simulator
+
+__all__ = ["Answer", "Channel", "Upstream", "empty", "told"]
+
+_LOOPBACK: Final = 10.0
+_RESULT: Final = {"code": int, "description": str, "properties": object, "result": object}
+"""The fields of a SubmitResult; ``result`` may be one of two things."""
+
+
+@attrs.frozen(kw_only=True)
+class Upstream:
+    """The server a gateway stands in front of."""
+
+    url: str | None
+    """Its base URL; None: it is our own, and has one once it listens."""
+    token: str | None
+    own: Simulator | None
+    """The simulator that was started for this gateway alone."""
+
+
+@attrs.frozen
+class Answer:
+    """What the upstream answered."""
+
+    status: int
+    body: bytes
+    content_type: str | None
+
+    def json(self) -> Any:  # noqa: ANN401 - JSON holds anything
+        """The body; None when it is not JSON."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+
+
+class Channel:
+    """Calls the upstream with the token of the gateway instead of its users'."""
+
+    def __init__(self, upstream: Upstream, time_scale: float) -> None:
+        self._upstream = upstream
+        self._scale = time_scale
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Begin."""
+        self._session = aiohttp.ClientSession()
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can be made."""
+        return self._session is not None
+
+    @property
+    def base(self) -> str:
+        """The base URL of the upstream."""
+        own = self._upstream.own
+        return own.url if own is not None else (self._upstream.url or "").rstrip("/")
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of the upstream, which its links begin with."""
+        parts = urlsplit(self.base)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def deadline(self, simulated: float, floor: float = _LOOPBACK) -> float:
+        """Real seconds to wait; never so few that a busy machine alone could use them up."""
+        return max(simulated * self._scale, floor) if self._scale else _LOOPBACK
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: bytes | None = None,
+        content_type: str | None = None,
+        seconds: float = _LOOPBACK,
+        secret: bool = True,
+    ) -> Answer:
+        """Make one call, to a path or a whole URL.
+
+        Raises:
+            Refusal: There was no whole answer in time: code 5 (PROTOCOL §2).
+        """
+        if self._session is None:
+            raise local_error("do_request_failed", code=5)
+        headers = {"Content-Type": content_type} if content_type else {}
+        if secret and self._upstream.token:
+            headers["mj-api-secret"] = self._upstream.token
+        url = url if url.startswith("http") else self.base + url
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        try:
+            async with self._session.request(
+                method, url, data=data, headers=headers, timeout=timeout
+            ) as response:
+                body = await response.read()
+        except aiohttp.ClientPayloadError as error:
+            raise local_error("read_response_body_failed", code=5) from error
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise local_error("do_request_failed", code=5) from error
+        return Answer(response.status, body, response.headers.get("Content-Type"))
+
+    async def picture(self, url: str) -> Answer:
+        """Fetch a picture; one that is cut off is whole as far as anybody is told.
+
+        Raises:
+            Refusal: There was no answer.
+        """
+        if self._session is None or not url.startswith("http"):
+            raise local_error("do_request_failed", code=5)
+        timeout = aiohttp.ClientTimeout(total=_LOOPBACK)
+        body = bytearray()
+        try:
+            async with self._session.get(url, timeout=timeout) as response:
+                with contextlib.suppress(aiohttp.ClientPayloadError):
+                    async for piece in response.content.iter_any():
+                        body += piece
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise local_error("do_request_failed", code=5) from error
+        return Answer(response.status, bytes(body), response.headers.get("Content-Type"))
+
+
+def told(answer: Answer) -> dict[str, Any]:
+    """A SubmitResult as the Go struct takes it: zero values for what is missing or null.
+
+    Raises:
+        Refusal: It does not fit: no JSON object, or a ``result`` that is neither a string nor a
+            list of them (PROTOCOL §2: 5).
+    """
+    try:
+        fields = fill(decode(answer.body), _RESULT, "dto.MidjourneyResponse")
+        if isinstance(fields["result"], list):
+            fill(fields, {"result": list}, "dto.MidjourneyUploadResponse")
+        else:
+            fields |= fill(fields, {"result": str}, "dto.MidjourneyResponse")
+    except Unreadable as error:
+        raise local_error("unmarshal_response_body_failed", code=5) from error
+    return fields
+
+
+def empty() -> dict[str, Any]:
+    """What stands for an answer without a body where one is marshalled again."""
+    return {"code": 5, "description": "empty_response_body", "properties": None, "result": ""}

@@ -1,0 +1,86 @@
+"""Who comes in: tokens as gateways read them, and what each user may (PROTOCOL §6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from .gateway_dialects import Auth
+    from .messages import Asked, TokenWords
+
+__all__ = ["Passport", "Terms"]
+
+
+@attrs.define(kw_only=True)
+class Terms:
+    """What the users of a gateway are told and sold."""
+
+    token: str | None
+    tokens: tuple[str, ...] = ()
+    """More tokens; each is a user."""
+    spent_tokens: tuple[str, ...] = ()
+    """Tokens whose money is used up."""
+    token_modes: Mapping[str, tuple[str | None, str | None]] = attrs.field(factory=dict)
+    """The speed and the image host a token is bound to."""
+    quota: int | None = None
+    """How many submissions can still be paid for; None: any number."""
+    public_url: str | None = None
+    """The address its links begin with; None: where it listens."""
+
+    @property
+    def only_for_gateways(self) -> bool:
+        """Whether anything is said here that other servers know nothing of."""
+        return (
+            bool(self.tokens or self.spent_tokens or self.token_modes)
+            or self.quota is not None
+            or self.public_url is not None
+        )
+
+
+class Passport:
+    """Recognises users by their tokens; without a token of its own, everybody is welcome."""
+
+    def __init__(self, auth: Auth, words: TokenWords, terms: Terms) -> None:
+        self._auth, self._words = auth, words
+        given = [terms.token] if terms.token is not None else []
+        known = [*given, *terms.tokens, *terms.token_modes]
+        spent = [self._bare(token) for token in terms.spent_tokens]
+        if short := [token for token in known if len(self._bare(token)) < auth.shortest]:
+            raise ValueError(
+                f"{len(short)} of the tokens: fewer than {auth.shortest} characters are never valid"
+            )
+        self._known = None if terms.token is None else frozenset(map(self._bare, known))
+        self._spent = dict.fromkeys(spent, False)
+        self._modes = {self._bare(token): modes for token, modes in terms.token_modes.items()}
+
+    def user(self, headers: Mapping[str, str], asked: Asked) -> str:
+        """Who sent a request: the bare token.
+
+        Raises:
+            Refusal: A token is missing, wrong or spent.
+        """
+        token = self._token(headers)
+        if token in self._spent:
+            noticed, self._spent[token] = self._spent[token], True
+            raise self._words.spent_token(token, asked, again=noticed)
+        if self._known is None or token in self._known:
+            return token
+        pin = self._auth.pin
+        if pin and {token.partition(pin)[0], token.rpartition(pin)[0]} & self._known:
+            raise self._words.pinned(asked)
+        raise self._words.wrong_token(asked) if token else self._words.no_token(asked)
+
+    def modes(self, user: str) -> tuple[str | None, str | None]:
+        """The speed and the image host a user is bound to."""
+        return self._modes.get(user, (None, None))
+
+    def _token(self, headers: Mapping[str, str]) -> str:
+        read = (self._bare(headers.get(name, "")) for name in self._auth.headers)
+        return next((token for token in read if token not in {"", self._auth.placeholder}), "")
+
+    def _bare(self, token: str) -> str:
+        scheme = token[:7].capitalize() if self._auth.any_bearer else token[:7]
+        return (token[7:].strip() if scheme == "Bearer " else token).removeprefix("sk-")

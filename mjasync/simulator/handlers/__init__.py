@@ -1,0 +1,1 @@
+"""Handlers of the simulated server's endpoints, one module for each group."""

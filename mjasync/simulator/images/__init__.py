@@ -1,0 +1,1 @@
+"""Simulated images: where they are stored, and how they are drawn."""
