@@ -11,7 +11,7 @@ import attrs
 import orjson
 
 from mjasync import TaskInfo
-from mjasync._protocol import decoding as codec
+from mjasync._protocol import decoding
 
 from . import payloads
 from .harness import Rounds, Side, alternate, cpu_of, ratios, rounds_in
@@ -26,7 +26,7 @@ _everything: Final = operator.attrgetter(*attrs.fields_dict(TaskInfo))
 
 def _snapshot(body: bytes) -> object:
     """Decode a task and read all of it, so that nothing can be left for later."""
-    return _everything(codec.structure_task(codec.load(body)))
+    return _everything(decoding.structure_task(decoding.load(body)))
 
 
 def _times(work: Callable[[bytes], object], body: bytes) -> Side:

@@ -12,11 +12,12 @@ from ._client import Client
 from ._clock import Clock
 from ._http.retry import Retries, RetryPolicy
 from ._limits import Limits
-from ._media.files import ImageInput, Picture
-from ._models import Account, Button, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus
-from ._options import AccountFilter, FollowUpOptions, SubmitOptions
+from ._media.grid import Picture
+from ._media.inputs import ImageInput
+from ._models import Account, AccountFilter, Button, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus
+from ._options import FollowUpOptions, SubmitOptions
 from ._polling.schedule import Look, NextLook, Schedule
-from ._probe.run import Probe
+from ._probe.report import Probe
 from ._protocol.buttons import Buttons, Meaning
 from ._submission_queue import HeldUp
 from ._task import Task, TaskUpdate

@@ -19,20 +19,21 @@ import attrs
 from yarl import URL
 
 from ._clock import Clock
+from ._concurrency import at_once
 from ._event_loop import EventLoopBinding
 from ._gather import Crowd, flattened
-from ._http.api import LIST_AT_MOST, Calls, at_once
+from ._http.api import LIST_AT_MOST, Calls
 from ._http.links import ImageLinks
 from ._http.network import Network, Secret, check_headers, parse_proxy
 from ._http.retry import Retries
 from ._http.transport import Transport, auth_headers
 from ._limits import Limits
-from ._media import files as _images
+from ._media.files import collect
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
 from ._pending_submission import Runtime, SubmissionTask
 from ._polling.poller import Watcher
 from ._polling.schedule import NextLook, Schedule
-from ._protocol import decoding as codec
+from ._protocol import decoding
 from ._protocol.urls import Route
 from ._submission_queue import SubmissionQueue
 from ._submissions import Submits
@@ -46,7 +47,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._probe.run import Probe
+    from ._probe.report import Probe
 
 __all__ = ["Client"]
 
@@ -275,7 +276,7 @@ class Client(Submits):
         """
         if self._runtime.loop.is_bound:
             self._runtime.loop.check()
-        return self._watcher.hint(codec.task_id_in(payload))
+        return self._watcher.hint(decoding.task_id_in(payload))
 
     # --- many at once ---
 
@@ -312,7 +313,7 @@ class Client(Submits):
             found = await self._calls.list_all("account/list")
         except UnsupportedEndpoint:
             found = await self._calls.list_all("account/query", "POST")
-        return [codec.structure_account(raw) for raw in found]
+        return [decoding.structure_account(raw) for raw in found]
 
     async def account(self, account_id: str) -> Account | None:
         """One of those accounts; None when the server does not know it.
@@ -323,7 +324,7 @@ class Client(Submits):
         """
         self._runtime.loop.check()
         raw = await self._calls.account(task_id_text(account_id, "account id"))
-        return None if raw is None else codec.structure_account(raw)
+        return None if raw is None else decoding.structure_account(raw)
 
     async def image(self, task_id: str) -> bytes:
         """The picture of a task by its id, where a gateway serves it so (PROTOCOL §1.18).
@@ -333,7 +334,7 @@ class Client(Submits):
             MJError: It does not know the task, or the read failed.
         """
         self._runtime.loop.check()
-        return await self._calls.download_by_id(task_id_text(task_id), _images.collect)
+        return await self._calls.download_by_id(task_id_text(task_id), collect)
 
     async def probe(self, *, spend: Task | None = None) -> Probe:
         """Find out which server this is, and what will not work there. Reads only.
@@ -347,7 +348,8 @@ class Client(Submits):
             AuthenticationError: It refuses the token, however it is sent.
         """
         self._runtime.loop.check()
-        from ._probe.run import Wishes, examine
+        from ._probe.report import Wishes
+        from ._probe.run import examine
 
         wishes = Wishes(
             auth=self._auth,
@@ -488,7 +490,7 @@ class Client(Submits):
 
 
 def _structured(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:
-    return [codec.structure_task(task) for task in tasks if codec.text(task.get("id"))]
+    return [decoding.structure_task(task) for task in tasks if decoding.text(task.get("id"))]
 
 
 def _check_limit(limit: object) -> None:

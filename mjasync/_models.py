@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -14,6 +14,7 @@ from ._text import printable
 
 __all__ = [
     "Account",
+    "AccountFilter",
     "Auth",
     "Bot",
     "Button",
@@ -240,3 +241,33 @@ class SubmitReceipt:
         if self.properties.get("remix") is True:
             return True
         return "window confirm" in self.description.lower() or "窗口等待" in self.description
+
+
+def _modes(value: Iterable[Speed]) -> tuple[Speed, ...]:
+    return tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class AccountFilter:
+    """Which of the server's accounts may do a job (PROTOCOL §1.1); gateways drop or replace it."""
+
+    instance_id: str | None = None
+    """The account's id (a channel id)."""
+    modes: tuple[Speed, ...] = attrs.field(default=(), converter=_modes)
+    """The speeds it must allow."""
+    remix: bool | None = None
+    niji_remix: bool | None = None
+    remix_auto_considered: bool | None = None
+    remark: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """As the servers spell it."""
+        fields = {
+            "instanceId": self.instance_id,
+            "modes": [mode.upper() for mode in self.modes] or None,
+            "remix": self.remix,
+            "nijiRemix": self.niji_remix,
+            "remixAutoConsidered": self.remix_auto_considered,
+            "remark": self.remark,
+        }
+        return {name: value for name, value in fields.items() if value is not None}

@@ -11,10 +11,12 @@ import attrs
 
 from ._clock import Clock
 from ._event_loop import EventLoopBinding
-from ._http.api import Calls, Submission, torn_off
+from ._http.api import Calls
 from ._http.retry import Delay
+from ._http.submission import Submission, torn_off
 from ._models import Speed, SubmitReceipt, TaskInfo, TaskPhase
-from ._polling.poller import Waiter, Watcher
+from ._polling.poller import Watcher
+from ._polling.watch import Waiter
 from ._submission_queue import HeldUp, SubmissionQueue, Ticket
 from ._validation import CLIENT_DEFAULT, ClientDefault, seconds
 from .errors import ClientClosed, MJError, TaskCancelled, TaskTimeout, twin_of

@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 import attrs
 
 from ._clock import Clock
-from ._http.api import Submission
 from ._http.retry import Delay
-from ._protocol import decoding as codec
+from ._http.submission import Submission
+from ._protocol import decoding
 from .errors import MJError, QueueFull, RateLimited, ServerError
 
 __all__ = ["HeldUp", "SubmissionQueue", "Ticket"]
@@ -189,7 +189,7 @@ class Ticket:
 
 def _kind(submission: Submission) -> Hashable:
     """What is refused alike: a queue is that of a speed, of chosen accounts, of an operation."""
-    accounts = codec.dump(submission.payload.get("accountFilter"))
+    accounts = decoding.dump(submission.payload.get("accountFilter"))
     return submission.route, submission.endpoint, accounts
 
 

@@ -9,21 +9,17 @@ from collections.abc import Iterable, Mapping
 from sys import intern
 from typing import Any, Final, Literal, Unpack
 
-from ._http.api import Submission, at_once, make_submission
-from ._http.bodies import Body, DataUrl, OnDisk, in_turn
-from ._media import files as _images
+from ._concurrency import at_once, in_turn
+from ._http.bodies import Body, DataUrl, OnDisk
+from ._http.submission import Submission, make_submission
+from ._media.files import collect
+from ._media.inputs import ImageInput, as_data_url, as_file, link_of, several
 from ._models import Dimensions, VideoType
-from ._options import (
-    SubmitOptions,
-    check_sendable,
-    common_fields,
-    filter_fields,
-    one_of,
-    route_for,
-)
+from ._options import SubmitOptions, one_of, route_for
 from ._pending_submission import Runtime
-from ._protocol import decoding as codec
-from ._protocol.replies import Operation
+from ._protocol import decoding
+from ._protocol.parsing import Operation
+from ._protocol.payloads import check_sendable, common_fields, filter_fields
 from ._protocol.urls import Route
 from ._task import Task
 from ._validation import check_encodable, task_id_text
@@ -32,7 +28,7 @@ from .prompt import with_speed
 
 __all__ = ["Submits"]
 
-Pictures = _images.ImageInput | tuple[_images.ImageInput, ...] | None
+Pictures = ImageInput | tuple[ImageInput, ...] | None
 _BLEND: Final = range(2, 6)
 _DRAWS: Final = frozenset({"imagine", "edits", "retexture", "video"})
 """Submissions whose prompt is Midjourney's, flags included."""
@@ -52,7 +48,7 @@ class Submits:
         self,
         prompt: str,
         *,
-        images: _images.ImageInput | Iterable[_images.ImageInput] | None = (),
+        images: ImageInput | Iterable[ImageInput] | None = (),
         **options: Unpack[SubmitOptions],
     ) -> Task:
         """Draw a grid of four pictures.
@@ -67,12 +63,12 @@ class Submits:
             InvalidRequest: The prompt is empty.
         """
         text = _not_blank(prompt)
-        pictures = {"base64Array": _images.several(images)}
+        pictures = {"base64Array": several(images)}
         return self._new("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
 
     def blend(
         self,
-        images: Iterable[_images.ImageInput],
+        images: Iterable[ImageInput],
         *,
         dimensions: Dimensions = "SQUARE",
         **options: Unpack[SubmitOptions],
@@ -87,7 +83,7 @@ class Submits:
         Raises:
             InvalidRequest: Too few or too many pictures, or unknown dimensions.
         """
-        pictures = _images.several(images)
+        pictures = several(images)
         if len(pictures) not in _BLEND:
             message = f"A blend takes 2 to 5 pictures, not {len(pictures)}."
             raise InvalidRequest(message)
@@ -96,7 +92,7 @@ class Submits:
 
     def describe(
         self,
-        image: _images.ImageInput,
+        image: ImageInput,
         *,
         language: str | None = None,
         **options: Unpack[SubmitOptions],
@@ -126,9 +122,7 @@ class Submits:
         text = _not_blank(prompt)
         return self._new("shorten", {"prompt": text}, {}, options, repr(text[:40]))
 
-    def edit(
-        self, image: _images.ImageInput, prompt: str, **options: Unpack[SubmitOptions]
-    ) -> Task:
+    def edit(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Redraw a picture of your own as a prompt says (PROTOCOL §1.10).
 
         Args:
@@ -141,9 +135,7 @@ class Submits:
         """
         return self._new("edits", {"prompt": _not_blank(prompt)}, {"image": _given(image)}, options)
 
-    def retexture(
-        self, image: _images.ImageInput, prompt: str, **options: Unpack[SubmitOptions]
-    ) -> Task:
+    def retexture(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Keep a picture's shapes and redraw its surfaces (PROTOCOL §1.10).
 
         Args:
@@ -162,8 +154,8 @@ class Submits:
         self,
         prompt: str,
         *,
-        image: _images.ImageInput | None = None,
-        end_image: _images.ImageInput | None = None,
+        image: ImageInput | None = None,
+        end_image: ImageInput | None = None,
         motion: Literal["low", "high"] = "low",
         loop: bool = False,
         video_type: VideoType | None = None,
@@ -213,8 +205,8 @@ class Submits:
 
     def swap_face(
         self,
-        source: _images.ImageInput,
-        target: _images.ImageInput,
+        source: ImageInput,
+        target: ImageInput,
         **options: Unpack[SubmitOptions],
     ) -> Task:
         """Put the face of one picture into another (PROTOCOL §1.13).
@@ -235,8 +227,8 @@ class Submits:
 
     def swap_video_face(
         self,
-        source: _images.ImageInput,
-        target: _images.ImageInput,
+        source: ImageInput,
+        target: ImageInput,
         **options: Unpack[SubmitOptions],
     ) -> Task:
         """Put a face into a video (PROTOCOL §1.13).
@@ -248,7 +240,7 @@ class Submits:
         """
         if isinstance(target, str):
             check_encodable(target, "The target")
-        link = _images.link_of(target)
+        link = link_of(target)
         common = common_fields(options, SubmitOptions.__optional_keys__)
         route = self._route(options)
 
@@ -258,7 +250,7 @@ class Submits:
             if link:
                 fields["TargetUrl"] = link
             else:
-                file = await _images.as_file(target)
+                file = await as_file(target)
             boundary = secrets.token_hex(16)
             return Submission(
                 endpoint="video-swap",
@@ -289,9 +281,7 @@ class Submits:
         wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": account_id}}
         return self._new("show", {"jobId": _not_blank(job)}, {}, wanted)
 
-    async def upload(
-        self, images: _images.ImageInput | Iterable[_images.ImageInput] | None
-    ) -> list[str]:
+    async def upload(self, images: ImageInput | Iterable[ImageInput] | None) -> list[str]:
         """Hand pictures to the server and get their links, to be used in prompts.
 
         A picture is sent once for each client and hour (links expire): the same content gives
@@ -308,8 +298,8 @@ class Submits:
             MJError: It refused, or the exchange failed; sending them again costs nothing.
         """
         self._runtime.loop.check()
-        given = _images.several(images)
-        urls = await at_once(_images.as_data_url(image, self._download) for image in given)
+        given = several(images)
+        urls = await at_once(as_data_url(image, self._download) for image in given)
         keys = await in_turn(lambda: [_content_key(url) for url in urls])
         async with self._uploading:
             now = self._runtime.clock.now()
@@ -369,14 +359,14 @@ class Submits:
         return route_for(calls.route, options, by_path=by_path)
 
     async def _encode(
-        self, given: _images.ImageInput | tuple[_images.ImageInput, ...]
+        self, given: ImageInput | tuple[ImageInput, ...]
     ) -> DataUrl | str | list[DataUrl | str]:
         if isinstance(given, tuple):
-            return await at_once(_images.as_data_url(image, self._download) for image in given)
-        return await _images.as_data_url(given, self._download)
+            return await at_once(as_data_url(image, self._download) for image in given)
+        return await as_data_url(given, self._download)
 
     async def _download(self, url: str) -> bytes:
-        return await self._runtime.calls.download(url, _images.collect, is_input=True)
+        return await self._runtime.calls.download(url, collect, is_input=True)
 
 
 def _form(boundary: str, fields: Mapping[str, Any], file: bytes | OnDisk | None) -> Body:
@@ -389,7 +379,7 @@ def _form(boundary: str, fields: Mapping[str, Any], file: bytes | OnDisk | None)
 
     for name, value in fields.items():
         text = value.encode() if isinstance(value, str) else value
-        add(f'name="{name}"', text if isinstance(text, bytes | DataUrl) else codec.dump(text))
+        add(f'name="{name}"', text if isinstance(text, bytes | DataUrl) else decoding.dump(text))
     if file is not None:
         add('name="TargetFile"; filename="target.mp4"\r\nContent-Type: video/mp4', file)
     return Body((*parts, f"--{boundary}--\r\n".encode()))
@@ -402,7 +392,7 @@ def _content_key(picture: DataUrl | str) -> str:
     return found.hexdigest()
 
 
-def _given(image: _images.ImageInput | None) -> _images.ImageInput:
+def _given(image: ImageInput | None) -> ImageInput:
     if image is not None:
         return image
     message = "This needs a picture, not None."

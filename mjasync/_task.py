@@ -21,17 +21,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, 
 
 import attrs
 
-from ._http.api import Submission, at_once, make_submission
-from ._http.bodies import in_turn
-from ._media import files as _images
+from ._concurrency import at_once, in_turn
+from ._http.submission import Submission, make_submission
+from ._media.files import collect, write_stream
+from ._media.grid import Picture, split_grid
+from ._media.inputs import ImageInput, as_mask
 from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus, Unread
-from ._options import MADE_UP, FollowUpOptions, common_fields, route_for
+from ._options import FollowUpOptions, route_for
 from ._pending_submission import Launch, Prepare, Receiver, Runtime, Turn
-from ._polling.poller import Waiter
-from ._protocol import decoding as codec
-from ._protocol import results as _results
+from ._polling.watch import Waiter
+from ._protocol import decoding, results
 from ._protocol.buttons import Buttons, as_change, is_pick
-from ._protocol.replies import Operation
+from ._protocol.parsing import Operation
+from ._protocol.payloads import MADE_UP, common_fields
 from ._protocol.urls import Route
 from ._submission_queue import HeldUp
 from ._task_view import Snapshot
@@ -396,7 +398,7 @@ class Task(Snapshot):
         self,
         prompt: str | None = None,
         *,
-        mask: _images.ImageInput | None = None,
+        mask: ImageInput | None = None,
     ) -> Task:
         """Answer the modal that pressing this button opens.
 
@@ -469,7 +471,7 @@ class Task(Snapshot):
 
     def inpaint(
         self,
-        mask: _images.ImageInput,
+        mask: ImageInput,
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Task:
@@ -546,10 +548,10 @@ class Task(Snapshot):
 
         async def write(url: str) -> Path:
             return await self._runtime.calls.download(
-                url, lambda chunks: _images.write_stream(chunks, path, fields)
+                url, lambda chunks: write_stream(chunks, path, fields)
             )
 
-        return await self._with_fresh_link(_results.link_of, write)
+        return await self._with_fresh_link(results.link_of, write)
 
     async def read(self) -> bytes:
         """The bytes of the picture (or video).
@@ -559,9 +561,9 @@ class Task(Snapshot):
             LinkExpired: The link is dead, and so is the fresh one.
             MalformedReply: What came is no picture, or not all of one.
         """
-        return await self._with_fresh_link(_results.link_of, self._download)
+        return await self._with_fresh_link(results.link_of, self._download)
 
-    async def images(self) -> tuple[_images.Picture, ...]:
+    async def images(self) -> tuple[Picture, ...]:
         """The four pictures of a grid, 1 to 4; of anything else, the one picture.
 
         The server's own single pictures where it lists them, else the grid cut in four (Pillow).
@@ -574,17 +576,17 @@ class Task(Snapshot):
             parts = await self._with_fresh_link(
                 lambda info: info.image_urls, lambda urls: at_once(map(self._download, urls))
             )
-        elif _results.is_grid(self._info):
-            parts = await _images.split_grid(await self.read())
+        elif results.is_grid(self._info):
+            parts = await split_grid(await self.read())
         else:
-            return (_images.Picture(await self.read(), self.id),)
-        return tuple(_images.Picture(part, f"{self.id}-{n}") for n, part in enumerate(parts, 1))
+            return (Picture(await self.read(), self.id),)
+        return tuple(Picture(part, f"{self.id}-{n}") for n, part in enumerate(parts, 1))
 
     async def _download(self, url: str) -> bytes:
-        return await self._runtime.calls.download(url, _images.collect)
+        return await self._runtime.calls.download(url, collect)
 
     async def _download_input(self, url: str) -> bytes:
-        return await self._runtime.calls.download(url, _images.collect, is_input=True)
+        return await self._runtime.calls.download(url, collect, is_input=True)
 
     async def _with_fresh_link(
         self, link_of: Callable[[TaskInfo], L], use: Callable[[L], Awaitable[T]]
@@ -618,7 +620,7 @@ class Task(Snapshot):
         if self._answered and self._parent is not None:
             self._parent._answered = True  # noqa: SLF001 - it asked, this answers
         sent = submission.payload
-        proposed = codec.text(receipt.properties.get("finalPrompt"))
+        proposed = decoding.text(receipt.properties.get("finalPrompt"))
         is_modal = receipt.is_modal and not self._answered
         first, *others = (
             TaskInfo(
@@ -662,7 +664,7 @@ class Task(Snapshot):
         if not self._relinked:  # watched by the client's route, whose image host is another
             await self.refresh()
             self._relinked = True
-        _results.judge(self._info)
+        results.judge(self._info)
 
     def _watch(self, tell: Callable[[TaskInfo], bool], deadline: float, stall: float) -> Waiter:
         return self._runtime.watcher.until(
@@ -680,18 +682,18 @@ class Task(Snapshot):
         Checked when the task is first seen and when it has ended. A server that repeats no state
         shows nothing; one that has a state of its own for everything shows the prompt at least.
         """
-        is_first = not codec.is_told(self._info)
+        is_first = not decoding.is_told(self._info)
         if self._sent is None or not (is_first or info.status.is_final):
             return False
         state, prompt = self._sent
-        told = codec.told(info)
-        echoed = codec.text(told.get("state"))
+        told = decoding.told(info)
+        echoed = decoding.text(told.get("state"))
         if echoed is None:
             return False
         if echoed == state:
             self._runtime.echoes_state = True
             return False
-        shown = codec.text(told.get("prompt"))
+        shown = decoding.text(told.get("prompt"))
         differs = prompt is not None and shown is not None and shown != prompt
         return differs or self._runtime.echoes_state or echoed.startswith(MADE_UP)
 
@@ -718,7 +720,7 @@ class Task(Snapshot):
     @property
     def _is_known(self) -> bool:
         """Whether the server has ever spoken of this job."""
-        return self._was_known or codec.is_told(self._info)
+        return self._was_known or decoding.is_told(self._info)
 
     def _is_settled(self, info: TaskInfo) -> bool:
         return info.status.is_final or (info.status is TaskStatus.MODAL and not self._answered)
@@ -822,14 +824,14 @@ class Task(Snapshot):
     def _answer(
         self,
         compose: Callable[[str], str],
-        mask: _images.ImageInput | None = None,
+        mask: ImageInput | None = None,
         *,
         optional: bool = False,
     ) -> Task:
         async def prepare(stall: float) -> Submission | TaskInfo:
             masked = {}
             if mask is not None:  # first: a bad mask must not leave a modal open
-                masked["maskBase64"] = await _images.as_mask(mask, self._download_input)
+                masked["maskBase64"] = await as_mask(mask, self._download_input)
             with self._about_me():
                 has_opened = await self._modal_opened(stall)
             if not has_opened:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ._models import TaskInfo, TaskStatus
-from ._protocol import results as _results
+from ._protocol import results
 from ._protocol.buttons import Buttons
 
 __all__ = ["Snapshot"]
@@ -54,12 +54,12 @@ class Snapshot:
     @property
     def text(self) -> str:
         """The result of describe and shorten, as text; "" for pictures."""
-        return _results.text_of(self._info)
+        return results.text_of(self._info)
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The prompts that describe or shorten came up with, one by one."""
-        return _results.prompts_of(self._info)
+        return results.prompts_of(self._info)
 
     @property
     def image_url(self) -> str | None:
@@ -82,7 +82,7 @@ class Snapshot:
 
         On a server without buttons a grid still has U1-U4, V1-V4 and 🔄, with no custom id.
         """
-        return _results.buttons_of(self._info)
+        return results.buttons_of(self._info)
 
     @property
     def fail_reason(self) -> str | None:

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageSequence, ImageStat
 
-from mjasync.simulator.images import render as artist
-from mjasync.simulator.images.render import KINDS, Picture, aspect_of, render, size_for
+from mjasync.simulator.images.image_spec import KINDS, Picture, aspect_of, size_for
+from mjasync.simulator.images.render import render
+from mjasync.simulator.images.scenes import _WORDS, _subject_of
 
 PROMPTS = (
     "a lighthouse in a storm",
@@ -432,11 +433,11 @@ def test_sizes_have_the_asked_shape() -> None:
     assert sizes == [(512, 512), (512, 288), (288, 512), (512, 220), (512, 170)]
 
 
-@pytest.mark.parametrize("words", artist._WORDS.items(), ids=lambda item: item[0])
+@pytest.mark.parametrize("words", _WORDS.items(), ids=lambda item: item[0])
 def test_what_a_prompt_names_stands_in_its_picture(words: tuple[str, tuple[str, ...]]) -> None:
     """In English and in Chinese, the subject is the one named first."""
     subject, names = words
-    assert {artist._subject_of(f"x {name.upper()} x") for name in names} == {subject}
+    assert {_subject_of(f"x {name.upper()} x") for name in names} == {subject}
 
 
 def test_drawing_without_pillow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,9 @@ from mjasync import AuthenticationError, Client, InvalidRequest, Task
 from mjasync.batch import Batch, Job, JobState, Totals, _output, read_batch
 from mjasync.batch._filenames import DEFAULT_NAME, Names
 from mjasync.batch._ledger import tables as _ledger_tables
-from mjasync.batch._planning import Row, jobs_of
+from mjasync.batch._planning import jobs_of
 from mjasync.batch._readers import read_rows
+from mjasync.batch._rows import Row
 from mjasync.errors import ConfigurationError
 from mjasync.simulator import Simulator
 

@@ -26,9 +26,11 @@ from mjasync import ConfigurationError, InvalidRequest, QueueFull, RetryPolicy
 from mjasync.batch import File, Job
 from mjasync.batch._adaptive_limit import Pace
 from mjasync.batch._filenames import DEFAULT_NAME, Names
-from mjasync.batch._output import _line, with_facts
-from mjasync.batch._planning import Row, as_row, check_source, jobs_of, steps_of
+from mjasync.batch._output import _line
+from mjasync.batch._planning import jobs_of, steps_of
+from mjasync.batch._png_metadata import with_facts
 from mjasync.batch._readers import read_rows
+from mjasync.batch._rows import Row, as_row, check_source
 from mjasync.prompt import expand, normalise
 
 # --- prompts -----------------------------------------------------------------------------------

@@ -20,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import ClientClosed, InvalidRequest, QueueFull, Retries, RetryPolicy, SubmitUncertain
-from mjasync._http import api as calls
-from mjasync._http import bodies as wire
-from mjasync._http.bodies import Body, DataUrl, OnDisk, in_turn, in_words, make_body
-from mjasync._media.files import as_data_url
+from mjasync._concurrency import in_turn
+from mjasync._http import api
+from mjasync._http import bodies as bodies_module
+from mjasync._http.bodies import Body, DataUrl, OnDisk, in_words, make_body
+from mjasync._media.inputs import as_data_url
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000 + b"\0\0\0\0IEND\xaeB`\x82"
 SPELT = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -73,8 +74,8 @@ def bodies(server: Answering) -> list[bytes]:
 async def test_pieces_make_the_same_json(payload: dict[str, object], piece: int) -> None:
     """However it is cut, what is sent is the payload as JSON, twice the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire, "_PIECE", 4 * piece)
-        patch.setattr(wire, "_ENCODED", 3 * piece)
+        patch.setattr(bodies_module, "_PIECE", 4 * piece)
+        patch.setattr(bodies_module, "_ENCODED", 3 * piece)
         body = make_body(payload)
         assert orjson.loads(await sent(body)) == in_words(payload)
         assert await sent(body) == await sent(body)
@@ -92,8 +93,8 @@ def test_a_picture_in_words(data: bytes) -> None:
 async def test_a_file_goes_as_its_bytes_would(data: bytes, block: int) -> None:
     """Whatever the size of its blocks, on the wire and in words nothing tells it from bytes."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(wire, "_BLOCK", 3 * block)
-        patch.setattr(wire, "_ENCODED", 6)
+        patch.setattr(bodies_module, "_BLOCK", 3 * block)
+        patch.setattr(bodies_module, "_ENCODED", 6)
         file = OnDisk.found(written(Path(folder), data))
         assert isinstance(file, OnDisk)
         here, there = DataUrl("image/png", data), DataUrl("image/png", file)
@@ -165,7 +166,7 @@ async def test_a_file_is_sent_from_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of several blocks is read for each attempt, wherever the program has gone since."""
-    data = PNG[:-12] + os.urandom(3 * wire._BLOCK) + PNG[-12:]
+    data = PNG[:-12] + os.urandom(3 * bodies_module._BLOCK) + PNG[-12:]
     written(tmp_path, data)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -410,7 +411,7 @@ async def test_uncertain_without_memory(monkeypatch: pytest.MonkeyPatch) -> None
     def no_room(_: object) -> dict[str, object]:
         raise MemoryError
 
-    monkeypatch.setattr(calls, "in_words", no_room)
+    monkeypatch.setattr(api, "in_words", no_room)
     async with answering(http(502, "bad")) as server, asking(server.url) as mj:
         task = mj.imagine("a fox", images=PNG)
         for _ in range(2):

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import Button, TaskInfo, TaskStatus
-from mjasync._protocol import decoding as codec
+from mjasync._protocol import decoding
 from mjasync._protocol.decoding import links, mapping, moment, percent, structure_task, text, whole
 
 HASH = "d5f3c8a1-8f3e-4d4c-9a51-0c5b9b1f6f11"
@@ -190,7 +190,7 @@ GATEWAY_VIDEO = {**GATEWAY_EARLY, "status": "SUCCESS", "videoUrl": "https://cdn.
 
 def on_the_wire(task: dict[str, Any]) -> TaskInfo:
     """Structure a task after it went through JSON."""
-    return structure_task(codec.load(codec.dump(task)))
+    return structure_task(decoding.load(decoding.dump(task)))
 
 
 def test_original_running() -> None:
@@ -283,7 +283,7 @@ def test_gateway_early() -> None:
 def test_promised_buttons_are_like_any_other() -> None:
     """Those that are as promised are read the quick way, and no different for it."""
     sent = [{"customId": "MJ::x", "emoji": "🔄", "label": "", "style": 3, "type": 2, "new": None}]
-    (button,) = codec._promised_buttons(sent)
+    (button,) = decoding._promised_buttons(sent)
     made = Button(custom_id="MJ::x", emoji="🔄", style=3, type=2)
     assert (type(button), button, hash(button), repr(button)) == (
         Button,
@@ -532,8 +532,8 @@ def test_any_object_with_an_id_is_a_task(task: dict[str, Any], task_id: str | in
 @given(TASKS)
 def test_json_survives(task: dict[str, Any]) -> None:
     """What is dumped is what is loaded."""
-    assert codec.load(codec.dump(task)) == task
-    assert orjson.loads(codec.dump(task)) == task
+    assert decoding.load(decoding.dump(task)) == task
+    assert orjson.loads(decoding.dump(task)) == task
 
 
 WORDS = st.text('{}[],:"\\\né', max_size=40)
@@ -556,7 +556,7 @@ def test_cutting_a_list_up_loses_nothing(
     """What is cut out as known was known, and with it the rest is the whole list."""
     known = [orjson.dumps(task) for task, is_known in tasks if is_known]
     body = orjson.dumps([task for task, _ in tasks])
-    parts = codec.cut_up(body, [*map(orjson.dumps, gone), *known])
+    parts = decoding.cut_up(body, [*map(orjson.dumps, gone), *known])
     if parts is not None:
         same, others = parts
         assert all(orjson.loads(one) == task for one, task in others)
@@ -570,7 +570,7 @@ def test_what_is_known_is_found_in_any_order(tasks: list[dict[str, Any]], random
     prompt = {"prompt": "a red fox " * 9}
     bodies = [orjson.dumps({"id": f"{at:016}", **prompt, **task}) for at, task in enumerate(tasks)]
     shuffled = random.sample(bodies, len(bodies))
-    assert codec.cut_up(b"[%b]" % b",".join(shuffled), bodies) == ({*bodies}, [])
+    assert decoding.cut_up(b"[%b]" % b",".join(shuffled), bodies) == ({*bodies}, [])
 
 
 def test_news_in_a_list_is_found_among_what_is_known() -> None:
@@ -578,11 +578,11 @@ def test_news_in_a_list_is_found_among_what_is_known() -> None:
     nested = {"id": "1747972455123009", "siblings": [{"id": "1"}, {"id": "2"}]}
     known, changed = (orjson.dumps({**ORIGINAL_RUNNING, "progress": at}) for at in ("1%", "2%"))
     body = b"[%b,%b]" % (changed, known)
-    assert codec.cut_up(body, [known]) == ({known}, [(changed, orjson.loads(changed))])
-    spaced = codec.cut_up(b"[%b, %b]" % (known, changed), [known])
+    assert decoding.cut_up(body, [known]) == ({known}, [(changed, orjson.loads(changed))])
+    spaced = decoding.cut_up(b"[%b, %b]" % (known, changed), [known])
     assert spaced == ({known}, [(b" " + changed, orjson.loads(changed))])
-    assert codec.cut_up(body + b"\n", [known]) == codec.cut_up(body, [known])
-    assert codec.cut_up(orjson.dumps([nested, nested]), []) is None  # halves: read as a whole
+    assert decoding.cut_up(body + b"\n", [known]) == decoding.cut_up(body, [known])
+    assert decoding.cut_up(orjson.dumps([nested, nested]), []) is None  # halves: read as a whole
 
 
 @pytest.mark.parametrize("body", [
@@ -592,5 +592,5 @@ def test_news_in_a_list_is_found_among_what_is_known() -> None:
 def test_what_is_no_plain_list_is_not_cut_up(body: bytes) -> None:
     """What is not exactly a list of objects, side by side, is left to whoever reads all of it."""
     known = orjson.dumps(ORIGINAL_RUNNING)
-    assert codec.cut_up(b"[K,K]".replace(b"K", known), [known]) == ({known}, [])
-    assert codec.cut_up(body.replace(b"K", known), [known]) is None
+    assert decoding.cut_up(b"[K,K]".replace(b"K", known), [known]) == ({known}, [])
+    assert decoding.cut_up(body.replace(b"K", known), [known]) is None

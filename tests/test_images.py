@@ -36,16 +36,9 @@ from mjasync import (
     ServerError,
 )
 from mjasync._media import files as _images
-from mjasync._media.files import (
-    as_data_url,
-    as_mask,
-    collect,
-    several,
-    sniff,
-    split_grid,
-    target_for,
-    write_stream,
-)
+from mjasync._media.files import _Writer, collect, sniff, target_for, write_stream
+from mjasync._media.grid import split_grid
+from mjasync._media.inputs import as_data_url, as_mask, several
 from mjasync._media.pillow import png_of
 
 
@@ -741,7 +734,7 @@ async def test_a_slow_disk_has_a_thread(
     ticks = itertools.count()
     large = bytes(3 << 20)
     with (tmp_path / "fox.png").open("xb", buffering=0) as file:
-        writer = _images._Writer(file, now=lambda: seconds * next(ticks))
+        writer = _Writer(file, now=lambda: seconds * next(ticks))
         for _ in range(4):
             await writer.write(large)
         await writer.flush()
@@ -754,7 +747,7 @@ async def test_a_disk_that_grows_slow_gets_a_thread(tmp_path: Path) -> None:
     """The first slow piece is the last that anybody waits for, however quick a later one is."""
     fox, clock = tmp_path / "fox.png", itertools.accumulate([0, 0, 0, 9, 0, 0, 0, 0])
     with fox.open("xb", buffering=0) as file:
-        writer = _images._Writer(file, now=lambda: next(clock))
+        writer = _Writer(file, now=lambda: next(clock))
         await writer.write(PNG)
         await writer.write(PNG)
         assert fox.read_bytes() == 2 * PNG

@@ -28,7 +28,7 @@ from mjasync import (
     Probe,
     Retries,
 )
-from mjasync._probe.run import Sign, _family
+from mjasync._probe.questions import Sign, _family
 from mjasync.cli import main
 from mjasync.cli.signals import Stop
 from mjasync.simulator import DIALECTS, Simulator

@@ -43,7 +43,7 @@ from mjasync import (
 )
 from mjasync._http.transport import Secret, auth_headers
 from mjasync._protocol import replies
-from mjasync._protocol.replies import Operation
+from mjasync._protocol.parsing import Operation
 
 RETRYABLE = {
     ConnectionFailed,

@@ -32,7 +32,7 @@ from mjasync import (
 )
 from mjasync._http.api import Calls
 from mjasync._polling.estimates import Durations, Refreshes
-from mjasync._protocol import decoding as codec
+from mjasync._protocol import decoding
 from mjasync.simulator import DIALECTS, Simulator
 
 # --- the schedule: a pure function -------------------------------------------------------------
@@ -250,7 +250,7 @@ async def test_only_rows_of_a_gateway_are_refreshed(dialect: str) -> None:
         task = await mj.imagine("a fox").submit()
         info = (await mj.fetch([task.id]))[task.id]
         known = dict.fromkeys(("new-api", "new-api-2025", "one-hub", "one-api"), 15.0)
-        assert codec.refresh_period(info.raw) == known.get(dialect)
+        assert decoding.refresh_period(info.raw) == known.get(dialect)
 
 
 GATEWAY_ROW = {"id": "1", "action": "IMAGINE", "maskBase64": ""}

@@ -17,7 +17,7 @@ from conftest import FakeClock, connect
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
-from mjasync._http import api as calls
+from mjasync._http import api
 from mjasync.errors import MJError
 from mjasync.simulator import Simulator
 
@@ -431,7 +431,7 @@ def test_trap_7_4_submissions_take_a_minute() -> None:
     """Servers upload pictures while they are asked: a submission may take more than that."""
     defaults = inspect.signature(Client).parameters
     assert defaults["submit_timeout"].default > 60
-    assert calls._SEED_TIMEOUT > 60
+    assert api._SEED_TIMEOUT > 60
 
 
 async def test_trap_7_4_a_queue_may_be_long(clock: FakeClock) -> None:

@@ -10,7 +10,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Iterable,
     Mapping,
     Sequence,
@@ -18,7 +17,7 @@ from collections.abc import (
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 import attrs
@@ -26,11 +25,20 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from .._clock import Clock
+from .._concurrency import T
 from .._media.formats import sniff
 from .._models import SubmitReceipt, TaskInfo
-from .._protocol import decoding as codec
-from .._protocol import replies
-from .._protocol.replies import Operation
+from .._protocol import decoding
+from .._protocol.error_rules import KNOWN_CODES, error_for
+from .._protocol.parsing import Operation, Words, plain_task, read
+from .._protocol.replies import (
+    check_image,
+    only_asked_for,
+    parse_list,
+    parse_object,
+    parse_receipt,
+    parse_seed,
+)
 from .._protocol.urls import Route
 from .._text import printable
 from ..errors import (
@@ -48,22 +56,14 @@ from ..errors import (
     TooManyOpenFiles,
     UnsupportedEndpoint,
 )
-from .bodies import Body, DataUrl, in_words, make_body
+from .bodies import Body, DataUrl, make_body
 from .links import addresses_of, parse_link
 from .retry import Retries, RetryPolicy, Wait, persist
+from .submission import Submission, _about, _as_sent, _check
 from .transport import Interrupted, Reply, Transport, bare
 
-__all__ = [
-    "LIST_AT_MOST",
-    "Calls",
-    "Submission",
-    "at_once",
-    "is_overload",
-    "make_submission",
-    "torn_off",
-]
+__all__ = ["LIST_AT_MOST", "Calls", "is_overload"]
 
-T = TypeVar("T")
 LIST_AT_MOST: Final = 100
 """Ids in one list request; more stalls the loop for no gain."""
 _LISTS_ASIDE: Final = 60.0
@@ -87,109 +87,11 @@ _RECONCILE_AFTER: Final = (0.5, 2.0, 5.0)
 _log: Final = logging.getLogger("mjasync")
 
 
-@attrs.frozen(kw_only=True)
-class Submission:
-    """One paid POST, ready to be sent."""
-
-    endpoint: str
-    """`imagine`, `action`…: what stands after `/submit/`."""
-    payload: Mapping[str, Any] = attrs.field(repr=False)
-    body: bytes | Body = attrs.field(repr=False)
-    operation: Operation
-    expects: str = ""
-    """What the server will probably call the job: how long it takes depends on that."""
-    path: str | None = None
-    """Where it goes, where that is not `submit/<endpoint>`."""
-    content_type: str = "application/json"
-    route: Route | None = None
-    """Another speed or image host than the client's."""
-    exclusive: str = ""
-    """Of submissions with the same word here, one job is under way at a time."""
-
-    @property
-    def title(self) -> str:
-        """What it asks for, and its mark, for the log."""
-        about = self.payload.get("prompt") or self.payload.get("taskId") or ""
-        return f"{self.endpoint} {printable(about, 40)!r} ({printable(self.state, 60)})"
-
-    @property
-    def state(self) -> str:
-        """The mark by which it can be found again."""
-        return str(self.payload.get("state", ""))
-
-
 def is_overload(error: MJError) -> bool:
     """Whether the server, or what stands before it, has too much to do for now."""
     status = error.http_status or 0
     is_busy = status in _BUSY or 520 <= status <= 530
     return isinstance(error, RateLimited) or (isinstance(error, ServerError) and is_busy)
-
-
-async def at_once(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Do some things side by side; the first that fails stops the others and is raised."""
-    running = [asyncio.ensure_future(job) for job in jobs]
-    try:
-        return await asyncio.gather(*running)
-    finally:
-        for one in running:
-            one.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-
-def make_submission(
-    endpoint: str,
-    payload: Mapping[str, Any],
-    operation: Operation,
-    *,
-    expects: str = "",
-    path: str | None = None,
-    route: Route | None = None,
-    exclusive: str = "",
-) -> Submission:
-    """Put a request together; in a thread where pictures make it large."""
-    return Submission(
-        endpoint=endpoint,
-        payload=payload,
-        body=make_body(payload),
-        operation=operation,
-        expects=expects,
-        path=path,
-        route=route,
-        exclusive=exclusive,
-    )
-
-
-def torn_off(submission: Submission) -> SubmitUncertain:
-    """What a submission is that somebody cancelled while it was on the wire."""
-    message = f"The {submission.endpoint} request was cancelled while it was on the wire."
-    return _about(submission, SubmitUncertain(message))
-
-
-def _about(submission: Submission, error: SubmitUncertain) -> SubmitUncertain:
-    """Say on an error which submission it is about."""
-    error.endpoint, error.state = submission.endpoint, submission.state
-    error.payload = submission.payload
-    return error
-
-
-async def _check(body: bytes | Body) -> None:
-    """See to it that all of it can be sent, while whoever leaves still keeps it from being sent.
-
-    Raises:
-        InvalidRequest: A file is gone, or has changed.
-    """
-    if isinstance(body, Body):
-        await body.check()
-
-
-async def _as_sent(submission: Submission) -> Mapping[str, Any]:
-    """The payload, its pictures as the texts that went out, if they can be read and kept."""
-    if isinstance(submission.body, bytes):
-        return submission.payload
-    try:
-        return await asyncio.to_thread(in_words, submission.payload)
-    except (MemoryError, InvalidRequest):
-        return submission.payload
 
 
 @attrs.define
@@ -281,7 +183,7 @@ class Calls:
                 timeout=self.submit_timeout,
                 is_paid=True,
             )
-            return replies.parse_receipt(submission.operation, self._read(reply, route))
+            return parse_receipt(submission.operation, self._read(reply, route))
         except Interrupted as error:
             message = (
                 f"The {submission.endpoint} request went out, but its answer was lost "
@@ -315,7 +217,7 @@ class Calls:
                 if isinstance(error, MJError) and error.retryable:
                     continue
                 return None
-            strangers = [task for task in tasks if codec.text(task.get("id")) not in self._taken]
+            strangers = [task for task in tasks if decoding.text(task.get("id")) not in self._taken]
             elapsed = timedelta(seconds=self.clock.now() - sent_at)
             ids = _with_state(strangers, submission.state, date - elapsed if date else None)
             if ids:
@@ -348,7 +250,7 @@ class Calls:
             MJError: The read failed.
         """
         _, raw = await self.look(task_id, self.retries.read, route=route)
-        return codec.structure_task(raw or {})
+        return decoding.structure_task(raw or {})
 
     async def look(
         self,
@@ -385,9 +287,9 @@ class Calls:
     ) -> tuple[bytes, dict[str, Any] | None]:
         if reply.body == known and reply.status == 200:
             return reply.body, None
-        task = replies.plain_task(task_id, reply.status, reply.body)
+        task = plain_task(task_id, reply.status, reply.body)
         if task is None:
-            task = replies.parse_object(Operation.FETCH, self._read(reply), task_id)
+            task = parse_object(Operation.FETCH, self._read(reply), task_id)
         return reply.body, task
 
     async def fetch_many(
@@ -415,16 +317,16 @@ class Calls:
         """
         url = self.route.url("task/list-by-condition")
         asked = frozenset(task_ids)
-        body = codec.dump({"ids": list(task_ids)})
+        body = decoding.dump({"ids": list(task_ids)})
 
         async def once() -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
             reply = await self._exchange("POST", url, body=body)
-            parts = codec.cut_up(reply.body, known) if reply.status == 200 else None
+            parts = decoding.cut_up(reply.body, known) if reply.status == 200 else None
             if parts is None:
-                tasks = replies.parse_list(self._read(reply))
-                parts = set(), [(text, task) for task in tasks if (text := codec.dumped(task))]
+                tasks = parse_list(self._read(reply))
+                parts = set(), [(text, task) for task in tasks if (text := decoding.dumped(task))]
             same, others = parts
-            return same, replies.only_asked_for(others, asked, _id_of)
+            return same, only_asked_for(others, asked, _id_of)
 
         try:
             found = await (self._persist_read(once, policy) if policy else once())
@@ -465,7 +367,7 @@ class Calls:
         body = None if method == "GET" else b"{}"
 
         async def once() -> list[dict[str, Any]]:
-            listed = replies.parse_list(self._read(await self._exchange(method, url, body=body)))
+            listed = parse_list(self._read(await self._exchange(method, url, body=body)))
             self._lists_seen.add(which)
             return listed
 
@@ -493,7 +395,7 @@ class Calls:
 
         async def once() -> tuple[list[dict[str, Any]], datetime | None]:
             reply = await self._exchange("GET", url)
-            tasks = replies.parse_list(self._read(reply))
+            tasks = parse_list(self._read(reply))
             is_whole = all(tasks)
             return tasks, _date_of(reply) if is_whole else None
 
@@ -528,7 +430,7 @@ class Calls:
             words = self._read(await self._exchange("GET", url))
             if words.status in {200, 204} and (words.is_empty or isinstance(words.json, dict)):
                 return words.json if words.json and "id" in words.json else None
-            raise replies.error_for(Operation.OTHER, words)
+            raise error_for(Operation.OTHER, words)
 
         return await self._persist_read(once, self.retries.read)
 
@@ -544,9 +446,9 @@ class Calls:
         async def once() -> list[str]:
             await _check(body)
             reply = await self._exchange("POST", url, body=body, timeout=self.submit_timeout)
-            answer = replies.parse_object(Operation.OTHER, self._read(reply))
+            answer = parse_object(Operation.OTHER, self._read(reply))
             result = answer.get("result")
-            links = codec.links(result if isinstance(result, list) else [result])
+            links = decoding.links(result if isinstance(result, list) else [result])
             if len(links) != len(pictures):
                 message = f"The server answered {len(links)} links to {len(pictures)} pictures."
                 raise MalformedReply(message)
@@ -564,7 +466,7 @@ class Calls:
 
         async def once() -> int:
             reply = await self._exchange("GET", url, timeout=_SEED_TIMEOUT)
-            return replies.parse_seed(self._read(reply))
+            return parse_seed(self._read(reply))
 
         return await self._persist_read(once, self.retries.read)
 
@@ -578,7 +480,7 @@ class Calls:
         reply = await self._exchange("POST", self.route.task(task_id, "cancel"), body=b"{}")
         words = self._read(reply)
         if not (reply.status in {200, 204} and words.is_empty):
-            replies.parse_object(Operation.OTHER, words)
+            parse_object(Operation.OTHER, words)
 
     async def download(
         self,
@@ -640,7 +542,7 @@ class Calls:
         if isinstance(words.json, dict) and set(words.json) == {"error"}:
             operation = Operation.IMAGE  # the gateway serves it, and passes on what it was told
         wall = self.clock.wall()
-        replies.check_image(reply.status, reply.headers, reply.body, wall=wall, operation=operation)
+        check_image(reply.status, reply.headers, reply.body, wall=wall, operation=operation)
         message = f"The link led to {len(reply.body)} bytes that are no picture."
         raise MalformedReply(message)
 
@@ -693,8 +595,8 @@ class Calls:
             once, lambda error: policy if error.retryable else None, self.clock.now
         )
 
-    def _read(self, reply: Reply, route: Route | None = None) -> replies.Words:
-        words = replies.read(
+    def _read(self, reply: Reply, route: Route | None = None) -> Words:
+        words = read(
             reply.status,
             reply.headers,
             reply.body,
@@ -702,7 +604,7 @@ class Calls:
             token_header=self.transport.token_header,
             prefix=(route or self.route).prefix,
         )
-        if words.code not in replies.KNOWN_CODES and words.code not in self._strange_codes:
+        if words.code not in KNOWN_CODES and words.code not in self._strange_codes:
             self._strange_codes.add(words.code)
             _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
         location = reply.headers.get("Location")
@@ -725,7 +627,7 @@ def _date_of(reply: Reply) -> datetime | None:
 
 
 def _id_of(task: tuple[bytes, dict[str, Any]]) -> str:
-    return codec.text(task[1].get("id")) or ""
+    return decoding.text(task[1].get("id")) or ""
 
 
 def _with_state(
@@ -745,12 +647,12 @@ def _with_state(
         for task in tasks
         if state
         and task.get("state") == state
-        and (task_id := codec.text(task.get("id")))
+        and (task_id := decoding.text(task.get("id")))
         and (is_own or _is_new(task, sent))
     ]
     return tuple(ids) if len(ids) == 1 else ()
 
 
 def _is_new(task: Mapping[str, Any], sent: datetime | None) -> bool:
-    submitted = codec.moment(task.get("submitTime"))
+    submitted = decoding.moment(task.get("submitTime"))
     return sent is not None and submitted is not None and submitted >= sent - _OLDER_BY

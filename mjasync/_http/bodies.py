@@ -12,19 +12,16 @@ import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import attrs
 
+from .._concurrency import _worker, in_turn
 from .._protocol.decoding import dump
 from ..errors import InvalidRequest
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
-__all__ = ["Body", "DataUrl", "OnDisk", "in_turn", "in_words", "make_body"]
+__all__ = ["Body", "DataUrl", "OnDisk", "in_words", "make_body"]
 
 T = TypeVar("T")
 
@@ -38,25 +35,6 @@ _START: Final = 64
 """Bytes that tell what a file is."""
 _PART: Final = f"a part ({os.urandom(16).hex()})"
 """Stands for one while the rest is dumped."""
-
-
-def in_turn(
-    work: Callable[..., T], *given: object, queue: Literal["ours", "given"] = "ours"
-) -> asyncio.Future[T]:
-    """Do what handles megabytes in a thread of its own, one thing after the other.
-
-    Several threads that copy or compute at once keep the event loop from its turn: that is one
-    thread more, and it goes last. What is given may take any time (a pipe, a picture that has to
-    be compressed) and has a queue apart: what is on the wire must not wait for it.
-    """
-    return asyncio.get_running_loop().run_in_executor(_worker(queue), work, *given)
-
-
-@cache
-def _worker(queue: str) -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(1, thread_name_prefix=f"mjasync-{queue}")
 
 
 if hasattr(os, "register_at_fork"):  # a child has no such thread, and would wait for it for ever

@@ -14,13 +14,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
-import attrs
-
 from .._clock import Clock
 from .._http.api import LIST_AT_MOST, Calls, is_overload
 from .._http.retry import Pace
 from .._models import TaskInfo, TaskStatus
-from .._protocol import decoding as codec
+from .._protocol import decoding
 from .._protocol.vocabulary import strange_words
 from .._text import printable
 from ..errors import (
@@ -36,8 +34,9 @@ from ..errors import (
 )
 from .estimates import Durations, Refreshes
 from .schedule import Look, NextLook
+from .watch import _NEVER, Waiter, _fail, _tell, _Watch
 
-__all__ = ["Waiter", "Watcher"]
+__all__ = ["Watcher"]
 
 _RUNNING: Final = 3
 _PROGRESS: Final = {
@@ -51,62 +50,8 @@ _LANES: Final = 32
 _ROOM: Final = 1000
 """Entries of the schedule that are not worth tidying up."""
 
-_NEVER: Final = float("inf")
 
 _log: Final = logging.getLogger("mjasync")
-
-
-class Waiter(asyncio.Future[TaskInfo]):
-    """Somebody who waits: for a task to get somewhere, or (without a watch) just for a deadline."""
-
-    __slots__ = ("alarms", "begun", "deadline", "stall", "tell", "watch")
-
-    begun: float
-    deadline: float
-    stall: float
-    tell: Callable[[TaskInfo], bool]
-    """Takes a snapshot that differs; whether that is what is waited for."""
-    watch: _Watch | None
-    alarms: set[Waiter] | None
-    """The alarms of the second in which this one gives up, while that is to come."""
-
-    def expires(self) -> float:
-        """When this waiter gives up, as things stand."""
-        if self.watch is None:
-            return self.deadline
-        return min(self.deadline, max(self.watch.changed, self.begun) + self.stall)
-
-
-@attrs.define(eq=False)
-class _Watch:
-    """One task under watch."""
-
-    id: str
-    info: TaskInfo
-    begun: float
-    changed: float
-    was_seen: bool
-    asked: float
-    """When the last look that worked was sent."""
-    from_birth: bool
-    """Whether watching began when the job did."""
-    due: float = _NEVER
-    answered: bool = False
-    """Whether it is the answer to a modal."""
-    hinted: bool = False
-    """Whether a webhook came since the last look was sent."""
-    checking: bool = False
-    """Whether the look under way is for a webhook."""
-    told: float | None = None
-    """When a webhook last turned out to be news."""
-    running: float | None = None
-    """When it was first seen in progress."""
-    body: bytes | None = None
-    """What the last look brought."""
-    missing_since: float | None = None
-    pace: Pace | None = None
-    """The failures since the last look that worked."""
-    waiters: tuple[Waiter, ...] = ()
 
 
 class Watcher:
@@ -188,7 +133,7 @@ class Watcher:
         watch.answered |= answered
         waiter = self._wait(now, deadline, stall, tell, watch)
         watch.waiters += (waiter,)
-        if watch.info is not info and (watch.info.status.is_final or not codec.is_told(info)):
+        if watch.info is not info and (watch.info.status.is_final or not decoding.is_told(info)):
             _tell(waiter, watch.info)
         return waiter
 
@@ -286,7 +231,7 @@ class Watcher:
             changed=now,
             was_seen=known,
             asked=now,
-            from_birth=known and not codec.is_told(info),
+            from_birth=known and not decoding.is_told(info),
         )
         watch.hinted = self._expected.pop(info.id, False)
         first_look = now + (self._delay(watch, now) if known and not watch.hinted else 0.0)
@@ -540,8 +485,8 @@ class Watcher:
         before = watch.info
         if raw.get("id") == watch.id:
             raw["id"] = watch.id  # the same text, kept once
-        watch.info = info = codec.snapshot(raw, body)
-        is_first = not codec.is_told(before)
+        watch.info = info = decoding.snapshot(raw, body)
+        is_first = not decoding.is_told(before)
         if (before.status, before.progress) != (info.status, info.progress):
             self._progressed(watch, raw, now, before, is_first=is_first)
         if before.status is not info.status or is_first:
@@ -558,7 +503,7 @@ class Watcher:
             watch.told = now
         if watch.running is None and watch.info.status is TaskStatus.IN_PROGRESS:
             watch.running = now
-        period = None if self._refreshes else codec.refresh_period(raw)
+        period = None if self._refreshes else decoding.refresh_period(raw)
         if period is not None:
             self._refreshes = Refreshes(period)
         if is_first:
@@ -669,7 +614,7 @@ def _by_id(
     """The tasks by id; of a gateway's two rows for an answered modal, the one that ended (§4.3)."""
     found: dict[str | None, tuple[bytes, dict[str, Any]]] = {}
     for body, task in tasks:
-        task_id = codec.text(task.get("id"))
+        task_id = decoding.text(task.get("id"))
         if task_id not in found or _has_ended(task):
             found[task_id] = body, task
     return found
@@ -686,13 +631,3 @@ def _has_ended(task: dict[str, Any]) -> bool:
 
 def _told(seconds: float) -> str:
     return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
-
-
-def _tell(waiter: Waiter, info: TaskInfo) -> None:
-    if waiter.tell(info) and not waiter.done():
-        waiter.set_result(info)
-
-
-def _fail(waiter: Waiter, error: BaseException) -> None:
-    if not waiter.done():
-        waiter.set_exception(error)

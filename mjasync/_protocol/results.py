@@ -8,7 +8,7 @@ from typing import Any, Final
 from .._models import Button, TaskInfo, TaskStatus
 from ..errors import InvalidRequest, TaskBanned, TaskCancelled, TaskFailed
 from .buttons import Buttons, is_pick
-from .replies import is_ban
+from .error_rules import is_ban
 
 __all__ = [
     "buttons_of",

@@ -24,6 +24,7 @@ import attrs
 from .._circuit_breaker import CircuitBreaker
 from .._client import Client
 from .._clock import Clock
+from .._concurrency import whole
 from .._http.retry import RetryPolicy
 from .._models import TaskInfo
 from .._text import printable
@@ -35,11 +36,11 @@ from ._gallery.page import Gallery
 from ._job_executor import DOUBTFUL, NEVER_AGAIN, Life, no_function
 from ._jobs import CALL, Job, JobState, LedgerError, Totals
 from ._ledger.open import ledger_of
-from ._ledger.sqlite import whole
 from ._output import Images, Output
-from ._planning import Row, Step, as_row, check_source, jobs_of, placed_by, steps_of
+from ._planning import Step, jobs_of, steps_of
 from ._readers import read_rows
 from ._recovery import Recovery
+from ._rows import Row, as_row, check_source, placed_by
 from ._runner import Bounds, Crew
 
 __all__ = ["Batch", "Given"]

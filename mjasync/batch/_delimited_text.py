@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 from ..errors import ConfigurationError
-from ._planning import column_name
+from ._rows import column_name
 
 __all__ = ["Given", "is_table", "read_table"]
 

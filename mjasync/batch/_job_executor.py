@@ -14,6 +14,7 @@ import attrs
 
 from .._circuit_breaker import CircuitBreaker
 from .._client import Client
+from .._concurrency import whole
 from .._models import TaskStatus
 from .._options import SubmitOptions
 from .._task import Task
@@ -42,7 +43,7 @@ from ..errors import (
 )
 from ._client_adapter import Door
 from ._jobs import CALL, BatchInUse, File, Job, JobState, LedgerError
-from ._ledger.sqlite import Ledger, whole
+from ._ledger.sqlite import Ledger
 from ._outcome import DOUBTFUL, Outcome, is_of_the_disk
 from ._output import Output
 from ._planning import Call

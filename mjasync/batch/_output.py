@@ -6,31 +6,21 @@ import asyncio
 import hashlib
 import json
 import os
-import re
-import secrets
-import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from .._media.files import Picture
+from .._media.grid import Picture
 from .._task import Task
+from ._atomic_write import _PART, write_whole
 from ._filenames import Names
 from ._jobs import File, Job, JobState
+from ._png_metadata import _as_json, with_facts
 
 __all__ = ["Images", "Output"]
 
 Images = Literal["grid", "split", "upscale-all"]
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
-_HEADER: Final = len(_PNG) + 25
-"""Where a PNG's first chunk, the IHDR, ends."""
-_PART: Final = ".mjasync-*.part"
-_ACTING: Final = re.compile(
-    "[\x80-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
-)
-"""Control, bidirectional and invisible characters, line separators, halves of characters."""
 _MOST_SAID: Final = 20_000
 """Characters of a server's text in a picture: readers refuse pictures with more than a megabyte."""
 
@@ -150,27 +140,6 @@ def _line(job: Job) -> str:
     return _as_json(facts) + "\n"
 
 
-def _as_json(facts: Mapping[str, Any]) -> str:
-    """JSON on one line of any reader, with escapes for what acts on the text around it."""
-    text = json.dumps(facts, ensure_ascii=False)
-    return _ACTING.sub(lambda found: json.dumps(found[0])[1:-1], text)
-
-
-def with_facts(data: bytes, facts: Mapping[str, Any]) -> bytes:
-    """A PNG with facts about it in text chunks, its pixels untouched; anything else as it is."""
-    if not data.startswith(_PNG) or data[12:16] != b"IHDR":
-        return data
-    said = {name: value for name, value in facts.items() if value not in (None, "", {})}
-    text = _as_json(said)
-    chunks = _text_chunk("Description", str(facts["prompt"])) + _text_chunk("mjasync", text)
-    return data[:_HEADER] + chunks + data[_HEADER:]
-
-
-def _text_chunk(keyword: str, text: str) -> bytes:
-    body = b"iTXt" + keyword.encode() + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
-    return (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-
-
 def _is_anothers(path: Path, job: Job, data: bytes) -> bool:
     """Whether a file is there that is not what a run that was killed has left of this one."""
     try:
@@ -178,31 +147,3 @@ def _is_anothers(path: Path, job: Job, data: bytes) -> bool:
     except FileNotFoundError:
         return False
     return there != data and job.key.encode() not in there
-
-
-def write_whole(target: Path, data: bytes, *, is_private: bool = False) -> None:
-    """Write a file so that it is there whole, on disk, or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.parent / f".mjasync-{secrets.token_hex(8)}.part"
-    try:
-        with part.open("xb") as file:
-            if is_private:
-                part.chmod(0o600)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the new name itself be on disk, where folders can be asked."""
-    with suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, Final
 
 from ..errors import ConfigurationError, InvalidRequest
 from ._delimited_text import Given, is_table, read_table
-from ._planning import Row, as_row, jobs_of, placed_by
+from ._planning import jobs_of
+from ._rows import Row, as_row, placed_by
 
 __all__ = ["Rows", "read_rows"]
 

@@ -14,7 +14,8 @@ from rich.text import Text
 from ..batch import Batch, Job, JobState, Totals
 from .batch_text import failure, files_of, line, record, time_left
 from .connection_notices import Trouble
-from .task_display import Bars, Voice, on_terminal
+from .output import Voice, on_terminal
+from .progress import Bars
 from .task_text import json_line, one_line, path_text, progress_of, stands
 
 __all__ = ["Board"]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TextIO
+from collections.abc import Iterator
+from typing import IO, Any, TextIO, cast
+
+from rich.console import Console
+from rich.text import Text
 
 from .._text import printable
 
-__all__ = ["block", "print_note", "print_result", "silence"]
+__all__ = ["Stream", "block", "print_note", "print_result", "silence", "stream_to"]
 
 
 def block(text: str) -> str:
@@ -41,3 +45,58 @@ def _print(file: TextIO, text: str) -> None:
         file.flush()
     except OSError:
         silence(file)
+
+
+class Stream(Console):
+    """A console whose end is not the end of the jobs: when its reader has left, they go on."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more, not even when what is left in the buffer is flushed at the end."""
+        self.quiet = True
+        silence(cast("TextIO", self.file))
+
+    def say(self, text: Text | str) -> None:
+        """Print one piece of text: no markup, no wrapping, and nothing that steers a terminal."""
+        plain = block(str(text))
+        shown = text if plain == str(text) else plain
+        try:
+            self.print(shown, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            self.file.flush()
+        except OSError:
+            self.on_broken_pipe()
+
+
+class _Outlet:
+    """A stream each of whose failures is that of a reader who has left, which consoles know.
+
+    A terminal whose connection was dropped fails with another error than a pipe does.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write some text."""
+        with _failing_as_a_pipe():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Have it written."""
+        with _failing_as_a_pipe():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the rest of the stream
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _failing_as_a_pipe() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BrokenPipeError from error
+
+
+def stream_to(file: TextIO) -> Stream:
+    """Make a console that survives its reader."""
+    return Stream(file=cast("IO[str]", _Outlet(file)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .._probe.run import Probe
+from .._probe.report import Probe
 from ..errors import MJError, RequestTimeout
 from .console import print_note, print_result
 from .server_options import Server, proxy_of

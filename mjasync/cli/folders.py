@@ -109,7 +109,7 @@ def check_picture(picture: str | None) -> None:
     Raises:
         ConfigurationError: There is no such file.
     """
-    from .._media.files import is_data_url, link_of
+    from .._media.inputs import is_data_url, link_of
 
     if picture is None or link_of(picture) or is_data_url(picture):
         return

@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..batch import Batch, Job, JobState, LedgerError, Totals
 from ..batch._filenames import DEFAULT_NAME
-from ..batch._planning import Row, jobs_of
+from ..batch._planning import jobs_of
 from ..batch._readers import Rows, read_rows
+from ..batch._rows import Row
 from ..errors import ConfigurationError, MJError
 from .batch_options import Order, flags_of
 from .batch_text import asked, counts, forecast, forecast_record, money, remarks, troubles, unasked

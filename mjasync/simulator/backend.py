@@ -23,7 +23,7 @@ from .webhook_sender import HookPost, Hooks
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from .dialects import Dialect
+    from .dialect import Dialect
     from .faults import Faults
     from .sim_task import Request, SimTask, Submission
 

@@ -17,7 +17,7 @@ from .sim_task import Order
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from .dialects import Dialect
+    from .dialect import Dialect
     from .handlers.queries import Reads
     from .sim_task import Request
     from .submitting import Desk

@@ -11,14 +11,15 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from .responses import Refusal, not_successful, refuse
+from .sim_task import Image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .dialects import Dialect
+    from .dialect import Dialect
     from .sim_task import Order
 
-__all__ = ["Image", "Intake"]
+__all__ = ["Intake"]
 
 _DATA_URL: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)
 _ANY_DATA_URL: Final = re.compile(r"data:([^,]*),(.*)", re.DOTALL)
@@ -28,17 +29,6 @@ _LINK: Final = re.compile(r"https?://\S+")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _SPEEDS: Final = ("FAST", "TURBO", "RELAX")
 _BOTS: Final = {"NIJI_JOURNEY": "NIJI_JOURNEY", "niji": "NIJI_JOURNEY"}
-
-
-@attrs.frozen
-class Image:
-    """One picture as it was sent."""
-
-    data: bytes
-    link: str | None = None
-    """Where it is to be fetched, when a link was sent in place of the bytes."""
-    mime: str = "image/png"
-    """What its data URL says it is."""
 
 
 @attrs.frozen

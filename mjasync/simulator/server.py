@@ -13,8 +13,8 @@ from aiohttp import web
 
 from .backend import Settings, Workshop
 from .bounded_log import Record
+from .dialect import Dialect
 from .dialects import DIALECTS as SERVERS
-from .dialects import Dialect
 from .fault_injection import answer, sabotage
 from .faults import KINDS, Fault, Faults
 from .gateways import GATEWAYS, Gateway, GatewayHouse, Terms, Upstream

@@ -8,10 +8,10 @@ from typing import Any, Final
 import attrs
 
 from .button_sets import OFFERS, Button, Offer, Verb
-from .images.render import Picture
+from .images.image_spec import Picture
 from .prompts import Model, Words
 
-__all__ = ["TERMINAL", "Fate", "Order", "Request", "SimTask", "Step", "Submission"]
+__all__ = ["TERMINAL", "Fate", "Image", "Order", "Request", "SimTask", "Step", "Submission"]
 
 TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 """Statuses that nothing follows (PROTOCOL §3.6)."""
@@ -209,3 +209,14 @@ class Request:
     """What was answered; None while it is being, and for ever when the connection was cut."""
     at: float
     """Epoch seconds."""
+
+
+@attrs.frozen
+class Image:
+    """One picture as it was sent."""
+
+    data: bytes
+    link: str | None = None
+    """Where it is to be fetched, when a link was sent in place of the bytes."""
+    mime: str = "image/png"
+    """What its data URL says it is."""

@@ -9,14 +9,14 @@ import attrs
 from .button_sets import VERBS
 from .images.lineage import picture_of
 from .prompts import Model, banned_word, model_of, speed_of, with_model
-from .request_fields import Image, Intake
+from .request_fields import Intake
 from .responses import Reply, refuse, submit_result
-from .sim_task import Fate, Order, SimTask, Submission
+from .sim_task import Fate, Image, Order, SimTask, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .dialects import Dialect
+    from .dialect import Dialect
     from .engine import Account, Engine
     from .faults import Fault, Faults
     from .images.store import Gallery

@@ -10,7 +10,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .dialects import Dialect
+    from .dialect import Dialect
     from .images.store import Gallery
     from .sim_task import SimTask
 

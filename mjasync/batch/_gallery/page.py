@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..._text import printable
+from .._atomic_write import write_whole
 from .._jobs import Job
 from .._ledger.open import read_batch
-from .._output import write_whole
 from .._steps import elements
 from .thumbnails import Thumbnails
 

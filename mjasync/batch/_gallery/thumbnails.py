@@ -29,8 +29,8 @@ except ImportError as error:  # pragma: no cover - the tests have it
 
 from ..._media.formats import SNIFFED_BYTES, sniff
 from ..._text import printable
+from .._atomic_write import write_whole
 from .._jobs import File
-from .._output import write_whole
 
 __all__ = ["MOST_MEMORY", "Thumbnails"]
 

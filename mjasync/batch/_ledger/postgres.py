@@ -20,11 +20,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..._concurrency import whole
 from ..._text import redact
 from ...errors import ConfigurationError, MJError
 from .._jobs import BatchInUse, Job, JobState
 from .database_errors import said
-from .sqlite import Event, Ledger, whole
+from .sqlite import Event, Ledger
 from .tables import JOBS, TABLES, job_of, jobs_in, row_of
 
 __all__ = ["SharedLedger"]

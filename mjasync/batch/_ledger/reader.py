@@ -14,9 +14,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from ..._concurrency import whole
 from ...errors import ConfigurationError
 from .._jobs import Job
-from .sqlite import whole
 from .tables import jobs_in, jobs_query, parse_json, table_columns
 
 __all__ = ["read_jobs"]

@@ -6,8 +6,8 @@ import asyncio
 import errno
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -28,6 +28,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from ..._concurrency import whole
 from .._disk_reserve import Reserve
 from .._jobs import BatchInUse, Job, JobState, LedgerError, Totals
 from .database_errors import told
@@ -47,7 +48,7 @@ from .tables import (
     state_of,
 )
 
-__all__ = ["Event", "Ledger", "whole"]
+__all__ = ["Event", "Ledger"]
 
 T = TypeVar("T")
 Event = Literal["", "sent", "accepted"]
@@ -56,20 +57,6 @@ _BUSY_TIMEOUT: Final = 60.0
 _OVERTAKEN: Final = (
     "Another process has taken this batch over: its lock file was deleted or replaced meanwhile."
 )
-
-
-async def whole(work: Coroutine[Any, Any, T]) -> T:
-    """Do something to its end, even when whoever waits is cancelled meanwhile."""
-    job = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(job)
-    except asyncio.CancelledError:
-        while not job.done():
-            with suppress(asyncio.CancelledError):  # whoever is impatient, too
-                await asyncio.wait([job])
-        if not job.cancelled():
-            job.exception()  # nobody is left to read it
-        raise
 
 
 class Ledger:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..prompts import analysis, descriptions, wants_video, with_model
-from ..request_fields import Image, Intake
+from ..request_fields import Intake
 from ..responses import Refusal, Reply, bare, refuse, submit_result
+from ..sim_task import Image
 from .edits_and_videos import STUDIO, begin_with
 from .face_swaps import FACES
 

@@ -15,8 +15,8 @@ from ..sim_task import Fate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..request_fields import Image, Intake
-    from ..sim_task import Order, SimTask
+    from ..request_fields import Intake
+    from ..sim_task import Image, Order, SimTask
     from ..submitting import Desk
 
 __all__ = ["STUDIO", "begin_with"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..images import render as artist
-from ..images.render import Picture
-from ..request_fields import Image, Intake
+from ..images.image_spec import Picture, size_for
+from ..request_fields import Intake
 from ..responses import Reply, refuse
+from ..sim_task import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ def _swap_video(desk: Desk, order: Order) -> Reply:
     if source is None or target is None:
         raise refuse(4, "参数错误")
     task = _draft(desk, order, "swap_video", [source, target])
-    width, height = artist.size_for((1, 1), desk.gallery.size)
+    width, height = size_for((1, 1), desk.gallery.size)
     task.begins = Picture("swap", task.final_prompt, task.seed, width, height)
     return desk.accept(task, order)
 

@@ -13,7 +13,7 @@ from ..responses import Reply, json_reply, refuse, submit_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..dialects import Dialect
+    from ..dialect import Dialect
     from ..engine import Account, Engine
     from ..sim_task import Order, SimTask
     from ..task_json import View

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..prompts import seed_of, zoom_of
-from . import render as artist
-from .render import Picture
+from .image_spec import Picture, aspect_of, size_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,13 +34,13 @@ def child(kind: str, parent: Picture, **changes: object) -> Picture:
 
 def _new(task: SimTask, kind: str, size: int) -> Picture:
     prompt = task.final_prompt
-    width, height = artist.size_for(artist.aspect_of(prompt), size)
+    width, height = size_for(aspect_of(prompt), size)
     return Picture(kind, prompt, seed_of(prompt) or task.seed, width, height)
 
 
 def _regular(picture: Picture, size: int) -> Picture:
     """The picture at its usual size, should its parent be an enlarged one."""
-    width, height = artist.size_for((picture.width, picture.height), size)
+    width, height = size_for((picture.width, picture.height), size)
     return attrs.evolve(picture, width=width, height=height)
 
 

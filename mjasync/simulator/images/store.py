@@ -15,13 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 
 from ..responses import Reply
-from . import render as artist
+from .image_spec import Picture, size_for
 from .lineage import child
-from .render import Picture
+from .render import render
 
 if TYPE_CHECKING:
-    from ..request_fields import Image
-    from ..sim_task import SimTask
+    from ..sim_task import Image, SimTask
 
 __all__ = ["Gallery", "sniff"]
 
@@ -128,7 +127,7 @@ class Gallery:
             _, picture, quadrant = self._shown[name]
             return child("upscale", picture, index=quadrant) if quadrant else picture
         data = self._uploads.get(name, image.data)
-        width, height = artist.size_for((1, 1), self.size)
+        width, height = size_for((1, 1), self.size)
         prompt = hashlib.sha256(data or (image.link or "").encode()).hexdigest()
         return Picture("photo", prompt, 0, width, height, mask=data or None)
 
@@ -171,7 +170,7 @@ class Gallery:
             picture = child("upscale", picture, index=quadrant)
         if self._is_preview(name):
             picture = child("preview", picture, detail=f"{task.percent}%")
-        return self._remember(name, await asyncio.to_thread(artist.render, picture))
+        return self._remember(name, await asyncio.to_thread(render, picture))
 
     def _remember(self, name: str, data: bytes) -> bytes:
         if not self._is_preview(name):

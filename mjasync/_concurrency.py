@@ -1,0 +1,59 @@
+"""Running coroutines together, and blocking calls in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+__all__ = ["T", "_worker", "at_once", "in_turn", "whole"]
+
+
+T = TypeVar("T")
+
+
+async def at_once(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do some things side by side; the first that fails stops the others and is raised."""
+    running = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def in_turn(
+    work: Callable[..., T], *given: object, queue: Literal["ours", "given"] = "ours"
+) -> asyncio.Future[T]:
+    """Do what handles megabytes in a thread of its own, one thing after the other.
+
+    Several threads that copy or compute at once keep the event loop from its turn: that is one
+    thread more, and it goes last. What is given may take any time (a pipe, a picture that has to
+    be compressed) and has a queue apart: what is on the wire must not wait for it.
+    """
+    return asyncio.get_running_loop().run_in_executor(_worker(queue), work, *given)
+
+
+@cache
+def _worker(queue: str) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(1, thread_name_prefix=f"mjasync-{queue}")
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Do something to its end, even when whoever waits is cancelled meanwhile."""
+    job = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        while not job.done():
+            with suppress(asyncio.CancelledError):  # whoever is impatient, too
+                await asyncio.wait([job])
+        if not job.cancelled():
+            job.exception()  # nobody is left to read it
+        raise

@@ -1,0 +1,268 @@
+"""Images that callers pass: read, checked, encoded."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, runtime_checkable
+
+from .._concurrency import in_turn
+from .._http.bodies import DataUrl, OnDisk
+from .._text import printable
+from ..errors import InvalidRequest, LinkRefused, MalformedReply, MJError
+from .formats import SNIFFED_BYTES as _SNIFF
+from .formats import FormatCheck, sniff
+
+__all__ = [
+    "_AT_ONCE",
+    "_HELD",
+    "_QUICK",
+    "ImageInput",
+    "PillowImage",
+    "as_data_url",
+    "as_file",
+    "as_mask",
+    "is_data_url",
+    "link_of",
+    "several",
+]
+
+
+@runtime_checkable
+class PillowImage(Protocol):
+    """What is used of a `PIL.Image.Image`, so that Pillow need not be there."""
+
+    def save(self, fp: BinaryIO, /, format: str) -> None:  # noqa: A002 - Pillow's own name
+        """Write the picture in a format."""
+
+    def getbands(self) -> tuple[str, ...]:
+        """The names of its channels."""
+        ...
+
+
+ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage
+"""A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
+
+
+_ONE: Final = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, PillowImage)
+
+
+_LINK: Final = re.compile(r"\s*https?://", re.IGNORECASE)
+
+
+_DATA_URL: Final = re.compile(r"\s*data:", re.IGNORECASE)
+
+
+_BUSY: Final = (408, 425, 429)
+"""Statuses between 400 and 500 after which the same may be asked again."""
+
+
+_NAME: Final = 200
+"""Characters of a name that a message repeats: somebody will pass the picture itself."""
+
+
+_HELD: Final = 1 << 21
+"""Bytes after which a thread writes what has come: more would be memory for every download."""
+
+
+_QUICK: Final = 0.005
+"""Seconds that nobody notices: what is written in less need not go to a thread."""
+
+
+_AT_ONCE: Final = 1024
+"""Pieces that one call writes: systems take no more."""
+
+
+def several(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInput, ...]:
+    """Pictures, however given: a single one (a path is a string, too) counts as one, None as none.
+
+    Raises:
+        InvalidRequest: It is no picture and holds none.
+    """
+    if isinstance(images, tuple):  # none, most of the time
+        return images
+    if images is None:
+        return ()
+    if isinstance(images, _ONE) or hasattr(images, "read") or link_of(images):
+        return (images,)  # type: ignore[return-value]  # one of ImageInput, by the line above
+    if not isinstance(images, Iterable):
+        raise _no_picture(images)
+    return tuple(images)
+
+
+def link_of(image: object) -> str | None:
+    """The http(s) address that a picture is given by, or None; URL objects count, too."""
+    text = str(image) if hasattr(image, "host") else image
+    return text.strip() if isinstance(text, str) and _LINK.match(text) else None
+
+
+def is_data_url(image: object) -> bool:
+    """Whether a picture is given as a data URL."""
+    return isinstance(image, str) and _DATA_URL.match(image) is not None
+
+
+async def as_data_url(
+    image: ImageInput, download: Callable[[str], Awaitable[bytes]]
+) -> DataUrl | str:
+    """Any kind of picture as the one form every server takes (PROTOCOL §1.1).
+
+    `download` fetches http(s) URLs. A file stays on disk until it is sent. A data URL stays as it
+    is.
+
+    Raises:
+        InvalidRequest: It is no picture, is cut short, or cannot be read.
+    """
+    if isinstance(image, str) and is_data_url(image):
+        return f"data:{image.strip()[5:]}"
+    link = link_of(image)
+    if link:
+        return _checked(await _downloaded(link, download), _name_of(link))
+    return await in_turn(_read_whole, image, queue="given")
+
+
+async def _downloaded(link: str, download: Callable[[str], Awaitable[bytes]]) -> bytes:
+    """Fetch a picture; what fails names the address, for it is not the server that failed."""
+    try:
+        return await download(link)
+    except LinkRefused:
+        raise
+    except MJError as error:
+        status = error.http_status or 0
+        is_refusal = 400 <= status < 500 and status not in _BUSY
+        if is_refusal or isinstance(error, MalformedReply) or not error.retryable:
+            why = f"its host answered HTTP {status}" if is_refusal else error.message
+            if error.description and not is_refusal:
+                why = f"its host sent no picture but {printable(error.description, _NAME)}"
+            message = f"The picture {_name_of(link)} cannot be had: {why.rstrip('.')}."
+            raise InvalidRequest(message) from error
+        error.message = f"The picture {_name_of(link)} cannot be had: {error.message}"
+        error.hint = "Check its address, then try again."
+        raise
+
+
+async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> DataUrl | str:
+    """A mask as a PNG data URL, the only form every server takes (PROTOCOL §4.2).
+
+    Raises:
+        InvalidRequest: It is no PNG, marks nothing (with Pillow installed), or cannot be read.
+    """
+    url = await as_data_url(image, download)
+    head = url.head if isinstance(url, DataUrl) else url[:_SNIFF].lower()
+    if not head.startswith("data:image/png;base64,"):
+        kind = head.partition(";")[0].removeprefix("data:")
+        message = f"A mask must be a PNG (white where to repaint, on black), not {kind}."
+        raise InvalidRequest(message)
+    await in_turn(_check_mask, url, queue="given")
+    return url
+
+
+def _check_mask(url: DataUrl | str) -> None:
+    """See that a mask marks something.
+
+    Raises:
+        InvalidRequest: It does not, so that the whole picture or nothing would be repainted.
+    """
+    from .pillow import fault_of_mask
+
+    try:
+        if isinstance(url, DataUrl):
+            data = bytes(url.data)
+        else:
+            data = base64.b64decode(url.partition(",")[2])
+        fault = fault_of_mask(data)
+    except ImportError:  # without Pillow it goes as it is
+        return
+    except ValueError as error:
+        raise InvalidRequest(f"The mask cannot be read: {error}.") from error
+    if fault:
+        message = (
+            f"The mask marks nothing: {fault}. Paint what is to be repainted white, on "
+            "black; a transparent hole, as masks of other services have it, is black here."
+        )
+        raise InvalidRequest(message)
+
+
+async def as_file(file: ImageInput) -> bytes | OnDisk:
+    """Any file, picture or not: where it is, or its bytes, read in a thread.
+
+    Raises:
+        InvalidRequest: It cannot be read.
+    """
+    return await in_turn(_read, file, queue="given")
+
+
+def _read(image: ImageInput) -> bytes | OnDisk:
+    try:
+        data = _content_of(image)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        message = f"The picture {_name_of(image)} cannot be read: {reason}."
+        raise InvalidRequest(message) from error
+    if not isinstance(data, bytes | OnDisk):
+        raise _no_picture(image)
+    return data
+
+
+def _read_whole(image: ImageInput) -> DataUrl:
+    """Read a picture, and see that it is one to its end."""
+    data, name = _read(image), _name_of(image)
+    checked = _checked(data, name)
+    _check_whole(data, name)
+    return checked
+
+
+def _no_picture(image: object) -> InvalidRequest:
+    return InvalidRequest(
+        f"{type(image).__name__} is not a picture: pass a path, an http(s) URL, bytes, "
+        "a file opened in binary mode, or a Pillow image."
+    )
+
+
+def _content_of(image: ImageInput) -> object:
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | os.PathLike):
+        return OnDisk.found(Path(image).absolute())
+    if isinstance(image, PillowImage):
+        from .pillow import png_of
+
+        return png_of(image)
+    is_text = isinstance(image, io.TextIOBase)
+    read = None if is_text else getattr(image, "read", None)
+    return read() if callable(read) else None
+
+
+def _checked(data: bytes | OnDisk, name: str) -> DataUrl:
+    kind = sniff(data.start if isinstance(data, OnDisk) else data[:_SNIFF])
+    if kind is None or not kind[1].startswith("image/"):
+        what = "is empty" if not data else "is not in a picture format servers know"
+        message = f"The picture {name} {what} (PNG, JPEG, WebP, GIF…)."
+        raise InvalidRequest(message)
+    return DataUrl(kind[1], data)
+
+
+def _check_whole(data: bytes | OnDisk, name: str) -> None:
+    """See that a picture does not break off: servers draw from half of one, and are paid for it.
+
+    Raises:
+        InvalidRequest: It does, is damaged, or is gone.
+    """
+    check = FormatCheck()
+    try:
+        for block in data.blocks() if isinstance(data, OnDisk) else (data,):
+            check.feed(block)
+        check.finish()
+    except MalformedReply as error:
+        message = error.message.replace("The picture", f"The picture {name}", 1)
+        raise InvalidRequest(message) from error
+
+
+def _name_of(image: ImageInput) -> str:
+    if isinstance(image, str | os.PathLike):
+        name = str(os.fspath(image))
+        return repr(printable(name, _NAME))
+    return f"given as {type(image).__name__}"

@@ -1,0 +1,239 @@
+"""One row of input: its prompt, its columns, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from datetime import date
+from numbers import Integral, Number, Real
+from typing import Final
+from uuid import UUID
+
+import attrs
+
+from .._models import Bot
+from .._options import one_of
+from ..errors import InvalidRequest
+from ._steps import FIELD, check_fields
+
+__all__ = [
+    "_REPEAT",
+    "_SEED",
+    "_SEEDS",
+    "Row",
+    "_check_present",
+    "_count",
+    "_not_blank",
+    "as_row",
+    "check_source",
+    "column_name",
+    "placed_by",
+]
+
+
+_REPEAT: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
+
+
+_SEED: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
+
+
+_SEEDS: Final = 2**32
+
+
+_MOST_REPEATS: Final = 10_000
+
+
+_PROMPT: Final = "{prompt}"
+
+
+_FILE_NAME: Final = re.compile(r"\S+\.(txt|csv|tsv|jsonl?|ndjson|ya?ml|xlsx?)", re.IGNORECASE)
+
+
+_MISSING: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
+"""Types whose values stand for none in pandas and NumPy, which need not be there."""
+
+
+_WRITTEN_OUT: Final = (str, Number, date, UUID)
+"""Types whose values read the same in a prompt as where they were typed."""
+
+
+@attrs.frozen
+class Row:
+    """One line of input."""
+
+    prompt: str
+    repeat: int = 1
+    variables: Mapping[str, str] = attrs.field(factory=dict)
+    placed: frozenset[str] = frozenset()
+    """The columns that stand in the prompt."""
+    missing: frozenset[str] = frozenset()
+    """The columns in which this row has no value."""
+
+
+def check_source(given: object) -> None:
+    """See that something holds prompts, rather than the name or the lines of a file of them.
+
+    Raises:
+        InvalidRequest: It is no prompt and no row, and holds none.
+    """
+    what = f"not {type(given).__name__}"
+    if isinstance(given, str) and _FILE_NAME.fullmatch(given.strip()):
+        what = f"and {given.strip()!r} looks like the name of a file: use add_file"
+    elif isinstance(given, io.IOBase | os.PathLike):
+        what += ": add_file takes a file, and knows its comments and columns"
+    elif hasattr(given, "columns") and (hasattr(given, "to_dict") or hasattr(given, "to_dicts")):
+        what += ': take its rows, with .to_dict("records") of pandas or .to_dicts() of polars'
+    elif isinstance(given, str | Mapping | Iterable | AsyncIterable) and not isinstance(
+        given, bytes
+    ):
+        return
+    message = f"add takes a prompt, a mapping of columns, or an iterable of them, {what}."
+    raise InvalidRequest(message)
+
+
+def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
+    """A prompt, or a mapping with a `prompt`, or one whose values go into a template.
+
+    A prompt goes into a template as `{prompt}`.
+
+    Raises:
+        InvalidRequest: It is none of these, or braces name a column that is not there.
+    """
+    if isinstance(given, Row):
+        return given
+    if isinstance(given, str):
+        return Row(_in_template(_not_blank(given), template or _PROMPT), _count(repeat))
+    if not isinstance(given, Mapping):
+        message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
+        raise InvalidRequest(message)
+    names = [column_name(name) for name in given if name]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        message = f"A row has several columns called {twice!r}."
+        raise InvalidRequest(message)
+    columns = {column_name(name): value for name, value in given.items() if name}
+    columns.pop("", None)
+    missing = frozenset(name for name, value in columns.items() if _is_missing(value))
+    texts = {name: _cell(name, value, missing) for name, value in columns.items()}
+    prompt = template or texts.pop("prompt", "")
+    times = _count(texts.pop("repeat", "") or repeat)
+    if texts.get("bot"):
+        texts["bot"] = texts["bot"].strip().lower()
+        one_of("bot", texts["bot"], Bot)
+    if not prompt.strip():
+        raise InvalidRequest(_without_prompt(tuple(columns)))
+    placed = placed_by(prompt) & texts.keys()
+    if template or texts:
+        check_fields(prompt, texts)
+        _check_present(placed, missing)
+    return Row(_not_blank(_filled(prompt, texts)), times, texts, placed, missing)
+
+
+def placed_by(text: str) -> frozenset[str]:
+    """The columns whose values go into a text."""
+    return frozenset(name.strip() for name in FIELD.findall(text))
+
+
+def _check_present(placed: Iterable[str], missing: Iterable[str]) -> None:
+    for name in sorted(set(placed) & set(missing)):
+        message = (
+            f"This row has no value in the column {name!r}, which goes into the prompt. "
+            "Write one, or blank text if none is meant."
+        )
+        raise InvalidRequest(message)
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a value stands for none: None, NaN, and what pandas and databases have for them."""
+    if value is None or type(value).__name__ in _MISSING:
+        return True
+    return isinstance(value, Number | date) and value != value  # noqa: PLR0124 - as NaN is defined
+
+
+def _cell(name: str, value: object, missing: frozenset[str]) -> str:
+    """What a cell holds, as text.
+
+    Raises:
+        InvalidRequest: It is neither text nor a number: a list would be drawn as its brackets.
+    """
+    if name in missing:
+        return ""
+    is_endless = False
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        is_endless = math.isinf(value)
+        if float(value).is_integer():
+            value = int(float(value))  # a column with gaps is one of floats in pandas
+    is_flag = isinstance(value, bool) and name in _OBEYED
+    if is_endless or is_flag or not isinstance(value, _WRITTEN_OUT):
+        message = (
+            f"The column {name!r} holds {repr(value)[:80]}, which is neither text nor a number."
+        )
+        raise InvalidRequest(message)
+    return _text(value)
+
+
+def _in_template(prompt: str, template: str) -> str:
+    """A prompt in its place; its own braces still stand for several."""
+    if _PROMPT not in template:
+        message = f"The template {template!r} has no place for a prompt: {_PROMPT}."
+        raise InvalidRequest(message)
+    if template != _PROMPT:
+        check_fields(template, ["prompt"])
+    return template.replace(_PROMPT, prompt)
+
+
+def column_name(name: object) -> str:
+    """What a column is called here: what tables call "Prompt" is the prompt."""
+    text = _text(name).strip()
+    return "prompt" if text.casefold() == "prompt" else text
+
+
+def _without_prompt(columns: Sequence[str]) -> str:
+    if "prompt" in columns:
+        return "The prompt of a row is blank."
+    names = ", ".join(map(repr, columns)) or "none"
+    return (
+        f"A row has no prompt among its columns, {names}: it needs one called prompt, "
+        "or a template."
+    )
+
+
+def _filled(template: str, columns: Mapping[str, str]) -> str:
+    """Put the columns in; what they hold is text, and never expanded."""
+
+    def value(match: re.Match[str]) -> str:
+        found = columns.get(match[1].strip())
+        return match[0] if found is None else re.sub(r"([{},\\])", r"\\\1", found)
+
+    return FIELD.sub(value, template)
+
+
+def _text(value: object) -> str:
+    """A value as text that every file and database takes."""
+    text = str.__str__(value) if isinstance(value, str) else str(value)
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def _count(value: object) -> int:
+    try:
+        number = float(str(value).strip() or "nan")
+    except ValueError:
+        number = 0.0
+    if not (1 <= number <= _MOST_REPEATS and number.is_integer()):
+        message = f"repeat must be a number from 1 to {_MOST_REPEATS}, not {value!r}."
+        raise InvalidRequest(message)
+    return int(number)
+
+
+def _not_blank(prompt: str) -> str:
+    if not prompt.strip():
+        message = "A row has no prompt."
+        raise InvalidRequest(message)
+    return prompt
+
+
+_OBEYED: Final = ("prompt", "repeat", "bot")
+"""Columns that mean something by themselves."""
