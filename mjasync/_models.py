@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +28,10 @@ __all__ = [
     "TaskPhase",
     "TaskStatus",
     "VideoType",
+    "listed_buttons",
+    "prompts_of",
+    "record_of",
+    "text_of",
 ]
 
 Speed = Literal["relax", "fast", "turbo"]
@@ -190,8 +195,6 @@ class TaskInfo(Unread):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record that `mjasync … --json` prints of a task: texts, numbers and lists."""
-        from ._protocol.results import record_of
-
         return record_of(self)
 
     def to_json(self) -> str:
@@ -271,3 +274,72 @@ class AccountFilter:
             "remark": self.remark,
         }
         return {name: value for name, value in fields.items() if value is not None}
+
+
+_GRID_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
+
+
+_TEXT_ACTIONS: Final = frozenset({"DESCRIBE", "SHORTEN"})
+
+
+_NUMBERED: Final = re.compile(r"(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(?=\S)")
+"""A line that begins with a keycap or a number (PROTOCOL §1.4)."""
+
+
+_LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
+
+
+_WITHOUT_IDS: Final = tuple(
+    Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _LABELS
+)
+"""What a grid offers on a server that lists no buttons: pressed through `/submit/change`."""
+
+
+def listed_buttons(info: TaskInfo) -> tuple[Button, ...]:
+    """Return the buttons of a task; those that every grid has where a server lists none."""
+    lists_none = info.raw.get("buttons") is None
+    if info.status is TaskStatus.SUCCESS and lists_none and info.action in _GRID_ACTIONS:
+        return _WITHOUT_IDS
+    return info.buttons
+
+
+def record_of(info: TaskInfo) -> dict[str, Any]:
+    """Return what a server said of a task as JSON has it. Every key is always there."""
+    submitted, finished = info.submitted_at, info.finished_at
+    return {
+        "id": info.id,
+        "status": str(info.status),
+        "action": info.action or None,
+        "progress": info.progress,
+        "prompt": info.prompt,
+        "final_prompt": info.final_prompt,
+        "state": info.state,
+        "image_url": info.image_url,
+        "image_urls": list(info.image_urls),
+        "video_urls": list(info.video_urls),
+        "submitted_at": submitted.isoformat() if submitted else None,
+        "finished_at": finished.isoformat() if finished else None,
+        "buttons": [
+            {"label": button.label, "emoji": button.emoji, "custom_id": button.custom_id}
+            for button in listed_buttons(info)
+        ],
+        "text": text_of(info) or None,
+        "prompts": list(prompts_of(info)),
+    }
+
+
+def text_of(info: TaskInfo) -> str:
+    """The result of describe and shorten, wherever the dialect put it (PROTOCOL §1.4, §1.5)."""
+    if info.action not in _TEXT_ACTIONS or info.status is not TaskStatus.SUCCESS:
+        return ""
+    return info.final_prompt or info.prompt or info.description or ""
+
+
+def prompts_of(info: TaskInfo) -> tuple[str, ...]:
+    """The single prompts in that text: its numbered lines, else each line that is not blank."""
+    lines = [line.strip() for line in text_of(info).splitlines() if line.strip()]
+    starts = [_NUMBERED.match(line) for line in lines]
+    numbered = tuple(
+        line[start.end() :] for line, start in zip(lines, starts, strict=True) if start is not None
+    )
+    return numbered or tuple(lines)

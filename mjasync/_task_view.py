@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ._models import TaskInfo, TaskStatus
+from ._models import TaskInfo, TaskStatus, prompts_of, text_of
 from ._protocol import results
 from ._protocol.buttons import Buttons
 
@@ -54,12 +54,12 @@ class Snapshot:
     @property
     def text(self) -> str:
         """The result of describe and shorten, as text; "" for pictures."""
-        return results.text_of(self._info)
+        return text_of(self._info)
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The prompts that describe or shorten came up with, one by one."""
-        return results.prompts_of(self._info)
+        return prompts_of(self._info)
 
     @property
     def image_url(self) -> str | None:

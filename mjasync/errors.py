@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ._models import TaskInfo
-    from ._task import Task
 
 __all__ = [
     "AuthenticationError",
@@ -65,7 +64,7 @@ class MJError(Exception):
         code: The protocol code of the reply (PROTOCOL §2), or None.
         http_status: The HTTP status of the reply, or None when there was none.
         retry_after: Seconds the server asked to wait, or None.
-        task: The Task concerned, or None. It can be awaited again where the class says so.
+        task: The `Task` concerned, or None. It can be awaited again where the class says so.
         task_id: Its id, or "" (survives pickling, unlike `task`).
         info: Its last snapshot, or None.
         gathered: All the Tasks of the `gather` that raised this, each with its own `error`.
@@ -84,7 +83,7 @@ class MJError(Exception):
         code: int | None = None,
         http_status: int | None = None,
         retry_after: float | None = None,
-        task: Task | None = None,
+        task: Any = None,  # noqa: ANN401 - a Task, which this module cannot import
         task_id: str = "",
         info: TaskInfo | None = None,
     ) -> None:
@@ -96,12 +95,12 @@ class MJError(Exception):
         self.retry_after = retry_after
         self.info = info
         self.task_id: str = task_id
-        self.task: Task | None = None
-        self.gathered: tuple[Task, ...] = ()
+        self.task: Any = None
+        self.gathered: tuple[Any, ...] = ()
         if task is not None:
             self._attach(task)
 
-    def _attach(self, task: Task) -> Self:
+    def _attach(self, task: Any) -> Self:  # noqa: ANN401
         """Say which Task this is about."""
         self.task = task
         self.info = task.info

@@ -16,8 +16,9 @@ from mjasync import (
     TaskInfo,
     TaskStatus,
 )
+from mjasync._models import prompts_of, text_of
 from mjasync._protocol.decoding import structure_task
-from mjasync._protocol.results import buttons_of, is_grid, judge, link_of, prompts_of, text_of
+from mjasync._protocol.results import buttons_of, is_grid, judge, link_of
 
 KEYCAPS = (
     "1️⃣ a red fox in the snow --ar 3:2\n\n2️⃣ a fox, watercolor --ar 3:2\n\n"

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
-from .._models import Button, TaskInfo, TaskStatus
+from .._models import TaskInfo, TaskStatus, listed_buttons
 from ..errors import InvalidRequest, TaskBanned, TaskCancelled, TaskFailed
 from .buttons import Buttons, is_pick
 from .error_rules import is_ban
 
-__all__ = [
-    "buttons_of",
-    "is_grid",
-    "judge",
-    "link_of",
-    "prompts_of",
-    "record_of",
-    "text_of",
-]
+__all__ = ["buttons_of", "is_grid", "judge", "link_of"]
 
-_GRID_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
-_TEXT_ACTIONS: Final = frozenset({"DESCRIBE", "SHORTEN"})
-_NUMBERED: Final = re.compile(r"(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(?=\S)")
-"""A line that begins with a keycap or a number (PROTOCOL §1.4)."""
 _COLON: Final = re.compile("[:：]")
 """After it, a reason names the word it is about."""
 _WORD_AT_MOST: Final = 200
 _MATCHED_AT_MOST: Final = 2000
 """Characters of a reason that are searched for that word."""
-_LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
-_WITHOUT_IDS: Final = Buttons(
-    Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _LABELS
-)
-"""What a grid offers on a server that lists no buttons: pressed through `/submit/change`."""
 
 
 def judge(info: TaskInfo) -> None:
@@ -60,36 +43,8 @@ def judge(info: TaskInfo) -> None:
 
 
 def buttons_of(info: TaskInfo) -> Buttons:
-    """The buttons the server listed, or those every grid has where a server lists none."""
-    lists_none = info.raw.get("buttons") is None
-    if info.status is TaskStatus.SUCCESS and lists_none and info.action in _GRID_ACTIONS:
-        return _WITHOUT_IDS
-    return Buttons(info.buttons)
-
-
-def record_of(info: TaskInfo) -> dict[str, Any]:
-    """Return what a server said of a task as JSON has it. Every key is always there."""
-    submitted, finished = info.submitted_at, info.finished_at
-    return {
-        "id": info.id,
-        "status": str(info.status),
-        "action": info.action or None,
-        "progress": info.progress,
-        "prompt": info.prompt,
-        "final_prompt": info.final_prompt,
-        "state": info.state,
-        "image_url": info.image_url,
-        "image_urls": list(info.image_urls),
-        "video_urls": list(info.video_urls),
-        "submitted_at": submitted.isoformat() if submitted else None,
-        "finished_at": finished.isoformat() if finished else None,
-        "buttons": [
-            {"label": button.label, "emoji": button.emoji, "custom_id": button.custom_id}
-            for button in buttons_of(info)
-        ],
-        "text": text_of(info) or None,
-        "prompts": list(prompts_of(info)),
-    }
+    """Return the buttons of a task as a collection to look them up in."""
+    return Buttons(listed_buttons(info))
 
 
 def is_grid(info: TaskInfo) -> bool:
@@ -97,23 +52,6 @@ def is_grid(info: TaskInfo) -> bool:
     if info.video_urls or "VIDEO" in info.action:
         return False
     return any(map(is_pick, buttons_of(info)))
-
-
-def text_of(info: TaskInfo) -> str:
-    """The result of describe and shorten, wherever the dialect put it (PROTOCOL §1.4, §1.5)."""
-    if info.action not in _TEXT_ACTIONS or info.status is not TaskStatus.SUCCESS:
-        return ""
-    return info.final_prompt or info.prompt or info.description or ""
-
-
-def prompts_of(info: TaskInfo) -> tuple[str, ...]:
-    """The single prompts in that text: its numbered lines, else each line that is not blank."""
-    lines = [line.strip() for line in text_of(info).splitlines() if line.strip()]
-    starts = [_NUMBERED.match(line) for line in lines]
-    numbered = tuple(
-        line[start.end() :] for line, start in zip(lines, starts, strict=True) if start is not None
-    )
-    return numbered or tuple(lines)
 
 
 def link_of(info: TaskInfo) -> str:

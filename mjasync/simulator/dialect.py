@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import attrs
 
 from .button_sets import OFFERS, Offer
 from .http_rules import HttpRules
+from .images.store import Gallery
 from .responses import Reply
 from .sim_task import SimTask
-from .task_json import View
 
-__all__ = ["Dialect"]
+__all__ = ["Dialect", "TaskSource"]
+
+
+class TaskSource(Protocol):
+    """What the fields of a Task JSON are made from, besides the task."""
+
+    @property
+    def gallery(self) -> Gallery:
+        """The images, and their links."""
+        ...
+
+    def properties(self, task: SimTask) -> dict[str, object]:
+        """Return the `properties` of a task."""
+        ...
+
+    def progress(self, task: SimTask) -> str | None:
+        """Return the `progress` of a task."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +148,7 @@ class Dialect:
     """The percentage from which on a grid has a preview (§3.6)."""
     renews_links: bool = True
     """Whether fetching a task again gives a fresh link for one that has run out (§7.3)."""
-    fields: Mapping[str, Callable[[View, SimTask], object]] = attrs.field(factory=dict)
+    fields: Mapping[str, Callable[[TaskSource, SimTask], object]] = attrs.field(factory=dict)
     """Keys of the Task JSON that say something else than usual (§3.3)."""
     properties: Mapping[str, Callable[[SimTask], object]] = attrs.field(factory=dict)
     """The same for its ``properties``."""

@@ -139,7 +139,7 @@ class Simulator:
         self._close_after, self._close_idle = close_after, close_idle
         self._served: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
         self._host, self._port = host, port
-        self._faults = Faults(seed)
+        self.fault_script = Faults(seed)
         self._answering: set[asyncio.Task[Any]] = set()
         self._runner: web.ServerRunner | None = None
         settings = Settings(
@@ -182,7 +182,7 @@ class Simulator:
             dialect,
             settings,
             token=self.token,
-            faults=self._faults,
+            faults=self.fault_script,
             submissions=self.submissions,
         )
         self._engine, self._gallery = house.engine, house.gallery
@@ -210,7 +210,7 @@ class Simulator:
             terms,
             upstream=Upstream(url=upstream, token=upstream_token, own=self.upstream),
             submissions=self.submissions,
-            faults=self._faults,
+            faults=self.fault_script,
         )
 
     # --- life -----------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ class Simulator:
         if level == "gateway" and isinstance(self.dialect, Dialect):
             raise ValueError(f"{self.dialect.name} is no gateway: it has no {kind!r}")
         at_the_door = level in {"http", "gateway"}
-        faults = self._faults if at_the_door else self._house.faults
+        faults = self.fault_script if at_the_door else self._house.faults
         return faults.add(kind, on=on, times=times, chance=chance, endpoint=endpoint, **options)
 
     def forget(self, task_id: str | None = None) -> None:
@@ -371,7 +371,7 @@ class Simulator:
             at=time.time(),
         )
         self.requests.append(record)
-        fault = self._faults.take("http", on=route.kind, endpoint=route.endpoint)
+        fault = self.fault_script.take("http", on=route.kind, endpoint=route.endpoint)
         if fault is None:
             reply = await self._house.answer(request, route, record)
             record.status = None if reply.dropped else reply.status

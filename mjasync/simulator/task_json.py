@@ -10,7 +10,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .dialect import Dialect
+    from .dialect import Dialect, TaskSource
     from .images.store import Gallery
     from .sim_task import SimTask
 
@@ -96,7 +96,7 @@ def _found(task: SimTask) -> str | None:
     return task.words.text if task.words and task.status == "SUCCESS" else None
 
 
-_FIELDS: Final[Mapping[str, Callable[[View, SimTask], object]]] = {
+_FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
     "id": lambda _, task: task.id,
     "properties": lambda view, task: view.properties(task),
     "action": lambda _, task: task.action,

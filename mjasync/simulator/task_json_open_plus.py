@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .dialect import TaskSource
     from .sim_task import SimTask
-    from .task_json import View
 
 __all__ = ["FIELDS", "KEYS", "PROPERTIES", "PROPERTY_KEYS"]
 
@@ -84,7 +84,7 @@ def _moment(millis: int | None) -> str | None:
     return datetime.fromtimestamp(millis / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _displays(view: View, task: SimTask) -> dict[str, object]:
+def _displays(view: TaskSource, task: SimTask) -> dict[str, object]:
     return {
         "status": _STATUSES[task.status],
         "action": task.action.replace("_", " ").title(),
@@ -108,8 +108,8 @@ def _content_type(task: SimTask) -> str | None:
     return "image/webp" if task.picture.kind == "video" else "image/png"
 
 
-def _side(name: str) -> Callable[[View, SimTask], object]:
-    def side(_: View, task: SimTask) -> object:
+def _side(name: str) -> Callable[[TaskSource, SimTask], object]:
+    def side(_: TaskSource, task: SimTask) -> object:
         return getattr(task.picture, name) if _content_type(task) else None
 
     return side
@@ -143,11 +143,11 @@ def _modal_id(task: SimTask, kind: str) -> str | None:
     return f"MJ::{kind}::{task.job}"
 
 
-def _always(value: object) -> Callable[[View, SimTask], object]:
+def _always(value: object) -> Callable[[TaskSource, SimTask], object]:
     return lambda _view, _task: value
 
 
-FIELDS: Final[Mapping[str, Callable[[View, SimTask], object]]] = {
+FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
     **dict.fromkeys(_FALSE, _always(value=False)),
     **dict.fromkeys(_NULL, _always(value=None)),
     "parentId": lambda _, task: task.parent.id if task.parent else None,

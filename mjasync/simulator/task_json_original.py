@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .dialect import TaskSource
     from .sim_task import SimTask
-    from .task_json import View
 
 __all__ = ["FIELDS", "PROGRESS", "PROPERTIES"]
 
@@ -42,13 +42,13 @@ def _description(task: SimTask) -> str | None:
     return task.description
 
 
-def _image(view: View, task: SimTask) -> str | None:
+def _image(view: TaskSource, task: SimTask) -> str | None:
     """A describe shows its picture only at its end."""
     shown = task.picture is not None or task.status == "SUCCESS"
     return view.gallery.link(task) if shown else None
 
 
-FIELDS: Final[Mapping[str, Callable[[View, SimTask], object]]] = {
+FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
     "prompt": lambda _, task: _prompt(task),
     "promptEn": lambda _, task: _prompt(task),
     "description": lambda _, task: _description(task),

@@ -19,13 +19,12 @@ from .go_json import Unreadable, decode, fill
 from .passthrough import Passthrough
 from .reseller import Counter
 from .task_rows import Row, Rows
-from .upstream import Channel, Upstream
+from .upstream import Channel, EmbeddedServer, Upstream
 from .users import Terms
 
 if TYPE_CHECKING:
     from ..backend import Settings
     from ..faults import Faults
-    from ..server import Simulator
     from ..webhook_sender import HookPost
 
 __all__ = ["GatewayHouse"]
@@ -58,7 +57,7 @@ class GatewayHouse:
     ) -> None:
         self._faults = faults
         self._dialect, self._scale = dialect, settings.time_scale
-        self._own: Simulator | None = upstream.own
+        self._own: EmbeddedServer | None = upstream.own
         self._channel = Channel(upstream, settings.time_scale)
         self._rows = Rows()
         self._clerk = self._engage(dialect, settings, terms, submissions)
@@ -127,7 +126,7 @@ class GatewayHouse:
         """The script of its own upstream."""
         if self._own is None:
             raise ValueError("a gateway has no tasks, hooks or links: script that at its upstream")
-        return self._own._faults  # noqa: SLF001 - it was started for this gateway alone
+        return self._own.fault_script
 
     @property
     def tasks(self) -> Mapping[str, Row]:

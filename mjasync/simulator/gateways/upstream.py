@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -14,13 +14,48 @@ from .gateway_responses import local_error
 from .go_json import Unreadable, decode, fill
 
 if TYPE_CHECKING:
-    from ..server import Simulator
+    from ..faults import Faults
+    from ..webhook_sender import HookPost
 
-__all__ = ["Answer", "Channel", "Upstream", "empty", "told"]
+__all__ = ["Answer", "Channel", "EmbeddedServer", "Upstream", "empty", "told"]
 
 _LOOPBACK: Final = 10.0
 _RESULT: Final = {"code": int, "description": str, "properties": object, "result": object}
 """The fields of a SubmitResult; ``result`` may be one of two things."""
+
+
+class EmbeddedServer(Protocol):
+    """What a gateway uses of the simulator that was started for it alone."""
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        ...
+
+    @property
+    def fault_script(self) -> Faults:
+        """The faults that it injects."""
+        ...
+
+    @property
+    def hooks(self) -> list[HookPost]:
+        """The webhooks that it posted."""
+        ...
+
+    async def start(self) -> Any:  # noqa: ANN401 - itself
+        """Listen."""
+
+    async def stop(self) -> None:
+        """Stop listening."""
+
+    async def settled(self) -> None:
+        """Wait until all tasks have ended."""
+
+    def forget(self, task_id: str | None = None) -> None:
+        """Lose a task, or all of them."""
+
+    def expire_links(self) -> None:
+        """Make all image links expire."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +65,7 @@ class Upstream:
     url: str | None
     """Its base URL; None: it is our own, and has one once it listens."""
     token: str | None
-    own: Simulator | None
+    own: EmbeddedServer | None
     """The simulator that was started for this gateway alone."""
 
 
