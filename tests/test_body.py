@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from mjasync import ClientClosed, InvalidRequest, QueueFull, Retries, RetryPolicy, SubmitUncertain
 from mjasync._concurrency import in_turn
-from mjasync._http import api
 from mjasync._http import bodies as bodies_module
+from mjasync._http import submission
 from mjasync._http.bodies import Body, DataUrl, OnDisk, in_words, make_body
 from mjasync._media.inputs import as_data_url
 
@@ -411,7 +411,7 @@ async def test_uncertain_without_memory(monkeypatch: pytest.MonkeyPatch) -> None
     def no_room(_: object) -> dict[str, object]:
         raise MemoryError
 
-    monkeypatch.setattr(api, "in_words", no_room)
+    monkeypatch.setattr(submission, "in_words", no_room)
     async with answering(http(502, "bad")) as server, asking(server.url) as mj:
         task = mj.imagine("a fox", images=PNG)
         for _ in range(2):

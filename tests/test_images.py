@@ -36,7 +36,8 @@ from mjasync import (
     ServerError,
 )
 from mjasync._media import files as _images
-from mjasync._media.files import _Writer, collect, sniff, target_for, write_stream
+from mjasync._media.files import _Writer, collect, target_for, write_stream
+from mjasync._media.formats import sniff
 from mjasync._media.grid import split_grid
 from mjasync._media.inputs import as_data_url, as_mask, several
 from mjasync._media.pillow import png_of
@@ -61,7 +62,7 @@ FIELDS = {"id": "17", "prompt": "a red fox", "state": "mine", "action": "imagine
 
 FORKS = """
 import asyncio, os, signal
-from mjasync._media.files import as_file
+from mjasync._media.inputs import as_file
 
 def read():
     assert asyncio.run(as_file({png!r})) == {png!r}

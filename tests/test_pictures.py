@@ -136,7 +136,7 @@ async def test_the_servers_own_single_pictures(listing: Simulator) -> None:
         assert asked(listing, "image") == 4
         whole = opened(await grid.read())
         assert all(opened(part.data).size == whole.size for part in parts)
-        cut = await mjasync._media.files.split_grid(await grid.read())
+        cut = await mjasync._media.grid.split_grid(await grid.read())
         for n, part in enumerate(parts):
             near = [distance(part.data, getattr(one, "data", one)) for one in cut]
             assert near.index(min(near)) == n

@@ -222,9 +222,9 @@ async def test_an_unchanged_reply_is_not_decoded(
 ) -> None:
     """A fetch that brings the same bytes again is recognised before it is parsed."""
     parsed = []
-    parse = mjasync._protocol.replies.plain_task
+    parse = mjasync._protocol.parsing.plain_task
     monkeypatch.setattr(
-        "mjasync._protocol.replies.plain_task",
+        "mjasync._http.api.plain_task",
         lambda task_id, status, body: parsed.append(body) or parse(task_id, status, body),
     )
     async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:

@@ -15,9 +15,8 @@ from .._concurrency import in_turn
 from .._safe_filename import safe_filename, unreserved
 from ..errors import ConfigurationError
 from .formats import FormatCheck
-from .inputs import _AT_ONCE, _HELD, _QUICK
 
-__all__ = ["collect", "write_stream"]
+__all__ = ["_AT_ONCE", "_HELD", "_QUICK", "collect", "write_stream"]
 
 
 _FIELD: Final = 80
@@ -200,3 +199,15 @@ def _safe(value: object) -> object:
     if value is None:
         return ""
     return safe_filename(value[:_FIELD]) if isinstance(value, str) else value
+
+
+_HELD: Final = 1 << 21
+"""Bytes after which a thread writes what has come: more would be memory for every download."""
+
+
+_QUICK: Final = 0.005
+"""Seconds that nobody notices: what is written in less need not go to a thread."""
+
+
+_AT_ONCE: Final = 1024
+"""Pieces that one call writes: systems take no more."""

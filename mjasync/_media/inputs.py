@@ -18,9 +18,6 @@ from .formats import SNIFFED_BYTES as _SNIFF
 from .formats import FormatCheck, sniff
 
 __all__ = [
-    "_AT_ONCE",
-    "_HELD",
-    "_QUICK",
     "ImageInput",
     "PillowImage",
     "as_data_url",
@@ -63,18 +60,6 @@ _BUSY: Final = (408, 425, 429)
 
 _NAME: Final = 200
 """Characters of a name that a message repeats: somebody will pass the picture itself."""
-
-
-_HELD: Final = 1 << 21
-"""Bytes after which a thread writes what has come: more would be memory for every download."""
-
-
-_QUICK: Final = 0.005
-"""Seconds that nobody notices: what is written in less need not go to a thread."""
-
-
-_AT_ONCE: Final = 1024
-"""Pieces that one call writes: systems take no more."""
 
 
 def several(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInput, ...]:
