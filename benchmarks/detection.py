@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from mjasync import Look, NextLook, Schedule, TaskInfo, TaskStatus
-from mjasync._polling.estimates import Durations, Refreshes
+from mjasync import PollSchedule, PollState, Schedule, TaskInfo, TaskStatus
+from mjasync._polling.estimates import Durations, GatewayRefreshCycle
 
 from .row import Row
 
@@ -146,12 +146,12 @@ class Server:
 class Player:
     """What the client does while it waits for one job after the other."""
 
-    schedule: NextLook
+    schedule: PollSchedule
     server: Server
     speed: str | None = None
     durations: Durations = attrs.field(factory=Durations)
     learning: bool = True
-    refreshes: Refreshes | None = None
+    refreshes: GatewayRefreshCycle | None = None
     """What is known of a gateway; None where nothing is."""
     now: float = 0.0
 
@@ -161,15 +161,17 @@ class Player:
         running: float | None = None
         seen, looks = _info(TaskStatus.NOT_START, None), 0
         while not seen.status.is_final:
-            self.now += self.schedule.next_look(
-                Look(
+            self.now += self.schedule.next_delay(
+                PollState(
                     info=seen,
-                    watched=self.now - begun,
-                    unchanged=self.now - changed,
-                    running=None if running is None else self.now - running,
+                    waited=self.now - begun,
+                    since_change=self.now - changed,
+                    since_start=None if running is None else self.now - running,
                     speed=self.speed,
-                    typical=self.durations.typical("IMAGINE", self.speed),
-                    refresh=None if self.refreshes is None else self.refreshes.next_in(self.now),
+                    typical_duration=self.durations.estimate("IMAGINE", self.speed),
+                    gateway_refresh_in=None
+                    if self.refreshes is None
+                    else self.refreshes.next_in(self.now),
                 )
             )
             looks += 1
@@ -177,12 +179,12 @@ class Player:
             if shown is not seen:
                 changed = self.now
                 if looks > 1 and self.refreshes:
-                    self.refreshes.changed(asked, self.now)
+                    self.refreshes.record_change(asked, self.now)
                 if running is None and shown.status is TaskStatus.IN_PROGRESS:
                     running = self.now
             asked, seen = self.now, shown
         if self.learning:
-            self.durations.learn("IMAGINE", self.speed, self.now - begun)
+            self.durations.record("IMAGINE", self.speed, self.now - begun)
         return looks, self.now - begun - job.end
 
 
@@ -191,11 +193,11 @@ class Growing:
     """The interval grows, as most clients do it: from a second, by half each time."""
 
     cap: float
-    together: float = 0.5
+    coalesce: float = 0.5
 
-    def next_look(self, look: Look) -> float:
+    def next_delay(self, look: PollState) -> float:
         """Half of what has passed and a second, that is: 1, 1.5, 2.25… seconds."""
-        return min(self.cap, 1 + look.watched / 2)
+        return min(self.cap, 1 + look.waited / 2)
 
 
 @attrs.frozen
@@ -254,7 +256,7 @@ def _behind_a_gateway(count: int) -> Iterator[Row]:
 def _played(
     model: Model,
     jobs: Sequence[Job],
-    schedule: NextLook,
+    schedule: PollSchedule,
     *,
     learning: bool = True,
     knowing: bool = False,
@@ -265,7 +267,7 @@ def _played(
         Server(model, rng),
         speed=model.speed,
         learning=learning,
-        refreshes=Refreshes(model.refresh) if knowing else None,
+        refreshes=GatewayRefreshCycle(model.refresh) if knowing else None,
     )
     for job in model.jobs(WARMING_UP, random.Random(3)) if learning else ():
         player.play(job)
@@ -286,7 +288,7 @@ def _fixed(jobs: Sequence[Job], interval: float) -> Point:
 def _curves(model: Model, jobs: Sequence[Job]) -> dict[str, list[tuple[float, float]]]:
     """Delay against polls, by policy."""
     curves = {
-        "schedule": [_played(model, jobs, Schedule(price=price)) for price in PRICES],
+        "schedule": [_played(model, jobs, Schedule(seconds_per_poll=price)) for price in PRICES],
         "fixed interval": [_fixed(jobs, interval) for interval in INTERVALS],
         "growing interval": [_played(model, jobs, Growing(cap), learning=False) for cap in CAPS],
     }

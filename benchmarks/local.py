@@ -26,7 +26,7 @@ _everything: Final = operator.attrgetter(*attrs.fields_dict(TaskInfo))
 
 def _snapshot(body: bytes) -> object:
     """Decode a task and read all of it, so that nothing can be left for later."""
-    return _everything(decoding.structure_task(decoding.load(body)))
+    return _everything(decoding.decode_task(decoding.parse_json(body)))
 
 
 def _times(work: Callable[[bytes], object], body: bytes) -> Side:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import aiohttp
 import attrs
 
-from mjasync import Client, Look, TaskStatus
+from mjasync import Client, PollState, TaskStatus
 
 from . import by_hand, payloads
 from .harness import counts, in_processes, process
@@ -174,9 +174,9 @@ class _Once:
     """A schedule of one look, soon or not at all."""
 
     soon: bool
-    together: float = 0.5
+    coalesce: float = 0.5
 
-    def next_look(self, look: Look) -> float:
+    def next_delay(self, look: PollState) -> float:
         """Seconds until the next look."""
         return 0.02 if self.soon and look.info.status is TaskStatus.NOT_START else _NEVER
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import aiohttp
 import attrs
 
-from mjasync import Client, Clock, Look, Schedule, Task
+from mjasync import Client, Clock, PollState, Schedule, Task
 
 from . import by_hand
 from .harness import (
@@ -56,7 +56,7 @@ _AFTERWARDS: Final = 3
 class Turns(Clock):
     """Clock and schedule of a side: so many looks at each of its tasks, then none for a while."""
 
-    together = 1e-6
+    coalesce = 1e-6
 
     def __init__(self, tasks: int, looks: int) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -101,10 +101,10 @@ class Turns(Clock):
         """Wait a moment, or else for the next turn."""
         await (asyncio.shield(self.opened) if seconds > 1 else super().sleep(seconds))
 
-    def next_look(self, look: Look) -> float:
+    def next_delay(self, look: PollState) -> float:
         """At once, or in the next turn; the usual schedule works it out for nothing."""
-        self._schedule.next_look(look)
-        return self.together if self.goes_on() else _PARKED
+        self._schedule.next_delay(look)
+        return self.coalesce if self.goes_on() else _PARKED
 
 
 class Bench:

@@ -16,9 +16,9 @@ from ._media.grid import Picture
 from ._media.inputs import ImageInput
 from ._models import Account, AccountFilter, Button, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus
 from ._options import FollowUpOptions, SubmitOptions
-from ._polling.schedule import Look, NextLook, Schedule
+from ._polling.schedule import PollSchedule, PollState, Schedule
 from ._probe.report import Probe
-from ._protocol.buttons import Buttons, Meaning
+from ._protocol.buttons import ButtonMeaning, Buttons
 from ._submission_queue import HeldUp
 from ._task import Task, TaskUpdate
 from .errors import (
@@ -61,6 +61,7 @@ __all__ = [
     "AuthenticationError",
     "BannedPrompt",
     "Button",
+    "ButtonMeaning",
     "ButtonNotFound",
     "Buttons",
     "Client",
@@ -75,15 +76,14 @@ __all__ = [
     "Limits",
     "LinkExpired",
     "LinkRefused",
-    "Look",
     "MJError",
     "MalformedReply",
-    "Meaning",
     "ModalNotOpened",
     "ModalRequired",
-    "NextLook",
     "NoAccount",
     "Picture",
+    "PollSchedule",
+    "PollState",
     "Probe",
     "QueueFull",
     "QuotaExhausted",

@@ -15,9 +15,9 @@ from .errors import ConfigurationError, MJError
 
 __all__ = ["CircuitBreaker", "CircuitState"]
 
-_THRESHOLD: Final = 3
-_FIRST_DELAY: Final = 5.0
-_LONGEST_DELAY: Final = 300.0
+_DEFAULT_THRESHOLD: Final = 3
+_INITIAL_DELAY: Final = 5.0
+_MAX_DELAY: Final = 300.0
 
 
 class CircuitState(StrEnum):
@@ -34,16 +34,16 @@ class CircuitState(StrEnum):
 class CircuitBreaker:
     """Decide when submissions may go out, from how earlier ones were answered.
 
-    Each submission is announced with `begin`, whose number goes to exactly one of `accepted`,
-    `uncertain` and `not_taken` when it has ended.
+    Each submission is announced with `start_submission`, whose number goes to exactly one of `record_accepted`,
+    `record_uncertain` and `record_not_taken` when it has ended.
     """
 
     def __init__(
         self,
         *,
-        threshold: int = _THRESHOLD,
-        first_delay: float = _FIRST_DELAY,
-        longest_delay: float = _LONGEST_DELAY,
+        threshold: int = _DEFAULT_THRESHOLD,
+        first_delay: float = _INITIAL_DELAY,
+        longest_delay: float = _MAX_DELAY,
     ) -> None:
         """Set up a closed circuit.
 
@@ -105,14 +105,14 @@ class CircuitBreaker:
             return None
         return max(0.0, self._next_probe_at - now)
 
-    def begin(self) -> int:
+    def start_submission(self) -> int:
         """Announce a submission; return its number. While the circuit is open it is the probe."""
         number = next(self._numbers)
         if self._is_open:
             self._probe = number
         return number
 
-    def accepted(self, number: int) -> None:
+    def record_accepted(self, number: int) -> None:
         """Close the circuit: the server took a submission, or was found to have it.
 
         After a pause, the next uncertain one opens it again at once.
@@ -123,7 +123,7 @@ class CircuitBreaker:
         self._probe = self.error = self.opened_at = None
         self._delay = self._first_delay
 
-    def uncertain(self, number: int, error: MJError, now: float) -> None:
+    def record_uncertain(self, number: int, error: MJError, now: float) -> None:
         """Count a submission of which nobody can tell whether it was taken.
 
         Those that were on the wire when the circuit was opened delay no probe.
@@ -141,7 +141,7 @@ class CircuitBreaker:
             self.opened_at = now
         self._next_probe_at = now + max(self._delay, error.retry_after or 0.0)
 
-    def not_taken(self, number: int) -> None:
+    def record_not_taken(self, number: int) -> None:
         """End a submission that proves nothing: it was refused for now, or never sent."""
         if number == self._probe:
             self._probe = None

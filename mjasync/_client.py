@@ -19,26 +19,26 @@ import attrs
 from yarl import URL
 
 from ._clock import Clock
-from ._concurrency import at_once
+from ._concurrency import gather_or_cancel
 from ._event_loop import EventLoopBinding
-from ._gather import Crowd, flattened
-from ._http.api import LIST_AT_MOST, Calls
+from ._gather import TaskGroupIterator, flatten
+from ._http.api import MAX_LIST_SIZE, ServerApi
 from ._http.links import ImageLinks
-from ._http.network import Network, Secret, check_headers, parse_proxy
+from ._http.network import NetworkSettings, SecretHeader, check_headers, parse_proxy
 from ._http.retry import Retries
 from ._http.transport import Transport, auth_headers
 from ._limits import Limits
-from ._media.files import collect
+from ._media.files import read_all
 from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
-from ._pending_submission import Runtime, SubmissionTask
-from ._polling.poller import Watcher
-from ._polling.schedule import NextLook, Schedule
+from ._pending_submission import ClientContext, SubmissionTask
+from ._polling.poller import Poller
+from ._polling.schedule import PollSchedule, Schedule
 from ._protocol import decoding
-from ._protocol.urls import Route
+from ._protocol.urls import ServerUrl
 from ._submission_queue import SubmissionQueue
-from ._submissions import Submits
+from ._submissions import SubmissionMethods
 from ._task import Task
-from ._validation import seconds, task_id_text
+from ._validation import check_seconds, check_task_id
 from .errors import (
     ConfigurationError,
     MJError,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+_LITERAL_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "speed": get_args(Speed),
     "image_host": get_args(ImageHost),
     "auth": get_args(Auth),
@@ -59,13 +59,13 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-class _Secret(Protocol):
+class SecretString(Protocol):
     """A token that shows itself to nobody but who asks, such as pydantic's `SecretStr`."""
 
     def get_secret_value(self) -> str: ...
 
 
-class Client(Submits):
+class Client(SubmissionMethods):
     """A Midjourney-Proxy server, ready to be asked.
 
     `async with Client(base_url, token) as mj:` closes it at the end; without `async with`, call
@@ -75,7 +75,7 @@ class Client(Submits):
     def __init__(
         self,
         base_url: str | None = None,
-        token: str | _Secret | None = None,
+        token: str | SecretString | None = None,
         *,
         speed: Speed | None = None,
         image_host: ImageHost | None = None,
@@ -84,7 +84,7 @@ class Client(Submits):
         session: aiohttp.ClientSession | None = None,
         timeout: float | None = 3600.0,
         stall_timeout: float | None = 900.0,
-        schedule: NextLook | None = None,
+        schedule: PollSchedule | None = None,
         retries: Retries | None = None,
         reconcile: bool | None = None,
         limit: int | None = None,
@@ -136,19 +136,19 @@ class Client(Submits):
         Raises:
             ConfigurationError: Something is missing or makes no sense.
         """
-        timeout = seconds("timeout", timeout, zero=False)
-        stall_timeout = seconds("stall_timeout", stall_timeout, zero=False)
-        not_found_grace = seconds("not_found_grace", not_found_grace)
-        connect_timeout = seconds("connect_timeout", connect_timeout, zero=False)
-        read_timeout = seconds("read_timeout", read_timeout, zero=False)
-        submit_timeout = seconds("submit_timeout", submit_timeout, zero=False)
+        timeout = check_seconds("timeout", timeout, zero=False)
+        stall_timeout = check_seconds("stall_timeout", stall_timeout, zero=False)
+        not_found_grace = check_seconds("not_found_grace", not_found_grace)
+        connect_timeout = check_seconds("connect_timeout", connect_timeout, zero=False)
+        read_timeout = check_seconds("read_timeout", read_timeout, zero=False)
+        submit_timeout = check_seconds("submit_timeout", submit_timeout, zero=False)
         _check_parts(schedule, retries, clock)
-        token = _token(token)
+        token = _read_token(token)
         speed = _choice("speed", speed, "MJASYNC_SPEED")
         image_host = _choice("image_host", image_host, "MJASYNC_IMAGE_HOST")
         header: Auth = _choice("auth", auth, "MJASYNC_AUTH") or "secret"
         self._speed_via: SpeedVia = _choice("speed_via", speed_via, "") or "path"
-        route = Route.parse(_base_url(base_url), speed, image_host)
+        route = ServerUrl.parse(_base_url(base_url), speed, image_host)
         self._speed: Speed | None = route.speed
         if self._speed_via == "prompt":
             route = attrs.evolve(route, speed=None)
@@ -158,7 +158,7 @@ class Client(Submits):
             raise ConfigurationError(f"reconcile must be True, False or None, not {reconcile!r}.")
         if not isinstance(trust_env, bool):
             raise ConfigurationError(f"trust_env must be True or False, not {trust_env!r}.")
-        self._network = Network(
+        self._network = NetworkSettings(
             origin=URL(route.base, encoded=True).origin(),
             session=session,
             connect_timeout=connect_timeout,
@@ -169,26 +169,26 @@ class Client(Submits):
             limits=Limits() if limits is None else limits,
         )
         self._transport = Transport(auth_headers(token, header), self._network)
-        self._calls = Calls(
-            route=route,
+        self._api = ServerApi(
+            url=route,
             transport=self._transport,
             retries=retries or Retries(),
             clock=clock,
             read_timeout=read_timeout,
             submit_timeout=submit_timeout,
             reconcile=reconcile,
-            slots=asyncio.Semaphore(max(1, self._transport.room // 2)),
+            submit_limit=asyncio.Semaphore(max(1, self._transport.connection_limit // 2)),
         )
-        self._watcher = Watcher(
-            self._calls,
+        self._poller = Poller(
+            self._api,
             schedule=schedule or Schedule(),
             clock=clock,
             grace=not_found_grace,
             speed=self._speed,
         )
-        self._runtime = Runtime(
-            calls=self._calls,
-            watcher=self._watcher,
+        self._context = ClientContext(
+            api=self._api,
+            poller=self._poller,
             clock=clock,
             timeout=timeout,
             stall_timeout=stall_timeout,
@@ -200,9 +200,9 @@ class Client(Submits):
         )
         self._token = token
         self._auth: Auth = header
-        self._uploaded: dict[str, tuple[str, float]] = {}
-        self._closing: SubmissionTask | None = None
-        self._uploading = asyncio.Lock()
+        self._uploaded_links: dict[str, tuple[str, float]] = {}
+        self._close_task: SubmissionTask | None = None
+        self._upload_lock = asyncio.Lock()
 
     # --- known tasks ---
 
@@ -216,8 +216,8 @@ class Client(Submits):
         Raises:
             InvalidRequest: The id is empty, or no text.
         """
-        info = TaskInfo(id=task_id_text(task_id))
-        return Task(self._runtime, "attached", info=info, answered=answered)
+        info = TaskInfo(id=check_task_id(task_id))
+        return Task(self._context, "attached", info=info, modal_answered=answered)
 
     async def fetch(self, task_ids: Iterable[str]) -> dict[str, TaskInfo]:
         """Snapshots of many tasks now, by id, in the order asked; unknown ones are missing.
@@ -225,35 +225,35 @@ class Client(Submits):
         Raises:
             MJError: The read failed.
         """
-        self._runtime.loop.check()
+        self._context.loop.check()
         is_one = isinstance(task_ids, str | bytes) or not isinstance(task_ids, Iterable)
         ids = [task_ids] if is_one else task_ids
-        wanted = list(dict.fromkeys(map(task_id_text, ids)))
-        chunks = [wanted[at : at + LIST_AT_MOST] for at in range(0, len(wanted), LIST_AT_MOST)]
+        wanted = list(dict.fromkeys(map(check_task_id, ids)))
+        chunks = [wanted[at : at + MAX_LIST_SIZE] for at in range(0, len(wanted), MAX_LIST_SIZE)]
         found: dict[str, TaskInfo] = {}
         for chunk in chunks:
             found.update(await self._fetch_chunk(chunk))
         return {task_id: found[task_id] for task_id in wanted if task_id in found}
 
     async def _fetch_chunk(self, task_ids: list[str]) -> dict[str, TaskInfo]:
-        if self._calls.can_list():
+        if self._api.can_list():
             try:
-                tasks = await self._calls.fetch_many(task_ids, self._calls.retries.read)
+                tasks = await self._api.fetch_many(task_ids, self._api.retries.read)
             except MJError as error:
-                if self._calls.can_list() or error.retryable:
+                if self._api.can_list() or error.retryable:
                     raise
             else:
-                return {info.id: info for info in _structured(tasks)}
-        infos = await at_once(map(self._fetch_or_none, task_ids))
+                return {info.id: info for info in _decode_tasks(tasks)}
+        infos = await gather_or_cancel(map(self._fetch_or_none, task_ids))
         return {info.id: info for info in infos if info is not None}
 
     async def _fetch_or_none(self, task_id: str) -> TaskInfo | None:
         try:
-            return await self._calls.fetch(task_id)
+            return await self._api.fetch(task_id)
         except TaskNotFound:
             return None
 
-    def observe(self, payload: bytes | str | Mapping[str, Any]) -> bool:
+    def handle_webhook(self, payload: bytes | str | Mapping[str, Any]) -> bool:
         """Take a webhook as a hint: the task it names is looked at soon, if anybody waits for it.
 
         Nothing else in it is believed, so one that is forged, repeated or late does no harm: at
@@ -274,9 +274,9 @@ class Client(Submits):
         Raises:
             ConfigurationError: It is called on another event loop, or in another thread.
         """
-        if self._runtime.loop.is_bound:
-            self._runtime.loop.check()
-        return self._watcher.hint(decoding.task_id_in(payload))
+        if self._context.loop.is_bound:
+            self._context.loop.check()
+        return self._poller.mark_changed(decoding.task_id_in(payload))
 
     # --- many at once ---
 
@@ -287,8 +287,8 @@ class Client(Submits):
             UnsupportedEndpoint: It keeps no list.
             MJError: The read failed.
         """
-        self._runtime.loop.check()
-        return _structured(await self._calls.list_all("task/list"))
+        self._context.loop.check()
+        return _decode_tasks(await self._api.get_list("task/list"))
 
     async def queue(self) -> list[TaskInfo]:
         """The tasks that wait or run on the server.
@@ -297,8 +297,8 @@ class Client(Submits):
             UnsupportedEndpoint: It does not tell.
             MJError: The read failed.
         """
-        self._runtime.loop.check()
-        listed = _structured(await self._calls.list_all("task/queue"))
+        self._context.loop.check()
+        listed = _decode_tasks(await self._api.get_list("task/queue"))
         return [info for info in listed if not info.status.is_final]  # some keep failed ones there
 
     async def accounts(self) -> list[Account]:
@@ -308,12 +308,12 @@ class Client(Submits):
             UnsupportedEndpoint: It does not tell.
             MJError: The read failed.
         """
-        self._runtime.loop.check()
+        self._context.loop.check()
         try:
-            found = await self._calls.list_all("account/list")
+            found = await self._api.get_list("account/list")
         except UnsupportedEndpoint:
-            found = await self._calls.list_all("account/query", "POST")
-        return [decoding.structure_account(raw) for raw in found]
+            found = await self._api.get_list("account/query", "POST")
+        return [decoding.decode_account(raw) for raw in found]
 
     async def account(self, account_id: str) -> Account | None:
         """One of those accounts; None when the server does not know it.
@@ -322,9 +322,9 @@ class Client(Submits):
             UnsupportedEndpoint: The server does not tell.
             MJError: The read failed.
         """
-        self._runtime.loop.check()
-        raw = await self._calls.account(task_id_text(account_id, "account id"))
-        return None if raw is None else decoding.structure_account(raw)
+        self._context.loop.check()
+        raw = await self._api.account(check_task_id(account_id, "account id"))
+        return None if raw is None else decoding.decode_account(raw)
 
     async def image(self, task_id: str) -> bytes:
         """The picture of a task by its id, where a gateway serves it so (PROTOCOL §1.18).
@@ -333,8 +333,8 @@ class Client(Submits):
             UnsupportedEndpoint: The server does not.
             MJError: It does not know the task, or the read failed.
         """
-        self._runtime.loop.check()
-        return await self._calls.download_by_id(task_id_text(task_id), collect)
+        self._context.loop.check()
+        return await self._api.download_by_id(check_task_id(task_id), read_all)
 
     async def probe(self, *, spend: Task | None = None) -> Probe:
         """Find out which server this is, and what will not work there. Reads only.
@@ -347,24 +347,24 @@ class Client(Submits):
             ConnectionFailed: Nothing answers.
             AuthenticationError: It refuses the token, however it is sent.
         """
-        self._runtime.loop.check()
-        from ._probe.report import Wishes
-        from ._probe.run import examine
+        self._context.loop.check()
+        from ._probe.report import ClientSettings
+        from ._probe.run import run_probe
 
-        wishes = Wishes(
+        wishes = ClientSettings(
             auth=self._auth,
             has_token=bool(self._token.strip()),
             speed=self._speed,
             speed_via=self._speed_via,
-            image_host=self._calls.route.image_host,
+            image_host=self._api.url.image_host,
         )
-        return await examine(self._calls, wishes, self._calls_as, spend)
+        return await run_probe(self._api, wishes, self._api_with_auth, spend)
 
-    def _calls_as(self, auth: Auth | None) -> Calls:
+    def _api_with_auth(self, auth: Auth | None) -> ServerApi:
         """Calls with a session of their own that show the token otherwise; None: not at all."""
         network = attrs.evolve(self._network, session=None)
         transport = Transport(auth_headers(self._token, auth) if auth else {}, network)
-        return attrs.evolve(self._calls, transport=transport)
+        return attrs.evolve(self._api, transport=transport)
 
     def gather(
         self,
@@ -390,7 +390,7 @@ class Client(Submits):
             MJError: The first failure, once all have ended; the Tasks are on `error.gathered`.
             TypeError: Something else than Tasks is given.
         """
-        flat = tuple(flattened(tasks))
+        flat = tuple(flatten(tasks))
         completed = self.as_completed(flat, limit=limit)  # at once: they are waited for from here
         return self._gather(flat, completed, return_exceptions=return_exceptions)
 
@@ -429,21 +429,21 @@ class Client(Submits):
             ConfigurationError: The limit is less than 1.
             TypeError: Something else than Tasks is given.
         """
-        crowd = Crowd(tasks, limit, self._runtime.clock)
+        crowd = TaskGroupIterator(tasks, limit, self._context.clock)
         _check_limit(limit)
         return self._as_completed(crowd)
 
-    async def _as_completed(self, crowd: Crowd) -> AsyncGenerator[Task, None]:
-        self._runtime.loop.check()
+    async def _as_completed(self, iterator: TaskGroupIterator) -> AsyncGenerator[Task, None]:
+        self._context.loop.check()
         cancelled = False
         try:
-            while (task := await crowd.next_ended()) is not None:
+            while (task := await iterator.next_completed()) is not None:
                 yield task
         except asyncio.CancelledError:
             cancelled = True
             raise
         finally:
-            await crowd.disperse(cancelled=cancelled)
+            await iterator.cancel_all(cancelled=cancelled)
 
     # --- manners ---
 
@@ -452,21 +452,21 @@ class Client(Submits):
 
         Cancelling this does not tear a paid job off the wire: the closing goes on by itself.
         """
-        loop = self._runtime.loop.check()
-        if self._closing is None:
-            self._closing = SubmissionTask(self._close(), loop=loop)
-            self._closing.is_on_wire = True  # for the end of the loop, too
-        await asyncio.shield(self._closing)
+        loop = self._context.loop.check()
+        if self._close_task is None:
+            self._close_task = SubmissionTask(self._close(), loop=loop)
+            self._close_task.is_in_flight = True  # for the end of the loop, too
+        await asyncio.shield(self._close_task)
 
     async def _close(self) -> None:
         try:
-            await self._runtime.close()
-            await self._watcher.close()
+            await self._context.close()
+            await self._poller.close()
         finally:
             await self._transport.close()
 
     async def __aenter__(self) -> Self:
-        self._runtime.loop.check()
+        self._context.loop.check()
         return self
 
     async def __aexit__(
@@ -485,12 +485,12 @@ class Client(Submits):
         """Never reached; there so that `with` calls `__enter__`."""
 
     def __repr__(self) -> str:
-        calls = getattr(self, "_calls", None)
-        return f"<Client {calls.route.root if calls else 'not set up'}>"
+        calls = getattr(self, "_api", None)
+        return f"<Client {calls.url.root if calls else 'not set up'}>"
 
 
-def _structured(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:
-    return [decoding.structure_task(task) for task in tasks if decoding.text(task.get("id"))]
+def _decode_tasks(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:
+    return [decoding.decode_task(task) for task in tasks if decoding.parse_text(task.get("id"))]
 
 
 def _check_limit(limit: object) -> None:
@@ -501,21 +501,21 @@ def _check_limit(limit: object) -> None:
         raise ConfigurationError(message)
 
 
-def _token(given: object) -> Secret:
+def _read_token(token: object) -> SecretHeader:
     """Return the token, out of a `SecretStr` as well.
 
     Raises:
         ConfigurationError: It is no text.
     """
-    unwrap = getattr(given, "get_secret_value", None)
-    token = unwrap() if callable(unwrap) else given
+    unwrap = getattr(token, "get_secret_value", None)
+    token = unwrap() if callable(unwrap) else token
     if token is None:
         token = os.environ.get("MJASYNC_TOKEN", "")
     if not isinstance(token, str):
         advice = ": decode it first" if isinstance(token, bytes | bytearray) else ""
         message = f"The token must be text, not {type(token).__name__}{advice}."
         raise ConfigurationError(message)
-    return Secret(token)
+    return SecretHeader(token)
 
 
 def _check_parts(schedule: object, retries: object, clock: object) -> None:
@@ -531,24 +531,24 @@ def _check_parts(schedule: object, retries: object, clock: object) -> None:
         )
         raise ConfigurationError(message)
     if schedule is not None:
-        is_schedule = callable(getattr(schedule, "next_look", None)) and hasattr(
-            schedule, "together"
+        is_schedule = callable(getattr(schedule, "next_delay", None)) and hasattr(
+            schedule, "coalesce"
         )
         if isinstance(schedule, type) or not is_schedule:
-            message = f"schedule must be an object such as Schedule(longest=10), not {schedule!r}."
+            message = f"schedule must be an object such as Schedule(max_interval=10), not {schedule!r}."
             raise ConfigurationError(message)
     if clock is not None and not isinstance(clock, Clock):
         message = f"clock must be a Clock(), not {clock!r}."
         raise ConfigurationError(message)
 
 
-def _base_url(given: object) -> str:
-    if given and not isinstance(given, str):
-        if not hasattr(given, "scheme"):  # as URL objects have one
-            message = f"base_url must be text, not {type(given).__name__}."
+def _base_url(base_url: object) -> str:
+    if base_url and not isinstance(base_url, str):
+        if not hasattr(base_url, "scheme"):  # as URL objects have one
+            message = f"base_url must be text, not {type(base_url).__name__}."
             raise ConfigurationError(message)
-        given = str(given)
-    base_url = str(given or "") or os.environ.get("MJASYNC_BASE_URL")
+        base_url = str(base_url)
+    base_url = str(base_url or "") or os.environ.get("MJASYNC_BASE_URL")
     if not base_url:
         message = (
             "No base URL: pass one, as in Client('https://api.example.com', 'token'), "
@@ -558,14 +558,14 @@ def _base_url(given: object) -> str:
     return base_url
 
 
-def _choice(name: str, given: Any, variable: str) -> Any:  # noqa: ANN401 - one of a Literal
-    is_given = given is not None and given != ""
-    value = given if is_given else os.environ.get(variable) or None
-    if value is not None and value not in _CHOICES[name]:
-        message = f"{name} must be {_or(_CHOICES[name])}, not {value!r}."
+def _choice(name: str, value: Any, variable: str) -> Any:  # noqa: ANN401 - one of a Literal
+    is_given = value is not None and value != ""
+    value = value if is_given else os.environ.get(variable) or None
+    if value is not None and value not in _LITERAL_CHOICES[name]:
+        message = f"{name} must be {_join_with_or(_LITERAL_CHOICES[name])}, not {value!r}."
         raise ConfigurationError(message)
     return value
 
 
-def _or(words: tuple[str, ...]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+def _join_with_or(choices: tuple[str, ...]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"

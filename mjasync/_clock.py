@@ -25,7 +25,7 @@ class Clock:
         """Seconds since the epoch, as the machine has it now: it may jump either way."""
         return time.time()
 
-    def since_boot(self) -> float:
+    def uptime(self) -> float:
         """Seconds on a clock that never jumps and, where there is one, counts through suspend.
 
         Two processes may compare what they read if their `boot_id` is the same. A clock that

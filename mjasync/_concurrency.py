@@ -9,15 +9,21 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, TypeVar
 
-__all__ = ["T", "_worker", "at_once", "in_turn", "whole"]
+__all__ = [
+    "T",
+    "_worker_thread",
+    "finish_despite_cancellation",
+    "gather_or_cancel",
+    "run_in_worker",
+]
 
 
 T = TypeVar("T")
 
 
-async def at_once(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_or_cancel(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Do some things side by side; the first that fails stops the others and is raised."""
-    running = [asyncio.ensure_future(job) for job in jobs]
+    running = [asyncio.ensure_future(job) for job in coroutines]
     try:
         return await asyncio.gather(*running)
     finally:
@@ -26,7 +32,7 @@ async def at_once(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-def in_turn(
+def run_in_worker(
     work: Callable[..., T], *given: object, queue: Literal["ours", "given"] = "ours"
 ) -> asyncio.Future[T]:
     """Do what handles megabytes in a thread of its own, one thing after the other.
@@ -35,17 +41,17 @@ def in_turn(
     thread more, and it goes last. What is given may take any time (a pipe, a picture that has to
     be compressed) and has a queue apart: what is on the wire must not wait for it.
     """
-    return asyncio.get_running_loop().run_in_executor(_worker(queue), work, *given)
+    return asyncio.get_running_loop().run_in_executor(_worker_thread(queue), work, *given)
 
 
 @cache
-def _worker(queue: str) -> ThreadPoolExecutor:
+def _worker_thread(queue: str) -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(1, thread_name_prefix=f"mjasync-{queue}")
 
 
-async def whole(work: Coroutine[Any, Any, T]) -> T:
+async def finish_despite_cancellation(work: Coroutine[Any, Any, T]) -> T:
     """Do something to its end, even when whoever waits is cancelled meanwhile."""
     job = asyncio.ensure_future(work)
     try:

@@ -13,25 +13,25 @@ from ._models import TaskPhase
 from ._task import Task
 from .errors import MJError, SubmitUncertain
 
-__all__ = ["Crowd", "flattened"]
+__all__ = ["TaskGroupIterator", "flatten"]
 
 _log: Final = logging.getLogger("mjasync")
 
 
-def flattened(given: Iterable[object]) -> Iterator[Task]:
+def flatten(tasks: Iterable[object]) -> Iterator[Task]:
     """Yield Tasks that were given one by one, in lists, or by generators; they warn no more.
 
     Raises:
         TypeError: Something else is among them.
     """
-    for item in given:
+    for item in tasks:
         if not isinstance(item, Task) and isinstance(item, Iterable) and not _is_text(item):
-            yield from (_checked(one).adopt() for one in item)
+            yield from (_check_task(one)._suppress_unawaited_warning() for one in item)
         else:
-            yield _checked(item).adopt()
+            yield _check_task(item)._suppress_unawaited_warning()
 
 
-class Crowd:
+class TaskGroupIterator:
     """Tasks under way: one is drawn whenever there is room, and each comes out when it ends.
 
     With a limit, nothing more is drawn while nobody can tell whether submissions are taken: see
@@ -43,112 +43,114 @@ class Crowd:
     ) -> None:
         given: object = tasks
         if isinstance(given, Task):
-            given = [given.adopt()]
+            given = [given._suppress_unawaited_warning()]
         elif _is_text(given) or not isinstance(given, Iterable | AsyncIterable):
-            _checked(given)
+            _check_task(given)
         elif isinstance(given, Collection):
-            given = list(flattened(given))
+            given = list(flatten(given))
         self._all: list[Task] = given if isinstance(given, list) else []
         self._source = _iterate(given) if isinstance(given, AsyncIterable) else None
-        self._at_hand = iter(given) if isinstance(given, Iterable) else iter(())
+        self._pending = iter(given) if isinstance(given, Iterable) else iter(())
         self._limit = limit
         self._clock = clock
         self._breaker = None if limit is None else CircuitBreaker()
         self._number = 0
-        self._begun: set[Task] = set()
+        self._started: set[Task] = set()
         self._running: set[asyncio.Task[Any]] = set()
-        self._drawing: asyncio.Task[Any] | None = None
+        self._fetch_task: asyncio.Task[Any] | None = None
         self._timer: asyncio.Task[Any] | None = None
-        self._is_drained = False
-        self._news: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
+        self._is_exhausted = False
+        self._completed: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
 
-    async def next_ended(self) -> Task | None:
+    async def next_completed(self) -> Task | None:
         """Return the next Task that ends; None after the last one."""
         while True:
-            if self._has_room() and self._may_send():
-                await self._draw()
-                if self._drawing is None and self._news.empty():
+            if self._has_room() and self._can_submit():
+                await self._fetch_next_task()
+                if self._fetch_task is None and self._completed.empty():
                     continue
-            if not (self._running or self._drawing or self._timer):
+            if not (self._running or self._fetch_task or self._timer):
                 return None
-            job = await self._news.get()
+            job = await self._completed.get()
             if job is None or job is self._timer:
                 self._timer = self._timer if job is None else None
-            elif job is self._drawing:
-                self._drawing = None
-                self._take(job.result())
+            elif job is self._fetch_task:
+                self._fetch_task = None
+                self._add_task(job.result())
             else:
                 self._running.discard(job)
                 ended: Task = job.result()
                 return ended
 
-    async def disperse(self, *, cancelled: bool) -> None:
+    async def cancel_all(self, *, cancelled: bool) -> None:
         """Wait for none of them any longer; jobs the server accepted go on.
 
         Args:
             cancelled: Whether that is for good: Tasks not begun are closed.
         """
-        jobs = [*self._running, *filter(None, [self._drawing, self._timer])]
+        jobs = [*self._running, *filter(None, [self._fetch_task, self._timer])]
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
         for task in self._all if cancelled else ():
-            if task not in self._begun and task.phase is TaskPhase.NEW:
+            if task not in self._started and task.phase is TaskPhase.NEW:
                 task.close()
         if self._source is not None:
             await self._source.aclose()
 
-    async def _draw(self) -> None:
+    async def _fetch_next_task(self) -> None:
         """Take what is at hand; one that must be waited for comes as news."""
         if self._breaker is not None:  # announced first: the circuit may open meanwhile
-            self._number = self._breaker.begin()
+            self._number = self._breaker.start_submission()
         if self._source is not None:
-            self._drawing = self._start(anext(self._source, None))
+            self._fetch_task = self._start(anext(self._source, None))
             return
-        drawn = next(self._at_hand, None)
+        drawn = next(self._pending, None)
         if drawn is not None:
-            _checked(drawn).adopt()  # ours from here on, even if nobody stays to see it begin
+            _check_task(
+                drawn
+            )._suppress_unawaited_warning()  # ours from here on, even if nobody stays to see it begin
         await asyncio.sleep(0)  # one at a time: others have a turn in between
-        self._take(drawn)
+        self._add_task(drawn)
 
-    def _take(self, drawn: Task | None) -> None:
-        if drawn is None:
-            self._is_drained = True
-        elif self._breaker is None or drawn.id:
-            self._running.add(self._start(self._ended(drawn)))
+    def _add_task(self, task: Task | None) -> None:
+        if task is None:
+            self._is_exhausted = True
+        elif self._breaker is None or task.id:
+            self._running.add(self._start(self._on_done(task)))
         else:
-            self._running.add(self._start(self._observed(drawn, self._breaker, self._number)))
+            self._running.add(self._start(self._run_observed(task, self._breaker, self._number)))
             return
         if self._breaker is not None:
-            self._breaker.not_taken(self._number)
+            self._breaker.record_not_taken(self._number)
 
     def _has_room(self) -> bool:
-        if self._is_drained or self._drawing is not None:
+        if self._is_exhausted or self._fetch_task is not None:
             return False
         return self._limit is None or len(self._running) < self._limit
 
-    def _may_send(self) -> bool:
+    def _can_submit(self) -> bool:
         """Whether the circuit is closed, or a probe is due; if not, come back when one is."""
         delay = self._breaker.delay(self._clock.now()) if self._breaker else 0.0
         if delay and self._timer is None:
             self._timer = self._start(self._clock.sleep(delay))
         return delay == 0
 
-    def _start(self, what: Awaitable[Any]) -> asyncio.Task[Any]:
-        job = asyncio.ensure_future(what)
-        job.add_done_callback(self._news.put_nowait)
+    def _start(self, task: Awaitable[Any]) -> asyncio.Task[Any]:
+        job = asyncio.ensure_future(task)
+        job.add_done_callback(self._completed.put_nowait)
         return job
 
-    async def _ended(self, task: Task) -> Task:
+    async def _on_done(self, task: Task) -> Task:
         """Wait for a Task; what it raised stays on it."""
-        self._begun.add(task)
+        self._started.add(task)
         try:
             await task.wait()
         except Exception:  # noqa: BLE001 - on task.error
             _log.debug("%r ended with an error", task)
         return task
 
-    async def _observed(self, task: Task, breaker: CircuitBreaker, number: int) -> Task:
+    async def _run_observed(self, task: Task, breaker: CircuitBreaker, number: int) -> Task:
         """Wait for a Task, and tell the circuit breaker what becomes of its submission."""
         is_told = False
 
@@ -156,41 +158,43 @@ class Crowd:
             nonlocal is_told
             if link.id and not is_told:
                 was_open = breaker.state is not CircuitState.CLOSED
-                breaker.accepted(number)
+                breaker.record_accepted(number)
                 is_told = True
                 if was_open:  # there is room again
-                    self._news.put_nowait(None)
+                    self._completed.put_nowait(None)
 
         try:
             with task._listening(accepted):  # noqa: SLF001 - a friend
-                await self._ended(task)
+                await self._on_done(task)
             accepted(task)
             if not is_told and isinstance(task.error, SubmitUncertain):
-                self._count_uncertain(breaker, number, task.error)
+                self._record_uncertain(breaker, number, task.error)
                 is_told = True
         finally:
             if not is_told:
-                breaker.not_taken(number)
+                breaker.record_not_taken(number)
         return task
 
-    def _count_uncertain(self, breaker: CircuitBreaker, number: int, error: MJError) -> None:
+    def _record_uncertain(self, breaker: CircuitBreaker, number: int, error: MJError) -> None:
         was_closed = breaker.state is CircuitState.CLOSED
-        breaker.uncertain(number, error, self._clock.now())
+        breaker.record_uncertain(number, error, self._clock.now())
         if was_closed and breaker.state is not CircuitState.CLOSED:
             _log.warning("gather is held up: %s", breaker.reason)
 
 
 async def _iterate(tasks: AsyncIterable[Task]) -> AsyncGenerator[Task, None]:
     async for task in tasks:
-        _checked(task).adopt()  # ours from here on, even if nobody stays to see it begin
+        _check_task(
+            task
+        )._suppress_unawaited_warning()  # ours from here on, even if nobody stays to see it begin
         yield task
 
 
-def _is_text(given: object) -> bool:
-    return isinstance(given, str | bytes | bytearray)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | bytes | bytearray)
 
 
-def _checked(given: object) -> Task:
+def _check_task(given: object) -> Task:
     """Return a Task as it is.
 
     Raises:

@@ -130,7 +130,7 @@ class Button:
     type: int = 0
 
 
-class Unread:
+class LazyFields:
     """Where a snapshot keeps the reply whose fields nobody has asked for yet.
 
     Of a task under way hardly anybody asks for more than status and progress. Read, it would take
@@ -152,7 +152,7 @@ class Unread:
 
 
 @attrs.frozen(kw_only=True)
-class TaskInfo(Unread):
+class TaskInfo(LazyFields):
     """One snapshot of a task, as the server told it. PROTOCOL §3."""
 
     id: str
@@ -188,10 +188,13 @@ class TaskInfo(Unread):
         """Compare everything but the reply as it came."""
         if not isinstance(other, TaskInfo):
             return NotImplemented
-        return _told(self) == _told(other) and self.properties == other.properties
+        return (
+            _hashable_fields(self) == _hashable_fields(other)
+            and self.properties == other.properties
+        )
 
     def __hash__(self) -> int:
-        return hash(_told(self))
+        return hash(_hashable_fields(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record that `mjasync … --json` prints of a task: texts, numbers and lists."""
@@ -205,7 +208,7 @@ class TaskInfo(Unread):
 
 
 _FIELDS: Final = frozenset(attrs.fields_dict(TaskInfo))
-_told: Final = attrgetter(*(_FIELDS - {"properties", "raw"}))
+_hashable_fields: Final = attrgetter(*(_FIELDS - {"properties", "raw"}))
 """The fields that can be hashed."""
 
 
@@ -246,7 +249,7 @@ class SubmitReceipt:
         return "window confirm" in self.description.lower() or "窗口等待" in self.description
 
 
-def _modes(value: Iterable[Speed]) -> tuple[Speed, ...]:
+def _as_tuple(value: Iterable[Speed]) -> tuple[Speed, ...]:
     return tuple(value)
 
 
@@ -256,14 +259,14 @@ class AccountFilter:
 
     instance_id: str | None = None
     """The account's id (a channel id)."""
-    modes: tuple[Speed, ...] = attrs.field(default=(), converter=_modes)
+    modes: tuple[Speed, ...] = attrs.field(default=(), converter=_as_tuple)
     """The speeds it must allow."""
     remix: bool | None = None
     niji_remix: bool | None = None
     remix_auto_considered: bool | None = None
     remark: str | None = None
 
-    def to_wire(self) -> dict[str, Any]:
+    def to_payload(self) -> dict[str, Any]:
         """As the servers spell it."""
         fields = {
             "instanceId": self.instance_id,
@@ -282,15 +285,15 @@ _GRID_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
 _TEXT_ACTIONS: Final = frozenset({"DESCRIBE", "SHORTEN"})
 
 
-_NUMBERED: Final = re.compile(r"(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(?=\S)")
+_NUMBERED_LINE: Final = re.compile(r"(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(?=\S)")
 """A line that begins with a keycap or a number (PROTOCOL §1.4)."""
 
 
-_LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
+_GRID_LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
 
 
-_WITHOUT_IDS: Final = tuple(
-    Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _LABELS
+_GRID_BUTTONS: Final = tuple(
+    Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _GRID_LABELS
 )
 """What a grid offers on a server that lists no buttons: pressed through `/submit/change`."""
 
@@ -299,7 +302,7 @@ def listed_buttons(info: TaskInfo) -> tuple[Button, ...]:
     """Return the buttons of a task; those that every grid has where a server lists none."""
     lists_none = info.raw.get("buttons") is None
     if info.status is TaskStatus.SUCCESS and lists_none and info.action in _GRID_ACTIONS:
-        return _WITHOUT_IDS
+        return _GRID_BUTTONS
     return info.buttons
 
 
@@ -338,7 +341,7 @@ def text_of(info: TaskInfo) -> str:
 def prompts_of(info: TaskInfo) -> tuple[str, ...]:
     """The single prompts in that text: its numbered lines, else each line that is not blank."""
     lines = [line.strip() for line in text_of(info).splitlines() if line.strip()]
-    starts = [_NUMBERED.match(line) for line in lines]
+    starts = [_NUMBERED_LINE.match(line) for line in lines]
     numbered = tuple(
         line[start.end() :] for line, start in zip(lines, starts, strict=True) if start is not None
     )

@@ -8,13 +8,13 @@ from typing import Any, Final, TypedDict, get_args
 import attrs
 
 from ._models import AccountFilter, Bot, ImageHost, Speed
-from ._protocol.urls import Route
+from ._protocol.urls import ServerUrl
 from .errors import InvalidRequest
 
-__all__ = ["FollowUpOptions", "SubmitOptions", "route_for"]
+__all__ = ["FollowUpOptions", "SubmitOptions", "url_for_options"]
 
 
-class _Options(TypedDict, total=False):
+class CommonOptions(TypedDict, total=False):
     state: str | None
     """A mark of your own, 255 characters at most. A unique one lets a lost submission be found
     again; made up where none is given."""
@@ -31,14 +31,14 @@ class _Options(TypedDict, total=False):
     (`noStorage`, `tools`…)."""
 
 
-class SubmitOptions(_Options, total=False):
+class SubmitOptions(CommonOptions, total=False):
     """Keywords that every submission takes."""
 
     bot: Bot | None
     """Which of Midjourney's bots: "midjourney" or "niji"."""
 
 
-class FollowUpOptions(_Options, total=False):
+class FollowUpOptions(CommonOptions, total=False):
     """Keywords that every button takes."""
 
     enable_remix: bool | None
@@ -47,11 +47,11 @@ class FollowUpOptions(_Options, total=False):
     """Whether a variation is to differ strongly, on servers that choose."""
 
 
-_ELSEWHERE: Final = frozenset({"speed", "image_host"})
+_PATH_OPTIONS: Final = frozenset({"speed", "image_host"})
 """Options that go into the path."""
 
 
-def route_for(route: Route, options: Mapping[str, Any], *, by_path: bool) -> Route:
+def url_for_options(route: ServerUrl, options: Mapping[str, Any], *, by_path: bool) -> ServerUrl:
     """Where a job goes whose options ask for another speed or image host.
 
     Without `by_path` the speed is asked for in the prompt alone.
@@ -59,16 +59,16 @@ def route_for(route: Route, options: Mapping[str, Any], *, by_path: bool) -> Rou
     Raises:
         InvalidRequest: There is no such speed or image host.
     """
-    given = {name: options.get(name) for name in _ELSEWHERE}
+    given = {name: options.get(name) for name in _PATH_OPTIONS}
     wanted = {name: value for name, value in given.items() if value is not None and value != ""}
     for name, choices in (("speed", Speed), ("image_host", ImageHost)):
-        one_of(name, wanted.get(name), choices)
+        check_choice(name, wanted.get(name), choices)
     if not by_path:
         wanted["speed"] = None
     return attrs.evolve(route, **wanted) if wanted else route
 
 
-def one_of(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 - a Literal
+def check_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 - a Literal
     """Check a value against a Literal.
 
     Raises:

@@ -12,14 +12,14 @@ import attrs
 
 from ._clock import Clock
 from ._http.retry import Delay
-from ._http.submission import Submission
+from ._http.submission import SubmitRequest
 from ._protocol import decoding
 from .errors import MJError, QueueFull, RateLimited, ServerError
 
 __all__ = ["HeldUp", "SubmissionQueue", "Ticket"]
 
-Gate = asyncio.Lock | asyncio.Semaphore
-_BUSY: Final = (QueueFull, RateLimited, ServerError)
+Condition = asyncio.Lock | asyncio.Semaphore
+_OVERLOAD_ERRORS: Final = (QueueFull, RateLimited, ServerError)
 """Refusals that end when the server has done something else."""
 
 
@@ -47,11 +47,11 @@ class SubmissionQueue:
 
     def __init__(self, limit: int | None, clock: Clock) -> None:
         self.clock = clock
-        self._places = None if limit is None else asyncio.Semaphore(limit)
+        self._limit = None if limit is None else asyncio.Semaphore(limit)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._lines: dict[Hashable, list[Ticket]] = {}
+        self._waiting: dict[Hashable, list[Ticket]] = {}
 
-    def ticket(self, submission: Submission, notify: Callable[[], None]) -> Ticket:
+    def create_ticket(self, submission: SubmitRequest, notify: Callable[[], None]) -> Ticket:
         """Return what a submission goes out with.
 
         Args:
@@ -59,41 +59,41 @@ class SubmissionQueue:
             notify: Called when it is held up.
         """
         lock = None
-        if submission.exclusive:
-            lock = self._locks.setdefault(submission.exclusive, asyncio.Lock())
-        gates = [gate for gate in (lock, self._places) if gate is not None]
-        return Ticket(self, _kind(submission), gates, notify)
+        if submission.exclusive_key:
+            lock = self._locks.setdefault(submission.exclusive_key, asyncio.Lock())
+        gates = [gate for gate in (lock, self._limit) if gate is not None]
+        return Ticket(self, _queue_kind(submission), gates, notify)
 
-    def job_ended(self) -> None:
+    def on_task_ended(self) -> None:
         """Try the first of those held up: a place may be free."""
-        for line in self._lines.values():
+        for line in self._waiting.values():
             line[0].admit()
 
     def join(self, ticket: Ticket) -> None:
         """Put a ticket at the end of the line of its kind, unless it is in it."""
-        line = self._lines.setdefault(ticket.kind, [])
+        line = self._waiting.setdefault(ticket.kind, [])
         if ticket not in line:
             line.append(ticket)
 
     def leave(self, ticket: Ticket) -> None:
         """Take a ticket out of its line; the next one may be tried at once."""
-        line = self._lines.get(ticket.kind, [])
+        line = self._waiting.get(ticket.kind, [])
         if ticket not in line:
             return
         was_first = line[0] is ticket
         line.remove(ticket)
         if not line:
-            del self._lines[ticket.kind]
+            del self._waiting[ticket.kind]
         elif was_first:
             line[0].admit()
 
-    def has_line(self, kind: Hashable) -> bool:
+    def has_waiting(self, kind: Hashable) -> bool:
         """Whether submissions of a kind are held up."""
-        return kind in self._lines
+        return kind in self._waiting
 
     def is_first(self, ticket: Ticket) -> bool:
         """Whether nothing of its kind is held up for longer."""
-        return self._lines[ticket.kind][0] is ticket
+        return self._waiting[ticket.kind][0] is ticket
 
 
 class Ticket:
@@ -103,36 +103,36 @@ class Ticket:
         self,
         queue: SubmissionQueue,
         kind: Hashable,
-        gates: Sequence[Gate],
+        gates: Sequence[Condition],
         notify: Callable[[], None],
     ) -> None:
         self.kind = kind
         self.held_up: HeldUp | None = None
         self._queue = queue
         self._clock = queue.clock
-        self._wanted = gates
-        self._held: list[Gate] = []
+        self._missing = gates
+        self._acquired: list[Condition] = []
         self._notify = notify
         self._admitted = asyncio.Event()
 
     @property
     def is_holding(self) -> bool:
         """Whether others wait until its job ends."""
-        return bool(self._held)
+        return bool(self._acquired)
 
-    async def enter(self) -> None:
+    async def acquire(self) -> None:
         """Wait until it may be sent for the first time."""
-        for gate in self._wanted:
+        for gate in self._missing:
             await gate.acquire()
-            self._held.append(gate)
-        if self._queue.has_line(self.kind):
+            self._acquired.append(gate)
+        if self._queue.has_waiting(self.kind):
             self._queue.join(self)
-            await self._until_first()
+            await self._wait_until_first()
 
-    async def hold(self, delay: Delay) -> None:
+    async def wait_for_retry(self, delay: Delay) -> None:
         """Wait until it may be sent again."""
-        self._note(delay)
-        if not isinstance(delay.error, _BUSY):
+        self._set_held_up(delay)
+        if not isinstance(delay.error, _OVERLOAD_ERRORS):
             await self._clock.sleep(delay.seconds)
             return
         self._queue.join(self)
@@ -140,42 +140,42 @@ class Ticket:
         if delay.error.retry_after is not None:
             await self._clock.sleep(delay.seconds)  # to the second, whatever ends meanwhile
         else:
-            await self._admitted_or(delay.seconds)
-        await self._until_first()
+            await self._wait_admitted(delay.seconds)
+        await self._wait_until_first()
 
     def admit(self) -> None:
         """Let it be tried now, if it is the first."""
         self._admitted.set()
 
-    def leave_line(self) -> None:
+    def leave_queue(self) -> None:
         """Let the next one go: this one is accepted, or is not sent any more."""
         self.held_up = None
         self._queue.leave(self)
 
     def release(self) -> None:
         """Let go of what it holds: its job has ended, or there is none."""
-        while self._held:
-            self._held.pop().release()
+        while self._acquired:
+            self._acquired.pop().release()
 
-    def _note(self, delay: Delay) -> None:
+    def _set_held_up(self, delay: Delay) -> None:
         wall = self._clock.wall()
         before = self.held_up
         patience = delay.give_up_at - self._clock.now()
         self.held_up = HeldUp(
             since=before.since if before else datetime.fromtimestamp(wall, UTC),
-            until=_moment(wall + patience),
+            until=_to_datetime(wall + patience),
             attempts=delay.attempts,
             error=delay.error,
         )
         if before is None:
             self._notify()
 
-    async def _until_first(self) -> None:
+    async def _wait_until_first(self) -> None:
         while not self._queue.is_first(self):
             self._admitted.clear()
             await self._admitted.wait()
 
-    async def _admitted_or(self, seconds: float) -> None:
+    async def _wait_admitted(self, seconds: float) -> None:
         ways = [
             asyncio.ensure_future(self._clock.sleep(seconds)),
             asyncio.ensure_future(self._admitted.wait()),
@@ -187,13 +187,13 @@ class Ticket:
                 way.cancel()
 
 
-def _kind(submission: Submission) -> Hashable:
+def _queue_kind(submission: SubmitRequest) -> Hashable:
     """What is refused alike: a queue is that of a speed, of chosen accounts, of an operation."""
-    accounts = decoding.dump(submission.payload.get("accountFilter"))
-    return submission.route, submission.endpoint, accounts
+    accounts = decoding.dump_json(submission.payload.get("accountFilter"))
+    return submission.url, submission.endpoint, accounts
 
 
-def _moment(wall: float) -> datetime | None:
+def _to_datetime(wall: float) -> datetime | None:
     try:
         return datetime.fromtimestamp(wall, UTC)
     except (OverflowError, ValueError, OSError):

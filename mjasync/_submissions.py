@@ -9,40 +9,40 @@ from collections.abc import Iterable, Mapping
 from sys import intern
 from typing import Any, Final, Literal, Unpack
 
-from ._concurrency import at_once, in_turn
-from ._http.bodies import Body, DataUrl, OnDisk
-from ._http.submission import Submission, make_submission
-from ._media.files import collect
-from ._media.inputs import ImageInput, as_data_url, as_file, link_of, several
+from ._concurrency import gather_or_cancel, run_in_worker
+from ._http.bodies import DataUrl, FileContent, RequestBody
+from ._http.submission import SubmitRequest, build_submit_request
+from ._media.files import read_all
+from ._media.inputs import ImageInput, as_data_url, as_tuple, input_url, read_file_input
 from ._models import Dimensions, VideoType
-from ._options import SubmitOptions, one_of, route_for
-from ._pending_submission import Runtime
+from ._options import SubmitOptions, check_choice, url_for_options
+from ._pending_submission import ClientContext
 from ._protocol import decoding
 from ._protocol.parsing import Operation
-from ._protocol.payloads import check_sendable, common_fields, filter_fields
-from ._protocol.urls import Route
+from ._protocol.payloads import account_filter_payload, check_sendable, common_payload
+from ._protocol.urls import ServerUrl
 from ._task import Task
-from ._validation import check_encodable, task_id_text
+from ._validation import check_encodable, check_task_id
 from .errors import InvalidRequest
 from .prompt import with_speed
 
-__all__ = ["Submits"]
+__all__ = ["SubmissionMethods"]
 
-Pictures = ImageInput | tuple[ImageInput, ...] | None
-_BLEND: Final = range(2, 6)
-_DRAWS: Final = frozenset({"imagine", "edits", "retexture", "video"})
+ImageInputs = ImageInput | tuple[ImageInput, ...] | None
+_BLEND_IMAGE_COUNTS: Final = range(2, 6)
+_ENDPOINTS_WITH_FLAGS: Final = frozenset({"imagine", "edits", "retexture", "video"})
 """Submissions whose prompt is Midjourney's, flags included."""
-_BATCHES: Final = (1, 2, 4)
-_FRESH: Final = 3600.0
+_VIDEO_BATCH_SIZES: Final = (1, 2, 4)
+_UPLOAD_LINK_LIFETIME: Final = 3600.0
 """Seconds for which an uploaded picture's link is taken to live (PROTOCOL §7.3)."""
 
 
-class Submits:
+class SubmissionMethods:
     """The submissions; each returns a lazy `Task`, and takes the keywords of `SubmitOptions`."""
 
-    _runtime: Runtime
-    _uploaded: dict[str, tuple[str, float]]
-    _uploading: asyncio.Lock
+    _context: ClientContext
+    _uploaded_links: dict[str, tuple[str, float]]
+    _upload_lock: asyncio.Lock
 
     def imagine(
         self,
@@ -62,9 +62,9 @@ class Submits:
         Raises:
             InvalidRequest: The prompt is empty.
         """
-        text = _not_blank(prompt)
-        pictures = {"base64Array": several(images)}
-        return self._new("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
+        text = _check_prompt(prompt)
+        pictures = {"base64Array": as_tuple(images)}
+        return self._create_task("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
 
     def blend(
         self,
@@ -83,12 +83,14 @@ class Submits:
         Raises:
             InvalidRequest: Too few or too many pictures, or unknown dimensions.
         """
-        pictures = several(images)
-        if len(pictures) not in _BLEND:
+        pictures = as_tuple(images)
+        if len(pictures) not in _BLEND_IMAGE_COUNTS:
             message = f"A blend takes 2 to 5 pictures, not {len(pictures)}."
             raise InvalidRequest(message)
-        one_of("dimensions", dimensions, Dimensions)
-        return self._new("blend", {"dimensions": dimensions}, {"base64Array": pictures}, options)
+        check_choice("dimensions", dimensions, Dimensions)
+        return self._create_task(
+            "blend", {"dimensions": dimensions}, {"base64Array": pictures}, options
+        )
 
     def describe(
         self,
@@ -107,7 +109,9 @@ class Submits:
         Raises:
             InvalidRequest: There is no picture.
         """
-        return self._new("describe", {"language": language}, {"base64": _given(image)}, options)
+        return self._create_task(
+            "describe", {"language": language}, {"base64": _check_image(image)}, options
+        )
 
     def shorten(self, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Find out which words of a prompt matter: `task.prompts` has the shorter ones.
@@ -119,8 +123,8 @@ class Submits:
         Raises:
             InvalidRequest: The prompt is empty.
         """
-        text = _not_blank(prompt)
-        return self._new("shorten", {"prompt": text}, {}, options, repr(text[:40]))
+        text = _check_prompt(prompt)
+        return self._create_task("shorten", {"prompt": text}, {}, options, repr(text[:40]))
 
     def edit(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Redraw a picture of your own as a prompt says (PROTOCOL §1.10).
@@ -133,7 +137,9 @@ class Submits:
         Raises:
             InvalidRequest: The prompt is empty, or there is no picture.
         """
-        return self._new("edits", {"prompt": _not_blank(prompt)}, {"image": _given(image)}, options)
+        return self._create_task(
+            "edits", {"prompt": _check_prompt(prompt)}, {"image": _check_image(image)}, options
+        )
 
     def retexture(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Keep a picture's shapes and redraw its surfaces (PROTOCOL §1.10).
@@ -146,8 +152,8 @@ class Submits:
         Raises:
             InvalidRequest: The prompt is empty, or there is no picture.
         """
-        return self._new(
-            "retexture", {"prompt": _not_blank(prompt)}, {"image": _given(image)}, options
+        return self._create_task(
+            "retexture", {"prompt": _check_prompt(prompt)}, {"image": _check_image(image)}, options
         )
 
     def video(
@@ -181,27 +187,27 @@ class Submits:
         Raises:
             InvalidRequest: The prompt is empty, or a choice does not exist.
         """
-        one_of("motion", motion, Literal["low", "high"])
-        one_of("video_type", video_type, VideoType)
+        check_choice("motion", motion, Literal["low", "high"])
+        check_choice("video_type", video_type, VideoType)
         if not isinstance(loop, bool):
             raise InvalidRequest(f"loop must be True or False, not {loop!r}.")
-        if batch_size is not None and (batch_size is True or batch_size not in _BATCHES):
+        if batch_size is not None and (batch_size is True or batch_size not in _VIDEO_BATCH_SIZES):
             message = f"batch_size must be 1, 2 or 4, not {batch_size}."
             raise InvalidRequest(message)
         if index is True or index not in range(1, 5):
             message = f"A task has videos 1 to 4, not {index}."
             raise InvalidRequest(message)
         fields = {
-            "prompt": _not_blank(prompt),
+            "prompt": _check_prompt(prompt),
             "motion": motion,
             "loop": loop or None,
             "videoType": video_type,
             "batchSize": batch_size,
             "action": None if extend is None else "extend",
-            "taskId": None if extend is None else task_id_text(extend),
+            "taskId": None if extend is None else check_task_id(extend),
             "index": None if extend is None else index - 1,  # 0-based here, unlike in custom ids
         }
-        return self._new("video", fields, {"image": image, "endImage": end_image}, options)
+        return self._create_task("video", fields, {"image": image, "endImage": end_image}, options)
 
     def swap_face(
         self,
@@ -219,11 +225,11 @@ class Submits:
         Raises:
             InvalidRequest: One of them is missing.
         """
-        pictures: Mapping[str, Pictures] = {
-            "sourceBase64": _given(source),
-            "targetBase64": _given(target),
+        pictures: Mapping[str, ImageInputs] = {
+            "sourceBase64": _check_image(source),
+            "targetBase64": _check_image(target),
         }
-        return self._new("swap", {}, pictures, options, path="insight-face/swap")
+        return self._create_task("swap", {}, pictures, options, path="insight-face/swap")
 
     def swap_video_face(
         self,
@@ -240,30 +246,30 @@ class Submits:
         """
         if isinstance(target, str):
             check_encodable(target, "The target")
-        link = link_of(target)
-        common = common_fields(options, SubmitOptions.__optional_keys__)
-        route = self._route(options)
+        link = input_url(target)
+        common = common_payload(options, SubmitOptions.__optional_keys__)
+        route = self._url(options)
 
-        async def prepare(_: float) -> Submission:
+        async def prepare(_: float) -> SubmitRequest:
             fields = {**common, "SourceBase64": await self._encode(source)}
             file = None
             if link:
                 fields["TargetUrl"] = link
             else:
-                file = await as_file(target)
+                file = await read_file_input(target)
             boundary = secrets.token_hex(16)
-            return Submission(
+            return SubmitRequest(
                 endpoint="video-swap",
                 path="insight-face/video-swap",
                 payload=fields,
-                body=_form(boundary, fields, file),
+                body=_encode_form(boundary, fields, file),
                 content_type=f"multipart/form-data; boundary={boundary}",
                 operation=Operation.SUBMIT,
-                expects="SWAP_VIDEO_FACE",
-                route=route,
+                expected_action="SWAP_VIDEO_FACE",
+                url=route,
             )
 
-        return Task(self._runtime, "swap video face", prepare, route=route)
+        return Task(self._context, "swap video face", prepare, route=route)
 
     def show(self, job: str, *, instance_id: str, **options: Unpack[SubmitOptions]) -> Task:
         """Rebuild a task from a Midjourney job (PROTOCOL §1.14).
@@ -276,10 +282,10 @@ class Submits:
         Raises:
             InvalidRequest: The job is empty.
         """
-        account_id = task_id_text(instance_id, "instance_id")
-        also = filter_fields(options.get("account_filter") or {})
+        account_id = check_task_id(instance_id, "instance_id")
+        also = account_filter_payload(options.get("account_filter") or {})
         wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": account_id}}
-        return self._new("show", {"jobId": _not_blank(job)}, {}, wanted)
+        return self._create_task("show", {"jobId": _check_prompt(job)}, {}, wanted)
 
     async def upload(self, images: ImageInput | Iterable[ImageInput] | None) -> list[str]:
         """Hand pictures to the server and get their links, to be used in prompts.
@@ -297,27 +303,31 @@ class Submits:
             UnsupportedEndpoint: The server cannot.
             MJError: It refused, or the exchange failed; sending them again costs nothing.
         """
-        self._runtime.loop.check()
-        given = several(images)
-        urls = await at_once(as_data_url(image, self._download) for image in given)
-        keys = await in_turn(lambda: [_content_key(url) for url in urls])
-        async with self._uploading:
-            now = self._runtime.clock.now()
-            fresh = {key: kept for key, kept in self._uploaded.items() if now - kept[1] < _FRESH}
+        self._context.loop.check()
+        given = as_tuple(images)
+        urls = await gather_or_cancel(as_data_url(image, self._download) for image in given)
+        keys = await run_in_worker(lambda: [_content_key(url) for url in urls])
+        async with self._upload_lock:
+            now = self._context.clock.now()
+            fresh = {
+                key: kept
+                for key, kept in self._uploaded_links.items()
+                if now - kept[1] < _UPLOAD_LINK_LIFETIME
+            }
             missing = {key: url for key, url in zip(keys, urls, strict=True) if key not in fresh}
             if missing:
-                links = await self._runtime.calls.upload(list(missing.values()))
+                links = await self._context.api.upload(list(missing.values()))
                 fresh |= {key: (link, now) for key, link in zip(missing, links, strict=True)}
-            self._uploaded = fresh
+            self._uploaded_links = fresh
         return [fresh[key][0] for key in keys]
 
     # --- shared ---
 
-    def _new(
+    def _create_task(
         self,
         endpoint: str,
         fields: Mapping[str, Any],
-        pictures: Mapping[str, Pictures],
+        images: Mapping[str, ImageInputs],
         options: SubmitOptions,
         detail: str = "",
         *,
@@ -325,64 +335,69 @@ class Submits:
     ) -> Task:
         given = {name: value for name, value in fields.items() if value is not None}
         asked = options.get("speed")
-        speed = asked or self._runtime.speed
-        if speed and self._runtime.speed_by_prompt and endpoint in _DRAWS:
+        speed = asked or self._context.speed
+        if speed and self._context.speed_by_prompt and endpoint in _ENDPOINTS_WITH_FLAGS:
             given["prompt"] = with_speed(given["prompt"], speed)
         check_sendable(given)
-        payload = {**given, **common_fields(options, SubmitOptions.__optional_keys__)}
-        route = self._route(options)
+        payload = {**given, **common_payload(options, SubmitOptions.__optional_keys__)}
+        route = self._url(options)
 
-        async def prepare(_: float) -> Submission:
+        async def prepare(_: float) -> SubmitRequest:
             encoded = {
                 name: await self._encode(one)
-                for name, one in pictures.items()
+                for name, one in images.items()
                 if one is not None and one != ()
             }
 
-            def make() -> Submission:
-                return make_submission(
+            def make() -> SubmitRequest:
+                return build_submit_request(
                     endpoint,
                     {**payload, **encoded},
                     Operation.SUBMIT,
-                    expects=intern(endpoint.upper()),
+                    expected_action=intern(endpoint.upper()),
                     path=path,
-                    route=route,
+                    url=route,
                 )
 
-            return await in_turn(make) if encoded else make()
+            return await run_in_worker(make) if encoded else make()
 
         what = f"{endpoint} {detail}".strip()
-        return Task(self._runtime, what, prepare, route=route, speed=asked)
+        return Task(self._context, what, prepare, route=route, speed=asked)
 
-    def _route(self, options: SubmitOptions) -> Route:
-        calls, by_path = self._runtime.calls, self._runtime.speed_by_path
-        return route_for(calls.route, options, by_path=by_path)
+    def _url(self, options: SubmitOptions) -> ServerUrl:
+        calls, by_path = self._context.api, self._context.speed_by_path
+        return url_for_options(calls.url, options, by_path=by_path)
 
     async def _encode(
-        self, given: ImageInput | tuple[ImageInput, ...]
+        self, images: ImageInput | tuple[ImageInput, ...]
     ) -> DataUrl | str | list[DataUrl | str]:
-        if isinstance(given, tuple):
-            return await at_once(as_data_url(image, self._download) for image in given)
-        return await as_data_url(given, self._download)
+        if isinstance(images, tuple):
+            return await gather_or_cancel(as_data_url(image, self._download) for image in images)
+        return await as_data_url(images, self._download)
 
     async def _download(self, url: str) -> bytes:
-        return await self._runtime.calls.download(url, collect, is_input=True)
+        return await self._context.api.download(url, read_all, is_input=True)
 
 
-def _form(boundary: str, fields: Mapping[str, Any], file: bytes | OnDisk | None) -> Body:
+def _encode_form(
+    boundary: str, fields: Mapping[str, Any], file: bytes | FileContent | None
+) -> RequestBody:
     """A form, with the video as a file of its own where it is no link."""
-    parts: list[bytes | OnDisk | DataUrl] = []
+    parts: list[bytes | FileContent | DataUrl] = []
 
-    def add(about: str, value: bytes | OnDisk | DataUrl) -> None:
+    def add(about: str, value: bytes | FileContent | DataUrl) -> None:
         head = f"--{boundary}\r\nContent-Disposition: form-data; {about}\r\n\r\n"
         parts.extend((head.encode(), value, b"\r\n"))
 
     for name, value in fields.items():
         text = value.encode() if isinstance(value, str) else value
-        add(f'name="{name}"', text if isinstance(text, bytes | DataUrl) else decoding.dump(text))
+        add(
+            f'name="{name}"',
+            text if isinstance(text, bytes | DataUrl) else decoding.dump_json(text),
+        )
     if file is not None:
         add('name="TargetFile"; filename="target.mp4"\r\nContent-Type: video/mp4', file)
-    return Body((*parts, f"--{boundary}--\r\n".encode()))
+    return RequestBody((*parts, f"--{boundary}--\r\n".encode()))
 
 
 def _content_key(picture: DataUrl | str) -> str:
@@ -392,14 +407,14 @@ def _content_key(picture: DataUrl | str) -> str:
     return found.hexdigest()
 
 
-def _given(image: ImageInput | None) -> ImageInput:
+def _check_image(image: ImageInput | None) -> ImageInput:
     if image is not None:
         return image
     message = "This needs a picture, not None."
     raise InvalidRequest(message)
 
 
-def _not_blank(prompt: object) -> str:
+def _check_prompt(prompt: object) -> str:
     if isinstance(prompt, str) and prompt.strip():
         return prompt
     message = f"The prompt must be text that is not blank, not {prompt!r}."

@@ -21,22 +21,28 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeVar, 
 
 import attrs
 
-from ._concurrency import at_once, in_turn
-from ._http.submission import Submission, make_submission
-from ._media.files import collect, write_stream
+from ._concurrency import gather_or_cancel, run_in_worker
+from ._http.submission import SubmitRequest, build_submit_request
+from ._media.files import read_all, write_stream
 from ._media.grid import Picture, split_grid
 from ._media.inputs import ImageInput, as_mask
-from ._models import Button, Speed, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus, Unread
-from ._options import FollowUpOptions, route_for
-from ._pending_submission import Launch, Prepare, Receiver, Runtime, Turn
+from ._models import Button, LazyFields, Speed, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus
+from ._options import FollowUpOptions, url_for_options
+from ._pending_submission import (
+    BuildRequest,
+    ClientContext,
+    PendingSubmission,
+    SubmissionCallbacks,
+    SubmitLock,
+)
 from ._polling.watch import Waiter
 from ._protocol import decoding, results
-from ._protocol.buttons import Buttons, as_change, is_pick
+from ._protocol.buttons import Buttons, change_payload, is_grid_upscale
 from ._protocol.parsing import Operation
-from ._protocol.payloads import MADE_UP, common_fields
-from ._protocol.urls import Route
+from ._protocol.payloads import GENERATED_STATE_PREFIX, common_payload
+from ._protocol.urls import ServerUrl
 from ._submission_queue import HeldUp
-from ._task_view import Snapshot
+from ._task_view import TaskView
 from ._text import printable
 from ._validation import CLIENT_DEFAULT, ClientDefault, check_encodable
 from .errors import (
@@ -59,20 +65,20 @@ __all__ = ["Task", "TaskUpdate"]
 
 T = TypeVar("T")
 L = TypeVar("L")
-Choose = Callable[[Buttons], Button]
+ButtonChooser = Callable[[Buttons], Button]
 
-_NEW: Final = TaskInfo(id="")
-_FOREVER: Final = float("inf")
-_ZOOM: Final = (1.0, 2.0)
+_EMPTY_INFO: Final = TaskInfo(id="")
+_NO_TIMEOUT: Final = float("inf")
+_ZOOM_RANGE: Final = (1.0, 2.0)
 """What Midjourney's custom zoom takes (PROTOCOL §4.2)."""
-_SAME_UPSCALE: Final[Mapping[str, tuple[str, ...]]] = {
+_UPSCALE_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "subtle": ("subtle", "2x"),
     "2x": ("2x", "subtle"),
 }
 """What one model version calls subtle, another calls 2x."""
 
 
-_DETAILS: Final[Mapping[str, tuple[str, ...]]] = {
+_VERB_DETAILS: Final[Mapping[str, tuple[str, ...]]] = {
     "upscale": ("1", "2", "3", "4", "subtle", "creative", "2x", "4x"),
     "vary": ("1", "2", "3", "4", "subtle", "strong"),
     "pan": ("left", "right", "up", "down"),
@@ -83,11 +89,11 @@ _DETAILS: Final[Mapping[str, tuple[str, ...]]] = {
 """What a verb can be asked for, whatever the server: anything else would pay for the Tasks before
 it in a chain first."""
 
-_UNSENT: Final = "not submitted (await it; where a coroutine is wanted, pass its .wait())"
+_UNSENT_HINT: Final = "not submitted (await it; where a coroutine is wanted, pass its .wait())"
 """How a Task shows itself in asyncio's "a coroutine was expected, got …"."""
 
 
-class Task(Snapshot):
+class Task(TaskView):
     """One job: nothing is sent until it is awaited, and then exactly once.
 
     `await task` submits it if need be, waits until it is finished and returns the same Task, or
@@ -101,60 +107,62 @@ class Task(Snapshot):
 
     __slots__ = (
         "__weakref__",
-        "_adopted",
-        "_answered",
+        "_context",
         "_error",
-        "_launch",
+        "_has_own_links",
+        "_is_awaited",
+        "_label",
         "_listeners",
+        "_modal_answered",
+        "_modal_lock",
         "_parent",
-        "_relinked",
+        "_pending",
         "_route",
-        "_runtime",
         "_seed",
-        "_sent",
+        "_seen_by_server",
+        "_sent_state_and_prompt",
         "_siblings",
         "_speed",
-        "_turn",
-        "_was_known",
-        "_what",
     )
 
     def __init__(
         self,
-        runtime: Runtime,
-        what: str,
-        prepare: Prepare | None = None,
+        context: ClientContext,
+        label: str,
+        build_request: BuildRequest | None = None,
         *,
         parent: Task | None = None,
-        info: TaskInfo = _NEW,
-        answered: bool = False,
-        was_known: bool = False,
-        turn: Turn | None = None,
-        route: Route | None = None,
+        info: TaskInfo = _EMPTY_INFO,
+        modal_answered: bool = False,
+        seen_by_server: bool = False,
+        modal_lock: SubmitLock | None = None,
+        route: ServerUrl | None = None,
         speed: Speed | None = None,
-        sent: tuple[str, str | None] | None = None,
+        sent_state_and_prompt: tuple[str, str | None] | None = None,
     ) -> None:
         """Made by a Client or by another Task, not by hand."""
         super().__init__(info)
-        self._runtime = runtime
-        self._what = what
+        self._context = context
+        self._label = label
         self._parent = parent
-        self._answered = answered
-        self._was_known = was_known
-        self._route: Route = route or runtime.calls.route
-        inherited = runtime.speed if parent is None else parent._speed  # noqa: SLF001 - one of us
+        self._modal_answered = modal_answered
+        self._seen_by_server = seen_by_server
+        self._route: ServerUrl = route or context.api.url
+        inherited = context.speed if parent is None else parent._speed  # noqa: SLF001 - one of us
         self._speed: Speed | None = speed or inherited
-        self._relinked = self._route.image_host == runtime.calls.route.image_host
-        self._adopted = prepare is None
-        self._launch = prepare and Launch(runtime, prepare, turn)
-        self._turn: Turn | None = None
+        self._has_own_links = self._route.image_host == context.api.url.image_host
+        self._is_awaited = build_request is None
+        self._pending = build_request and PendingSubmission(context, build_request, modal_lock)
+        self._modal_lock: SubmitLock | None = None
         self._error: BaseException | None = None
         self._listeners: tuple[Callable[[Task], None], ...] = ()
         self._siblings: tuple[Task, ...] = ()
-        self._sent: tuple[str, str | None] | None = sent  # state and prompt, where they are known
+        self._sent_state_and_prompt: tuple[str, str | None] | None = (
+            sent_state_and_prompt  # state and prompt, where they are known
+        )
         self._seed: int | None = None
         if parent is not None:
-            parent.adopt()
+            parent._suppress_unawaited_warning()
 
     # --- what is known beside the snapshot ---
 
@@ -174,21 +182,21 @@ class Task(Snapshot):
 
         None while it is unknown and after success.
         """
-        if self._error is None and self._launch is not None and self._launch.refusal is not None:
-            self._error = self._concerning_me(self._launch.refusal._again())  # noqa: SLF001
+        if self._error is None and self._pending is not None and self._pending.refusal is not None:
+            self._error = self._attach_to(self._pending.refusal._copy())  # noqa: SLF001
         return self._error
 
     @property
     def phase(self) -> TaskPhase:
         """What happens to it, on this side as well: see `TaskPhase`."""
-        if self._launch is not None and not self._launch.is_accepted:
-            phase = self._launch.phase
+        if self._pending is not None and not self._pending.is_accepted:
+            phase = self._pending.phase
             if phase is TaskPhase.NEW and self._is_orphaned:
                 return TaskPhase.FAILED
             is_chained = self._parent is not None and not self._parent.done
-            is_waiting = phase is TaskPhase.PREPARING and is_chained and not self._answered
+            is_waiting = phase is TaskPhase.PREPARING and is_chained and not self._modal_answered
             return TaskPhase.WAITING if is_waiting else phase
-        return _phase_of(self._info, answered=self._answered)
+        return _phase_of(self._info, answered=self._modal_answered)
 
     @property
     def _is_orphaned(self) -> bool:
@@ -199,7 +207,7 @@ class Task(Snapshot):
     @property
     def held_up(self) -> HeldUp | None:
         """Since when and for how long it is tried, where the server refused it for now."""
-        return None if self._launch is None else self._launch.held_up
+        return None if self._pending is None else self._pending.held_up
 
     # --- waiting ---
 
@@ -229,21 +237,21 @@ class Task(Snapshot):
             SubmitUncertain: Whether the submission was taken is unknown.
             MJError: The submission was refused, or the server cannot be read.
         """
-        self._adopted = True
-        self._runtime.loop.check()
-        deadline = self._runtime.deadline(timeout)
-        stall = self._runtime.stall(stall_timeout)
+        self._is_awaited = True
+        self._context.loop.check()
+        deadline = self._context.deadline(timeout)
+        stall = self._context.stall(stall_timeout)
         try:
-            await self._accepted(deadline, stall)
+            await self._wait_until_accepted(deadline, stall)
             while not self._is_settled(self._info):
-                waiter = self._watch(self._settles, deadline, stall)
+                waiter = self._register_waiter(self._on_update_until_settled, deadline, stall)
                 try:
-                    self._check_mine(await waiter)
+                    self._check_not_shadowed(await waiter)
                 finally:
-                    self._runtime.watcher.leave(waiter)
-            await self._judge()
+                    self._context.poller.unwatch(waiter)
+            await self._raise_outcome()
         except Exception as error:
-            self._error = self._concerning_me(error)
+            self._error = self._attach_to(error)
             raise
         self._error = None
         return self
@@ -257,9 +265,9 @@ class Task(Snapshot):
         Raises:
             MJError: As `wait` does, after the last snapshot.
         """
-        self._adopted = True
-        loop = self._runtime.loop.check()
-        news = deque([TaskUpdate.of(self)] if self._is_known else [])
+        self._is_awaited = True
+        loop = self._context.loop.check()
+        news = deque([TaskUpdate.from_task(self)] if self._is_seen else [])
         bell = loop.create_future()
 
         def ring(_: object) -> None:
@@ -267,7 +275,7 @@ class Task(Snapshot):
                 bell.set_result(None)
 
         def listener(task: Task) -> None:
-            news.append(TaskUpdate.of(task))
+            news.append(TaskUpdate.from_task(task))
             ring(task)
 
         with self._listening(listener):
@@ -305,13 +313,13 @@ class Task(Snapshot):
             SubmitUncertain: Whether it was taken is unknown.
             MJError: It was refused, or a Task before it failed.
         """
-        self._adopted = True
-        self._runtime.loop.check()
+        self._is_awaited = True
+        self._context.loop.check()
         try:
-            runtime = self._runtime
-            await self._accepted(runtime.deadline(), runtime.stall_timeout)
+            runtime = self._context
+            await self._wait_until_accepted(runtime.deadline(), runtime.stall_timeout)
         except Exception as error:
-            self._error = self._concerning_me(error)
+            self._error = self._attach_to(error)
             raise
         return self
 
@@ -323,11 +331,11 @@ class Task(Snapshot):
             TaskNotFound: The server does not know it (any more).
             MJError: The read failed.
         """
-        self._runtime.loop.check()
-        with self._about_me():
-            info = await self._runtime.calls.fetch(self._known_id(), self._route)
-            self._check_mine(info)
-            self._store(info)
+        self._context.loop.check()
+        with self._attaching_errors():
+            info = await self._context.api.fetch(self._require_id(), self._route)
+            self._check_not_shadowed(info)
+            self._set_info(info)
         return self
 
     def close(self) -> None:
@@ -335,9 +343,9 @@ class Task(Snapshot):
 
         Awaiting it raises `TaskCancelled`. One that was sent is left as it is: see `cancel`.
         """
-        self._adopted = True
-        if self._launch is not None:
-            self._launch.close()
+        self._is_awaited = True
+        if self._pending is not None:
+            self._pending.close()
 
     async def cancel(self) -> Self:
         """Ask the server to give the job up, where it can, and fetch what became of it.
@@ -348,15 +356,15 @@ class Task(Snapshot):
             UnsupportedEndpoint: The server has no way to.
             MJError: It refused.
         """
-        self._adopted = True
-        runtime = self._runtime
+        self._is_awaited = True
+        runtime = self._context
         runtime.loop.check()
-        if self._launch is not None:
-            if self._launch.close():
+        if self._pending is not None:
+            if self._pending.close():
                 return self
-            await self._accepted(runtime.deadline(), runtime.stall_timeout)
-        with self._about_me():
-            await self._runtime.calls.cancel(self._known_id())
+            await self._wait_until_accepted(runtime.deadline(), runtime.stall_timeout)
+        with self._attaching_errors():
+            await self._context.api.cancel(self._require_id())
         return await self.refresh()
 
     async def seed(self) -> int:
@@ -367,12 +375,12 @@ class Task(Snapshot):
             UnsupportedEndpoint: The server cannot tell.
             MJError: The read failed.
         """
-        self._runtime.loop.check()
+        self._context.loop.check()
         if self._seed is None:
             self._seed = self._info.seed
         if self._seed is None:
-            with self._about_me():
-                self._seed = await self._runtime.calls.seed(self._known_id())
+            with self._attaching_errors():
+                self._seed = await self._context.api.seed(self._require_id())
         return self._seed
 
     # --- what may follow ---
@@ -392,7 +400,9 @@ class Task(Snapshot):
         if not isinstance(given, str | int) or isinstance(given, bool):
             message = f"A button is a text or a position, not {type(given).__name__} ({given!r})."
             raise InvalidRequest(message)
-        return self._press(lambda buttons: _pick(buttons, button), repr(button), options)
+        return self._press_button(
+            lambda buttons: _button_at(buttons, button), repr(button), options
+        )
 
     def modal(
         self,
@@ -410,21 +420,21 @@ class Task(Snapshot):
             ModalNotOpened: The server went ahead without one; `error.task` is that job.
         """
         _check_prompt(prompt)
-        return self._answer(lambda proposed: proposed if prompt is None else prompt, mask)
+        return self._answer_modal(lambda proposed: proposed if prompt is None else prompt, mask)
 
     def upscale(
         self,
-        which: int | Literal["subtle", "creative", "2x", "4x"],
+        number: int | Literal["subtle", "creative", "2x", "4x"],
         **options: Unpack[FollowUpOptions],
     ) -> Task:
         """Take picture 1-4 out of a grid, or enlarge a single picture."""
-        detail = _number(which) if isinstance(which, int) else which
+        detail = _grid_number(number) if isinstance(number, int) else number
         _check_details("upscale", [detail])
-        return self._mean(options, "upscale", *_SAME_UPSCALE.get(detail, (detail,)))
+        return self._press_meaning(options, "upscale", *_UPSCALE_SYNONYMS.get(detail, (detail,)))
 
     def vary(
         self,
-        which: int | Literal["subtle", "strong"],
+        number: int | Literal["subtle", "strong"],
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Task:
@@ -432,12 +442,12 @@ class Task(Snapshot):
 
         With a `prompt` (remix) the modal is asked for, and answered with it.
         """
-        detail = _number(which) if isinstance(which, int) else which
-        return self._remix(prompt, options, "vary", detail)
+        detail = _grid_number(number) if isinstance(number, int) else number
+        return self._press_with_prompt(prompt, options, "vary", detail)
 
     def reroll(self, prompt: str | None = None, **options: Unpack[FollowUpOptions]) -> Task:
         """The same once more (a describe, too); a `prompt` changes it, as in `vary`."""
-        return self._remix(prompt, options, "reroll")
+        return self._press_with_prompt(prompt, options, "reroll")
 
     def zoom(
         self, factor: float = 2.0, prompt: str | None = None, **options: Unpack[FollowUpOptions]
@@ -447,14 +457,14 @@ class Task(Snapshot):
         Raises:
             InvalidRequest: The factor is out of range.
         """
-        if not _ZOOM[0] <= factor <= _ZOOM[1]:
-            message = f"Midjourney zooms out {_ZOOM[0]:g} to {_ZOOM[1]:g} times, not {factor:g}."
+        if not _ZOOM_RANGE[0] <= factor <= _ZOOM_RANGE[1]:
+            message = f"Midjourney zooms out {_ZOOM_RANGE[0]:g} to {_ZOOM_RANGE[1]:g} times, not {factor:g}."
             raise InvalidRequest(message)
         _check_prompt(prompt)
         if prompt is None and factor in {1.5, 2.0}:
-            return self._mean(options, "zoom", f"{factor:g}")
-        pressed = self._mean(options, "zoom", "custom", asks=True)
-        return pressed._answer(  # noqa: SLF001 - a Task of ours
+            return self._press_meaning(options, "zoom", f"{factor:g}")
+        pressed = self._press_meaning(options, "zoom", "custom", opens_modal=True)
+        return pressed._answer_modal(  # noqa: SLF001 - a Task of ours
             lambda proposed: with_flag(
                 prompt or proposed or self.final_prompt or self.prompt or "", "zoom", f"{factor:g}"
             )
@@ -467,7 +477,7 @@ class Task(Snapshot):
         **options: Unpack[FollowUpOptions],
     ) -> Task:
         """Extend the picture to one side; a `prompt` changes it, as in `vary`."""
-        return self._remix(prompt, options, "pan", direction)
+        return self._press_with_prompt(prompt, options, "pan", direction)
 
     def inpaint(
         self,
@@ -480,7 +490,7 @@ class Task(Snapshot):
         if given is None:
             message = "This needs a mask, not None: a PNG, white where to repaint, on black."
             raise InvalidRequest(message)
-        return self._mean(options, "inpaint", asks=True).modal(prompt, mask=mask)
+        return self._press_meaning(options, "inpaint", opens_modal=True).modal(prompt, mask=mask)
 
     def animate(
         self,
@@ -489,7 +499,7 @@ class Task(Snapshot):
         **options: Unpack[FollowUpOptions],
     ) -> Task:
         """Make videos of a single picture; a `prompt` changes it, as in `vary`."""
-        return self._remix(prompt, options, "animate", motion)
+        return self._press_with_prompt(prompt, options, "animate", motion)
 
     def extend(
         self,
@@ -498,11 +508,11 @@ class Task(Snapshot):
         **options: Unpack[FollowUpOptions],
     ) -> Task:
         """Make a picked video longer; a `prompt` changes it, as in `vary`."""
-        return self._remix(prompt, options, "extend", motion)
+        return self._press_with_prompt(prompt, options, "extend", motion)
 
     def imagine(
         self,
-        which: int | Literal["all"],
+        number: int | Literal["all"],
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Task:
@@ -511,20 +521,20 @@ class Task(Snapshot):
         Where "all" makes several jobs, the others are `siblings` of the one returned.
         """
         _check_prompt(prompt)
-        pressed = self._mean(options, "imagine", str(which), asks=which != "all")
-        if which == "all":
+        pressed = self._press_meaning(options, "imagine", str(number), opens_modal=number != "all")
+        if number == "all":
             return pressed
-        return pressed._answer(  # noqa: SLF001 - a Task of ours
+        return pressed._answer_modal(  # noqa: SLF001 - a Task of ours
             lambda proposed: prompt or proposed, optional=prompt is None
         )
 
     def details(self, **options: Unpack[FollowUpOptions]) -> Task:
         """Show the details of a shorten."""
-        return self._mean(options, "details")
+        return self._press_meaning(options, "details")
 
     def bookmark(self, **options: Unpack[FollowUpOptions]) -> Task:
         """Bookmark a single picture, on servers that can."""
-        return self._mean(options, "bookmark")
+        return self._press_meaning(options, "bookmark")
 
     # --- pictures ---
 
@@ -547,11 +557,11 @@ class Task(Snapshot):
         fields["action"] = info.action.lower()
 
         async def write(url: str) -> Path:
-            return await self._runtime.calls.download(
+            return await self._context.api.download(
                 url, lambda chunks: write_stream(chunks, path, fields)
             )
 
-        return await self._with_fresh_link(results.link_of, write)
+        return await self._with_fresh_link(results.result_url, write)
 
     async def read(self) -> bytes:
         """The bytes of the picture (or video).
@@ -561,7 +571,7 @@ class Task(Snapshot):
             LinkExpired: The link is dead, and so is the fresh one.
             MalformedReply: What came is no picture, or not all of one.
         """
-        return await self._with_fresh_link(results.link_of, self._download)
+        return await self._with_fresh_link(results.result_url, self._download)
 
     async def images(self) -> tuple[Picture, ...]:
         """The four pictures of a grid, 1 to 4; of anything else, the one picture.
@@ -574,7 +584,8 @@ class Task(Snapshot):
         """
         if len(self._info.image_urls) > 1:
             parts = await self._with_fresh_link(
-                lambda info: info.image_urls, lambda urls: at_once(map(self._download, urls))
+                lambda info: info.image_urls,
+                lambda urls: gather_or_cancel(map(self._download, urls)),
             )
         elif results.is_grid(self._info):
             parts = await split_grid(await self.read())
@@ -583,17 +594,17 @@ class Task(Snapshot):
         return tuple(Picture(part, f"{self.id}-{n}") for n, part in enumerate(parts, 1))
 
     async def _download(self, url: str) -> bytes:
-        return await self._runtime.calls.download(url, collect)
+        return await self._context.api.download(url, read_all)
 
     async def _download_input(self, url: str) -> bytes:
-        return await self._runtime.calls.download(url, collect, is_input=True)
+        return await self._context.api.download(url, read_all, is_input=True)
 
     async def _with_fresh_link(
         self, link_of: Callable[[TaskInfo], L], use: Callable[[L], Awaitable[T]]
     ) -> T:
         """Use a link, or some; when one has expired, refetch the task once for fresh ones."""
-        self._runtime.loop.check()
-        with self._about_me():
+        self._context.loop.check()
+        with self._attaching_errors():
             try:
                 return await use(link_of(self._info))
             except LinkExpired:
@@ -602,31 +613,31 @@ class Task(Snapshot):
 
     # --- submitting ---
 
-    async def _accepted(self, deadline: float, stall: float) -> None:
+    async def _wait_until_accepted(self, deadline: float, stall: float) -> None:
         """Return once the server has accepted the job; raise what became of it otherwise."""
-        if self._launch is not None:
-            receiver = Receiver(
-                take=self._take,
-                adopt=self._store,
-                settles=self._is_settled,
-                notify=self._notify,
+        if self._pending is not None:
+            receiver = SubmissionCallbacks(
+                on_accepted=self._on_accepted,
+                on_already_running=self._set_info,
+                is_settled=self._is_settled,
+                on_change=self._notify,
             )
-            await self._launch.accepted(deadline, stall, receiver)
-            self._launch = None
+            await self._pending.wait_until_accepted(deadline, stall, receiver)
+            self._pending = None
 
-    def _take(self, receipt: SubmitReceipt, submission: Submission) -> TaskInfo:
+    def _on_accepted(self, receipt: SubmitReceipt, submission: SubmitRequest) -> TaskInfo:
         """Keep the id at once: from here on the job is paid."""
-        self._was_known = True
-        if self._answered and self._parent is not None:
-            self._parent._answered = True  # noqa: SLF001 - it asked, this answers
+        self._seen_by_server = True
+        if self._modal_answered and self._parent is not None:
+            self._parent._modal_answered = True  # noqa: SLF001 - it asked, this answers
         sent = submission.payload
-        proposed = decoding.text(receipt.properties.get("finalPrompt"))
-        is_modal = receipt.is_modal and not self._answered
+        proposed = decoding.parse_text(receipt.properties.get("finalPrompt"))
+        is_modal = receipt.is_modal and not self._modal_answered
         first, *others = (
             TaskInfo(
                 id=task_id,
                 status=TaskStatus.MODAL if is_modal else TaskStatus.NOT_START,
-                action=submission.expects,
+                action=submission.expected_action,
                 prompt=sent.get("prompt"),
                 final_prompt=proposed,
                 state=sent.get("state"),
@@ -636,103 +647,107 @@ class Task(Snapshot):
         )
         self._siblings = tuple(
             Task(
-                self._runtime,
-                self._what,
+                self._context,
+                self._label,
                 parent=self._parent,
                 info=info,
-                was_known=True,
+                seen_by_server=True,
                 route=self._route,
             )
             for info in others
         )
-        is_new = submission.operation is Operation.SUBMIT or submission.exclusive
+        is_new = submission.operation is Operation.SUBMIT or submission.exclusive_key
         if is_new and sent.get("state"):  # other presses may be answered with an older task
-            self._sent = sent["state"], sent.get("prompt")
+            self._sent_state_and_prompt = sent["state"], sent.get("prompt")
         for made in (first, *others):
-            self._runtime.watcher.expect(made.id)
-        self._store(first)
-        asked = self._parent if self._answered else None
+            self._context.poller.expect(made.id)
+        self._set_info(first)
+        asked = self._parent if self._modal_answered else None
         if asked is not None and asked.id != first.id:
-            asked._store(first)  # noqa: SLF001 - its job goes on under another id
+            asked._set_info(first)  # noqa: SLF001 - its job goes on under another id
         return first
 
-    async def _judge(self) -> None:
+    async def _raise_outcome(self) -> None:
         """Raise what became of a job that has ended or wants an answer, unless it is well."""
         if self._info.status is TaskStatus.MODAL:
             message = "The server waits for the answer to a modal."
             raise ModalRequired(message, task=self)
-        if not self._relinked:  # watched by the client's route, whose image host is another
+        if not self._has_own_links:  # watched by the client's route, whose image host is another
             await self.refresh()
-            self._relinked = True
-        results.judge(self._info)
+            self._has_own_links = True
+        results.raise_for_status(self._info)
 
-    def _watch(self, tell: Callable[[TaskInfo], bool], deadline: float, stall: float) -> Waiter:
-        return self._runtime.watcher.until(
+    def _register_waiter(
+        self, on_update: Callable[[TaskInfo], bool], deadline: float, stall: float
+    ) -> Waiter:
+        return self._context.poller.watch(
             self._info,
-            tell,
-            known=self._is_known,
+            on_update,
+            is_known=self._is_seen,
             deadline=deadline,
             stall=stall,
-            answered=self._answered,
+            modal_answered=self._modal_answered,
         )
 
-    def _is_anothers(self, info: TaskInfo) -> bool:
+    def _is_shadowed(self, info: TaskInfo) -> bool:
         """Whether the server shows another task under this one's id: its state is not as sent.
 
         Checked when the task is first seen and when it has ended. A server that repeats no state
         shows nothing; one that has a state of its own for everything shows the prompt at least.
         """
-        is_first = not decoding.is_told(self._info)
-        if self._sent is None or not (is_first or info.status.is_final):
+        is_first = not decoding.is_from_server(self._info)
+        if self._sent_state_and_prompt is None or not (is_first or info.status.is_final):
             return False
-        state, prompt = self._sent
-        told = decoding.told(info)
-        echoed = decoding.text(told.get("state"))
+        state, prompt = self._sent_state_and_prompt
+        told = decoding.raw_of(info)
+        echoed = decoding.parse_text(told.get("state"))
         if echoed is None:
             return False
         if echoed == state:
-            self._runtime.echoes_state = True
+            self._context.echoes_state = True
             return False
-        shown = decoding.text(told.get("prompt"))
+        shown = decoding.parse_text(told.get("prompt"))
         differs = prompt is not None and shown is not None and shown != prompt
-        return differs or self._runtime.echoes_state or echoed.startswith(MADE_UP)
+        return differs or self._context.echoes_state or echoed.startswith(GENERATED_STATE_PREFIX)
 
-    def _check_mine(self, info: TaskInfo) -> None:
-        if self._is_anothers(info):
+    def _check_not_shadowed(self, info: TaskInfo) -> None:
+        if self._is_shadowed(info):
             message = (
                 f"The server shows another task under the id {self.id}: its state is "
                 f"{printable(info.state)!r}."
             )
             raise TaskShadowed(message, task=self)
 
-    def _settles(self, info: TaskInfo) -> bool:
-        if self._is_anothers(info):
+    def _on_update_until_settled(self, info: TaskInfo) -> bool:
+        if self._is_shadowed(info):
             return True
-        self._store(info)
+        self._set_info(info)
         return self._is_settled(info)
 
-    def _begins(self, info: TaskInfo) -> bool:
-        if self._is_anothers(info):
+    def _on_update_until_started(self, info: TaskInfo) -> bool:
+        if self._is_shadowed(info):
             return True
-        self._store(info)
+        self._set_info(info)
         return info.status is not TaskStatus.NOT_START
 
     @property
-    def _is_known(self) -> bool:
+    def _is_seen(self) -> bool:
         """Whether the server has ever spoken of this job."""
-        return self._was_known or decoding.is_told(self._info)
+        return self._seen_by_server or decoding.is_from_server(self._info)
 
     def _is_settled(self, info: TaskInfo) -> bool:
-        return info.status.is_final or (info.status is TaskStatus.MODAL and not self._answered)
+        return info.status.is_final or (
+            info.status is TaskStatus.MODAL and not self._modal_answered
+        )
 
-    def _store(self, info: TaskInfo) -> None:
+    def _set_info(self, info: TaskInfo) -> None:
         """Swap the snapshot; what has ended never comes alive again."""
         before = self._info
         if info is before or (before.status.is_final and not info.status.is_final):
             return
         self._info = info
         if info.status.is_final:
-            self._runtime.submissions.job_ended()
+            self._context.submissions.on_task_ended()
         if self._listeners and (info.progress != before.progress or info != before):
             self._notify()
 
@@ -746,13 +761,13 @@ class Task(Snapshot):
             yield parent
             parent = parent._parent  # noqa: SLF001 - one of us
 
-    def _known_id(self) -> str:
+    def _require_id(self) -> str:
         if not self._info.id:
             message = "This Task has not been submitted: await it, or call submit(), first."
             raise InvalidRequest(message)
         return self._info.id
 
-    def _concerning_me(self, error: Exception) -> Exception:
+    def _attach_to(self, error: Exception) -> Exception:
         """Say on an error that it is about this Task, unless it is about one before it."""
         if isinstance(error, MJError) and (error.task is None or isinstance(error, TaskTimeout)):
             waited_for = error.task_id
@@ -761,141 +776,150 @@ class Task(Snapshot):
         return error
 
     @contextmanager
-    def _about_me(self) -> Iterator[None]:
+    def _attaching_errors(self) -> Iterator[None]:
         """Say on whatever is raised meanwhile that it is about this Task."""
         try:
             yield
         except MJError as error:
-            self._concerning_me(error)
+            self._attach_to(error)
             raise
 
     # --- following up ---
 
-    def _mean(self, options: FollowUpOptions, verb: str, *details: str, asks: bool = False) -> Task:
+    def _press_meaning(
+        self, options: FollowUpOptions, verb: str, *details: str, opens_modal: bool = False
+    ) -> Task:
         _check_details(verb, details)
         what = f"{verb} {details[0]}" if details else verb
-        return self._press(
-            lambda buttons: buttons.meaning(verb, *details), what, options, asks=asks
+        return self._press_button(
+            lambda buttons: buttons.meaning(verb, *details), what, options, opens_modal=opens_modal
         )
 
-    def _remix(
+    def _press_with_prompt(
         self, prompt: str | None, options: FollowUpOptions, verb: str, *details: str
     ) -> Task:
         """Press; with a prompt, ask for the modal and answer it."""
         _check_prompt(prompt)
         if prompt is None:
-            return self._mean(options, verb, *details)
+            return self._press_meaning(options, verb, *details)
         asking: FollowUpOptions = {"enable_remix": True, **options}
-        return self._mean(asking, verb, *details, asks=True).modal(prompt)
+        return self._press_meaning(asking, verb, *details, opens_modal=True).modal(prompt)
 
-    def _press(
-        self, choose: Choose, what: str, options: FollowUpOptions, *, asks: bool = False
+    def _press_button(
+        self,
+        choose: ButtonChooser,
+        label: str,
+        options: FollowUpOptions,
+        *,
+        opens_modal: bool = False,
     ) -> Task:
-        """Press a button; `asks` where the modal it opens will be answered."""
-        common = common_fields(options, FollowUpOptions.__optional_keys__)
-        route = route_for(self._route, options, by_path=self._runtime.speed_by_path)
+        """Press a button; `opens_modal` where the modal it opens will be answered."""
+        common = common_payload(options, FollowUpOptions.__optional_keys__)
+        route = url_for_options(self._route, options, by_path=self._context.speed_by_path)
 
-        async def prepare(stall: float) -> Submission:
-            await self.wait(timeout=_FOREVER, stall_timeout=stall)
-            with self._about_me():
+        async def prepare(stall: float) -> SubmitRequest:
+            await self.wait(timeout=_NO_TIMEOUT, stall_timeout=stall)
+            with self._attaching_errors():
                 button = choose(self.buttons)
                 if options.get("enable_remix") and not button.custom_id:
                     message = "This server's variations keep their prompt."
                     raise UnsupportedEndpoint(message)
-            by_id = {"customId": button.custom_id} if button.custom_id else as_change(button)
-            return make_submission(
+            by_id = {"customId": button.custom_id} if button.custom_id else change_payload(button)
+            return build_submit_request(
                 "action" if button.custom_id else "change",
                 {"taskId": self.id, **by_id, **common},
                 Operation.FOLLOW_UP,
-                expects="UPSCALE" if is_pick(button) else "",
-                route=route,
-                exclusive=_exclusive(self.id, by_id),
+                expected_action="UPSCALE" if is_grid_upscale(button) else "",
+                url=route,
+                exclusive_key=_exclusive_key(self.id, by_id),
             )
 
         speed = options.get("speed")
-        if speed and not (self._runtime.speed_by_path or asks):
+        if speed and not (self._context.speed_by_path or opens_modal):
             message = (
                 "A button pressed without a prompt cannot ask for a speed by prompt "
                 '(speed_via="prompt").'
             )
             raise InvalidRequest(message)
-        return Task(self._runtime, what, prepare, parent=self, route=route, speed=speed)
+        return Task(self._context, label, prepare, parent=self, route=route, speed=speed)
 
-    def _answer(
+    def _answer_modal(
         self,
-        compose: Callable[[str], str],
+        compose_prompt: Callable[[str], str],
         mask: ImageInput | None = None,
         *,
         optional: bool = False,
     ) -> Task:
-        async def prepare(stall: float) -> Submission | TaskInfo:
+        async def prepare(stall: float) -> SubmitRequest | TaskInfo:
             masked = {}
             if mask is not None:  # first: a bad mask must not leave a modal open
                 masked["maskBase64"] = await as_mask(mask, self._download_input)
-            with self._about_me():
-                has_opened = await self._modal_opened(stall)
+            with self._attaching_errors():
+                has_opened = await self._wait_for_modal(stall)
             if not has_opened:
                 if optional:
                     return self._info
                 message = "The server went ahead without asking for a modal."
                 raise ModalNotOpened(message, task=self)
             payload: dict[str, Any] = {"taskId": self.id, **masked}
-            text = compose(self.final_prompt or "")
-            if text and self._speed and self._runtime.speed_by_prompt:
+            text = compose_prompt(self.final_prompt or "")
+            if text and self._speed and self._context.speed_by_prompt:
                 text = with_speed(text, self._speed)
             if text:
                 payload["prompt"] = text
             make = partial(
-                make_submission, "modal", payload, Operation.FOLLOW_UP, route=self._route
+                build_submit_request, "modal", payload, Operation.FOLLOW_UP, url=self._route
             )
-            return await in_turn(make) if masked else make()
+            return await run_in_worker(make) if masked else make()
 
-        self._turn = self._turn or asyncio.Lock()  # of several answers one is taken: the first
+        self._modal_lock = (
+            self._modal_lock or asyncio.Lock()
+        )  # of several answers one is taken: the first
         return Task(
-            self._runtime,
+            self._context,
             "modal",
             prepare,
             parent=self,
-            answered=True,
-            turn=self._turn,
+            modal_answered=True,
+            modal_lock=self._modal_lock,
             route=self._route,
         )
 
-    async def _modal_opened(self, stall: float) -> bool:
+    async def _wait_for_modal(self, stall: float) -> bool:
         """Whether the server asks for a modal; found out by watching where it did not say so."""
-        await self._accepted(_FOREVER, stall)
-        if self._answered:
+        await self._wait_until_accepted(_NO_TIMEOUT, stall)
+        if self._modal_answered:
             message = "This modal has been answered already."
             raise InvalidRequest(message, task=self)
         if self.status is TaskStatus.NOT_START:
-            waiter = self._watch(self._begins, _FOREVER, stall)
+            waiter = self._register_waiter(self._on_update_until_started, _NO_TIMEOUT, stall)
             try:
-                self._check_mine(await waiter)
+                self._check_not_shadowed(await waiter)
             finally:
-                self._runtime.watcher.leave(waiter)
+                self._context.poller.unwatch(waiter)
         if self.done:
-            await self._judge()
+            await self._raise_outcome()
         return self.status is TaskStatus.MODAL
 
     # --- manners ---
 
-    def adopt(self) -> Self:
+    def _suppress_unawaited_warning(self) -> Self:
         """Say that somebody will wait for it, so that it does not warn when dropped."""
-        self._adopted = True
+        self._is_awaited = True
         return self
 
     def __repr__(self) -> str:
         progress = "" if self.progress is None else f" {self.progress}%"
-        stands = f"{self.status}{progress}" if self.id else self._stands_unsent()
-        return printable(f"<Task {self.id or '-'} {self._what}: {stands}>", None)
+        stands = f"{self.status}{progress}" if self.id else self._describe_unsent()
+        return printable(f"<Task {self.id or '-'} {self._label}: {stands}>", None)
 
-    def _stands_unsent(self) -> str:
+    def _describe_unsent(self) -> str:
         """What became of it so far, while it has no id."""
         if self.phase is TaskPhase.CLOSED:
             return "closed"
-        refusal = None if self._launch is None else self._launch.refusal
+        refusal = None if self._pending is None else self._pending.refusal
         error = self._error if self._is_orphaned else refusal
-        return _UNSENT if error is None else f"failed ({type(error).__name__})"
+        return _UNSENT_HINT if error is None else f"failed ({type(error).__name__})"
 
     def __reduce__(self) -> NoReturn:
         message = (
@@ -905,11 +929,11 @@ class Task(Snapshot):
         raise TypeError(message)
 
     def __del__(self) -> None:
-        if getattr(self, "_was_known", False):
-            self._runtime.watcher.expect_no_more(self._info.id)
-        if not getattr(self, "_adopted", True):
+        if getattr(self, "_seen_by_server", False):
+            self._context.poller.expect_no_more(self._info.id)
+        if not getattr(self, "_is_awaited", True):
             warnings.warn(
-                f"<Task - {self._what}: not submitted> was never awaited: nothing was sent",
+                f"<Task - {self._label}: not submitted> was never awaited: nothing was sent",
                 RuntimeWarning,
                 stacklevel=2,
                 source=self,
@@ -927,7 +951,7 @@ def _phase_of(info: TaskInfo, *, answered: bool) -> TaskPhase:
     return TaskPhase.SUBMITTED if waits else TaskPhase.RUNNING
 
 
-def _exclusive(task_id: str, fields: Mapping[str, Any]) -> str:
+def _exclusive_key(task_id: str, fields: Mapping[str, Any]) -> str:
     """Return what must not be under way twice: variations and rerolls of a grid without buttons.
 
     Such a server tells their results apart by the prompt alone, which they share.
@@ -936,7 +960,7 @@ def _exclusive(task_id: str, fields: Mapping[str, Any]) -> str:
     return f"changes of {task_id}" if changes else ""
 
 
-def _pick(buttons: Buttons, key: str | int) -> Button:
+def _button_at(buttons: Buttons, key: str | int) -> Button:
     try:
         return buttons[key]
     except IndexError:
@@ -951,7 +975,7 @@ def _check_details(verb: str, details: Iterable[object]) -> None:
     Raises:
         InvalidRequest: There is no such kind of that verb.
     """
-    words = _DETAILS.get(verb)
+    words = _VERB_DETAILS.get(verb)
     for detail in details:
         if words is not None and detail not in words:
             message = f"{verb} takes {', '.join(words[:-1])} or {words[-1]}, not {detail!r}."
@@ -967,11 +991,11 @@ def _check_prompt(prompt: object) -> None:
     check_encodable(prompt, "The prompt")
 
 
-def _number(which: int) -> str:
-    if which not in range(1, 5):
-        message = f"A grid has pictures 1 to 4, not {which}."
+def _grid_number(number: int) -> str:
+    if number not in range(1, 5):
+        message = f"A grid has pictures 1 to 4, not {number}."
         raise InvalidRequest(message)
-    return str(which)
+    return str(number)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -986,10 +1010,10 @@ class TaskUpdate(TaskInfo):
     """Since when and for how long it is tried, while the server refuses it for now."""
 
     @classmethod
-    def of(cls, task: Task) -> Self:
+    def from_task(cls, task: Task) -> Self:
         """Return the update that a Task's state is worth now; what was left unread stays so."""
         update = cls.__new__(cls)
-        for slot in _SLOTS:
+        for slot in _INFO_SLOTS:
             try:  # a third of the time of `suppress`
                 slot.__set__(update, slot.__get__(task.info))
             except AttributeError:
@@ -1001,11 +1025,11 @@ class TaskUpdate(TaskInfo):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the plain snapshot: a Task does not pickle."""
-        return partial(TaskInfo, **{name: getattr(self, name) for name in _FIELDS}), ()
+        return partial(TaskInfo, **{name: getattr(self, name) for name in _INFO_FIELDS}), ()
 
 
-_FIELDS: Final = tuple(attrs.fields_dict(TaskInfo))
-_SLOTS: Final[tuple[Any, ...]] = (
-    *(vars(TaskInfo)[name] for name in _FIELDS),
-    vars(Unread)["_body"],
+_INFO_FIELDS: Final = tuple(attrs.fields_dict(TaskInfo))
+_INFO_SLOTS: Final[tuple[Any, ...]] = (
+    *(vars(TaskInfo)[name] for name in _INFO_FIELDS),
+    vars(LazyFields)["_body"],
 )

@@ -10,10 +10,10 @@ from ._models import TaskInfo, TaskStatus, prompts_of, text_of
 from ._protocol import results
 from ._protocol.buttons import Buttons
 
-__all__ = ["Snapshot"]
+__all__ = ["TaskView"]
 
 
-class Snapshot:
+class TaskView:
     """A mutable handle's view of one frozen `TaskInfo`, swapped whenever the server tells more."""
 
     __slots__ = ("_info",)

@@ -11,24 +11,24 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["SHOWN_AT_MOST", "printable", "redact"]
+__all__ = ["MAX_PRINTABLE", "printable", "redact"]
 
-SHOWN_AT_MOST: Final = 500
+MAX_PRINTABLE: Final = 500
 """Characters of a server's text that a message, a log line or a screen shows."""
 _MASK: Final = "***"
-_UNMISTAKABLE: Final = 16
+_MIN_UNAMBIGUOUS_LENGTH: Final = 16
 """Characters from which on a secret is replaced inside other words, too."""
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that draw nothing and act on what stands beside them."""
 _JOINERS: Final = frozenset("\u200c\u200d\ufe0f")
 """What emoji and some scripts are joined by; harmless to the text around them."""
-_PLAIN: Final = re.compile(
+_PLAIN_TEXT: Final = re.compile(
     r"[ -~\u00a1-\u00ac\u00ae-\u05ff\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]*"
 )
 """What is shown as it is: most text takes this short way."""
 
 
-def printable(text: object, limit: int | None = SHOWN_AT_MOST, *, lines: bool = False) -> str:
+def printable(text: object, limit: int | None = MAX_PRINTABLE, *, lines: bool = False) -> str:
     r"""Render text that a server sent.
 
     Control, bidirectional and other invisible characters become escapes (`\x1b`, `\u202e`), lone
@@ -42,7 +42,7 @@ def printable(text: object, limit: int | None = SHOWN_AT_MOST, *, lines: bool = 
     shown = text if isinstance(text, str) else str(text)
     if limit is not None and len(shown) > limit:
         shown = shown[:limit] + "…"
-    if _PLAIN.fullmatch(shown):
+    if _PLAIN_TEXT.fullmatch(shown):
         return shown
     return "".join(_escaped(char, lines=lines) for char in shown)
 
@@ -53,7 +53,7 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     A short one is replaced only where it stands alone: a password such as "p" is in most words.
     """
     for secret in secrets:
-        if len(secret) >= _UNMISTAKABLE:
+        if len(secret) >= _MIN_UNAMBIGUOUS_LENGTH:
             text = text.replace(secret, _MASK)
         elif secret:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _MASK, text)

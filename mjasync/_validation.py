@@ -13,10 +13,10 @@ from .errors import ConfigurationError, InvalidRequest
 __all__ = [
     "CLIENT_DEFAULT",
     "ClientDefault",
-    "at_least",
     "check_encodable",
-    "seconds",
-    "task_id_text",
+    "check_seconds",
+    "check_task_id",
+    "validate_at_least",
 ]
 
 
@@ -32,7 +32,7 @@ class ClientDefault(Enum):
 CLIENT_DEFAULT: Final = ClientDefault.CLIENT_DEFAULT
 
 
-def seconds(name: str, value: Any, *, zero: bool = True) -> float:  # noqa: ANN401 - to be checked
+def check_seconds(name: str, value: Any, *, zero: bool = True) -> float:  # noqa: ANN401 - to be checked
     """Check a duration; None is no limit.
 
     Args:
@@ -52,7 +52,7 @@ def seconds(name: str, value: Any, *, zero: bool = True) -> float:  # noqa: ANN4
     raise ConfigurationError(message)
 
 
-def at_least(least: float, *, whole: bool = False, finite: bool = True) -> Any:  # noqa: ANN401 - as attrs types validators
+def validate_at_least(least: float, *, whole: bool = False, finite: bool = True) -> Any:  # noqa: ANN401 - as attrs types validators
     """Return a validator of attrs for a number that must not be less.
 
     Args:
@@ -78,7 +78,7 @@ def at_least(least: float, *, whole: bool = False, finite: bool = True) -> Any: 
     return check
 
 
-def task_id_text(value: object, name: str = "task id") -> str:
+def check_task_id(value: object, name: str = "task id") -> str:
     """Check an id; a whole number is taken as its digits.
 
     Raises:

@@ -111,14 +111,14 @@ class MJError(Exception):
         parts = [self.message]
         if self.task_id and self.task_id not in self.message:
             parts.append(f"(task {printable(self.task_id)})")
-        said = self._said()
+        said = self._server_text()
         if said:
             parts.append(said)
         if self.next_step:
             parts.append(self.next_step)
         return printable(" ".join(parts), None)
 
-    def _said(self) -> str:
+    def _server_text(self) -> str:
         facts = [f"code {self.code}"] if self.code is not None else []
         if self.http_status is not None:
             facts.append(f"HTTP {self.http_status}")
@@ -136,18 +136,22 @@ class MJError(Exception):
         return f"<{type(self).__name__}: {self}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        kept = {name: value for name, value in self.__dict__.items() if name not in _LIVE}
+        kept = {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in _UNPICKLED_ATTRIBUTES
+        }
         return _rebuild, (type(self), self.message, kept)
 
-    def _again(self) -> Self:
+    def _copy(self) -> Self:
         """Return a twin without a traceback, so that every waiter raises one of its own."""
         twin = _rebuild(type(self), self.message, self.__dict__)
         twin.__cause__ = self.__cause__
         return twin
 
 
-_TOO_LARGE: Final = 413
-_LIVE: Final = frozenset({"task", "gathered"})
+_TOO_LARGE_TO_PICKLE: Final = 413
+_UNPICKLED_ATTRIBUTES: Final = frozenset({"task", "gathered"})
 """What belongs to a running client and does not pickle."""
 
 
@@ -160,10 +164,10 @@ def _rebuild(cls: type[E], message: str, kept: Mapping[str, Any]) -> E:
     return error
 
 
-def twin_of(error: BaseException) -> BaseException:
+def copy_for_raising(error: BaseException) -> BaseException:
     """Return a copy of an error, so that what one waiter adds to it no other sees."""
     if isinstance(error, MJError):
-        return error._again()  # noqa: SLF001 - one of ours
+        return error._copy()  # noqa: SLF001 - one of ours
     try:
         twin = copy(error)
     except Exception:  # noqa: BLE001 - some cannot be copied
@@ -256,12 +260,12 @@ class InvalidRequest(MJError, ValueError):
     @property
     def next_step(self) -> str:
         """What to do next; where no server has said no, it can only be to mend it."""
-        if type(self) is InvalidRequest and self.http_status == _TOO_LARGE:
+        if type(self) is InvalidRequest and self.http_status == _TOO_LARGE_TO_PICKLE:
             return (
                 "Send smaller pictures, or links to them; or raise the limit of what stands in "
                 "front of the server."
             )
-        is_local = type(self) is InvalidRequest and not self._said()
+        is_local = type(self) is InvalidRequest and not self._server_text()
         return "Correct it and try again." if is_local else self.hint
 
 
@@ -456,7 +460,7 @@ class TaskTimeout(MJError, TimeoutError):
     hint = "The job goes on: await error.task again, or mj.task(id) in another process."
     is_unsent: bool = False
 
-    def _not_sent(self, held_up_by: MJError | None) -> None:
+    def _mark_unsent(self, held_up_by: MJError | None) -> None:
         """Say that the server does not have the job, and what it was last refused for."""
         self.is_unsent = True
         if held_up_by is None:

@@ -16,23 +16,23 @@ _FLAGS: Final = (
     "personalize|profile|public|q|quality|r|raw|relax|repeat|s|seed|sref|stealth|stop|style|"
     "stylize|sv|sw|tile|turbo|v|version|video|w|weird|zoom"
 )
-_LONG: Final = "\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"
+_LONG_DASHES: Final = "\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"
 """Dashes that are no hyphen, for a class of a pattern."""
-_EAST: Final = r"\u3000-\u9fff\uac00-\ud7af\uff01-\uff0c\uff0e-\uffef"
+_FULLWIDTH: Final = r"\u3000-\u9fff\uac00-\ud7af\uff01-\uff0c\uff0e-\uffef"
 """Signs that are written without blanks between words, for a class of a pattern."""
-_MISTYPED: Final = re.compile(
-    rf"(?:(?<!\S)-?[{_LONG}]+-?|(?<=[{_EAST}])(?:--|[{_LONG}]{{2,}})"
-    rf"|(?:(?<!\S)|(?<=[{_EAST}]))\u30fc\u30fc)(?=(?:{_FLAGS})\b)",
+_MISTYPED_DASHES: Final = re.compile(
+    rf"(?:(?<!\S)-?[{_LONG_DASHES}]+-?|(?<=[{_FULLWIDTH}])(?:--|[{_LONG_DASHES}]{{2,}})"
+    rf"|(?:(?<!\S)|(?<=[{_FULLWIDTH}]))\u30fc\u30fc)(?=(?:{_FLAGS})\b)",
     re.IGNORECASE,
 )
 """What a typing aid or an input method makes of the two dashes of a flag."""
-_CLOSING: Final = re.compile(
-    rf"(?:[^{_LONG}]|(?<=\w)[{_LONG}](?=[^\W{_EAST}]))*"
-    rf"(?<=[^\s{_LONG}])[{_LONG}]+(?![{_LONG}]|[^\W{_EAST}])"
+_CLOSING_QUOTES: Final = re.compile(
+    rf"(?:[^{_LONG_DASHES}]|(?<=\w)[{_LONG_DASHES}](?=[^\W{_FULLWIDTH}]))*"
+    rf"(?<=[^\s{_LONG_DASHES}])[{_LONG_DASHES}]+(?![{_LONG_DASHES}]|[^\W{_FULLWIDTH}])"
 )
 """The rest of a remark between dashes —like this— up to the second one."""
 _FLAG: Final = re.compile(rf"(?<!\S)--(?:{_FLAGS})\b", re.IGNORECASE)
-_WIDE_NAME: Final = re.compile(rf"(?<=[-{_LONG}])[\uff21-\uff3a\uff41-\uff5a]+")
+_WIDE_NAME: Final = re.compile(rf"(?<=[-{_LONG_DASHES}])[\uff21-\uff3a\uff41-\uff5a]+")
 _WEIGHT: Final = re.compile(r"[:\uff1a]{2}([-\uff0d]?[\d\uff10-\uff19.\uff0e]*)")
 _COMMAND: Final = re.compile(
     r"^(?:[/\uff0f]imagine(?:\s+prompt(?:\s*[:\uff1a]|(?!\S))\s*|\s+|$))+", re.IGNORECASE
@@ -85,18 +85,18 @@ def normalise(prompt: str) -> str:
         text = "".join(" " if c.isspace() else c for c in text)
         text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"})
     text = " ".join(text.split())
-    while (tidied := _tidied(text)) != text:  # a mended flag can show another one
+    while (tidied := _tidy(text)) != text:  # a mended flag can show another one
         text = tidied
     return text
 
 
-def _tidied(text: str) -> str:
+def _tidy(text: str) -> str:
     """Write flags and weights in the signs that Midjourney reads."""
     text = _COMMAND.sub("", text)
     if not text.isascii():
         text = _WEIGHT.sub(lambda weight: f"::{weight[1]}".translate(_NARROW), text)
         text = _WIDE_NAME.sub(lambda name: name[0].translate(_NARROW), text)
-        text = _MISTYPED.sub(_two_dashes, text)
+        text = _MISTYPED_DASHES.sub(_as_double_dash, text)
     first = _FLAG.search(text)
     if not first:
         return text.strip()
@@ -105,14 +105,14 @@ def _tidied(text: str) -> str:
     return " ".join(text.split())
 
 
-def _two_dashes(typed: re.Match[str]) -> str:
+def _as_double_dash(typed: re.Match[str]) -> str:
     begins_speech = not typed.start() and len(typed[0]) == 1
-    if begins_speech or _CLOSING.match(typed.string, typed.end()):
+    if begins_speech or _CLOSING_QUOTES.match(typed.string, typed.end()):
         return typed[0]
     return " --"
 
 
-def expand(prompt: str, *, at_most: int = 10_000) -> list[str]:
+def expand(prompt: str, *, max_prompts: int = 10_000) -> list[str]:
     r"""Every prompt that a prompt with `{a, b}` in it stands for, in the order written.
 
     Braces nest, may hold flags (`--ar {1:1, 16:9}`) or nothing (`fox{, es}`). `\{`, `\}`, `\,` and
@@ -127,38 +127,38 @@ def expand(prompt: str, *, at_most: int = 10_000) -> list[str]:
     """
     if _BRACES.isdisjoint(prompt):
         return [prompt]
-    found, end = _alternatives(prompt, 0, at_most, inside=False)
+    found, end = _alternatives(prompt, 0, max_prompts, inside=False)
     if end < len(prompt):
         message = f"There is a }} without its {{ at character {end + 1} of {prompt[:80]!r}."
         raise InvalidRequest(message)
     return found
 
 
-def _alternatives(text: str, at: int, at_most: int, *, inside: bool) -> tuple[list[str], int]:
-    """What stands in the braces that open before `at` (or in all of it), and where that ends."""
+def _alternatives(text: str, position: int, at_most: int, *, inside: bool) -> tuple[list[str], int]:
+    """What stands in the braces that open before `position` (or in all of it), and where that ends."""
     ended: list[str] = []
     parts = [""]
-    while at < len(text) and text[at] != "}":
-        if text[at] == "{":
-            inner, at = _alternatives(text, at + 1, at_most, inside=True)
-            _check(len(parts) * len(inner), at_most, text)
+    while position < len(text) and text[position] != "}":
+        if text[position] == "{":
+            inner, position = _alternatives(text, position + 1, at_most, inside=True)
+            _check_count(len(parts) * len(inner), at_most, text)
             parts = [a + b for a in parts for b in inner]
-        elif inside and text[at] == ",":
+        elif inside and text[position] == ",":
             ended += (part.strip() for part in parts)
             parts = [""]
         else:
-            at += text[at] == "\\" and text[at + 1 : at + 2] in _ESCAPED
-            parts = [part + text[at] for part in parts]
-        at += 1
-    if inside and at >= len(text):
+            position += text[position] == "\\" and text[position + 1 : position + 2] in _ESCAPED
+            parts = [part + text[position] for part in parts]
+        position += 1
+    if inside and position >= len(text):
         message = f"There is a {{ without its }} in {text[:80]!r}."
         raise InvalidRequest(message)
     ended += (part.strip() if inside else part for part in parts)
-    _check(len(ended), at_most, text)
-    return ended, at
+    _check_count(len(ended), at_most, text)
+    return ended, position
 
 
-def _check(count: int, at_most: int, text: str) -> None:
+def _check_count(count: int, at_most: int, text: str) -> None:
     if count > at_most:
         message = f"{text[:80]!r} stands for more than {at_most} prompts."
         raise InvalidRequest(message)

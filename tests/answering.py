@@ -11,7 +11,7 @@ import attrs
 import orjson
 
 from mjasync import Client, Retries
-from mjasync._media.files import collect
+from mjasync._media.files import read_all
 
 TOKEN = "sk-a-token-that-nobody-may-see"
 
@@ -104,12 +104,12 @@ async def fetch(mj: Client, url: str) -> object:
 
 async def list_tasks(mj: Client, url: str) -> object:
     """Many tasks."""
-    return await mj._calls.fetch_many(["1700000000000001"], mj._calls.retries.read)
+    return await mj._api.fetch_many(["1700000000000001"], mj._api.retries.read)
 
 
 async def image(mj: Client, url: str) -> object:
     """A picture."""
-    return await mj._calls.download(f"{url}/picture.png", collect)
+    return await mj._api.download(f"{url}/picture.png", read_all)
 
 
 CALLS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {

@@ -26,7 +26,7 @@ from mjasync.simulator import Simulator
 PAGE: Final = Path(__file__).parent.parent / "docs" / "conformance.md"
 DIALECTS: Final = (
     *("original", "plus", "open-plus"),
-    *("new-api", "new-api-2025", "one-hub", "one-api", "seed-gateway"),
+    *("new-api", "new-api-2025", "one-hub", "one-api", "path-gateway"),
 )
 TOKEN: Final = "sk-" + "k" * 48
 """Long enough for the one server that counts its characters (PROTOCOL §6.2)."""
@@ -34,7 +34,9 @@ YES: Final = "yes"
 SMALL: Final = 64
 FROZEN: Final = 1e9
 """A time scale at which nothing ends by itself while a story is told."""
-FEW: Final = attrs.evolve(EAGER, busy=RetryPolicy(tries=2, first=0.001, longest=0.001))
+FEW: Final = attrs.evolve(
+    EAGER, overloaded=RetryPolicy(max_attempts=2, initial_delay=0.001, max_delay=0.001)
+)
 GRID: Final = ("U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4")
 
 
@@ -255,7 +257,7 @@ async def _(_: Simulator, mj: Client) -> None:
 
 @story(
     '`describe`, then `imagine("all")`',
-    elsewhere=NO_BUTTONS | on(f"plus {UNSOLD} seed-gateway", "UnsupportedEndpoint"),
+    elsewhere=NO_BUTTONS | on(f"plus {UNSOLD} path-gateway", "UnsupportedEndpoint"),
     note="the Plus refuses it, and so does every gateway in front of one (PROTOCOL §4.1)",
 )
 async def _(_: Simulator, mj: Client) -> None:
@@ -441,7 +443,7 @@ these stories on the simulator of each, and fail when this page says anything el
 `nox -s conformance` writes it anew. *yes* is the same visible result everywhere; anything else is
 the error that is raised, with nothing paid for twice.
 
-The gateways stand in front of a Plus. `seed-gateway` passes everything on as it comes; the others
+The gateways stand in front of a Plus. `path-gateway` passes everything on as it comes; the others
 keep rows of their own and look at the server behind them every 10 or 15 seconds.
 
 """

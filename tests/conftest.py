@@ -17,7 +17,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, settings
 
-from mjasync import Client, Clock, Look, Retries, RetryPolicy, Schedule
+from mjasync import Client, Clock, PollState, Retries, RetryPolicy, Schedule
 from mjasync.simulator import Simulator
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,22 +46,22 @@ class Every:
     """A schedule that looks at everything at the same intervals."""
 
     seconds: float
-    together: float = 0.5
+    coalesce: float = 0.5
 
-    def next_look(self, _: Look) -> float:
+    def next_delay(self, _: PollState) -> float:
         """Seconds until the next look."""
         return self.seconds
 
 
-QUICK = Schedule(shortest=0.002, longest=0.02, together=0.002)
-AT_ONCE = RetryPolicy(tries=8, first=0.001, longest=0.004)
+QUICK = Schedule(min_interval=0.002, max_interval=0.02, coalesce=0.002)
+AT_ONCE = RetryPolicy(max_attempts=8, initial_delay=0.001, max_delay=0.004)
 EAGER = Retries(
     read=AT_ONCE,
-    watch=AT_ONCE,
+    poll=AT_ONCE,
     connect=AT_ONCE,
-    busy=RetryPolicy(tries=1000, first=0.002, longest=0.01),
-    absent=AT_ONCE,
-    lagging=AT_ONCE,
+    overloaded=RetryPolicy(max_attempts=1000, initial_delay=0.002, max_delay=0.01),
+    no_account=AT_ONCE,
+    not_ready=AT_ONCE,
 )
 
 
@@ -71,7 +71,7 @@ def connect(sim: Simulator, **changes: Any) -> Client:  # noqa: ANN401 - what Cl
     With a clock of its own it looks every five seconds of that. It does not look for lost
     submissions unless told to, so that a test can see them.
     """
-    pace = QUICK if sim.time_scale else Every(0.001, together=0.0005)
+    pace = QUICK if sim.time_scale else Every(0.001, coalesce=0.0005)
     quick = {"schedule": pace, "timeout": PATIENCE}
     usual = {"schedule": Every(5)} if "clock" in changes else quick
     options = {"retries": EAGER, "reconcile": False, **usual, **changes}
@@ -139,7 +139,7 @@ class FakeClock(Clock):
     async def _looked(mj: Client) -> None:
         """Let the watcher begin what is due, and finish it."""
         await turns(5)
-        await eventually(lambda: not mj._watcher._jobs)
+        await eventually(lambda: not mj._poller._asyncio_tasks)
         await turns(5)
 
 

@@ -32,7 +32,7 @@ from PIL import Image
 
 import mjasync.batch
 from mjasync import Client, Retries, RetryPolicy, Schedule
-from mjasync.batch import Batch, Job, JobState
+from mjasync.batch import Batch, Job, JobStatus
 from mjasync.simulator import Simulator
 
 HERE: Final = Path(__file__)
@@ -41,8 +41,8 @@ WATCHED: Final = (
     str(Path(sysconfig.get_path("purelib")) / "aiosqlite"),
 )
 """Where the code is whose calls and returns are the moments a batch dies at."""
-PACE: Final = Schedule(first=0.01, shortest=0.01, longest=0.05, together=0.005)
-AGAIN: Final = RetryPolicy(tries=1000, first=0.01, longest=0.1, budget=20.0)
+PACE: Final = Schedule(initial_delay=0.01, min_interval=0.01, max_interval=0.05, coalesce=0.005)
+AGAIN: Final = RetryPolicy(max_attempts=1000, initial_delay=0.01, max_delay=0.1, max_elapsed=20.0)
 TOKEN: Final = "sk-" + "k" * 48
 
 
@@ -98,15 +98,15 @@ class Armed(Simulator):
                 if keeps and task is not None:
                     task.parent = task.parent and tasks[task.parent.id]  # one, not a copy each
                     task.status, task.percent, task.finished_ms = "SUCCESS", 100, task.submitted_ms
-                    task.running, task.link, task.cache = False, None, None
-                    self._engine.keep(task)
+                    task.running, task.link, task.cached_json = False, None, None
+                    self._engine.add(task)
 
     def arm(self, pid: int, moment: Moment) -> None:
         """Kill a process when its moment comes, counted from now."""
         self._target = (pid or os.getpid(), moment)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        kind = self._house.route(request.method, request.path).kind
+        kind = self._backend.route(request.method, request.path).kind
         has_come = self._count(kind)
         if has_come:
             self._kill("before")
@@ -213,7 +213,7 @@ class Fuse:
 
 async def labour(order: Mapping[str, Any]) -> dict[str, Any]:
     """Run a batch; say what became of its jobs."""
-    retries = Retries(read=AGAIN, watch=AGAIN, busy=AGAIN, lagging=AGAIN)
+    retries = Retries(read=AGAIN, poll=AGAIN, overloaded=AGAIN, not_ready=AGAIN)
     begun, worked = time.perf_counter(), time.process_time()
     said: dict[str, Any] = {"ended": [], "error": None}
     async with Client(
@@ -223,7 +223,7 @@ async def labour(order: Mapping[str, Any]) -> dict[str, Any]:
             async with Batch(order["folder"], client=mj, **order["options"]) as batch:
                 batch.add(order["prompts"])
                 async for job in batch.run():
-                    said["ended"].append((job.key, job.state, job.error_class))
+                    said["ended"].append((job.key, job.status, job.error_class))
         except Exception as error:  # noqa: BLE001 - to be told
             said["error"] = f"{type(error).__name__}: {error}"
             said["is_os_error"] = isinstance(error, OSError)
@@ -350,7 +350,7 @@ class Labour(Helper):
         self._order = {
             "folder": str(folder),
             "prompts": prompts,
-            "options": {"settle": 0.05, **options},
+            "options": {"reconcile_after": 0.05, **options},
         }
         self.kills = 0
         self.pid = 0
@@ -409,7 +409,7 @@ async def ledger(folder: Path) -> list[Job]:
 
 def states(jobs: Iterable[Job]) -> Counter[str]:
     """How many jobs there are in each state."""
-    return Counter(job.state for job in jobs)
+    return Counter(job.status for job in jobs)
 
 
 def check_paid_once(facts: Mapping[str, Any]) -> None:
@@ -426,7 +426,7 @@ def check_files(folder: Path, jobs: Iterable[Job]) -> int:
     """See that each saved job's files are whole and as ledger and manifest say; count them."""
     lines = (folder / "manifest.jsonl").read_text("utf-8").splitlines()
     manifest = {line["key"]: line for line in map(json.loads, lines)}
-    saved = {job.key: job for job in jobs if job.state is JobState.SAVED}
+    saved = {job.key: job for job in jobs if job.status is JobStatus.SAVED}
     if manifest.keys() != saved.keys() or len(lines) != len(saved):
         raise AssertionError("the manifest does not list the saved jobs, each once")
     paths = set()
@@ -458,18 +458,18 @@ def check_all(folder: Path, jobs: list[Job], facts: Mapping[str, Any], count: in
     """See that so many jobs are saved, and paid exactly once each."""
     check_paid_once(facts)
     found = (states(jobs), len(facts["paid"]), check_files(folder, jobs))
-    if found != ({JobState.SAVED: count}, count, count):
+    if found != ({JobStatus.SAVED: count}, count, count):
         raise AssertionError(f"not {count} jobs, each saved and paid once: {found}")
 
 
 def check_reported(jobs: list[Job], facts: Mapping[str, Any]) -> None:
     """See that nothing was paid twice, and whatever was paid has its picture or is reported."""
     check_paid_once(facts)
-    known = {job.task_id: job.state for job in jobs if job.task_id}
+    known = {job.task_id: job.status for job in jobs if job.task_id}
     stray = [one for one in facts["paid"] if one[3] not in known]
-    told = {JobState.SAVED, JobState.FAILED}
-    lost = [one for one in facts["paid"] if known.get(one[3], JobState.SAVED) not in told]
-    doubtful = states(jobs)[JobState.UNCERTAIN]
+    told = {JobStatus.SAVED, JobStatus.FAILED}
+    lost = [one for one in facts["paid"] if known.get(one[3], JobStatus.SAVED) not in told]
+    doubtful = states(jobs)[JobStatus.UNCERTAIN]
     if lost or len(stray) > doubtful:
         raise AssertionError(f"paid and not reported: {stray}, {lost}; uncertain are {doubtful}")
 

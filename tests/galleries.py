@@ -12,8 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from mjasync.batch import File, Job, JobState
-from mjasync.batch._steps import before
+from mjasync.batch import File, Job, JobStatus
+from mjasync.batch._steps import parent_path
 
 FAMILY = ("", "U1", "U1>Upscale (Subtle)", "U1>Zoom Out 2x", "U3")
 """The steps that each prompt has."""
@@ -71,14 +71,14 @@ def a_job(n: int = 1, step: str = "", **facts: Any) -> Job:  # noqa: ANN401 - fi
     usual = {
         "key": key_of(n, step),
         "root": root,
-        "parent": key_of(n, before(step)) if step else None,
+        "parent": key_of(n, parent_path(step)) if step else None,
         "prompt": f"lighthouse number {n} --ar 3:2 --stylize {n}",
-        "state": JobState.SAVED,
+        "status": JobStatus.SAVED,
         "task_id": f"task-{n}-{step}",
         "attempts": 1,
         "action": "UPSCALE" if step else "IMAGINE",
     }
-    return Job(n=n, step=step, **{**usual, **facts})
+    return Job(number=n, step=step, **{**usual, **facts})
 
 
 def key_of(n: int, step: str) -> str:
@@ -110,8 +110,8 @@ def one_of_each(folder: Path) -> list[Job]:
         split,
         a_job(3, files=[told(folder, "3.mp4")]),
         a_job(4, files=[lost]),
-        a_job(5, state="failed", error_class="BannedPrompt", error="It holds a banned word."),
-        *(a_job(6 + at, state=state) for at, state in enumerate(list(JobState)[:5])),
+        a_job(5, status="failed", error_class="BannedPrompt", error="It holds a banned word."),
+        *(a_job(6 + at, status=status) for at, status in enumerate(list(JobStatus)[:5])),
     ]
 
 
@@ -130,7 +130,7 @@ def hostile(folder: Path) -> list[Job]:
             "variables": {words: words},
         }
         jobs.append(a_job(n, **facts, files=[a_file(folder, name, seed=n)]))
-        jobs.append(a_job(n, words.replace(">", "") or "x", **{**facts, "state": "failed"}))
+        jobs.append(a_job(n, words.replace(">", "") or "x", **{**facts, "status": "failed"}))
     return jobs
 
 

@@ -86,7 +86,7 @@ class Raw:
         """The task of an accepted submission, once nothing changes any more."""
         assert answer.code in {1, 22}, answer.body
         async with asyncio.timeout(PATIENCE):
-            await self.sim.settled()
+            await self.sim.wait_idle()
         return await self.task(answer.result)
 
     async def grid(self, prompt: str = "a fox") -> dict[str, Any]:

@@ -29,11 +29,11 @@ SIZE = {"width": 1280, "height": 860}
 
 async def drawn(folder: Path) -> Path:
     """Run a small batch, and return the page of its gallery."""
-    quick = Schedule(first=0.01, shortest=0.02, longest=0.1)
+    quick = Schedule(initial_delay=0.01, min_interval=0.02, max_interval=0.1)
     async with (
         Simulator(time_scale=0.001, token=None) as sim,
         Client(sim.url, "sk-screenshot", schedule=quick) as mj,
-        Batch(folder, client=mj, then=["U2", "U2>Zoom Out 2x"]) as batch,
+        Batch(folder, client=mj, steps=["U2", "U2>Zoom Out 2x"]) as batch,
     ):
         batch.add(PROMPTS)
         async for _ in batch.run():

@@ -46,7 +46,7 @@ def say(text: str) -> None:
 
 def told(jobs: Iterable[Job]) -> str:
     """How many jobs there are in each state."""
-    found = Counter(" ".join(filter(None, (job.state, job.error_class))) for job in jobs)
+    found = Counter(" ".join(filter(None, (job.status, job.error_class))) for job in jobs)
     return ", ".join(f"{count} {what}" for what, count in found.most_common())
 
 
@@ -76,7 +76,7 @@ async def _killed(
     """Kill a batch a hundred times and let it end; return what its server says."""
     server = Server(root / "book", **SERVER, **options)
     prompts = [f"a fox and {n} owls" for n in range(PROMPTS)]
-    labour = Labour(server, root / "batch", prompts, then=then, settle=0.5)
+    labour = Labour(server, root / "batch", prompts, steps=then, reconcile_after=0.5)
     drum = Drum(seed, KILLS, PROMPTS * (2 + then.count(">")))
     async with opened(server, labour):
         runs = 0
@@ -129,7 +129,7 @@ async def _restarted(root: Path, seed: int, **options: Any) -> dict[str, Any]:  
     """Run a batch while its server dies thirty times, then until nothing changes."""
     server = Server(root / "book", **SERVER, **options)
     prompts = [f"a fox and {n} owls" for n in range(PROMPTS)]
-    labour = Labour(server, root / "batch", prompts, then="U1", settle=0.5)
+    labour = Labour(server, root / "batch", prompts, steps="U1", reconcile_after=0.5)
     chance = random.Random(seed)
     moments = [
         # no server that forgets can be told from one that was never asked before it has accepted

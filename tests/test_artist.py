@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageSequence, ImageStat
 
-from mjasync.simulator.images.image_spec import KINDS, Picture, aspect_of, size_for
+from mjasync.simulator.images.image_spec import IMAGE_KINDS, ImageSpec, aspect_of, size_for
 from mjasync.simulator.images.render import render
 from mjasync.simulator.images.scenes import _WORDS, _subject_of
 
@@ -32,7 +32,7 @@ PROMPTS = (
 ASPECTS = ((1, 1), (16, 9), (9, 16), (21, 9), (3, 1))
 
 
-def draw(picture: Picture) -> Image.Image:
+def draw(picture: ImageSpec) -> Image.Image:
     """Render and decode."""
     return Image.open(io.BytesIO(render(picture))).convert("RGB")
 
@@ -59,20 +59,20 @@ def contrast(image: Image.Image) -> float:
     )
 
 
-def grid(prompt: str = "a red fox", seed: int = 1, side: int = 256) -> Picture:
+def grid(prompt: str = "a red fox", seed: int = 1, side: int = 256) -> ImageSpec:
     """The oldest ancestor of most pictures here."""
-    return Picture("grid", prompt, seed, side, side)
+    return ImageSpec("grid", prompt, seed, side, side)
 
 
-def single(side: int = 256, index: int = 2) -> Picture:
+def single(side: int = 256, index: int = 2) -> ImageSpec:
     """One picture of the grid, large."""
-    return Picture("upscale", "a red fox", 1, side, side, parent=grid(side=side), index=index)
+    return ImageSpec("upscale", "a red fox", 1, side, side, parent=grid(side=side), index=index)
 
 
-def derived(kind: str, detail: str = "", side: int = 256, **changes: object) -> Picture:
+def derived(kind: str, detail: str = "", side: int = 256, **changes: object) -> ImageSpec:
     """A picture made from a single one."""
     return attrs.evolve(
-        Picture(kind, "a red fox", 5, side, side, parent=single(), detail=detail),
+        ImageSpec(kind, "a red fox", 5, side, side, parent=single(), detail=detail),
         **changes,  # type: ignore[arg-type]
     )
 
@@ -91,7 +91,7 @@ def mask_file(size: tuple[int, int] = (256, 256), mode: str = "L", form: str = "
 def test_grid_quadrants_can_be_told_apart(prompt: str, aspect: tuple[int, int]) -> None:
     """Whatever the prompt and shape, mean colours and compositions of the quadrants differ."""
     width, height = size_for(aspect, 256)
-    image = draw(Picture("grid", prompt, 3, width, height))
+    image = draw(ImageSpec("grid", prompt, 3, width, height))
     assert image.size == (width, height)
     assert contrast(image) > 20
     pairs = itertools.combinations(quadrants(image), 2)
@@ -114,7 +114,7 @@ def test_quadrants_are_pictures_and_not_noise() -> None:
         assert len(part.getcolors(part.width * part.height) or []) > 100
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IMAGE_KINDS)
 def test_same_picture_gives_same_bytes_whatever_chance_does(kind: str) -> None:
     """Drawing neither reads nor moves the global generator, and threads do not matter."""
     picture = derived(kind, "2x left low 40%", side=64, mask=mask_file(), index=1)
@@ -179,7 +179,7 @@ def test_a_parent_stays_visible_however_small_it_gets() -> None:
     """A wide picture shrunk into a tall one is a few lines high, and still there."""
     wide = attrs.evolve(single(), width=420, height=40)
     small = draw(wide).resize((60, 6), Image.Resampling.LANCZOS)
-    tall = Picture("zoom", "", 1, 240, 400, parent=wide, detail="2x")
+    tall = ImageSpec("zoom", "", 1, 240, 400, parent=wide, detail="2x")
     for part in quadrants(draw(tall)):
         middle = part.crop((30, 97, 90, 103)).crop((4, 2, 56, 4))
         assert distance(middle, small.crop((4, 2, 56, 4))) < 6
@@ -278,7 +278,7 @@ def test_nonsense_masks_select_nothing(mask: bytes | None, selected: bool) -> No
 @settings(max_examples=30, deadline=None)
 def test_any_bytes_will_do_for_a_mask(junk: bytes) -> None:
     """No mask makes drawing fail."""
-    draw(Picture("inpaint", "x", 1, 32, 32, mask=mask_file((8, 8))[: len(junk)] + junk))
+    draw(ImageSpec("inpaint", "x", 1, 32, 32, mask=mask_file((8, 8))[: len(junk)] + junk))
 
 
 def test_vary_gives_four_relatives_and_strong_goes_further() -> None:
@@ -297,20 +297,20 @@ def test_vary_gives_four_relatives_and_strong_goes_further() -> None:
 def test_a_quadrant_of_a_grid_can_be_varied() -> None:
     """With an index and a grid for a parent, the quadrant is what is varied."""
     parts = quadrants(draw(grid()))
-    image = draw(Picture("vary", "a red fox", 5, 256, 256, grid(), index=3, detail="subtle"))
+    image = draw(ImageSpec("vary", "a red fox", 5, 256, 256, grid(), index=3, detail="subtle"))
     assert all(distance(part, parts[2]) < 30 for part in quadrants(image))
 
 
 def test_blend_quadrants_can_be_told_apart() -> None:
     """A blend is a grid too."""
-    assert min(contrast(draw(Picture("blend", "", n, 128, 128))) for n in range(8)) > 15
+    assert min(contrast(draw(ImageSpec("blend", "", n, 128, 128))) for n in range(8)) > 15
 
 
 def test_preview_shows_more_and_more_of_the_picture() -> None:
     """A preview resembles what it announces, the better the further it is."""
     final = draw(grid())
     early, late = (
-        draw(Picture("preview", "a red fox", 1, 256, 256, parent=grid(), detail=detail))
+        draw(ImageSpec("preview", "a red fox", 1, 256, 256, parent=grid(), detail=detail))
         for detail in ("5%", "90%")
     )
     close = [
@@ -337,14 +337,14 @@ def test_video_is_an_animated_webp_of_its_parent(detail: str) -> None:
 @pytest.mark.parametrize("kind", ["describe", "swap"])
 def test_single_pictures_of_nothing_before_them(kind: str) -> None:
     """They vary with the seed."""
-    assert distance(*(draw(Picture(kind, "", seed, 128, 128)) for seed in (1, 2))) > 5
+    assert distance(*(draw(ImageSpec(kind, "", seed, 128, 128)) for seed in (1, 2))) > 5
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IMAGE_KINDS)
 @pytest.mark.parametrize("size", [(2, 2), (3, 5), (16, 400), (401, 17)])
 def test_every_kind_has_the_asked_size_without_a_parent(kind: str, size: tuple[int, int]) -> None:
     """Orphans, slivers and odd sizes are drawn."""
-    picture = Picture(kind, "灯塔", 1, *size, mask=mask_file())
+    picture = ImageSpec(kind, "灯塔", 1, *size, mask=mask_file())
     assert Image.open(io.BytesIO(render(picture))).size == size
 
 
@@ -352,13 +352,13 @@ def test_every_kind_has_the_asked_size_without_a_parent(kind: str, size: tuple[i
 def test_a_picture_without_room_for_four_is_refused(size: tuple[int, int]) -> None:
     """Both sides have at least two pixels."""
     with pytest.raises(ValueError, match="must be >= 2"):
-        Picture("grid", "", 1, *size)
+        ImageSpec("grid", "", 1, *size)
 
 
 def test_an_unknown_kind_is_refused() -> None:
     """A typing error shows where it is made."""
     with pytest.raises(ValueError, match="kind"):
-        Picture("gird", "", 1, 2, 2)
+        ImageSpec("gird", "", 1, 2, 2)
 
 
 def test_a_lineage_may_be_long() -> None:
@@ -366,13 +366,13 @@ def test_a_lineage_may_be_long() -> None:
     picture = grid(side=32)
     for n in range(600):
         kind = ("upscale", "vary")[n % 2]
-        picture = Picture(kind, "a red fox", n, 32, 32, picture, index=n % 4 + 1)
+        picture = ImageSpec(kind, "a red fox", n, 32, 32, picture, index=n % 4 + 1)
     assert draw(picture).size == (32, 32)
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(KINDS), st.integers(-1, 9), st.text(max_size=6)), max_size=5
+        st.tuples(st.sampled_from(IMAGE_KINDS), st.integers(-1, 9), st.text(max_size=6)), max_size=5
     ),
     st.text(st.characters(exclude_categories=()), max_size=30),
     st.integers(-(2**70), 2**70),
@@ -382,9 +382,9 @@ def test_any_lineage_can_be_drawn(
     steps: list[tuple[str, int, str]], prompt: str, seed: int
 ) -> None:
     """Any order of kinds, odd indexes, details and prompts (lone surrogates too) will do."""
-    picture = Picture("grid", prompt, seed, 40, 24)
+    picture = ImageSpec("grid", prompt, seed, 40, 24)
     for kind, index, detail in steps:
-        picture = Picture(kind, prompt, seed, 40, 24, picture, index, detail)
+        picture = ImageSpec(kind, prompt, seed, 40, 24, picture, index, detail)
     assert Image.open(io.BytesIO(render(picture))).size == (40, 24)
 
 

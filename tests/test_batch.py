@@ -32,11 +32,11 @@ from mjasync import (
     Task,
     UnsupportedEndpoint,
 )
-from mjasync.batch import Batch, BatchInUse, Job, JobState, Totals, read_batch
+from mjasync.batch import Batch, BatchInUse, Job, JobStatus, Totals, read_batch
 from mjasync.simulator import Simulator
 
 PROMPTS = [f"fox {n}" for n in range(6)]
-BOUND = {"settle": 0.0, "gallery": False}
+BOUND = {"reconcile_after": 0.0, "gallery": False}
 SETTLE = 60.0
 
 
@@ -62,7 +62,7 @@ def submits(sim: Simulator) -> int:
 def check_files(folder: Path, jobs: list[Job]) -> None:
     """See that every saved job has its file, whole, and nothing else is there."""
     for job in jobs:
-        assert job.state is JobState.SAVED, job
+        assert job.status is JobStatus.SAVED, job
         for file in job.files:
             data = (folder / file.path).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size, file.sha256)
@@ -105,11 +105,11 @@ class Leaping(Clock):
 async def test_a_batch_and_its_steps(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
     """Permutations and steps become jobs, each is paid once, saved, and in the manifest."""
     jobs = await finish(
-        tmp_path, mj_plain, "a {red, blue} fox --ar {1:1, 16:9}", then=["U1>Upscale (Subtle)", "U3"]
+        tmp_path, mj_plain, "a {red, blue} fox --ar {1:1, 16:9}", steps=["U1>Upscale (Subtle)", "U3"]
     )
     assert len(jobs) == len(plain.submissions) == 4 * 4
     assert {job.step for job in jobs} == {"", "U1", "U1>Upscale (Subtle)", "U3"}
-    assert {job.n for job in jobs} == {1, 2, 3, 4}
+    assert {job.number for job in jobs} == {1, 2, 3, 4}
     check_files(tmp_path, jobs)
 
 
@@ -117,13 +117,13 @@ async def test_a_finished_batch_asks_for_nothing(
     plain: Simulator, mj_plain: Client, tmp_path: Path
 ) -> None:
     """Running a finished batch again sends no request; new rows are all it pays for."""
-    await finish(tmp_path, mj_plain, PROMPTS, then="U1")
+    await finish(tmp_path, mj_plain, PROMPTS, steps="U1")
     before = len(plain.requests)
-    assert await finish(tmp_path, mj_plain, PROMPTS, then="U1") == []
+    assert await finish(tmp_path, mj_plain, PROMPTS, steps="U1") == []
     assert len(plain.requests) == before
-    jobs = await finish(tmp_path, mj_plain, "an owl", PROMPTS, then=("U1", "U2"))
+    jobs = await finish(tmp_path, mj_plain, "an owl", PROMPTS, steps=("U1", "U2"))
     assert len(plain.submissions) == 2 * 6 + 3 + 6
-    assert {job.n for job in jobs} == {1, 2, 3, 4, 5, 6, 7}
+    assert {job.number for job in jobs} == {1, 2, 3, 4, 5, 6, 7}
     check_files(tmp_path, await ledger(tmp_path, mj_plain))
 
 
@@ -139,8 +139,8 @@ async def test_the_limit_counts_unfinished_tasks(tmp_path: Path) -> None:
         await eventually(lambda: ending.done() or sim.in_flight == 4)
         for stalled in tuple(sim.submissions):
             await mj.task(stalled.task_id).cancel()
-        states = Counter(job.state for job in await ending)
-        assert states == {JobState.SAVED: 8, JobState.FAILED: 4}
+        states = Counter(job.status for job in await ending)
+        assert states == {JobStatus.SAVED: 8, JobStatus.FAILED: 4}
         assert sim.max_in_flight == 4
 
 
@@ -188,8 +188,8 @@ async def test_any_iterable_is_taken(plain: Simulator, mj_plain: Client, tmp_pat
     assert {file.path for job in jobs for file in job.files} == {
         f"{{a, b}}/{n}.png" for n in range(1, 5)
     }
-    assert (totals.states, totals.submits) == ({JobState.SAVED: 4}, 4)
-    assert sum(totals.paid.values()) == 4
+    assert (totals.by_status, totals.submits) == ({JobStatus.SAVED: 4}, 4)
+    assert sum(totals.charges.values()) == 4
 
 
 async def test_names_never_clash(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
@@ -205,10 +205,10 @@ async def test_a_file_that_is_gone_is_fetched_again(
     plain: Simulator, mj_plain: Client, tmp_path: Path
 ) -> None:
     """The server still has it, so it is saved again and not paid for; the others are left alone."""
-    jobs = await finish(tmp_path, mj_plain, PROMPTS, then="U1")
+    jobs = await finish(tmp_path, mj_plain, PROMPTS, steps="U1")
     lost = next(job for job in jobs if job.is_step)
     (tmp_path / lost.files[0].path).unlink()
-    (again,) = await finish(tmp_path, mj_plain, PROMPTS, then="U1")
+    (again,) = await finish(tmp_path, mj_plain, PROMPTS, steps="U1")
     assert (again.key, again.files, len(plain.submissions)) == (lost.key, lost.files, 12)
     check_files(tmp_path, await ledger(tmp_path, mj_plain))
 
@@ -223,7 +223,7 @@ async def test_a_file_that_is_gone_for_good(
     for error in ("LinkExpired", "TaskNotFound"):
         for _ in range(2):
             (again,) = await finish(tmp_path, mj_plain, retry_failed=True)
-            assert (again.state, again.error_class) == (JobState.SAVED, error)
+            assert (again.status, again.error_class) == (JobStatus.SAVED, error)
             assert "is missing, and cannot be had again" in again.error
         plain.forget()
     fault.remove()
@@ -236,7 +236,7 @@ async def test_texts_have_no_file(plain: Simulator, mj_plain: Client, tmp_path: 
     async def shorten(task: Task) -> Task:
         return await mj_plain.shorten(task.prompt or "")
 
-    jobs = await finish(tmp_path, mj_plain, "a fox", then=shorten)
+    jobs = await finish(tmp_path, mj_plain, "a fox", steps=shorten)
     assert [len(job.files) for job in jobs] == [1, 0]
 
 
@@ -254,11 +254,11 @@ async def test_a_step_may_be_a_function(plain: Simulator, mj_plain: Client, tmp_
     async def look(task: Task) -> None:
         seen.append(task.id)
 
-    async with Batch(tmp_path, client=mj_plain, then=[wide, look, "U1"]) as batch:
+    async with Batch(tmp_path, client=mj_plain, steps=[wide, look, "U1"]) as batch:
         batch.add("a fox")
         assert (await batch.dry_run(), (await batch.forecast()).total()) == (2, 4)
     for _ in range(2):
-        await finish(tmp_path, mj_plain, "a fox", then=[wide, look, "U1"])
+        await finish(tmp_path, mj_plain, "a fox", steps=[wide, look, "U1"])
     jobs = await ledger(tmp_path, mj_plain)
     assert seen == [jobs[0].task_id] * 2
     assert sorted(len(job.files) for job in jobs) == [0, 1, 1, 1]
@@ -276,15 +276,15 @@ async def test_a_function_that_fails(plain: Simulator, mj_plain: Client, tmp_pat
         plain.fault("reset_after", on="submit")
         await task.upscale(1)
 
-    *_, job = await finish(tmp_path, mj_plain, "a fox", then=odd)
-    assert (job.state, job.error_class, job.error) == (JobState.FAILED, "RuntimeError", "no")
-    (job,) = await finish(tmp_path, mj_plain, then=odd, retry_failed=["RuntimeError"])
-    assert (job.state, job.error_class) == (JobState.UNCERTAIN, "SubmitUncertain")
+    *_, job = await finish(tmp_path, mj_plain, "a fox", steps=odd)
+    assert (job.status, job.error_class, job.error) == (JobStatus.FAILED, "RuntimeError", "no")
+    (job,) = await finish(tmp_path, mj_plain, steps=odd, retry_failed=["RuntimeError"])
+    assert (job.status, job.error_class) == (JobStatus.UNCERTAIN, "SubmitUncertain")
     before = len(plain.requests)
-    with pytest.raises(ConfigurationError, match=r"odd.*pass it in then="):
+    with pytest.raises(ConfigurationError, match=r"odd.*pass it in steps="):
         await finish(tmp_path, mj_plain, "an owl", resubmit_uncertain=True)
     assert len(plain.requests) == before
-    assert [job.state for job in await ledger(tmp_path, mj_plain)][1] is JobState.UNCERTAIN
+    assert [job.status for job in await ledger(tmp_path, mj_plain)][1] is JobStatus.UNCERTAIN
 
 
 async def test_a_function_that_returns_something_else(
@@ -295,8 +295,8 @@ async def test_a_function_that_returns_something_else(
     async def several(task: Task) -> Any:  # noqa: ANN401
         return [await task.upscale(n) for n in (1, 2)]
 
-    jobs = await finish(tmp_path, mj_plain, PROMPTS[:2], then=[several, "U3"])
-    failed = [job for job in jobs if job.state is JobState.FAILED]
+    jobs = await finish(tmp_path, mj_plain, PROMPTS[:2], steps=[several, "U3"])
+    failed = [job for job in jobs if job.status is JobStatus.FAILED]
     assert {job.error for job in failed} == {"A step returns a Task or None, not list."}
     assert (len(failed), len(jobs)) == (2, 6)
 
@@ -311,12 +311,12 @@ async def test_a_function_that_was_interrupted(
         begun.set()
         await asyncio.Event().wait()
 
-    running = asyncio.ensure_future(finish(tmp_path, mj_plain, "a fox", then=endless))
+    running = asyncio.ensure_future(finish(tmp_path, mj_plain, "a fox", steps=endless))
     await begun.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     (job,) = await finish(tmp_path, mj_plain)
-    assert (job.state, job.error_class) == (JobState.UNCERTAIN, "SubmitUncertain")
+    assert (job.status, job.error_class) == (JobStatus.UNCERTAIN, "SubmitUncertain")
     assert "function was interrupted" in job.error
     assert "state" not in job.error
 
@@ -337,7 +337,7 @@ async def test_a_small_queue_loses_nothing(tmp_path: Path) -> None:
         assert (stalling.hits, sim.in_flight) == (1, 2)
         await mj.task(sim.submissions[0].task_id).cancel()
         jobs = await ending
-        assert Counter(job.state for job in jobs) == {JobState.SAVED: 7, JobState.FAILED: 1}
+        assert Counter(job.status for job in jobs) == {JobStatus.SAVED: 7, JobStatus.FAILED: 1}
         assert submits(sim) > len(sim.submissions) == 8
         assert sum(job.attempts for job in jobs) == submits(sim)
         await finish(tmp_path, mj, retry_failed=True)
@@ -366,12 +366,12 @@ async def test_refusals_for_now_lose_nothing(
 
 async def test_patience_has_an_end(plain: Simulator, tmp_path: Path) -> None:
     """A server that takes nothing for longer than the client's budget stops the batch."""
-    short = Retries(busy=RetryPolicy(first=0.001, longest=0.01, budget=0.02))
+    short = Retries(overloaded=RetryPolicy(initial_delay=0.001, max_delay=0.01, max_elapsed=0.02))
     plain.fault("reply", on="submit", times=None, **REFUSALS[1])
     async with connect(plain, retries=short) as mj:
         with pytest.raises(MJError, match="account"):
             await finish(tmp_path, mj, PROMPTS)
-        assert {job.state for job in await ledger(tmp_path, mj)} == {JobState.PLANNED}
+        assert {job.status for job in await ledger(tmp_path, mj)} == {JobStatus.PLANNED}
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ async def test_an_account_error_stops_the_batch(
         with pytest.raises(MJError) as caught:
             assert [job async for job in batch.run()] == []
         assert batch.stopped == type(caught.value).__name__
-        assert {job.state for job in await batch.jobs()} == {JobState.PLANNED}
+        assert {job.status for job in await batch.jobs()} == {JobStatus.PLANNED}
         assert submits(plain) == 1
         assert len([job async for job in batch.run()]) == 6
 
@@ -404,7 +404,7 @@ async def test_a_server_that_draws_nothing_stops_the_batch(
     faults = [plain.fault("reply", on=on, times=None, **page) for on in ("submit", "fetch", "list")]
     with pytest.raises(UnsupportedEndpoint):
         await finish(tmp_path, mj_plain, PROMPTS)
-    assert {job.state for job in await ledger(tmp_path, mj_plain)} == {JobState.PLANNED}
+    assert {job.status for job in await ledger(tmp_path, mj_plain)} == {JobStatus.PLANNED}
     for fault in faults:
         fault.remove()
     assert len(await finish(tmp_path, mj_plain)) == 6
@@ -415,11 +415,11 @@ async def test_failures_are_kept_and_retried_by_class(
 ) -> None:
     """A failed job is left alone until it is asked for; a banned prompt always; its steps wait."""
     plain.fault("fail", reason="Internal error")
-    first = await finish(tmp_path, mj_plain, "a fox", "a naked fox", then="U1")
+    first = await finish(tmp_path, mj_plain, "a fox", "a naked fox", steps="U1")
     assert {job.error_class for job in first} == {"TaskFailed", "BannedPrompt"}
     assert await finish(tmp_path, mj_plain) == []
     assert await finish(tmp_path, mj_plain, retry_failed=["LinkExpired"]) == []
-    again = await finish(tmp_path, mj_plain, retry_failed=True, then="U1")
+    again = await finish(tmp_path, mj_plain, retry_failed=True, steps="U1")
     assert [(job.prompt, job.step) for job in again] == [("a fox", ""), ("a fox", "U1")]
 
 
@@ -440,8 +440,8 @@ async def test_money_has_bounds(plain: Simulator, mj_plain: Client, tmp_path: Pa
 
 async def test_a_modal_is_not_answered(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
     """A step that opens a modal fails and says so; one that does not exist, too."""
-    jobs = await finish(tmp_path, mj_plain, "a fox", then=["U1>Custom Zoom", "Nine"])
-    found = {job.step: job.error_class for job in jobs if job.state is JobState.FAILED}
+    jobs = await finish(tmp_path, mj_plain, "a fox", steps=["U1>Custom Zoom", "Nine"])
+    found = {job.step: job.error_class for job in jobs if job.status is JobStatus.FAILED}
     assert found == {"U1>Custom Zoom": "ModalRequired", "Nine": "ButtonNotFound"}
     (asked,) = (job.error for job in jobs if job.error_class == "ModalRequired")
     assert asked.endswith("Write the answer in brackets, as in 'Custom Zoom[{prompt} --zoom 1.8]'.")
@@ -451,8 +451,8 @@ async def test_a_forgotten_parent(plain: Simulator, mj_plain: Client, tmp_path: 
     """A step whose parent the server has lost fails and is not sent."""
     await finish(tmp_path, mj_plain, "a fox")
     plain.forget()
-    (job,) = await finish(tmp_path, mj_plain, "a fox", then="U1")
-    assert (job.state, job.error_class) == (JobState.FAILED, "TaskNotFound")
+    (job,) = await finish(tmp_path, mj_plain, "a fox", steps="U1")
+    assert (job.status, job.error_class) == (JobStatus.FAILED, "TaskNotFound")
     assert "drawn again, in a new folder" in job.error
 
 
@@ -463,11 +463,11 @@ async def test_a_parent_that_cannot_be_read(
     await finish(tmp_path, mj_plain, "a fox")
     fault = plain.fault("reply", on="fetch", times=None, status=401, body="no")
     with pytest.raises(MJError):
-        await finish(tmp_path, mj_plain, "a fox", then="U1")
+        await finish(tmp_path, mj_plain, "a fox", steps="U1")
     fault.remove()
     plain.fault("reply", on="fetch", times=10, status=500)
-    (job,) = await finish(tmp_path, mj_plain, "a fox", then="U1")
-    assert job.state is JobState.SAVED
+    (job,) = await finish(tmp_path, mj_plain, "a fox", steps="U1")
+    assert job.status is JobStatus.SAVED
 
 
 async def test_pictures_that_cannot_be_had_are_fetched_later(
@@ -476,7 +476,7 @@ async def test_pictures_that_cannot_be_had_are_fetched_later(
     """A finished job whose picture fails stays finished; the next run pays for nothing."""
     fault = plain.fault("reply", on="image", times=None, status=403, body="gone")
     (job,) = await finish(tmp_path, mj_plain, "a fox")
-    assert (job.state, job.error_class) == (JobState.FINISHED, "LinkExpired")
+    assert (job.status, job.error_class) == (JobStatus.FINISHED, "LinkExpired")
     fault.remove()
     (job,) = await finish(tmp_path, mj_plain, "a fox")
     check_files(tmp_path, [job])
@@ -517,10 +517,10 @@ async def test_waiting_that_fails_keeps_the_job(
     fault = plain.fault("stall", times=1)
     async with connect(plain, timeout=0.05) as hasty:
         (job,) = await finish(tmp_path, hasty, "a fox")
-    assert (job.state, job.error_class) == (JobState.ACCEPTED, "TaskTimeout")
+    assert (job.status, job.error_class) == (JobStatus.ACCEPTED, "TaskTimeout")
     assert fault.hits == 1
     task = plain._engine.tasks[job.task_id or ""]
-    assert task.state == job.mark
+    assert task.state == job.state_token
     assert len(plain.submissions) == 1
 
 
@@ -530,7 +530,7 @@ async def test_a_closed_client_stops_the_batch(plain: Simulator, tmp_path: Path)
     await mj.close()
     with pytest.raises(MJError, match="closed"):
         await finish(tmp_path, mj, PROMPTS)
-    assert {job.state for job in await ledger(tmp_path, mj)} == {JobState.PLANNED}
+    assert {job.status for job in await ledger(tmp_path, mj)} == {JobStatus.PLANNED}
 
 
 # --- in doubt ----------------------------------------------------------------------------------
@@ -542,7 +542,7 @@ async def test_a_lost_answer_is_looked_up(
     """Where the server lists, a lost answer is found by its mark, a lost request sent again."""
     plain.fault("reset_after", on="submit", times=3)
     plain.fault("reset_before", on="submit", times=3)
-    jobs = await finish(tmp_path, mj_plain, PROMPTS, then="U1")
+    jobs = await finish(tmp_path, mj_plain, PROMPTS, steps="U1")
     assert len(plain.submissions) == 12
     check_files(tmp_path, jobs)
 
@@ -554,7 +554,7 @@ async def test_requests_that_always_get_lost(
     await finish(tmp_path, mj_plain, "an owl")
     plain.fault("reset_before", on="submit", times=None)
     (job,) = await finish(tmp_path, mj_plain, "a fox")
-    assert (job.state, len(plain.submissions)) == (JobState.PLANNED, 1)
+    assert (job.status, len(plain.submissions)) == (JobStatus.PLANNED, 1)
 
 
 async def test_without_a_list_nothing_is_sent_twice(tmp_path: Path) -> None:
@@ -565,7 +565,7 @@ async def test_without_a_list_nothing_is_sent_twice(tmp_path: Path) -> None:
     ):
         sim.fault("reset_after", on="submit", times=2)
         jobs = await finish(tmp_path, mj, PROMPTS)
-        doubtful = [job for job in jobs if job.state is JobState.UNCERTAIN]
+        doubtful = [job for job in jobs if job.status is JobStatus.UNCERTAIN]
         assert (len(doubtful), len(sim.submissions)) == (2, 6)
         assert {job.error_class for job in doubtful} == {"SubmitUncertain"}
         again = await finish(tmp_path, mj)
@@ -587,10 +587,10 @@ async def test_a_list_that_fails_proves_nothing(
     fault = plain.fault("reply", on="list", times=None, status=500)
     for _ in range(2):
         (job,) = await finish(tmp_path, mj_plain, "a fox", resubmit_uncertain=True)
-        assert job.state is JobState.UNCERTAIN
+        assert job.status is JobStatus.UNCERTAIN
     fault.remove()
     (job,) = await finish(tmp_path, mj_plain)
-    assert (job.state, len(plain.submissions)) == (JobState.SAVED, 1)
+    assert (job.status, len(plain.submissions)) == (JobStatus.SAVED, 1)
 
 
 async def test_a_list_without_marks_proves_nothing(
@@ -600,9 +600,9 @@ async def test_a_list_without_marks_proves_nothing(
     await finish(tmp_path, mj_plain, "an owl")
     plain.fault("reset_before", on="submit", times=1)
     for task in plain._engine.tasks.values():
-        task.state, task.cache = None, None
+        task.state, task.cached_json = None, None
     (job,) = await finish(tmp_path, mj_plain, "a fox")
-    assert (job.state, len(plain.submissions)) == (JobState.UNCERTAIN, 1)
+    assert (job.status, len(plain.submissions)) == (JobStatus.UNCERTAIN, 1)
 
 
 async def test_a_server_that_forgot_proves_nothing(
@@ -616,7 +616,7 @@ async def test_a_server_that_forgot_proves_nothing(
     fault.remove()
     plain.forget()
     (job,) = await finish(tmp_path, mj_plain)
-    assert (job.state, len(plain.submissions)) == (JobState.UNCERTAIN, 2)
+    assert (job.status, len(plain.submissions)) == (JobStatus.UNCERTAIN, 2)
 
 
 async def test_a_full_list_must_reach_back(
@@ -626,24 +626,24 @@ async def test_a_full_list_must_reach_back(
     await mj_plain.gather(*(mj_plain.imagine(f"elk {n}") for n in range(100)))
     plain.fault("reset_before", on="submit", times=1)
     (job,) = await finish(tmp_path, mj_plain, "a fox")
-    assert job.state is JobState.UNCERTAIN
+    assert job.status is JobStatus.UNCERTAIN
     await finish(tmp_path, mj_plain, "an owl")
     plain.fault("reset_before", on="submit", times=1)
     jobs = await finish(tmp_path, mj_plain, "an elk")
-    assert {(job.prompt, job.state) for job in jobs} == {
-        ("a fox", JobState.UNCERTAIN),
-        ("an elk", JobState.SAVED),
+    assert {(job.prompt, job.status) for job in jobs} == {
+        ("a fox", JobStatus.UNCERTAIN),
+        ("an elk", JobStatus.SAVED),
     }
 
 
 async def test_absence_is_believed_once_it_has_settled(plain: Simulator, tmp_path: Path) -> None:
-    """A submission the server does not list is looked for again when `settle` is over."""
+    """A submission the server does not list is looked for again when `reconcile_after` is over."""
     async with connect(plain, clock=Leaping(), schedule=QUICK) as mj:
         await finish(tmp_path, mj, "an owl")  # by which the list is known to hold what is ours
         plain.fault("reset_before", on="submit", times=1)
-        (job,) = await finish(tmp_path, mj, "a fox", settle=SETTLE)
+        (job,) = await finish(tmp_path, mj, "a fox", reconcile_after=SETTLE)
     lists = [request for request in plain.requests if request.endpoint == "list"]
-    assert (job.state, job.attempts, len(lists)) == (JobState.SAVED, 2, 2)
+    assert (job.status, job.attempts, len(lists)) == (JobStatus.SAVED, 2, 2)
 
 
 # --- stopping ----------------------------------------------------------------------------------
@@ -663,7 +663,7 @@ async def test_leaving_notes_what_is_on_the_wire(tmp_path: Path) -> None:
             await eventually(lambda: submits(sim) == 6)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-        assert {job.state for job in await ledger(tmp_path, mj)} == {JobState.ACCEPTED}
+        assert {job.status for job in await ledger(tmp_path, mj)} == {JobStatus.ACCEPTED}
         check_files(tmp_path, await finish(tmp_path, mj))
         assert len(sim.submissions) == 6
 
@@ -675,8 +675,8 @@ async def test_leaving_by_break_loses_nothing(tmp_path: Path) -> None:
             batch.add(PROMPTS)
             async for _ in batch.run():
                 break
-        states = {job.state for job in await ledger(tmp_path, mj)}
-        assert not states & {JobState.SUBMITTING, JobState.UNCERTAIN}
+        states = {job.status for job in await ledger(tmp_path, mj)}
+        assert not states & {JobStatus.SUBMITTING, JobStatus.UNCERTAIN}
         await finish(tmp_path, mj)
         assert len(sim.submissions) == 6
         check_files(tmp_path, await ledger(tmp_path, mj))
@@ -700,24 +700,24 @@ async def test_a_batch_tells_where_it_stands(
 ) -> None:
     """What is new is counted, what is under way told, and all of it read from outside meanwhile."""
     fault = plain.fault("stall", times=1)
-    async with Batch(tmp_path, client=mj_plain, limit=1, then="U1") as batch:
+    async with Batch(tmp_path, client=mj_plain, limit=1, steps="U1") as batch:
         batch.add(PROMPTS)
-        assert [await batch.plan(), await batch.plan(), batch.under_way] == [12, 0, ()]
+        assert [await batch.plan(), await batch.plan(), batch.active] == [12, 0, ()]
         running = asyncio.ensure_future(anext(batch.run()))
-        await eventually(lambda: [job.state for job, _ in batch.under_way] == [JobState.ACCEPTED])
-        ((job, info),) = batch.under_way
+        await eventually(lambda: [job.status for job, _ in batch.active] == [JobStatus.ACCEPTED])
+        ((job, info),) = batch.active
         assert (job.prompt, fault.hits) == (PROMPTS[0], 1)
         assert info is not None
-        states = [job.state for job in await read_batch(tmp_path)]
-        assert states == [JobState.ACCEPTED] + [JobState.PLANNED] * 11
+        states = [job.status for job in await read_batch(tmp_path)]
+        assert states == [JobStatus.ACCEPTED] + [JobStatus.PLANNED] * 11
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        (accepted,) = await batch.jobs(JobState.ACCEPTED)
+        (accepted,) = await batch.jobs(JobStatus.ACCEPTED)
         assert accepted == (await read_batch(tmp_path))[0]
     await mj_plain.task(accepted.task_id or "").cancel()  # it stands still
     await finish(tmp_path, mj_plain)
     async with Batch(tmp_path, client=mj_plain) as batch:
-        assert Totals.of(await read_batch(tmp_path)) == await batch.totals()
+        assert Totals.from_jobs(await read_batch(tmp_path)) == await batch.totals()
 
 
 async def test_a_ledger_may_be_elsewhere(
@@ -830,8 +830,8 @@ async def test_a_ledger_that_is_none(mj_plain: Client, tmp_path: Path) -> None:
         {"name": "../{n}.{ext}"},
         {"name": "/{n}.{ext}"},
         {"name": "{n}"},
-        {"then": "U1>"},
-        {"then": [asyncio.sleep, lambda _: _, lambda _: _]},
+        {"steps": "U1>"},
+        {"steps": [asyncio.sleep, lambda _: _, lambda _: _]},
     ],
     ids=lambda options: next(iter(options)),
 )
@@ -886,5 +886,5 @@ async def test_a_gallery_that_cannot_be_written_stops_nothing(
     (tmp_path / "index.html").mkdir()
     async with connect(plain) as mj:
         (job,) = await finish(tmp_path, mj, "a fox", gallery=True)
-    assert job.state is JobState.SAVED
+    assert job.status is JobStatus.SAVED
     assert "the gallery was not written" in caplog.text

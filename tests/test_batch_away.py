@@ -10,7 +10,7 @@ import pytest
 from conftest import EAGER, connect, eventually
 
 from mjasync import ConnectionFailed
-from mjasync.batch import Batch, Job, JobState
+from mjasync.batch import Batch, Job, JobStatus
 from mjasync.simulator import Simulator
 
 
@@ -21,8 +21,8 @@ async def test_a_server_that_was_never_there(plain: Simulator, tmp_path: Path) -
         batch.add(f"fox {n}" for n in range(20))
         with pytest.raises(ConnectionFailed):
             [job async for job in batch.run()]
-        assert {job.state for job in await batch.jobs()} == {JobState.PLANNED}
-        assert (batch.stopped, batch.held_up) == ("ConnectionFailed", None)
+        assert {job.status for job in await batch.jobs()} == {JobStatus.PLANNED}
+        assert (batch.stopped, batch.blocked_by) == ("ConnectionFailed", None)
 
 
 async def test_a_server_that_goes_away_and_comes_back(plain: Simulator, tmp_path: Path) -> None:
@@ -35,20 +35,20 @@ async def test_a_server_that_goes_away_and_comes_back(plain: Simulator, tmp_path
             if len(jobs) == 1:
                 await plain.stop()
 
-    patient = attrs.evolve(EAGER, read=EAGER.busy, watch=EAGER.busy)
+    patient = attrs.evolve(EAGER, read=EAGER.overloaded, poll=EAGER.overloaded)
     async with (
         connect(plain, retries=patient) as mj,
         Batch(tmp_path, client=mj, limit=1) as batch,
     ):
         batch.add(f"fox {n}" for n in range(20))
-        assert batch.held_up is None
+        assert batch.blocked_by is None
         drawing = asyncio.create_task(draw(batch))
-        await eventually(lambda: batch.held_up is not None)
-        error, seconds = batch.held_up or (None, 0.0)
+        await eventually(lambda: batch.blocked_by is not None)
+        error, seconds = batch.blocked_by or (None, 0.0)
         assert isinstance(error, ConnectionFailed)
         assert 0 < seconds <= 120
         await plain.start()
         await drawing
-    on_the_wire = [job for job in jobs if job.state is JobState.UNCERTAIN]
-    assert sum(job.state is JobState.SAVED for job in jobs) == 20 - len(on_the_wire) >= 19
+    on_the_wire = [job for job in jobs if job.status is JobStatus.UNCERTAIN]
+    assert sum(job.status is JobStatus.SAVED for job in jobs) == 20 - len(on_the_wire) >= 19
     assert len({sent.prompt for sent in plain.submissions}) == len(plain.submissions)

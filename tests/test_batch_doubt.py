@@ -25,7 +25,7 @@ from mjasync import (
     SubmitUncertain,
     UnsupportedEndpoint,
 )
-from mjasync.batch import Batch, Job, JobState, read_batch
+from mjasync.batch import Batch, Job, JobStatus, read_batch
 from mjasync.simulator import Simulator
 
 SETTLE = 60.0
@@ -65,7 +65,7 @@ class QuickClock(Clock):
 
 async def finish(folder: Path, mj: Client, *prompts: str, **options: Any) -> list[Job]:  # noqa: ANN401
     """Run a batch to its end."""
-    async with Batch(folder, client=mj, gallery=False, **{"settle": 0.0, **options}) as batch:
+    async with Batch(folder, client=mj, gallery=False, **{"reconcile_after": 0.0, **options}) as batch:
         batch.add(prompts)
         return [job async for job in batch.run()]
 
@@ -77,7 +77,7 @@ def submits(sim: Simulator) -> int:
 
 def states(jobs: list[Job]) -> Counter[str]:
     """Count jobs by where they stand."""
-    return Counter(str(job.state) for job in jobs)
+    return Counter(str(job.status) for job in jobs)
 
 
 # --- the brake ---------------------------------------------------------------------------------
@@ -105,15 +105,17 @@ async def test_a_few_lost_answers_stop_the_sending(
 ) -> None:
     """After three in a row only what was on the wire goes out; it says why, and `stop` ends it."""
     blind.fault("reply", on="submit", times=None, **reply)
-    busy = RetryPolicy(tries=1000, first=3600.0, longest=3600.0, budget=10.0**6)
+    busy = RetryPolicy(
+        max_attempts=1000, initial_delay=3600.0, max_delay=3600.0, max_elapsed=10.0**6
+    )
     async with (
-        connect(blind, retries=attrs.evolve(EAGER, busy=busy)) as mj,
-        Batch(tmp_path, client=mj, limit=8, gallery=False, settle=0.0) as batch,
+        connect(blind, retries=attrs.evolve(EAGER, overloaded=busy)) as mj,
+        Batch(tmp_path, client=mj, limit=8, gallery=False, reconcile_after=0.0) as batch,
     ):
         batch.add(f"fox {n}" for n in range(40))
         running = asyncio.ensure_future(_all(batch))
-        await eventually(lambda: batch.held_up is not None and not batch.under_way)
-        error, seconds = batch.held_up or (None, 0.0)
+        await eventually(lambda: batch.blocked_by is not None and not batch.active)
+        error, seconds = batch.blocked_by or (None, 0.0)
         assert isinstance(error, SubmitUncertain)
         assert seconds > 0
         assert "submissions in a row" in batch.uncertainty
@@ -145,7 +147,7 @@ async def test_it_goes_on_by_itself(blind: Simulator, tmp_path: Path, lost: int)
 async def test_probes_come_ever_more_slowly(blind: Simulator, tmp_path: Path) -> None:
     """With nothing confirmed for as long as `busy` allows, the run ends with the last error."""
     blind.fault("reply", on="submit", times=None, status=502, body="upstream is down")
-    patient = Retries(read=EAGER.read, watch=EAGER.watch)
+    patient = Retries(read=EAGER.read, poll=EAGER.poll)
     async with connect(blind, clock=QuickClock(), schedule=QUICK, retries=patient) as mj:
         async with Batch(tmp_path, client=mj, limit=1, gallery=False) as batch:
             batch.add(f"fox {n}" for n in range(400))
@@ -184,7 +186,7 @@ async def test_answers_to_modals_are_held_back_too(blind: Simulator, tmp_path: P
     fault = blind.fault("reply", endpoint="modal", times=None, status=502, body="down")
     prompts = [f"fox {n}" for n in range(4)]
     async with connect(blind) as mj:
-        jobs = await finish(tmp_path, mj, *prompts, then=then, max_uncertain=4)
+        jobs = await finish(tmp_path, mj, *prompts, steps=then, max_uncertain=4)
         assert states(jobs)["uncertain"] == fault.hits == 4
         fault.remove()
         jobs = await finish(tmp_path, mj, resubmit_uncertain=True)
@@ -309,12 +311,12 @@ async def test_an_old_list_proves_nothing(
             await finish(tmp_path, mj, "an elk")
         front.lost = TAKEN[0]
         (job,) = await finish(tmp_path, mj, "a fox")
-        assert job.state is JobState.UNCERTAIN
+        assert job.status is JobStatus.UNCERTAIN
         (job,) = await finish(tmp_path, mj)
-        assert job.state is JobState.UNCERTAIN
+        assert job.status is JobStatus.UNCERTAIN
         front.old_list = front.lost = None
         (job,) = await finish(tmp_path, mj)
-    assert job.state is JobState.SAVED
+    assert job.status is JobStatus.SAVED
     assert Counter(sent.prompt for sent in plain.submissions)["a fox"] == 1
 
 
@@ -344,12 +346,12 @@ async def test_settling_is_counted_without_the_wall(
         plain.fault("reset_before", on="submit", times=1)
         fault = plain.fault("reply", on="list", times=None, status=500)
         (job,) = await finish(tmp_path, mj, "a fox")
-        assert job.state is JobState.UNCERTAIN
+        assert job.status is JobStatus.UNCERTAIN
         fault.remove()
     second.ahead = jump
     async with connect(plain, clock=second, schedule=QUICK) as mj:
-        (job,) = await finish(tmp_path, mj, settle=SETTLE)
-    assert job.state is JobState.SAVED
+        (job,) = await finish(tmp_path, mj, reconcile_after=SETTLE)
+    assert job.status is JobStatus.SAVED
     (wait,) = second.waits
     assert SETTLE / 2 < wait <= SETTLE
 
@@ -362,8 +364,8 @@ async def test_the_wall_is_set_while_it_settles(plain: Simulator, tmp_path: Path
         for jump in (DAY, -2 * DAY):
             plain.fault("reset_before", on="submit", times=1)
             clock.ahead += jump
-            (job,) = await finish(tmp_path, mj, f"fox {jump}", settle=SETTLE)
-            assert (job.state, job.attempts) == (JobState.SAVED, 2)
+            (job,) = await finish(tmp_path, mj, f"fox {jump}", reconcile_after=SETTLE)
+            assert (job.status, job.attempts) == (JobStatus.SAVED, 2)
     assert len(plain.submissions) == 3
     assert all(wait <= SETTLE for wait in clock.waits)
 
@@ -386,9 +388,9 @@ async def test_a_ledger_of_the_third_version(
     assert states(await read_batch(tmp_path)) == {"saved": 1, "uncertain": 1}
     async with Batch(tmp_path, client=mj_plain) as batch:
         owl, fox = await batch.jobs()
-    assert (owl.sent_n, owl.accepted_n, fox.sent_n) == (1, 2, 3)
+    assert (owl.submitting_sequence, owl.accepted_sequence, fox.submitting_sequence) == (1, 2, 3)
     (job,) = await finish(tmp_path, mj_plain)
-    assert (job.state, len(plain.submissions)) == (JobState.SAVED, 2)
+    assert (job.status, len(plain.submissions)) == (JobStatus.SAVED, 2)
 
 
 # --- stopping ----------------------------------------------------------------------------------
@@ -399,20 +401,20 @@ async def test_stop_does_not_wait_for_what_settles(plain: Simulator, tmp_path: P
     async with connect(plain) as mj:
         await finish(tmp_path, mj, "an owl")
         plain.fault("reset_before", on="submit", times=1)
-        async with Batch(tmp_path, client=mj, settle=3600.0, gallery=False) as batch:
+        async with Batch(tmp_path, client=mj, reconcile_after=3600.0, gallery=False) as batch:
             batch.add("a fox")
             running = asyncio.ensure_future(_all(batch))
             await eventually(
                 lambda: (
                     any(request.endpoint == "list" for request in plain.requests)
-                    and [job.state for job, _ in batch.under_way] == [JobState.UNCERTAIN]
+                    and [job.status for job, _ in batch.active] == [JobStatus.UNCERTAIN]
                 )
             )
             batch.stop()
             (job,) = await running
-        assert job.state is JobState.SUBMITTING
+        assert job.status is JobStatus.SUBMITTING
         (job,) = await finish(tmp_path, mj)
-        assert (job.state, len(plain.submissions)) == (JobState.SAVED, 2)
+        assert (job.status, len(plain.submissions)) == (JobStatus.SAVED, 2)
 
 
 async def test_errors_are_ours(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:

@@ -16,16 +16,16 @@ import pytest
 from conftest import Every, connect, eventually
 
 from mjasync import AuthenticationError, Client, InvalidRequest, Task
-from mjasync.batch import Batch, Job, JobState, Totals, _output, read_batch
-from mjasync.batch._filenames import DEFAULT_NAME, Names
+from mjasync.batch import Batch, Job, JobStatus, Totals, _output, read_batch
+from mjasync.batch._filenames import DEFAULT_NAME, Filenames
 from mjasync.batch._ledger import tables as _ledger_tables
-from mjasync.batch._planning import jobs_of
+from mjasync.batch._planning import plan_jobs
 from mjasync.batch._readers import read_rows
-from mjasync.batch._rows import Row
+from mjasync.batch._rows import InputRow
 from mjasync.errors import ConfigurationError
 from mjasync.simulator import Simulator
 
-BOUND = {"settle": 0.0, "gallery": False}
+BOUND = {"reconcile_after": 0.0, "gallery": False}
 
 
 async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> list[Job]:  # noqa: ANN401
@@ -68,11 +68,11 @@ async def test_many_jobs_do_not_hold_up_the_loop(
         return lambda given: (threads.append(threading.current_thread()), work(given))[1]
 
     await finish(tmp_path, mj_plain, "a fox", "an owl")
-    monkeypatch.setattr(_ledger_tables, "job_of", watched(_ledger_tables.job_of))
-    monkeypatch.setattr(_output, "_line", watched(_output._line))
+    monkeypatch.setattr(_ledger_tables, "decode_job", watched(_ledger_tables.decode_job))
+    monkeypatch.setattr(_output, "_manifest_line", watched(_output._manifest_line))
     before = (tmp_path / "manifest.jsonl").read_bytes()
     async with Batch(tmp_path, client=mj_plain, **BOUND) as batch:
-        await batch._output.list(await batch.jobs())
+        await batch._output.write_manifest(await batch.jobs())
     assert len(await read_batch(tmp_path)) == 2
     assert (tmp_path / "manifest.jsonl").read_bytes() == before
     assert len(threads) == 6
@@ -81,11 +81,11 @@ async def test_many_jobs_do_not_hold_up_the_loop(
 
 def test_long_names_stay_apart() -> None:
     """What tells files apart is not cut off with the end of a long name."""
-    names = Names(DEFAULT_NAME)
-    (job,) = jobs_of(Row("\U00020000" * 60), ())
+    names = Filenames(DEFAULT_NAME)
+    (job,) = plan_jobs(InputRow("\U00020000" * 60), ())
     one, other = (attrs.evolve(job, key=key, task_id="1" * 19) for key in ("a" * 32, "b" * 32))
-    paths = [names.name(one, part, "png") for part in (None, 1, 2, 3, 4)]
-    paths += [Names(DEFAULT_NAME).name(other, part, "png") for part in (None, 1)]
+    paths = [names.for_job(one, part, "png") for part in (None, 1, 2, 3, 4)]
+    paths += [Filenames(DEFAULT_NAME).for_job(other, part, "png") for part in (None, 1)]
     assert len({*paths}) == 7
 
 
@@ -110,7 +110,7 @@ async def test_every_submission_counts(plain: Simulator, mj_plain: Client, tmp_p
     jobs = await read_batch(tmp_path)
     async with Batch(tmp_path, client=mj_plain) as batch:
         totals = await batch.totals()
-    assert len(plain.submissions) == totals.submits == Totals.of(jobs).submits == 3
+    assert len(plain.submissions) == totals.submits == Totals.from_jobs(jobs).submits == 3
 
 
 async def test_what_was_finished_and_lost_was_paid(
@@ -123,11 +123,11 @@ async def test_what_was_finished_and_lost_was_paid(
     plain.forget()
     await finish(tmp_path, mj_plain)
     (job,) = await finish(tmp_path, mj_plain, retry_failed=True)
-    assert (job.state, job.earlier) == (JobState.SAVED, (("IMAGINE", ""),))
+    assert (job.status, job.previous_charges) == (JobStatus.SAVED, (("IMAGINE", ""),))
     async with Batch(tmp_path, client=mj_plain) as batch:
         totals = await batch.totals()
-    assert totals == Totals.of(await read_batch(tmp_path))
-    assert (totals.submits, totals.paid) == (2, {("IMAGINE", ""): 2})
+    assert totals == Totals.from_jobs(await read_batch(tmp_path))
+    assert (totals.submits, totals.charges) == (2, {("IMAGINE", ""): 2})
 
 
 async def test_one_class_is_tried_again(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ async def test_one_class_is_tried_again(plain: Simulator, mj_plain: Client, tmp_
     for names in ("TaskFailed", ["TaskFailed"]):
         assert await finish(tmp_path, mj_plain, retry_failed="BannedPrompt") == []
         (job,) = await finish(tmp_path, mj_plain, retry_failed=names)
-    assert job.state is JobState.SAVED
+    assert job.status is JobStatus.SAVED
 
 
 async def test_a_ledger_of_the_second_version(
@@ -149,11 +149,11 @@ async def test_a_ledger_of_the_second_version(
         for column in ("taken", "earlier"):
             old.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
         old.execute("UPDATE ledger_version SET version = 2")
-    read = Totals.of(await read_batch(tmp_path))
+    read = Totals.from_jobs(await read_batch(tmp_path))
     await finish(tmp_path, mj_plain, "an owl")
     async with Batch(tmp_path, client=mj_plain) as batch:
         totals = await batch.totals()
-    assert (read.submits, totals.submits, totals.paid) == (1, 2, {("IMAGINE", ""): 2})
+    assert (read.submits, totals.submits, totals.charges) == (1, 2, {("IMAGINE", ""): 2})
 
 
 async def test_a_dry_run_leaves_out_what_waits_for_a_failure(
@@ -162,8 +162,8 @@ async def test_a_dry_run_leaves_out_what_waits_for_a_failure(
     """Steps of a job that failed are not paid for unless it is tried again."""
     then = ["U1>Zoom Out 2x", "U2"]
     plain.fault("fail", reason="Internal error")
-    await finish(tmp_path, mj_plain, "a fox", then=then)
-    async with Batch(tmp_path, client=mj_plain, then=[*then, "U3"]) as batch:
+    await finish(tmp_path, mj_plain, "a fox", steps=then)
+    async with Batch(tmp_path, client=mj_plain, steps=[*then, "U3"]) as batch:
         batch.add("a fox")
         assert await batch.dry_run() == 0
         assert [job async for job in batch.run()] == []
@@ -189,7 +189,7 @@ async def test_a_dry_run_that_fails_forgets_nothing(mj_plain: Client, tmp_path: 
 
 async def test_duplicates_are_counted(mj_plain: Client, tmp_path: Path) -> None:
     """Rows that ask for nothing new are counted, by a dry run and by a plan, and left out."""
-    async with Batch(tmp_path, client=mj_plain, then="U1>Custom Zoom[a {zoom}]") as batch:
+    async with Batch(tmp_path, client=mj_plain, steps="U1>Custom Zoom[a {zoom}]") as batch:
         batch.add([{"prompt": "a fox", "zoom": zoom} for zoom in "112"])
         batch.add({"prompt": "a  fox", "zoom": "2"})
         assert (await batch.dry_run(), batch.duplicates) == (4, 2)
@@ -218,8 +218,8 @@ async def test_a_plan_is_whole_or_not_at_all(
 def test_columns_in_an_answer_are_asked_for() -> None:
     """Rows that differ in what they answer a modal with are different steps of one grid."""
     step = "U1>Custom Zoom[{prompt} --zoom {zoom}]"
-    rows = [Row("a fox", variables={"zoom": zoom, "note": zoom}) for zoom in ("1.2", "1.8")]
-    jobs = {job.key: job for row in rows for job in jobs_of(row, ("U1", step))}
+    rows = [InputRow("a fox", variables={"zoom": zoom, "note": zoom}) for zoom in ("1.2", "1.8")]
+    jobs = {job.key: job for row in rows for job in plan_jobs(row, ("U1", step))}
     assert [job.step for job in jobs.values()] == ["", "U1", step, step]
 
 
@@ -241,7 +241,7 @@ async def test_a_function_may_return_a_task_not_sent_yet(
     async def upscaled(task: Task) -> Task:
         return task.upscale(2)
 
-    jobs = await finish(tmp_path, mj_plain, "a fox", then=upscaled)
+    jobs = await finish(tmp_path, mj_plain, "a fox", steps=upscaled)
     assert [len(job.files) for job in jobs] == [1, 1]
     assert len(plain.submissions) == 2
 
@@ -256,12 +256,12 @@ async def test_a_task_that_cannot_be_read_has_not_failed(
     fault = plain.fault("reply", on="fetch", times=None, status=400, body="<html>oh no</html>")
     more = plain.fault("reply", on="list", times=None, status=404, body="<html>not here</html>")
     (job,) = await finish(tmp_path, mj_plain, "a fox")
-    assert job.state is JobState.ACCEPTED
+    assert job.status is JobStatus.ACCEPTED
     assert job.error_class
     fault.remove()
     more.remove()
     (job,) = await finish(tmp_path, mj_plain, retry_failed=True)
-    assert (job.state, len(plain.submissions)) == (JobState.SAVED, 1)
+    assert (job.status, len(plain.submissions)) == (JobStatus.SAVED, 1)
 
 
 async def test_leaving_twice_notes_what_is_on_the_wire(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ async def test_leaving_twice_notes_what_is_on_the_wire(tmp_path: Path) -> None:
                 await asyncio.sleep(0)
         await asyncio.gather(running, return_exceptions=True)
         (job,) = await read_batch(tmp_path)
-        assert (job.state, bool(job.task_id)) == (JobState.ACCEPTED, True)
+        assert (job.status, bool(job.task_id)) == (JobStatus.ACCEPTED, True)
 
 
 async def test_a_dry_run_counts_the_answer_of_an_open_modal(
@@ -296,7 +296,7 @@ async def test_a_dry_run_counts_the_answer_of_an_open_modal(
     then = "U1>Custom Zoom[{prompt} --zoom 1.8]"
     plain.fault("reply", endpoint="modal", times=None, status=401, body="no")
     with pytest.raises(AuthenticationError):
-        await finish(tmp_path, mj_plain, "a fox", then=then)
+        await finish(tmp_path, mj_plain, "a fox", steps=then)
     async with Batch(tmp_path, client=mj_plain) as batch:
         assert await batch.forecast() == {then: 1}
 
@@ -307,7 +307,7 @@ async def test_rows_that_answer_differently_are_all_done(
     """One grid is paid for, and an answer for each row, each saved in a file of its own."""
     rows = [{"prompt": "a fox", "zoom": zoom} for zoom in ("1.2", "1.8")]
     then = "U1>Custom Zoom[{prompt} --zoom {zoom}]"
-    jobs = await finish(tmp_path, mj_plain, *rows, then=then, name="{n}{step}.{ext}")
+    jobs = await finish(tmp_path, mj_plain, *rows, steps=then, name="{n}{step}.{ext}")
     answers = [s.body["prompt"] for s in plain.submissions if s.endpoint == "modal"]
     assert sorted(answers) == ["a fox --zoom 1.2", "a fox --zoom 1.8"]
     assert len({file.path for job in jobs for file in job.files}) == len(jobs) == 4
@@ -341,4 +341,4 @@ async def test_an_empty_list_is_never_believed(
     plain.fault("reply", on="list", times=None, status=200, body="[]")
     for _ in range(2):
         (job,) = await finish(tmp_path, mj_plain, "a fox")
-        assert (job.state, len(plain.submissions)) == (JobState.UNCERTAIN, 1)
+        assert (job.status, len(plain.submissions)) == (JobStatus.UNCERTAIN, 1)

@@ -34,8 +34,8 @@ from fire import (
 from shell import Run
 
 from mjasync import Client, MJError
-from mjasync.batch import Batch, Job, JobState, LedgerError
-from mjasync.batch._output import Output
+from mjasync.batch import Batch, Job, JobStatus, LedgerError
+from mjasync.batch._output import OutputFolder
 from mjasync.simulator import Simulator
 
 PROMPTS = [f"fox {n}" for n in range(6)]
@@ -54,7 +54,7 @@ async def test_a_batch_killed_anywhere(tmp_path: Path, dialect: str) -> None:
     """Killed at ten moments, each paid once; with a list all is saved, else doubts reported."""
     chance = random.Random(7)
     server = Server(tmp_path / "book", dialect=dialect, **SERVER)
-    batch = Labour(server, tmp_path / "batch", PROMPTS, then="U1", limit=3)
+    batch = Labour(server, tmp_path / "batch", PROMPTS, steps="U1", limit=3)
     async with opened(server, batch):
         for _ in range(DEATHS):
             await batch.run(any_moment(chance, 4000, 12))
@@ -65,7 +65,7 @@ async def test_a_batch_killed_anywhere(tmp_path: Path, dialect: str) -> None:
     check_reported(jobs, facts)
     check_files(tmp_path / "batch", jobs)
     told = [state for _, state, _ in (said or {})["ended"]]
-    assert told.count("uncertain") == states(jobs)[JobState.UNCERTAIN]
+    assert told.count("uncertain") == states(jobs)[JobStatus.UNCERTAIN]
     if dialect == "plus":
         check_all(tmp_path / "batch", jobs, facts, JOBS)
 
@@ -75,7 +75,7 @@ async def test_a_batch_killed_anywhere(tmp_path: Path, dialect: str) -> None:
 async def test_a_server_killed(tmp_path: Path, keeps: bool) -> None:
     """Where the server keeps its tasks nothing is lost; where not, nothing is paid again."""
     server = Server(tmp_path / "book", keeps=keeps, **SERVER)
-    batch = Labour(server, tmp_path / "batch", PROMPTS, then="U1", limit=2)
+    batch = Labour(server, tmp_path / "batch", PROMPTS, steps="U1", limit=2)
     moments = [
         Moment("after", 8),
         Moment("after", 1, of="submit"),
@@ -97,7 +97,7 @@ async def test_a_server_killed(tmp_path: Path, keeps: bool) -> None:
     assert server.deaths
     check_reported(jobs, facts)
     check_files(tmp_path / "batch", jobs)
-    failed = {job.error_class for job in jobs if job.state is JobState.FAILED}
+    failed = {job.error_class for job in jobs if job.status is JobStatus.FAILED}
     assert failed <= {"TaskNotFound"}
     if keeps:
         check_all(tmp_path / "batch", jobs, facts, JOBS)
@@ -107,7 +107,7 @@ async def test_a_server_killed(tmp_path: Path, keeps: bool) -> None:
 async def test_two_processes_and_one_folder(tmp_path: Path) -> None:
     """The second process is told and touches nothing; the first one goes on."""
     server = Server(tmp_path / "book", **SERVER)
-    first, second = (Labour(server, tmp_path / "batch", PROMPTS, then="U1") for _ in range(2))
+    first, second = (Labour(server, tmp_path / "batch", PROMPTS, steps="U1") for _ in range(2))
     async with opened(server, first, second):
         pause = Moment("after", 3, of="submit", signal=signal.SIGSTOP)
         running = asyncio.ensure_future(first.run(pause, watch=False))
@@ -153,7 +153,7 @@ class Filling(Simulator):
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await super()._answer(request)
-        if self._house.route(request.method, request.path).kind == self.at:
+        if self._backend.route(request.method, request.path).kind == self.at:
             self.after -= 1
             if not self.after:
                 if self.takes_all:
@@ -184,7 +184,7 @@ async def filling(disk: Path) -> AsyncIterator[Filling]:
 
 async def finish(folder: Path, mj: Client) -> list[Job]:
     """Run a batch to its end."""
-    async with Batch(folder, client=mj, limit=3, then="U1", settle=0.0) as batch:
+    async with Batch(folder, client=mj, limit=3, steps="U1", reconcile_after=0.0) as batch:
         batch.add(PROMPTS)
         return [job async for job in batch.run()]
 
@@ -207,7 +207,7 @@ async def test_a_full_disk(filling: Filling, disk: Path, at: str, after: int) ->
         assert {job.task_id for job in jobs if job.task_id} == {*filling.tasks}
         await finish(folder, mj)
     jobs = await ledger(folder)
-    assert states(jobs) == {JobState.SAVED: JOBS}
+    assert states(jobs) == {JobStatus.SAVED: JOBS}
     assert len(filling.submissions) == JOBS
     assert check_files(folder, jobs) == JOBS
 
@@ -217,10 +217,10 @@ async def test_a_manifest_that_cannot_be_written(
 ) -> None:
     """A folder that cannot be written is an error of the batch's own, before anything is paid."""
 
-    async def full(self: Output, jobs: list[Job]) -> None:
+    async def full(self: OutputFolder, jobs: list[Job]) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Output, "list", full)
+    monkeypatch.setattr(OutputFolder, "write_manifest", full)
     with pytest.raises(LedgerError, match="No space left") as caught:
         await finish(tmp_path, mj_plain)
     assert caught.value.errno == errno.ENOSPC
@@ -236,12 +236,12 @@ async def test_an_id_that_cannot_be_noted(filling: Filling, disk: Path) -> None:
         assert {*caught.value.unrecorded} == {*filling.tasks}
         assert all(task_id in str(caught.value) for task_id in filling.tasks)
         (disk / "ballast").unlink()
-        doubtful = [job for job in await ledger(disk / "batch") if job.mark]
-        assert {job.state for job in doubtful} == {JobState.SUBMITTING}
+        doubtful = [job for job in await ledger(disk / "batch") if job.state_token]
+        assert {job.status for job in doubtful} == {JobStatus.SUBMITTING}
         assert {job.task_id for job in doubtful} == {None}
         await finish(disk / "batch", mj)
     jobs = {job.key: job for job in await ledger(disk / "batch")}
-    assert all(jobs[job.key].mark == job.mark for job in doubtful)
+    assert all(jobs[job.key].state_token == job.state_token for job in doubtful)
     assert len(filling.submissions) == JOBS
 
 
@@ -294,7 +294,7 @@ async def test_hostile_prompts(plain: Simulator, tmp_path: Path, name: str) -> N
     async with connect(plain) as mj, Batch(folder, client=mj, name=name) as batch:
         batch.add([{"prompt": prompt, "text": prompt} for prompt in map(literal, HOSTILE)])
         jobs = [job async for job in batch.run()]
-    assert states(jobs) == {JobState.SAVED: len({job.prompt for job in jobs})}
+    assert states(jobs) == {JobStatus.SAVED: len({job.prompt for job in jobs})}
     assert check_files(folder, jobs) == len(jobs) == len(plain.submissions)
     outside = {path for path in tmp_path.rglob("*") if folder not in (path, *path.parents)}
     assert outside - before == {folder.parent}

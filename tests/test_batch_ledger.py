@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from mjasync import Client, Task
-from mjasync.batch import Batch, BatchInUse, Job, JobState, LedgerError, read_batch
+from mjasync.batch import Batch, BatchInUse, Job, JobStatus, LedgerError, read_batch
 from mjasync.batch._ledger import sqlite as _ledger
-from mjasync.batch._ledger.lock import Lock
+from mjasync.batch._ledger.lock import LedgerLock
 from mjasync.batch._ledger.open import is_running
 from mjasync.errors import ConfigurationError, MJError
 from mjasync.simulator import Simulator
@@ -30,7 +30,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such mo
 
 async def finish(folder: Path, mj: Client, *prompts: str, **options: Any) -> list[Job]:  # noqa: ANN401
     """Run a batch to its end."""
-    async with Batch(folder, client=mj, gallery=False, **{"settle": 0.0, **options}) as batch:
+    async with Batch(folder, client=mj, gallery=False, **{"reconcile_after": 0.0, **options}) as batch:
         batch.add(prompts)
         return [job async for job in batch.run()]
 
@@ -139,7 +139,7 @@ sys.stdin.readline()
         other.stdin.write(b"\n")
         other.stdin.flush()
         (job,) = await running
-        assert job.state is JobState.SAVED
+        assert job.status is JobStatus.SAVED
         other.stdin.close()
 
 
@@ -182,7 +182,9 @@ async def test_a_lock_that_is_deleted(
 ) -> None:
     """Whoever is first to see it has the batch, the other stops; nothing is paid twice."""
     prompts, lock = [f"fox {n:02}" for n in range(20)], tmp_path / "ledger.lock"
-    async with Batch(tmp_path, client=mj_plain, limit=1, gallery=False, settle=0.0) as first:
+    async with Batch(
+        tmp_path, client=mj_plain, limit=1, gallery=False, reconcile_after=0.0
+    ) as first:
         first.add(prompts)
         running = first.run()
         await anext(running)
@@ -198,7 +200,7 @@ async def test_a_lock_that_is_deleted(
                 await finish(tmp_path, mj_plain)
             assert [job async for job in running]
     assert sorted(sent.prompt for sent in plain.submissions) == prompts
-    assert {job.state for job in await read_batch(tmp_path)} == {JobState.SAVED}
+    assert {job.status for job in await read_batch(tmp_path)} == {JobStatus.SAVED}
 
 
 async def test_a_ledger_that_is_replaced(
@@ -239,16 +241,16 @@ async def test_a_ledger_that_is_moved(plain: Simulator, mj_plain: Client, tmp_pa
 def test_looking_at_a_lock_takes_nothing(tmp_path: Path) -> None:
     """Whether a lock is held is told, without being in the way of whoever takes it."""
     path = tmp_path / "ledger.lock"
-    one, other = Lock(path), Lock(path)
+    one, other = LedgerLock(path), LedgerLock(path)
     assert not other.is_held()
     assert not path.exists()
-    one.take()
+    one.acquire()
     assert other.is_held()
     with pytest.raises(BatchInUse):
-        other.take()
+        other.acquire()
     one.release()
     assert not one.is_held()
-    other.take()
+    other.acquire()
     other.release()
 
 
@@ -376,28 +378,28 @@ async def test_one_job_does_not_stop_the_others(
 
     monkeypatch.setattr(Task, "read", poisoned)
     jobs = await finish(tmp_path, mj_plain, *PROMPTS)
-    bad = [job for job in jobs if job.state is not JobState.SAVED]
-    assert [(job.prompt, job.state) for job in bad] == [("fox 1", JobState.FINISHED)]
+    bad = [job for job in jobs if job.status is not JobStatus.SAVED]
+    assert [(job.prompt, job.status) for job in bad] == [("fox 1", JobStatus.FINISHED)]
     assert bad[0].error_class == type(error).__name__
     (job,) = await finish(tmp_path, mj_plain)
-    assert job.state is JobState.FINISHED
+    assert job.status is JobStatus.FINISHED
     monkeypatch.undo()
     (job,) = await finish(tmp_path, mj_plain)
-    assert (job.state, len(plain.submissions)) == (JobState.SAVED, 4)
+    assert (job.status, len(plain.submissions)) == (JobStatus.SAVED, 4)
 
 
 async def test_an_id_that_a_broken_ledger_cannot_take(
     plain: Simulator, mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever keeps an acceptance from being noted ends the run with the ids, and pays no more."""
-    note = _ledger.Ledger._note
+    note = _ledger.Ledger._update
 
     async def broken(ledger: Any, job: Job, event: str, changes: dict[str, Any]) -> Job:  # noqa: ANN401
         if event == "accepted":
             raise ConnectionResetError(104, "Connection reset by peer")
         return await note(ledger, job, event, changes)
 
-    monkeypatch.setattr(_ledger.Ledger, "_note", broken)
+    monkeypatch.setattr(_ledger.Ledger, "_update", broken)
     with pytest.raises(LedgerError, match="reset by peer") as caught:
         await finish(tmp_path, mj_plain, *PROMPTS, limit=2)
     assert {*caught.value.unrecorded} == {*plain.tasks}
@@ -413,20 +415,20 @@ async def test_prompts_that_left_the_file(
     plain: Simulator, mj_plain: Client, tmp_path: Path
 ) -> None:
     """What is planned and no longer asked for is told, and can be dropped with its steps."""
-    async with Batch(tmp_path, client=mj_plain, then="U1", gallery=False) as batch:
+    async with Batch(tmp_path, client=mj_plain, steps="U1", gallery=False) as batch:
         batch.add(PROMPTS)
         await batch.plan()
-        assert await batch.unasked() == []
-    async with Batch(tmp_path, client=mj_plain, then="U1", gallery=False) as batch:
-        assert await batch.unasked() == []  # nothing was added, so nothing is missing
+        assert await batch.not_requested() == []
+    async with Batch(tmp_path, client=mj_plain, steps="U1", gallery=False) as batch:
+        assert await batch.not_requested() == []  # nothing was added, so nothing is missing
         batch.add(PROMPTS[:3])
         for _ in range(2):
-            assert [(job.prompt, job.step) for job in await batch.unasked()] == [
+            assert [(job.prompt, job.step) for job in await batch.not_requested()] == [
                 (PROMPTS[3], ""),
                 (PROMPTS[3], "U1"),
             ]
             await batch.plan()
-        grid, _ = await batch.unasked()
+        grid, _ = await batch.not_requested()
         assert await batch.drop([grid]) == 2
         assert len([job async for job in batch.run()]) == 6
         assert await batch.drop(await batch.jobs()) == 0  # what was sent stays
@@ -435,10 +437,10 @@ async def test_prompts_that_left_the_file(
 
 def test_failures_that_a_retry_cannot_mend() -> None:
     """A job says whether beginning it anew may help."""
-    grid = Job(key="a", n=1, prompt="a fox", state=JobState.FAILED, error_class="TaskFailed")
+    grid = Job(key="a", number=1, prompt="a fox", status=JobStatus.FAILED, error_class="TaskFailed")
     assert grid.retry_can_help
     for name in ("BannedPrompt", "ButtonNotFound", "InvalidRequest", "ModalNotOpened"):
-        assert not Job(key="a", n=1, prompt="a", error_class=name).retry_can_help
-    lost = Job(key="b", n=1, prompt="a", parent="a", task_id="1", error_class="TaskNotFound")
+        assert not Job(key="a", number=1, prompt="a", error_class=name).retry_can_help
+    lost = Job(key="b", number=1, prompt="a", parent="a", task_id="1", error_class="TaskNotFound")
     assert lost.is_orphan
     assert not lost.retry_can_help

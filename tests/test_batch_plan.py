@@ -24,13 +24,13 @@ from PIL import Image
 
 from mjasync import ConfigurationError, InvalidRequest, QueueFull, RetryPolicy
 from mjasync.batch import File, Job
-from mjasync.batch._adaptive_limit import Pace
-from mjasync.batch._filenames import DEFAULT_NAME, Names
-from mjasync.batch._output import _line
-from mjasync.batch._planning import jobs_of, steps_of
-from mjasync.batch._png_metadata import with_facts
+from mjasync.batch._adaptive_limit import AdaptiveLimit
+from mjasync.batch._filenames import DEFAULT_NAME, Filenames
+from mjasync.batch._output import _manifest_line
+from mjasync.batch._planning import expand_steps, plan_jobs
+from mjasync.batch._png_metadata import embed_metadata
 from mjasync.batch._readers import read_rows
-from mjasync.batch._rows import Row, as_row, check_source
+from mjasync.batch._rows import InputRow, check_source, parse_row
 from mjasync.prompt import expand, normalise
 
 # --- prompts -----------------------------------------------------------------------------------
@@ -59,13 +59,13 @@ def test_braces_stand_for_several(prompt: str, expected: list[str]) -> None:
 def test_what_does_not_match_or_is_too_many_is_told(prompt: str) -> None:
     """Braces that do not match, and those that stand for too many, are refused at once."""
     with pytest.raises(InvalidRequest):
-        expand(prompt, at_most=3)
+        expand(prompt, max_prompts=3)
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_escaped_text_stands_for_itself(text: str) -> None:
     """Whatever a column holds, put into a template it is never expanded."""
-    row = as_row({"x": text}, "a {x} b")
+    row = parse_row({"x": text}, "a {x} b")
     assert expand(row.prompt) == [f"a {text} b"]
 
 
@@ -97,12 +97,12 @@ def test_normalising_twice_is_normalising_once(text: str) -> None:
 
 def plan(prompt: str, repeat: int = 1, steps: tuple[str, ...] = ()) -> list[Job]:
     """Return the jobs of a row."""
-    return list(jobs_of(Row(prompt, repeat), steps))
+    return list(plan_jobs(InputRow(prompt, repeat), steps))
 
 
 def test_columns_are_text_that_can_be_written() -> None:
     """A column loses what no file and no database takes: halves of characters, and NUL."""
-    assert as_row({"prompt": "a", "x\0": "b\0\ud800c"}).variables == {"x": "b?c"}
+    assert parse_row({"prompt": "a", "x\0": "b\0\ud800c"}).variables == {"x": "b?c"}
 
 
 def test_keys_tell_what_is_asked() -> None:
@@ -122,7 +122,7 @@ def test_repeats_have_seeds_of_their_own() -> None:
 
 def test_steps_follow_one_another() -> None:
     """A path is a step for each button; what paths share is there once."""
-    steps, calls = steps_of(["U1 > Upscale (Subtle)", "U1>Zoom"])
+    steps, calls = expand_steps(["U1 > Upscale (Subtle)", "U1>Zoom"])
     assert (steps, calls) == (("U1", "U1>Upscale (Subtle)", "U1>Zoom"), {})
     grid, first, second, third = plan("a fox", steps=steps)
     assert (first.parent, second.parent, third.parent) == (grid.key, first.key, first.key)
@@ -141,7 +141,7 @@ def test_what_cannot_be_asked_is_told(prompt: str) -> None:
 def test_repeats_have_bounds(given: object, repeat: int) -> None:
     """A plain prompt cannot be repeated not at all, or without end; no more than a row can."""
     with pytest.raises(InvalidRequest, match="repeat must be a number from 1 to 10000"):
-        as_row(given, repeat=repeat)
+        parse_row(given, repeat=repeat)
 
 
 class Frame(dict[str, Any]):
@@ -195,14 +195,14 @@ MISSING = [None, float("nan"), Decimal("nan"), NAType()]
 @pytest.mark.parametrize("value", MISSING, ids=lambda value: type(value).__name__)
 def test_a_missing_value_is_never_drawn(value: object) -> None:
     """What stands for no value is blank where nobody asks for it, and refused where it is used."""
-    row = as_row({"prompt": "a fox", "mood": value, "repeat": value})
+    row = parse_row({"prompt": "a fox", "mood": value, "repeat": value})
     assert (row.variables, row.repeat) == ({"mood": ""}, 1)
     with pytest.raises(InvalidRequest, match="blank"):
-        as_row({"prompt": value})
+        parse_row({"prompt": value})
     with pytest.raises(InvalidRequest, match="no value in the column 'mood'"):
-        as_row({"prompt": "a {mood} fox", "mood": value})
+        parse_row({"prompt": "a {mood} fox", "mood": value})
     with pytest.raises(InvalidRequest, match="no value in the column 'mood'"):
-        [*jobs_of(row, ("U1", "U1>Custom Zoom[{mood} --zoom 2]"))]
+        [*plan_jobs(row, ("U1", "U1>Custom Zoom[{mood} --zoom 2]"))]
 
 
 @pytest.mark.parametrize(
@@ -220,13 +220,13 @@ def test_a_missing_value_is_never_drawn(value: object) -> None:
 def test_what_is_neither_text_nor_number_is_refused(row: dict[str, object]) -> None:
     """A list, a mapping or bytes would be drawn as their brackets and quotes."""
     with pytest.raises(InvalidRequest, match="neither text nor a number"):
-        as_row(row)
+        parse_row(row)
 
 
 def test_a_column_that_is_there_twice_is_told() -> None:
     """Of two columns of one name, neither is dropped in silence."""
     with pytest.raises(InvalidRequest, match="several columns called 'prompt'"):
-        as_row({"prompt": "a fox", "Prompt ": "an owl"})
+        parse_row({"prompt": "a fox", "Prompt ": "an owl"})
 
 
 class Mood(str, Enum):  # noqa: UP042 - the kind whose str() is no value
@@ -237,7 +237,7 @@ class Mood(str, Enum):  # noqa: UP042 - the kind whose str() is no value
 
 def test_values_read_as_they_were_typed() -> None:
     """Whole numbers have no point, whatever a data frame makes of a column with gaps."""
-    row = as_row(
+    row = parse_row(
         {"prompt": "a", "s": 250.0, "v": 6.1, "day": date(2026, 1, 2), "mood": Mood.CALM, "n": 3}
     )
     assert [*row.variables.values()] == ["250", "6.1", "2026-01-02", "calm", "3"]
@@ -246,27 +246,27 @@ def test_values_read_as_they_were_typed() -> None:
 @pytest.mark.parametrize("value", [2, 2.0, "2", " 2 ", "2.0", Decimal(2)], ids=repr)
 def test_two_is_two(value: object) -> None:
     """A number of repeats counts, however a table holds it."""
-    assert as_row({"prompt": "a fox", "repeat": value}).repeat == 2
+    assert parse_row({"prompt": "a fox", "repeat": value}).repeat == 2
 
 
 @pytest.mark.parametrize("value", [1.5, "two", "1e99", "nan", "inf", -2.0, False], ids=repr)
 def test_no_whole_number_is_no_repeat(value: object) -> None:
     """Half a repeat, or endless ones, are refused."""
     with pytest.raises(InvalidRequest, match=r"repeat"):
-        as_row({"prompt": "a fox", "repeat": value})
+        parse_row({"prompt": "a fox", "repeat": value})
 
 
 @pytest.mark.parametrize("step", ["U5", "U0", "V9", "u12", "U1>V0", "Vary (Subtle)>U5"])
 def test_a_button_that_no_grid_has_is_refused(step: str) -> None:
     """A number that no picture of a grid has is told before anything is paid."""
     with pytest.raises(ConfigurationError, match="no grid has a button"):
-        steps_of(step)
+        expand_steps(step)
 
 
 @pytest.mark.parametrize("step", ["U4", "v1", "U1>Upscale (5x)", "V", "Unheard Of 9", "U1>Zoom>U3"])
 def test_a_button_that_may_be_there_is_planned(step: str) -> None:
     """What some model might have is left to the server."""
-    assert steps_of(step)[0]
+    assert expand_steps(step)[0]
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -314,22 +314,22 @@ def test_a_misspelt_column_is_not_drawn_as_a_word(
 ) -> None:
     """Braces that name no column of the row are refused, with those that there are."""
     with pytest.raises(InvalidRequest, match=said):
-        as_row(given, template)
+        parse_row(given, template)
 
 
 def test_braces_of_a_plain_prompt_are_its_own() -> None:
     """Without columns a single alternative stands for itself, as ever."""
-    assert [job.prompt for job in jobs_of(as_row({"prompt": "a {single} fox"}), ())] == [
+    assert [job.prompt for job in plan_jobs(parse_row({"prompt": "a {single} fox"}), ())] == [
         "a single fox"
     ]
-    assert as_row("a {red, blue} fox", "{prompt} in snow").prompt == "a {red, blue} fox in snow"
+    assert parse_row("a {red, blue} fox", "{prompt} in snow").prompt == "a {red, blue} fox in snow"
 
 
 def test_an_answer_names_columns_that_are_there() -> None:
     """A misspelt column in the answer to a modal is told before anything is sent."""
     step = "U1>Custom Zoom[{anml} --zoom 1.8]"
     with pytest.raises(InvalidRequest, match=r"'anml'.*\{prompt\}, \{animal\}"):
-        [*jobs_of(Row("a fox", variables={"animal": "fox"}), ("U1", step))]
+        [*plan_jobs(InputRow("a fox", variables={"animal": "fox"}), ("U1", step))]
 
 
 BAD = [
@@ -393,14 +393,14 @@ def test_hostile_prompts_give_safe_names(tmp_path: Path, text: str, template: st
     """Whatever a prompt, a column or a server says, a name is safe everywhere and stays put."""
     (job,) = plan(normalise(text))
     job = attrs.evolve(job, task_id=text, variables={"text": text})
-    check_name(tmp_path, Names(template).name(job, None, "png"))
+    check_name(tmp_path, Filenames(template).for_job(job, None, "png"))
 
 
 @given(st.text(min_size=1), st.sampled_from(TEMPLATES))
 def test_any_text_gives_a_safe_name(text: str, template: str) -> None:
     """The same for any text at all."""
-    job = Job(key="k", n=1, prompt=text, task_id=text, step=text, variables={"text": text})
-    name = Names(template).name(job, 2, text)
+    job = Job(key="k", number=1, prompt=text, task_id=text, step=text, variables={"text": text})
+    name = Filenames(template).for_job(job, 2, text)
     assert not set(name) & set('\\:*?"<>|\0\n\r\t')
     assert all(part not in {"", ".", ".."} for part in name.split("/"))
 
@@ -423,11 +423,11 @@ def test_names_fit_the_file_system() -> None:
     """Where file names must be ASCII, what is not is left out of them."""
     code = """if True:
         from mjasync.batch import Job
-        from mjasync.batch._filenames import Names
-        names = Names("{text}/{slug}-{task_id}.{ext}")
+        from mjasync.batch._filenames import Filenames
+        names = Filenames("{text}/{slug}-{task_id}.{ext}")
         for text in ("\\u4e00 fox", "\\u4e00"):
-            job = Job(key=text, n=1, prompt=text, task_id="17", variables={"text": text})
-            print(ascii(names.name(job, None, "png")))
+            job = Job(key=text, number=1, prompt=text, task_id="17", variables={"text": text})
+            print(ascii(names.for_job(job, None, "png")))
     """
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     out = subprocess.check_output([sys.executable, "-c", code], env={**os.environ, **plain})
@@ -436,23 +436,23 @@ def test_names_fit_the_file_system() -> None:
 
 def test_names_are_the_same_each_time() -> None:
     """Asked again, a file has the name it had; another job's has another, without case, too."""
-    names = Names("{slug}.{ext}")
+    names = Filenames("{slug}.{ext}")
     one, other = plan("A Fox")[0], plan("a fox, --ar 1:1")[0]
     kept = attrs.evolve(one, files=[File(path="a-fox.png", size=1, sha256="")])
-    names.keep(kept)
-    assert [names.name(job, None, "png") for job in (other, one, other)] == [
+    names.reserve(kept)
+    assert [names.for_job(job, None, "png") for job in (other, one, other)] == [
         f"a-fox-{other.key}.png",
         "a-fox.png",
         f"a-fox-{other.key}.png",
     ]
-    assert Names("ledger.{ext}").name(one, None, "db") == "_ledger.db"
+    assert Filenames("ledger.{ext}").for_job(one, None, "db") == "_ledger.db"
 
 
 def test_a_template_is_checked() -> None:
     """A field that does not exist is told with those that do."""
     for template in ("{colour}.{ext}", "{n!x}.{ext}", "{.ext}"):
         with pytest.raises(ConfigurationError, match=r"slug|end with"):
-            Names(template).check(plan("a fox")[0])
+            Filenames(template).check(plan("a fox")[0])
 
 
 # --- pictures ----------------------------------------------------------------------------------
@@ -463,21 +463,21 @@ def test_a_png_knows_what_it_is(prompt: str) -> None:
     """A PNG gets its prompt and its task as text; its pixels stay; other formats as they are."""
     buffer = io.BytesIO()
     Image.new("RGB", (3, 2), (1, 2, 3)).save(buffer, "PNG")
-    data = with_facts(buffer.getvalue(), {"prompt": prompt, "part": None, "n": 0, "step": ""})
+    data = embed_metadata(buffer.getvalue(), {"prompt": prompt, "part": None, "n": 0, "step": ""})
     with Image.open(io.BytesIO(data)) as picture:
         picture.load()
         assert picture.getpixel((2, 1)) == (1, 2, 3)
         assert picture.text["Description"] == prompt.replace("\ud800", "?")
         assert json.loads(picture.text["mjasync"])["n"] == 0
         assert "step" not in picture.text["mjasync"]
-    assert with_facts(b"RIFF", {"prompt": prompt}) == b"RIFF"
+    assert embed_metadata(b"RIFF", {"prompt": prompt}) == b"RIFF"
 
 
 @given(st.text(st.characters()))
 def test_what_a_server_says_stays_on_its_line(text: str) -> None:
     """A manifest has one line a job for every reader, can be written, and gives all text back."""
-    job = Job(key="k", n=1, prompt="a fox", task_id=text, action=text, variables={"x": text})
-    line = _line(job)
+    job = Job(key="k", number=1, prompt="a fox", task_id=text, action=text, variables={"x": text})
+    line = _manifest_line(job)
     assert line.encode().decode().splitlines() == [line.removesuffix("\n")]
     assert not set(line) & set("\u202e\u2066\u200b\x9b\x1b\ufeff")
     read = json.loads(line)
@@ -489,23 +489,23 @@ def test_what_a_server_says_stays_on_its_line(text: str) -> None:
 
 def test_the_pace_halves_and_recovers() -> None:
     """A refusal halves what is allowed, once for each pause; acceptances bring it back slowly."""
-    pace = Pace(8, RetryPolicy(first=1.0, longest=4.0, budget=30.0), 0.0)
-    assert pace.slow_down(QueueFull("full"), 0.0)
-    assert pace.slow_down(QueueFull("full"), 0.1)  # it was on the wire already
+    pace = AdaptiveLimit(8, RetryPolicy(initial_delay=1.0, max_delay=4.0, max_elapsed=30.0), 0.0)
+    assert pace.on_refused(QueueFull("full"), 0.0)
+    assert pace.on_refused(QueueFull("full"), 0.1)  # it was on the wire already
     assert (pace.allowed, pace.paused_until) == (4, 2.0)
-    assert pace.slow_down(QueueFull("full", retry_after=9.0), 2.0)
+    assert pace.on_refused(QueueFull("full", retry_after=9.0), 2.0)
     assert (pace.allowed, pace.paused_until) == (2, 11.0)
     for _ in range(3):
-        pace.speed_up()
+        pace.on_accepted()
     assert pace.allowed == 3
     for _ in range(100):
-        pace.speed_up()
+        pace.on_accepted()
     assert pace.allowed == 8
     for now in (20.0, 30.0, 40.0):
-        assert pace.slow_down(QueueFull("full"), now)
-    assert not pace.slow_down(QueueFull("full"), 50.0)
-    pace.land(60.0)
-    assert pace.slow_down(QueueFull("full"), 60.0)
+        assert pace.on_refused(QueueFull("full"), now)
+    assert not pace.on_refused(QueueFull("full"), 50.0)
+    pace.on_task_finished(60.0)
+    assert pace.on_refused(QueueFull("full"), 60.0)
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from conftest import connect, eventually
 from postgres import binary, server
 
 from mjasync import Client, ConfigurationError
-from mjasync.batch import Batch, BatchInUse, Job, JobState, Totals, read_batch
+from mjasync.batch import Batch, BatchInUse, Job, JobStatus, Totals, read_batch
 from mjasync.simulator import Simulator
 
 asyncpg = pytest.importorskip("asyncpg")
@@ -60,7 +60,7 @@ async def mj(sim: Simulator) -> AsyncIterator[Client]:
 
 async def finish(folder: Path, mj: Client, database: str, **options: Any) -> list[Job]:  # noqa: ANN401
     """Run the batch of the prompts and a step to its end, with whoever else does."""
-    given = {"limit": 3, "then": "U1", "settle": 0.0, **options}
+    given = {"limit": 3, "steps": "U1", "reconcile_after": 0.0, **options}
     async with Batch(folder, client=mj, ledger=database, **given) as batch:
         batch.add(PROMPTS)
         return [job async for job in batch.run()]
@@ -85,13 +85,13 @@ async def test_a_batch_in_postgres(
 ) -> None:
     """One process works as on SQLite, asks for nothing the second time, and is read meanwhile."""
     jobs = await finish(tmp_path, mj, database)
-    assert Counter(job.state for job in jobs) == {JobState.SAVED: 12}
+    assert Counter(job.status for job in jobs) == {JobStatus.SAVED: 12}
     before = len(sim.requests)
     assert await finish(tmp_path, mj, database) == []
     assert len(sim.requests) == before
     read = await read_batch(tmp_path, ledger=database)
     assert {job.key: job for job in read} == {job.key: job for job in jobs}
-    assert Totals.of(read).submits == 12
+    assert Totals.from_jobs(read).submits == 12
     assert await execute(database, "SELECT * FROM claims") == []
 
 
@@ -99,16 +99,16 @@ async def test_a_ledger_of_an_earlier_version(
     sim: Simulator, mj: Client, database: str, tmp_path: Path
 ) -> None:
     """It is read as it is, brought up to date when it is opened, and what it counted stays."""
-    await finish(tmp_path, mj, database, then=())
+    await finish(tmp_path, mj, database, steps=())
     await execute(database, "ALTER TABLE jobs DROP COLUMN taken, DROP COLUMN earlier")
     await execute(database, "UPDATE ledger_version SET version = 2")
-    assert Totals.of(await read_batch(tmp_path, ledger=database)).submits == 6
+    assert Totals.from_jobs(await read_batch(tmp_path, ledger=database)).submits == 6
     jobs = await finish(tmp_path, mj, database)
     assert (len(jobs), len(sim.submissions)) == (6, 12)
-    read = Totals.of(await read_batch(tmp_path, ledger=database))
+    read = Totals.from_jobs(await read_batch(tmp_path, ledger=database))
     async with Batch(tmp_path, client=mj, ledger=database) as batch:
         assert await batch.totals() == read
-    assert (read.submits, sum(read.paid.values())) == (12, 12)
+    assert (read.submits, sum(read.charges.values())) == (12, 12)
 
 
 async def test_two_do_each_job_once(
@@ -119,8 +119,8 @@ async def test_two_do_each_job_once(
     assert {*paid(sim).values()} == {1}
     assert sum(map(len, both)) == len(sim.submissions) == 12
     jobs = await read_batch(tmp_path, ledger=database)
-    assert Counter(job.state for job in jobs) == {JobState.SAVED: 12}
-    assert Counter(job.n for job in jobs) == dict.fromkeys(range(1, 7), 2)
+    assert Counter(job.status for job in jobs) == {JobStatus.SAVED: 12}
+    assert Counter(job.number for job in jobs) == dict.fromkeys(range(1, 7), 2)
     lines = (tmp_path / "manifest.jsonl").read_text().splitlines()
     assert len(lines) == 12
 
@@ -132,11 +132,11 @@ async def test_failures_with_one_prompt_are_all_retried(
     fault = sim.fault("fail", reason="Internal error", times=None)
     async with Batch(tmp_path, client=mj, ledger=database) as batch:
         batch.add("a fox", repeat=3)
-        assert {job.state async for job in batch.run()} == {JobState.FAILED}
+        assert {job.status async for job in batch.run()} == {JobStatus.FAILED}
     fault.remove()
     async with Batch(tmp_path, client=mj, ledger=database, retry_failed=True) as batch:
         jobs = [job async for job in batch.run()]
-    assert Counter(job.state for job in jobs) == {JobState.SAVED: 3}
+    assert Counter(job.status for job in jobs) == {JobStatus.SAVED: 3}
 
 
 async def test_equal_prompts_are_never_in_flight_together(
@@ -147,7 +147,7 @@ async def test_equal_prompts_are_never_in_flight_together(
     async def run() -> None:
         async with Batch(tmp_path, client=mj, ledger=database) as batch:
             batch.add("a fox", repeat=5)
-            assert all([job.state is JobState.SAVED async for job in batch.run()])
+            assert all([job.status is JobStatus.SAVED async for job in batch.run()])
 
     await asyncio.gather(run(), run())
     assert (sim.max_in_flight, len(sim.submissions)) == (1, 5)
@@ -158,25 +158,25 @@ async def test_a_job_that_ends_during_a_look_leaves_no_step_behind(
 ) -> None:
     """A run goes on to the steps of its last grid, though that ends while it looks for work."""
     sim.fault("fail", reason="Internal error")
-    async with Batch(tmp_path, client=mj, ledger=database, then="U1") as batch:
+    async with Batch(tmp_path, client=mj, ledger=database, steps="U1") as batch:
         batch.add("a fox")
         (fox,) = [job async for job in batch.run()]
-    async with Batch(tmp_path, client=mj, ledger=database, then="U1") as batch:
+    async with Batch(tmp_path, client=mj, ledger=database, steps="U1") as batch:
         ledger, looking = batch._ledger, asyncio.Event()
-        find, release = ledger.find, ledger.release
+        find, release = ledger.by_keys, ledger.release
 
         async def slow_find(keys: Iterable[str]) -> dict[str, Job]:
             keys = set(keys)
-            if keys == {fox.key} and batch.under_way:  # a look, while the owl is under way
+            if keys == {fox.key} and batch.active:  # a look, while the owl is under way
                 looking.set()
-                await eventually(lambda: not batch.under_way)
+                await eventually(lambda: not batch.active)
             return await find(keys)
 
         async def slow_release(job: Job) -> None:
             await looking.wait()
             await release(job)
 
-        monkeypatch.setattr(ledger, "find", slow_find)
+        monkeypatch.setattr(ledger, "by_keys", slow_find)
         monkeypatch.setattr(ledger, "release", slow_release)
         batch.add("an owl")
         assert [job.step async for job in batch.run()] == ["", "U1"]
@@ -189,9 +189,9 @@ from mjasync import Client, Schedule
 from mjasync.batch import Batch
 
 async def main(url, folder, ledger):
-    mj = Client(url, "", schedule=Schedule(first=0.01, shortest=0.01, longest=0.02))
+    mj = Client(url, "", schedule=Schedule(initial_delay=0.01, min_interval=0.01, max_interval=0.02))
     async with mj:
-        batch = Batch(folder, client=mj, limit=3, then="U1", settle=0.0, ledger=ledger)
+        batch = Batch(folder, client=mj, limit=3, steps="U1", reconcile_after=0.0, ledger=ledger)
         async with batch:
             batch.add(f"fox {n}" for n in range(6))
             await batch.plan()
@@ -250,7 +250,7 @@ async def test_one_of_two_is_killed(
     await process.wait()
     await survivor
     jobs = await read_batch(tmp_path, ledger=database)
-    assert Counter(job.state for job in jobs) == {JobState.SAVED: 12}
+    assert Counter(job.status for job in jobs) == {JobStatus.SAVED: 12}
     assert {*paid(sim).values()} == {1}
 
 
@@ -293,7 +293,7 @@ async def test_whoever_is_cut_off_stops(
         assert batch.stopped
         count = len(sim.submissions)
         assert count <= 2
-    await finish(tmp_path, mj, database, then=())
+    await finish(tmp_path, mj, database, steps=())
     assert {*paid(sim).values()} == {1}
     assert len(sim.submissions) == 6
 
@@ -312,8 +312,8 @@ async def test_only_the_owner_writes(
         assert await other._ledger.claim(job)
         assert not await one._ledger.claim(job)
         with pytest.raises(BatchInUse, match="taken this job over"):
-            await one._ledger.note(job, attempts=1)
-        await other._ledger.note(job, attempts=1)
+            await one._ledger.update(job, attempts=1)
+        await other._ledger.update(job, attempts=1)
         await other._ledger.release(job)
         assert not await one._ledger.claim(job)
         (job,) = await one.jobs()

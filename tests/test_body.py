@@ -20,17 +20,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import ClientClosed, InvalidRequest, QueueFull, Retries, RetryPolicy, SubmitUncertain
-from mjasync._concurrency import in_turn
+from mjasync._concurrency import run_in_worker
 from mjasync._http import bodies as bodies_module
 from mjasync._http import submission
-from mjasync._http.bodies import Body, DataUrl, OnDisk, in_words, make_body
+from mjasync._http.bodies import (
+    DataUrl,
+    FileContent,
+    RequestBody,
+    encode_body,
+    payload_with_data_urls,
+)
 from mjasync._media.inputs import as_data_url
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000 + b"\0\0\0\0IEND\xaeB`\x82"
 SPELT = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 ACCEPTED = {"code": 1, "description": "ok", "result": "1"}
 FULL = http(200, {"code": 23, "description": "queue is full"})
-TWICE = Retries(busy=RetryPolicy(tries=2, first=0))
+TWICE = Retries(overloaded=RetryPolicy(max_attempts=2, initial_delay=0))
 
 pictures = st.builds(DataUrl, st.sampled_from(["image/png", "image/webp"]), st.binary(max_size=40))
 values = st.one_of(
@@ -38,7 +44,7 @@ values = st.one_of(
 )
 
 
-async def sent(body: bytes | Body) -> bytes:
+async def sent(body: bytes | RequestBody) -> bytes:
     """What goes over the wire."""
     if isinstance(body, bytes):
         return body
@@ -74,10 +80,10 @@ def bodies(server: Answering) -> list[bytes]:
 async def test_pieces_make_the_same_json(payload: dict[str, object], piece: int) -> None:
     """However it is cut, what is sent is the payload as JSON, twice the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bodies_module, "_PIECE", 4 * piece)
-        patch.setattr(bodies_module, "_ENCODED", 3 * piece)
-        body = make_body(payload)
-        assert orjson.loads(await sent(body)) == in_words(payload)
+        patch.setattr(bodies_module, "_PIECE_SIZE", 4 * piece)
+        patch.setattr(bodies_module, "_ENCODED_PIECE_SIZE", 3 * piece)
+        body = encode_body(payload)
+        assert orjson.loads(await sent(body)) == payload_with_data_urls(payload)
         assert await sent(body) == await sent(body)
 
 
@@ -93,13 +99,13 @@ def test_a_picture_in_words(data: bytes) -> None:
 async def test_a_file_goes_as_its_bytes_would(data: bytes, block: int) -> None:
     """Whatever the size of its blocks, on the wire and in words nothing tells it from bytes."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(bodies_module, "_BLOCK", 3 * block)
-        patch.setattr(bodies_module, "_ENCODED", 6)
-        file = OnDisk.found(written(Path(folder), data))
-        assert isinstance(file, OnDisk)
+        patch.setattr(bodies_module, "_BLOCK_SIZE", 3 * block)
+        patch.setattr(bodies_module, "_ENCODED_PIECE_SIZE", 6)
+        file = FileContent.from_path(written(Path(folder), data))
+        assert isinstance(file, FileContent)
         here, there = DataUrl("image/png", data), DataUrl("image/png", file)
         assert (len(here), str(here)) == (len(there), str(there))
-        both = [Body((b"<", DataUrl("image/png", one), one, b">")) for one in (data, file)]
+        both = [RequestBody((b"<", DataUrl("image/png", one), one, b">")) for one in (data, file)]
         assert await sent(both[0]) == await sent(both[1]) == bytes(both[0])
         assert bytes(both[0]) == bytes(both[1])
 
@@ -138,7 +144,7 @@ async def test_files_are_not_held_in_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         made = [await as_data_url(picture, nowhere) for _ in range(100)]
-        requests = [make_body({"base64Array": [one]}) for one in made]
+        requests = [encode_body({"base64Array": [one]}) for one in made]
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -166,7 +172,7 @@ async def test_a_file_is_sent_from_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of several blocks is read for each attempt, wherever the program has gone since."""
-    data = PNG[:-12] + os.urandom(3 * bodies_module._BLOCK) + PNG[-12:]
+    data = PNG[:-12] + os.urandom(3 * bodies_module._BLOCK_SIZE) + PNG[-12:]
     written(tmp_path, data)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -217,7 +223,7 @@ async def test_what_is_sent_waits_for_nothing_else(tmp_path: Path) -> None:
             there.wait(9)
             return super().read(size)
 
-    body = make_body({"base64": await as_data_url(written(tmp_path, PNG), nowhere)})
+    body = encode_body({"base64": await as_data_url(written(tmp_path, PNG), nowhere)})
     reading = asyncio.create_task(as_data_url(Slow(PNG), nowhere))
     await asked.wait()
     assert len(await sent(body)) == len(body)
@@ -233,11 +239,11 @@ async def test_a_file_that_is_long_in_coming(
     """While files are checked nothing is on the wire: who leaves keeps it from being sent."""
     loop, looked, there = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
-    def slow(_: OnDisk) -> None:
+    def slow(_: FileContent) -> None:
         loop.call_soon_threadsafe(looked.set)
         there.wait(9)
 
-    monkeypatch.setattr(OnDisk, "check", slow)
+    monkeypatch.setattr(FileContent, "check", slow)
     async with answering(http(200, ACCEPTED)) as server:
         mj = asking(server.url)
         submitting = asyncio.create_task(
@@ -301,7 +307,9 @@ async def test_a_file_that_is_gone_before_its_upload(
     picture = written(tmp_path, PNG)
 
     async def download(_: object, url: str) -> bytes:
-        await in_turn(picture.unlink, queue="given")  # after it was looked at, in the same thread
+        await run_in_worker(
+            picture.unlink, queue="given"
+        )  # after it was looked at, in the same thread
         return PNG
 
     async with answering(http(200, ACCEPTED)) as server, asking(server.url) as mj:
@@ -411,7 +419,7 @@ async def test_uncertain_without_memory(monkeypatch: pytest.MonkeyPatch) -> None
     def no_room(_: object) -> dict[str, object]:
         raise MemoryError
 
-    monkeypatch.setattr(submission, "in_words", no_room)
+    monkeypatch.setattr(submission, "payload_with_data_urls", no_room)
     async with answering(http(502, "bad")) as server, asking(server.url) as mj:
         task = mj.imagine("a fox", images=PNG)
         for _ in range(2):

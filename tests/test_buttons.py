@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mjasync import Button, ButtonNotFound, Buttons, Meaning
-from mjasync._protocol.buttons import as_change, meaning_of
+from mjasync import Button, ButtonMeaning, ButtonNotFound, Buttons
+from mjasync._protocol.buttons import change_payload, classify_button
 
 H = "d5f3c8a1-8f3e-4d4c-9a51-0c5b9b1f6f11"
 
@@ -101,14 +101,14 @@ NAMELESS = Button(custom_id=f"MJ::JOB::video::1::{H}::manual")
 @pytest.mark.parametrize("each", ROWS, ids=IDS)
 def test_every_row_by_id(each: tuple[str, str, str, str]) -> None:
     """Each custom id tells what its button means, without label and emoji."""
-    assert str(meaning_of(Button(custom_id=each[0]))) == each[3]
-    assert str(meaning_of(Button(custom_id=each[0].lower()))) == each[3]
+    assert str(classify_button(Button(custom_id=each[0]))) == each[3]
+    assert str(classify_button(Button(custom_id=each[0].lower()))) == each[3]
 
 
 @pytest.mark.parametrize("each", ROWS, ids=IDS)
 def test_every_row_by_label(each: tuple[str, str, str, str]) -> None:
     """Each label tells the same, where a server's ids are of a kind nobody knows."""
-    told = meaning_of(Button(custom_id=f"XX::{H}", label=each[1], emoji=each[2]))
+    told = classify_button(Button(custom_id=f"XX::{H}", label=each[1], emoji=each[2]))
     tells = (each[1] and not each[1].isdecimal()) or each[2][0] in "🔄⬅➡⬆⬇❤"
     assert str(told or "") == (each[3] if tells else "")
 
@@ -122,7 +122,7 @@ def test_every_row_is_found(each: tuple[str, str, str, str]) -> None:
         if key.strip():
             assert buttons[key] is wanted, key
             assert key in buttons
-    meaning = meaning_of(wanted)
+    meaning = classify_button(wanted)
     assert meaning is not None
     assert buttons.meaning(meaning.verb, meaning.detail) is wanted
 
@@ -130,13 +130,13 @@ def test_every_row_is_found(each: tuple[str, str, str, str]) -> None:
 @pytest.mark.parametrize("each", [STRANGE, NAMELESS, Button(custom_id=""), Button(custom_id="x")])
 def test_strangers_mean_nothing(each: Button) -> None:
     """An unknown button has no meaning that could be mistaken for another."""
-    assert meaning_of(each) is None
+    assert classify_button(each) is None
 
 
 def test_a_label_beats_an_emoji() -> None:
     """A labelled stranger is not taken for what its emoji stands for elsewhere."""
-    assert meaning_of(Button(custom_id="x", label="Remake", emoji="🔄")) is None
-    assert meaning_of(Button(custom_id="x", emoji="🔄")) == Meaning("reroll")
+    assert classify_button(Button(custom_id="x", label="Remake", emoji="🔄")) is None
+    assert classify_button(Button(custom_id="x", emoji="🔄")) == ButtonMeaning("reroll")
 
 
 @given(st.text(max_size=30), st.text(max_size=10), st.text(max_size=5))
@@ -146,7 +146,7 @@ def test_any_button_has_a_name(custom_id: str, label: str, emoji: str) -> None:
     buttons = Buttons([made])
     assert len(buttons.names) == 1
     assert buttons[0] is made
-    assert str(meaning_of(made) or "") == str(meaning_of(made) or "").strip()
+    assert str(classify_button(made) or "") == str(classify_button(made) or "").strip()
 
 
 # --- how they are found ------------------------------------------------------------------------
@@ -311,4 +311,4 @@ def test_order_does_not_matter_to_lookups() -> None:
 )
 def test_change(label: str, emoji: str, change: dict[str, str | int]) -> None:
     """A button without an id is a `/submit/change`, always with an index (PROTOCOL §1.6)."""
-    assert as_change(Button(custom_id="", label=label, emoji=emoji)) == change
+    assert change_payload(Button(custom_id="", label=label, emoji=emoji)) == change

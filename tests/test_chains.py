@@ -13,7 +13,7 @@ from PIL import Image
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
-from mjasync._protocol.buttons import meaning_of
+from mjasync._protocol.buttons import classify_button
 from mjasync.simulator import Simulator
 
 VERSIONS = ("4", "5", "6", "6.1", "7", "8", "niji 5", "niji 6")
@@ -64,8 +64,8 @@ def next_link(data: st.DataObject, task: Task) -> Task:
     if how == "unknown" or not len(task.buttons):
         return task.action(data.draw(st.sampled_from(["U1", "V7", "🔄", "?", 0, 40])))
     button = data.draw(st.sampled_from(list(task.buttons)))
-    names = [n for n in (button.custom_id, button.label) if n] or [str(meaning_of(button))]
-    pressed = task.action(data.draw(st.sampled_from(names))).adopt()
+    names = [n for n in (button.custom_id, button.label) if n] or [str(classify_button(button))]
+    pressed = task.action(data.draw(st.sampled_from(names)))._suppress_unawaited_warning()
     return answered(data, pressed) if data.draw(st.booleans()) else pressed
 
 
@@ -77,11 +77,11 @@ def answered(data: st.DataObject, task: Task) -> Task:
 
 async def follow(data: st.DataObject, mj: Client) -> None:
     """Press and answer at random, going on from whatever Task came of it."""
-    task = BEGINNINGS[data.draw(st.sampled_from(sorted(BEGINNINGS)))](mj).adopt()
+    task = BEGINNINGS[data.draw(st.sampled_from(sorted(BEGINNINGS)))](mj)._suppress_unawaited_warning()
     for _ in range(data.draw(st.integers(1, PRESSES))):
         waiting = data.draw(st.booleans(), label="awaited before the next press")
         task = await finished(task) if waiting else task
-        task = next_link(data, task).adopt()
+        task = next_link(data, task)._suppress_unawaited_warning()
     await finished(task)
 
 
@@ -126,6 +126,6 @@ async def test_every_chain_ends(data: st.DataObject) -> None:
             sim.fault("banned_late", times=1, chance=0.2, word="gore")
         async with connect(sim) as mj:
             await follow(data, mj)
-            assert not mj._runtime.jobs
+            assert not mj._context.submission_tasks
         made = [task.id for task in sim.tasks.values() if task.accepted]
         assert sorted(s.task_id for s in sim.submissions) == sorted(made)

@@ -38,7 +38,7 @@ from mjasync import (
 from mjasync.cli import main
 from mjasync.cli import task_text as words
 from mjasync.cli.app import app
-from mjasync.cli.task_jobs import Job, look_back
+from mjasync.cli.task_jobs import TaskRun, resolve_in_flight
 from mjasync.errors import QueueFull, ServerError, TooManyOpenFiles
 from mjasync.simulator import Simulator
 
@@ -489,7 +489,7 @@ def test_advice_is_for_the_command_line(name: str) -> None:
 )
 def test_states_in_a_word(info: TaskInfo | None, said: str) -> None:
     """Each status has a word, also one nobody has heard of."""
-    assert words.stands(info) == said
+    assert words.task_state(info) == said
 
 
 @pytest.mark.parametrize(
@@ -505,24 +505,24 @@ def test_states_before_it_is_sent(error: MJError | None, said: str) -> None:
     """What a submission waits for has a word, too."""
     held = error and SimpleNamespace(error=error)
     task = SimpleNamespace(held_up=held, phase=TaskPhase.QUEUED, info=TaskInfo(id=""))
-    assert words.stands_of(Job(make=lambda mj: mj.task("7"), task=task)) == said  # type: ignore[arg-type]
+    assert words.run_state(TaskRun(create_task=lambda mj: mj.task("7"), task=task)) == said  # type: ignore[arg-type]
 
 
 async def test_what_was_on_the_wire_is_looked_back_at(sim: Simulator) -> None:
     """A submission that turned out uncertain after its wait was cancelled is not forgotten."""
-    jobs = [Job(make=partial(Client.imagine, prompt=f"fox {n}")) for n in range(2)]
+    jobs = [TaskRun(create_task=partial(Client.imagine, prompt=f"fox {n}")) for n in range(2)]
     sim.fault("slow_body", gap=0.001)
     sim.fault("truncated")
     async with connect(sim) as client:
         waits = []
         for job in jobs:
-            job.task = job.make(client)
+            job.task = job.create_task(client)
             waits.append(asyncio.create_task(job.task.wait()))
             await eventually(lambda: len(sim.submissions) == len(waits))
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-    await look_back(jobs)
+    await resolve_in_flight(jobs)
     assert jobs[0].id == sim.submissions[0].task_id
     assert isinstance(jobs[1].uncertain, SubmitUncertain)
     assert jobs[1].uncertain.state == sim.submissions[1].state

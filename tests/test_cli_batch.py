@@ -13,12 +13,18 @@ import pytest
 from conftest import eventually
 from shell import PROMPTS, SECRET, Run, command, ended, on_terminal, size_of
 
-from mjasync.batch import Job, JobState, Totals, read_batch
-from mjasync.batch._ledger.open import ledger_of
-from mjasync.cli.batch_options import Order, flags_of, without_password
-from mjasync.cli.batch_text import counts, failure, money, time_left, troubles
-from mjasync.cli.batch_view import Board
-from mjasync.cli.server_options import Server
+from mjasync.batch import Job, JobStatus, Totals, read_batch
+from mjasync.batch._ledger.open import open_ledger
+from mjasync.cli.batch_options import BatchOptions, flags_of, without_password
+from mjasync.cli.batch_text import (
+    format_charges,
+    format_counts,
+    format_failure,
+    format_problems,
+    format_time_left,
+)
+from mjasync.cli.batch_view import BatchDisplay
+from mjasync.cli.server_options import ServerOptions
 from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -26,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 FEW = ("a fox", "an owl", "一只猫", "a cat", "an elk", "a hen")
 
 
-SENT = (JobState.SUBMITTING, JobState.UNCERTAIN, JobState.ACCEPTED, JobState.FINISHED)
+SENT = (JobStatus.SUBMITTING, JobStatus.UNCERTAIN, JobStatus.ACCEPTED, JobStatus.FINISHED)
 
 
 def prompts(*lines: str, name: str = "prompts.txt") -> str:
@@ -262,10 +268,10 @@ async def test_a_server_that_goes_away(
     """In a pipe, too, it is said that the batch waits for it, and for how long; then it goes on."""
     said: list[str] = []
     waits = re.compile(rf"^No connection to {server.url}.* Trying again for up to \d+ (s|min)\.$")
-    note = Board.note
-    monkeypatch.setattr("mjasync.cli.connection_notices._SOON", 0.0)
+    note = BatchDisplay.info
+    monkeypatch.setattr("mjasync.cli.connection_notices._FIRST_NOTICE_SECONDS", 0.0)
     monkeypatch.setattr(
-        Board, "note", lambda self, text: (said.append(str(text)), note(self, text))
+        BatchDisplay, "info", lambda self, text: (said.append(str(text)), note(self, text))
     )
     drawing = asyncio.create_task(cli("batch", prompts(*FEW), "--out", "out", "--limit", "1"))
     await eventually(lambda: len(server.submissions) == 2)
@@ -282,7 +288,7 @@ async def test_how_far_it_is_without_a_bar(
     server: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a pipe a count is told now and then."""
-    monkeypatch.setattr("mjasync.cli.batch_view._COUNT", 0.0)
+    monkeypatch.setattr("mjasync.cli.batch_view._COUNT_SECONDS", 0.0)
     outcome = await cli("batch", prompts("a fox", "gore", "a cat"), "--out", "out", "--limit", "1")
     assert re.search(r"^2 of 3, 1 failed, \d:\d\d left$", outcome.err, re.MULTILINE)
     assert "3 of 3" not in outcome.err, "the end is told otherwise"
@@ -537,7 +543,7 @@ async def test_second_interrupt_stops_at_once(slow: Simulator, cli: Run) -> None
     assert outcome.code == 130
     assert "Stopped: 0 saved, 3 on the server, 17 not begun" in outcome.err
     assert "Go on with:\n  mjasync batch" in outcome.err
-    accepted = {job.task_id for job in await read_batch("out") if job.state is JobState.ACCEPTED}
+    accepted = {job.task_id for job in await read_batch("out") if job.status is JobStatus.ACCEPTED}
     assert accepted == {submission.task_id for submission in slow.submissions}
     assert "It is running." in told.out
     assert "When it has ended, go on with:\n  mjasync batch" in told.out
@@ -591,7 +597,7 @@ async def test_third_interrupt_waits_for_nothing(slow: Simulator) -> None:
     assert mark
     assert after == "  mjasync batch prompts.txt --out out\n", "and nothing more is said"
     (job,) = await read_batch("out")
-    assert job.state is JobState.SUBMITTING
+    assert job.status is JobStatus.SUBMITTING
     await eventually(lambda: slow.requests[0].status is not None)
 
 
@@ -603,7 +609,7 @@ async def test_interrupt_on_the_simulator(run: Run) -> None:
         assert (await process.stdout.readline()).startswith(b"saved")
         process.kill()
         await process.wait()
-    lost = [job for job in await read_batch("out") if job.state in SENT]
+    lost = [job for job in await read_batch("out") if job.status in SENT]
     outcome = await asyncio.to_thread(run, *line)
     assert outcome.code == 0
     assert bool(lost) == ("tried again" in outcome.err)
@@ -618,13 +624,13 @@ async def cut_off(cli: Run) -> tuple[object, ...]:
     """A simulated batch that was killed with a job wherever one can stand; its command line."""
     line = ("batch", prompts(*"abcdef"), "--simulate", "--out", "out")
     assert (await cli(*line)).code == 0
-    ledger, _ = ledger_of(Path("out"), None)
+    ledger, _ = open_ledger(Path("out"), None)
     await ledger.open()
-    unanswered = {"task_id": None, "accepted_at": None, "taken": 0}
-    for job, state in zip(await ledger.jobs(), [JobState.PLANNED, *SENT], strict=False):
-        known = {} if state in {JobState.ACCEPTED, JobState.FINISHED} else unanswered
-        paid = {} if state is JobState.FINISHED else {"action": "", "speed": ""}
-        await ledger.note(job, state=state, files=(), **known, **paid)
+    unanswered = {"task_id": None, "accepted_at": None, "times_accepted": 0}
+    for job, state in zip(await ledger.jobs(), [JobStatus.PLANNED, *SENT], strict=False):
+        known = {} if state in {JobStatus.ACCEPTED, JobStatus.FINISHED} else unanswered
+        paid = {} if state is JobStatus.FINISHED else {"action": "", "speed": ""}
+        await ledger.update(job, status=state, files=(), **known, **paid)
     await ledger.close()
     return line
 
@@ -682,7 +688,7 @@ async def test_bars_on_a_terminal() -> None:
 
 def test_the_command_that_goes_on_is_the_same() -> None:
     """Options are said again as they were given; secrets are not, nor what is asked for once."""
-    order = Order(
+    order = BatchOptions(
         out=Path("a b"),
         then=("U1>Zoom Out 2x", "U3"),
         retry_failed=(),
@@ -695,7 +701,7 @@ def test_the_command_that_goes_on_is_the_same() -> None:
         *("--out", "a b", "--then", "U1>Zoom Out 2x", "--then", "U3"),
         *("--max-submits", "5", "--ledger", "postgresql://me:***@host/batch", "--no-gallery"),
     ]
-    server = Server(base_url="http://h", token=SECRET, speed="turbo", timeout=9.0)
+    server = ServerOptions(base_url="http://h", token=SECRET, speed="turbo", timeout=9.0)
     flags = flags_of(server)
     assert flags == ["--base-url", "http://h", "--speed", "turbo", "--timeout", "9.0"]
 
@@ -741,17 +747,20 @@ def test_passwords_are_not_shown(url: str, said: str) -> None:
 )
 def test_time_left(total: int, done: float, seconds: float, said: str) -> None:
     """What is left takes as long as the speed of this run says; nobody knows at its beginning."""
-    assert time_left(total, done, seconds) == said
+    assert format_time_left(total, done, seconds) == said
 
 
 def test_thousands_of_failures_are_summed_up() -> None:
     """A few are listed, and all are counted by class; what a server says steers no terminal."""
     said = {"error_class": "TaskFailed", "error": "\x1b[2J" + "moon " * 200}
     jobs = [
-        Job(key=f"{n}", n=n, prompt="a fox", state=JobState.FAILED, **said) for n in range(1000)
+        Job(key=f"{n}", number=n, prompt="a fox", status=JobStatus.FAILED, **said)
+        for n in range(1000)
     ]
-    jobs.append(Job(key="b", n=1001, prompt="gore", state=JobState.FAILED, error_class="QueueFull"))
-    lines = list(troubles(jobs, "again"))
+    jobs.append(
+        Job(key="b", number=1001, prompt="gore", status=JobStatus.FAILED, error_class="QueueFull")
+    )
+    lines = list(format_problems(jobs, "again"))
     assert lines[:2] == [
         "Failed (1001):",
         "  1000 × TaskFailed: #0, #1, #2, #3, #4, #5, #6, #7, #8, #9 … and 990 more",
@@ -764,20 +773,20 @@ def test_thousands_of_failures_are_summed_up() -> None:
 
 def test_what_is_left_says_where_it_stands() -> None:
     """A job that merely was not saved yet, since the disk is full, has no failure to tell."""
-    job = Job(key="a", n=3, prompt="a fox", task_id="17", state=JobState.FINISHED)
-    assert failure(job) == "   3  17  a fox: drawn but not saved"
+    job = Job(key="a", number=3, prompt="a fox", task_id="17", status=JobStatus.FINISHED)
+    assert format_failure(job) == "   3  17  a fox: drawn but not saved"
 
 
 def test_why_follow_ups_are_not_begun() -> None:
     """Those behind a failed job are told with its number, and are nothing to go on with."""
-    failed = {"state": JobState.FAILED, "error_class": "TaskFailed", "error": "moon"}
+    failed = {"status": JobStatus.FAILED, "error_class": "TaskFailed", "error": "moon"}
     jobs = [
-        Job(key="a", root="a", n=3, prompt="a fox", **failed),
-        Job(key="b", root="a", n=3, prompt="a fox", parent="a", step="U1"),
-        Job(key="c", root="a", n=3, prompt="a fox", parent="b", step="U1>Zoom Out 2x"),
-        Job(key="d", root="d", n=4, prompt="a cat", state=JobState.SAVED),
+        Job(key="a", root="a", number=3, prompt="a fox", **failed),
+        Job(key="b", root="a", number=3, prompt="a fox", parent="a", step="U1"),
+        Job(key="c", root="a", number=3, prompt="a fox", parent="b", step="U1>Zoom Out 2x"),
+        Job(key="d", root="d", number=4, prompt="a cat", status=JobStatus.SAVED),
     ]
-    lines = list(troubles(jobs, "again"))
+    lines = list(format_problems(jobs, "again"))
     assert "2 follow-ups not begun: waiting for failed #3." in lines
     assert lines[-2:] == ["To begin what failed anew:", "  again --retry-failed"]
     assert "  again" not in lines
@@ -799,9 +808,9 @@ async def test_follow_ups_of_what_the_server_has_forgotten(server: Simulator, cl
 def test_totals_in_words() -> None:
     """Where jobs stand and what was paid are told in one line each."""
     totals = Totals(
-        states={JobState.SAVED: 3, JobState.ACCEPTED: 1},
+        by_status={JobStatus.SAVED: 3, JobStatus.ACCEPTED: 1},
         submits=4,
-        paid={("IMAGINE", "FAST"): 2, ("UPSCALE", ""): 1},
+        charges={("IMAGINE", "FAST"): 2, ("UPSCALE", ""): 1},
     )
-    assert counts(totals) == "3 saved, 1 on the server"
-    assert money(totals) == "Submissions: 4. Finished: IMAGINE FAST 2, UPSCALE 1."
+    assert format_counts(totals) == "3 saved, 1 on the server"
+    assert format_charges(totals) == "Submissions: 4. Finished: IMAGINE FAST 2, UPSCALE 1."

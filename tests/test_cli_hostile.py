@@ -20,7 +20,7 @@ from shell import SECRET, Outcome, Run, command, ended, on_terminal
 from mjasync import Client, ServerError
 from mjasync.cli import main
 from mjasync.cli import task_text as words
-from mjasync.cli.unexpected_errors import Sentences, report, without_debug
+from mjasync.cli.unexpected_errors import SentenceHandler, report, without_debug
 from mjasync.simulator import Simulator
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -170,10 +170,10 @@ def test_logged_lines_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """What is logged is one line that steers nothing; a traceback is for --debug."""
     error = ServerError(EVIL)
     record = logging.LogRecord("x", 40, "x", 1, "told %s", (EVIL,), (type(error), error, None))
-    Sentences(debug=False).emit(record)
+    SentenceHandler(debug=False).emit(record)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    Sentences(debug=True).emit(record)
+    SentenceHandler(debug=True).emit(record)
     said += capsys.readouterr().err
     assert "ServerError" in said
     assert not any(unicodedata.category(char) in {"Cc", "Cf"} for char in said.replace("\n", ""))

@@ -18,11 +18,11 @@ from shell import Outcome, Run, command, ended, terminal
 
 from mjasync import Client
 from mjasync.batch import read_batch
-from mjasync.batch._job_executor import Life
+from mjasync.batch._job_executor import JobExecutor
 from mjasync.cli.batch_options import flags_of
-from mjasync.cli.connection_notices import Trouble
-from mjasync.cli.server_options import Server
-from mjasync.cli.task_jobs import Job, carry_out
+from mjasync.cli.connection_notices import ConnectionNotices
+from mjasync.cli.server_options import ServerOptions
+from mjasync.cli.task_jobs import TaskRun, run_all
 from mjasync.errors import ConnectionFailed, QueueFull, RequestTimeout
 from mjasync.simulator import Simulator
 
@@ -189,23 +189,23 @@ async def test_timeout_bounds_the_saving_of_batches() -> None:
     async with Client(DEAD, "", timeout=1e-9) as mj:
         life = SimpleNamespace(client=mj, output=Hanging())
         with pytest.raises(RequestTimeout, match="drawn, but it did not arrive"):
-            await Life._files(life, None, mj.task(TASK))  # type: ignore[arg-type]
+            await JobExecutor._download(life, None, mj.task(TASK))  # type: ignore[arg-type]
 
 
 class Silent:
     """An onlooker who does not care."""
 
-    def begin(self, job: Job) -> None:
+    def task_started(self, job: TaskRun) -> None:
         """A job is about to be sent."""
 
-    change = end = begin
+    task_changed = task_ended = task_started
 
 
 async def test_timeout_bounds_the_saving_too() -> None:
     """A picture whose host hangs ends with the command's time; that it is paid is told."""
-    job = Job(make=lambda mj: mj.task(TASK), save="fox.png", attached=True)
+    job = TaskRun(create_task=lambda mj: mj.task(TASK), save="fox.png", attached=True)
     async with hanging() as link, serving(finished(link)) as url, Client(url, "") as mj:
-        await carry_out([job], mj, Silent(), timeout=0.0)
+        await run_all([job], mj, Silent(), timeout=0.0)
     assert isinstance(job.error, RequestTimeout)
     assert f"drawn and paid, but it did not arrive in time. (task {TASK})" in str(job.error)
     assert job.is_unsaved
@@ -275,27 +275,27 @@ async def test_a_full_queue_is_told() -> None:
 
 def test_trouble_is_told_soon_and_again_when_it_lasts() -> None:
     """At once where nobody ever answered, then once a minute, then that it is over."""
-    trouble = Trouble()
+    trouble = ConnectionNotices()
     down = ConnectionFailed("No connection."), 600.0
-    assert trouble.notice(None, 0.0, is_well=False) == ""
-    assert trouble.notice(down, 0.0) == "No connection. Trying again for up to 10 min."
-    assert trouble.notice(down, 59.0) == ""
-    assert trouble.notice(down, 60.0)
-    assert trouble.notice(None, 61.0, is_well=False) == ""
-    assert trouble.notice(None, 62.0) == "The server answers again."
-    assert trouble.notice(None, 63.0) == ""
+    assert trouble.update(None, 0.0, is_well=False) == ""
+    assert trouble.update(down, 0.0) == "No connection. Trying again for up to 10 min."
+    assert trouble.update(down, 59.0) == ""
+    assert trouble.update(down, 60.0)
+    assert trouble.update(None, 61.0, is_well=False) == ""
+    assert trouble.update(None, 62.0) == "The server answers again."
+    assert trouble.update(None, 63.0) == ""
 
 
 def test_trouble_that_passes_is_no_news() -> None:
     """A server that was there and is missed for a moment, or is busy, is worth no word."""
-    trouble = Trouble()
+    trouble = ConnectionNotices()
     down = ConnectionFailed("No connection."), 600.0
     full = QueueFull("The queue is full.", description="队列已满"), 3600.0
-    trouble.notice(None, 0.0)
-    assert [trouble.notice(down, at) for at in (1.0, 2.9)] == ["", ""]
-    assert trouble.notice(None, 3.0) == ""
-    assert trouble.notice(full, 4.0, is_busy=True) == ""
-    assert "'队列已满'" in trouble.notice(full, 64.0, is_busy=True)
+    trouble.update(None, 0.0)
+    assert [trouble.update(down, at) for at in (1.0, 2.9)] == ["", ""]
+    assert trouble.update(None, 3.0) == ""
+    assert trouble.update(full, 4.0, is_busy=True) == ""
+    assert "'队列已满'" in trouble.update(full, 64.0, is_busy=True)
 
 
 # --- proxies --------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ async def test_proxies_of_another_kind() -> None:
 
 def test_a_proxy_is_kept_for_the_next_command() -> None:
     """Commands to copy go the same way; its password is not in them."""
-    server = Server(base_url="http://api.invalid", proxy="http://me:hidden@proxy:1")
+    server = ServerOptions(base_url="http://api.invalid", proxy="http://me:hidden@proxy:1")
     assert server.flags() == [
         "--base-url",
         "http://api.invalid",

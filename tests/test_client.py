@@ -97,7 +97,11 @@ def test_a_wrong_choice_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_client_needs_no_loop() -> None:
     """A client, and Tasks of it, can be made before there is a running loop."""
-    assert repr(Client("https://api.example.com", "sk-secret").imagine("a fox").adopt())
+    assert repr(
+        Client("https://api.example.com", "sk-secret")
+        .imagine("a fox")
+        ._suppress_unawaited_warning()
+    )
 
 
 def test_with_instead_of_async_with() -> None:
@@ -522,7 +526,7 @@ async def test_leaving_as_completed_early(plain: Simulator) -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await completed.aclose()
-        assert mj._watcher._watches == {}
+        assert mj._poller._watches == {}
         assert slow.in_flight == 3
 
 
@@ -535,7 +539,7 @@ async def test_tasks_that_were_not_drawn_warn(plain: Simulator) -> None:
                 assert task.prompt == "begun"
                 break
         await turns(3)
-        if not tasks[1]._adopted:
+        if not tasks[1]._is_awaited:
             with pytest.warns(RuntimeWarning, match="never begun"):
                 tasks.clear()
     with warnings.catch_warnings():

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from mjasync import Button, TaskInfo, TaskStatus
 from mjasync._protocol import decoding
-from mjasync._protocol.decoding import links, mapping, moment, percent, structure_task, text, whole
+from mjasync._protocol.decoding import (
+    decode_task,
+    parse_int,
+    parse_object,
+    parse_percent,
+    parse_text,
+    parse_timestamp,
+    parse_urls,
+)
 
 HASH = "d5f3c8a1-8f3e-4d4c-9a51-0c5b9b1f6f11"
 SUBMITTED = datetime(2025, 5, 23, 3, 54, 15, tzinfo=UTC)
@@ -190,7 +198,7 @@ GATEWAY_VIDEO = {**GATEWAY_EARLY, "status": "SUCCESS", "videoUrl": "https://cdn.
 
 def on_the_wire(task: dict[str, Any]) -> TaskInfo:
     """Structure a task after it went through JSON."""
-    return structure_task(decoding.load(decoding.dump(task)))
+    return decode_task(decoding.parse_json(decoding.dump_json(task)))
 
 
 def test_original_running() -> None:
@@ -329,7 +337,7 @@ def test_numeric_ids(task_id: object) -> None:
 def test_no_id(task: dict[str, Any]) -> None:
     """What has no id is no task."""
     with pytest.raises(ValueError, match="without an id"):
-        structure_task(task)
+        decode_task(task)
 
 
 def test_snapshots_pickle() -> None:
@@ -371,7 +379,7 @@ def test_no_status_is_not_start(status: object) -> None:
 @given(st.text(min_size=1, max_size=20))
 def test_unknown_status_passes_through(word: str) -> None:
     """An unknown status is itself: it compares, hashes and shows as the server's word."""
-    status = structure_task({"id": "1", "status": word}).status
+    status = decode_task({"id": "1", "status": word}).status
     assert status == word
     assert str(status) == word
     assert {status: 1}[TaskStatus(word)] == 1
@@ -415,7 +423,7 @@ def test_status_is_a_word() -> None:
 )
 def test_progress(value: object, number: int | None) -> None:
     """Progress is a whole percentage or nothing."""
-    assert percent(value) == number
+    assert parse_percent(value) == number
 
 
 @pytest.mark.parametrize(
@@ -435,7 +443,7 @@ def test_progress(value: object, number: int | None) -> None:
 )
 def test_moments(value: object, when: datetime | None) -> None:
     """Milliseconds since the epoch are an aware moment; 0 and nonsense are none."""
-    assert moment(value) == when
+    assert parse_timestamp(value) == when
 
 
 @pytest.mark.parametrize(
@@ -460,7 +468,7 @@ def test_moments(value: object, when: datetime | None) -> None:
 )
 def test_whole_numbers(value: object, number: int | None) -> None:
     """A whole number may be spelled out; everything else is none."""
-    assert whole(value) == number
+    assert parse_int(value) == number
 
 
 @pytest.mark.parametrize(
@@ -476,12 +484,12 @@ def test_whole_numbers(value: object, number: int | None) -> None:
 )
 def test_links(value: object, urls: tuple[str, ...]) -> None:
     """Links are texts, or objects that hold one."""
-    assert links(value) == urls
+    assert parse_urls(value) == urls
 
 
 def test_texts_and_objects() -> None:
     """Nothing is spelled null, "" or {}; a number is spelled out, where a text belongs."""
-    assert [text(value) for value in ("a", "", None, 5, True, 1.5, [])] == [
+    assert [parse_text(value) for value in ("a", "", None, 5, True, 1.5, [])] == [
         "a",
         None,
         None,
@@ -490,8 +498,8 @@ def test_texts_and_objects() -> None:
         None,
         None,
     ]
-    assert mapping({"a": 1}) == {"a": 1}
-    assert [mapping(value) for value in (None, "", [], {})] == [{}] * 4
+    assert parse_object({"a": 1}) == {"a": 1}
+    assert [parse_object(value) for value in (None, "", [], {})] == [{}] * 4
 
 
 # --- for anything at all -----------------------------------------------------------------------
@@ -517,7 +525,7 @@ TASKS = st.dictionaries(st.sampled_from([*DOTNET_VIDEO, "raw", "promptEn"]), JSO
 def test_any_object_with_an_id_is_a_task(task: dict[str, Any], task_id: str | int) -> None:
     """Fields of a wrong type read as missing; they never lose the task."""
     sent = {**task, "id": task_id}
-    info = structure_task(sent)
+    info = decode_task(sent)
     assert info.id == str(task_id)
     assert info.raw == sent
     assert info.progress is None or 0 <= info.progress <= 100
@@ -532,8 +540,8 @@ def test_any_object_with_an_id_is_a_task(task: dict[str, Any], task_id: str | in
 @given(TASKS)
 def test_json_survives(task: dict[str, Any]) -> None:
     """What is dumped is what is loaded."""
-    assert decoding.load(decoding.dump(task)) == task
-    assert orjson.loads(decoding.dump(task)) == task
+    assert decoding.parse_json(decoding.dump_json(task)) == task
+    assert orjson.loads(decoding.dump_json(task)) == task
 
 
 WORDS = st.text('{}[],:"\\\né', max_size=40)
@@ -556,7 +564,7 @@ def test_cutting_a_list_up_loses_nothing(
     """What is cut out as known was known, and with it the rest is the whole list."""
     known = [orjson.dumps(task) for task, is_known in tasks if is_known]
     body = orjson.dumps([task for task, _ in tasks])
-    parts = decoding.cut_up(body, [*map(orjson.dumps, gone), *known])
+    parts = decoding.split_task_list(body, [*map(orjson.dumps, gone), *known])
     if parts is not None:
         same, others = parts
         assert all(orjson.loads(one) == task for one, task in others)
@@ -570,7 +578,7 @@ def test_what_is_known_is_found_in_any_order(tasks: list[dict[str, Any]], random
     prompt = {"prompt": "a red fox " * 9}
     bodies = [orjson.dumps({"id": f"{at:016}", **prompt, **task}) for at, task in enumerate(tasks)]
     shuffled = random.sample(bodies, len(bodies))
-    assert decoding.cut_up(b"[%b]" % b",".join(shuffled), bodies) == ({*bodies}, [])
+    assert decoding.split_task_list(b"[%b]" % b",".join(shuffled), bodies) == ({*bodies}, [])
 
 
 def test_news_in_a_list_is_found_among_what_is_known() -> None:
@@ -578,11 +586,15 @@ def test_news_in_a_list_is_found_among_what_is_known() -> None:
     nested = {"id": "1747972455123009", "siblings": [{"id": "1"}, {"id": "2"}]}
     known, changed = (orjson.dumps({**ORIGINAL_RUNNING, "progress": at}) for at in ("1%", "2%"))
     body = b"[%b,%b]" % (changed, known)
-    assert decoding.cut_up(body, [known]) == ({known}, [(changed, orjson.loads(changed))])
-    spaced = decoding.cut_up(b"[%b, %b]" % (known, changed), [known])
+    assert decoding.split_task_list(body, [known]) == ({known}, [(changed, orjson.loads(changed))])
+    spaced = decoding.split_task_list(b"[%b, %b]" % (known, changed), [known])
     assert spaced == ({known}, [(b" " + changed, orjson.loads(changed))])
-    assert decoding.cut_up(body + b"\n", [known]) == decoding.cut_up(body, [known])
-    assert decoding.cut_up(orjson.dumps([nested, nested]), []) is None  # halves: read as a whole
+    assert decoding.split_task_list(body + b"\n", [known]) == decoding.split_task_list(
+        body, [known]
+    )
+    assert (
+        decoding.split_task_list(orjson.dumps([nested, nested]), []) is None
+    )  # halves: read as a whole
 
 
 @pytest.mark.parametrize("body", [
@@ -592,5 +604,5 @@ def test_news_in_a_list_is_found_among_what_is_known() -> None:
 def test_what_is_no_plain_list_is_not_cut_up(body: bytes) -> None:
     """What is not exactly a list of objects, side by side, is left to whoever reads all of it."""
     known = orjson.dumps(ORIGINAL_RUNNING)
-    assert decoding.cut_up(b"[K,K]".replace(b"K", known), [known]) == ({known}, [])
-    assert decoding.cut_up(body.replace(b"K", known), [known]) is None
+    assert decoding.split_task_list(b"[K,K]".replace(b"K", known), [known]) == ({known}, [])
+    assert decoding.split_task_list(body.replace(b"K", known), [known]) is None

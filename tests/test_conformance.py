@@ -69,7 +69,7 @@ async def many(mj: Client) -> Task:
 
 
 @pytest.mark.parametrize("tell", [zoomed, remixed, inpainted, many])
-@pytest.mark.parametrize("dialect", ["open-plus", "new-api", "one-hub", "seed-gateway"])
+@pytest.mark.parametrize("dialect", ["open-plus", "new-api", "one-hub", "path-gateway"])
 async def test_nothing_changes_where_the_status_lags(
     dialect: str, tell: Callable[[Client], Awaitable[Task]]
 ) -> None:

@@ -16,7 +16,7 @@ from conftest import connect, turns
 
 import mjasync
 from mjasync import Schedule
-from mjasync._http.transport import Incoming, Patience
+from mjasync._http.transport import PollDeadlines, TimedStream
 from mjasync.simulator import Simulator
 
 resource = pytest.importorskip("resource", reason="this system has no such limits")
@@ -52,7 +52,7 @@ async def test_connections_outlive_the_pauses_between_looks(plain: Simulator) ->
     async with connect(plain) as mj:
         connector = mj._transport._open().connector
         assert connector is not None
-        assert connector._keepalive_timeout > 3 * Schedule().longest
+        assert connector._keepalive_timeout > 3 * Schedule().max_interval
 
 
 @pytest.mark.parametrize("files, connections", [(64, 32), (100_000, 500), (1, 1)])
@@ -64,14 +64,14 @@ async def test_connections_leave_files_to_others(
     async with connect(plain) as mj:
         connector = mj._transport._open().connector
         assert connector is not None
-        assert connector.limit == mj._transport.room == connections
+        assert connector.limit == mj._transport.connection_limit == connections
 
 
 async def test_no_limit_of_files(plain: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where files are not limited, connections still are."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     async with connect(plain) as mj:
-        assert mj._transport.room == 500
+        assert mj._transport.connection_limit == 500
 
 
 async def test_a_wait_for_a_connection_is_no_timeout(plain: Simulator) -> None:
@@ -109,26 +109,26 @@ async def test_a_look_without_an_answer_ends_in_time() -> None:
         assert len(server.asked) == 1
 
 
-async def look(patience: Patience, begun: asyncio.Event) -> bool:
+async def look(patience: PollDeadlines, begun: asyncio.Event) -> bool:
     """Wait for ever, with no patience at all; whether that is why it ended."""
     me = asyncio.current_task()
     assert me is not None
-    patience.begin(me, 0)
+    patience.start(me, 0)
     begun.set()
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
-        if not patience.ran_out_for(me):
+        if not patience.expired(me):
             raise
         return True
     finally:
-        patience.end(me)
+        patience.stop(me)
     return False
 
 
 async def test_a_look_that_is_cancelled_as_its_time_is_up_is_cancelled() -> None:
     """Somebody's wish to cancel counts for more than a look's own lateness."""
-    patience, begun = Patience(lambda _: False), asyncio.Event()
+    patience, begun = PollDeadlines(lambda _: False), asyncio.Event()
     late = asyncio.create_task(look(patience, begun))
     assert await late
     assert not late.cancelling()
@@ -145,7 +145,7 @@ async def test_a_look_that_is_cancelled_as_its_time_is_up_is_cancelled() -> None
 async def test_looks_are_not_late_for_want_of_a_connection() -> None:
     """While looks may still be waiting for a free connection, none of them is cut off."""
     crowds = iter([True, True, False])
-    assert await look(Patience(lambda looks: looks == 1 and next(crowds)), asyncio.Event())
+    assert await look(PollDeadlines(lambda looks: looks == 1 and next(crowds)), asyncio.Event())
     assert not [*crowds]
 
 
@@ -169,7 +169,7 @@ async def test_a_picture_that_stops_coming_ends_in_time() -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with asking("http://127.0.0.1:9", read_timeout=0.05) as mj:
         with pytest.raises(mjasync.RequestTimeout):
-            await mj._calls.download(f"{url}/fox.png", consume)
+            await mj._api.download(f"{url}/fox.png", consume)
     over.set()
     server.close()
     await server.wait_closed()
@@ -193,20 +193,20 @@ async def test_each_piece_of_a_picture_has_its_time() -> None:
     """However long a picture takes: it is late when one piece is, and not while it is written."""
     arriving, loop = Arriving(), asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
-        pieces = Incoming(cast("aiohttp.ClientResponse", arriving), limit, 1000)
+        pieces = TimedStream(cast("aiohttp.ClientResponse", arriving), limit, 1000)
         arriving.pieces.put_nowait(b"one" * 22)
-        assert await pieces.first() == b"one" * 22
+        assert await pieces.read_head() == b"one" * 22
         assert await anext(pieces) == b"one" * 22
         assert pieces._awaited_since is None  # what was read is being written, for any time
-        pieces._look_back()
+        pieces._check_speed()
         assert limit.when() is None
         waiting = asyncio.create_task(anext(pieces, b""))
         await turns(2)
         pieces._awaited_since = loop.time() - 999
-        pieces._look_back()
+        pieces._check_speed()
         assert limit.when() is None
         pieces._awaited_since = loop.time() - 1001
-        pieces._look_back()
+        pieces._check_speed()
         assert limit.when() is not None
         limit.reschedule(None)
         arriving.pieces.put_nowait(b"")

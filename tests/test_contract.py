@@ -66,7 +66,7 @@ def pressed(sim: Simulator) -> list[str]:
     """What was accepted: the endpoint, or the button's own words for a press."""
     words = []
     for submission in sim.submissions:
-        button = sim.tasks[submission.task_id].button
+        button = sim.tasks[submission.task_id].pressed_button
         if submission.endpoint == "modal":
             words.append(f"modal: {submission.prompt}")
         else:

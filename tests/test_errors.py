@@ -259,7 +259,7 @@ def test_again(cls: type[MJError]) -> None:
         raise error from KeyError("why")
     except MJError:
         pass
-    twin = error._again()
+    twin = error._copy()
     assert twin is not error
     assert type(twin) is cls
     assert twin.__dict__ == error.__dict__
@@ -274,6 +274,6 @@ def test_again_grows_no_tracebacks() -> None:
     error = QueueFull("It is full.")
     for _ in range(3):
         with pytest.raises(QueueFull) as caught:
-            raise error._again()
+            raise error._copy()
         assert len(traceback.extract_tb(caught.value.__traceback__)) == 1
     assert error.__traceback__ is None

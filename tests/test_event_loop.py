@@ -87,7 +87,7 @@ def test_another_loop_is_refused_before_anything_is_sent(elsewhere: Simulator) -
                 other.run(refused(call, "another event loop"))
                 assert len(elsewhere.requests) == before, name
             with pytest.raises(mjasync.ConfigurationError, match="No asyncio"):
-                mj.observe({"id": task.id})  # as from a thread without a loop
+                mj.handle_webhook({"id": task.id})  # as from a thread without a loop
             assert own.run(mj.fetch([task.id]))
             own.run(mj.close())
         for call in CALLS.values():
@@ -127,7 +127,7 @@ def test_the_end_of_the_loop_waits_for_the_wire(ending: str) -> None:
 
 def test_what_the_end_of_the_loop_tore_off_is_on_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """A submission that gets no answer even so is uncertain, and the Task says so by itself."""
-    monkeypatch.setattr("mjasync._pending_submission._LAST_SECONDS", 0.0)
+    monkeypatch.setattr("mjasync._pending_submission._SHUTDOWN_GRACE_SECONDS", 0.0)
     task, _ = ended_on_the_wire("returns", answers=False)
     assert isinstance(task.error, mjasync.SubmitUncertain)
     assert task.error.state.startswith("mjasync-")
@@ -168,9 +168,9 @@ def test_a_loop_that_was_given_no_time_to_end() -> None:
     waiting: list[asyncio.Future[Task]] = []
     loop = asyncio.new_event_loop()
     loop.run_until_complete(main())
-    runtime = tasks[0]._runtime
+    runtime = tasks[0]._context
     assert tasks[0].error is None
-    job = next(iter(runtime.jobs))
+    job = next(iter(runtime.submission_tasks))
     real, job.get_loop = job.get_loop, lambda: closed  # type: ignore[method-assign]
     closed = asyncio.new_event_loop()
     closed.close()
@@ -186,7 +186,7 @@ def test_a_loop_that_was_given_no_time_to_end() -> None:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-        await runtime.calls.transport.close()
+        await runtime.api.transport.close()
 
     loop.run_until_complete(clean_up())
     loop.close()

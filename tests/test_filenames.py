@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync._media.files import target_for
-from mjasync._safe_filename import LONGEST_NAME, safe_filename, unreserved
+from mjasync._safe_filename import MAX_NAME_LENGTH, avoid_reserved_name, safe_filename
 
 RESERVED = [
     "CON",
@@ -29,7 +29,7 @@ RESERVED = [
 def test_names_of_devices_are_no_names_of_files(name: str) -> None:
     """What Windows opens as a device, with any ending, gets another name; saving a task as well."""
     assert safe_filename(name).startswith("_")
-    assert unreserved(f"{name}.png") == f"_{name}.png"
+    assert avoid_reserved_name(f"{name}.png") == f"_{name}.png"
     fields = {"id": name, "rest": name[1:]}
     assert target_for("out/{id}", "png", fields).name.startswith("_")
     assert target_for(f"out/{name[0]}{{rest}}.{{ext}}", "png", fields).name.startswith("_")
@@ -52,6 +52,6 @@ def test_any_text_is_one_part_of_a_path(text: str) -> None:
     name = safe_filename(text)
     assert name not in {"", ".", ".."}
     assert not set(name) & set('/\\:*?"<>|\0\n')
-    assert len(name.encode()) <= LONGEST_NAME + 1
+    assert len(name.encode()) <= MAX_NAME_LENGTH + 1
     assert name == name.strip(". ")
     assert safe_filename(name) == name

@@ -16,7 +16,7 @@ from conftest import connect
 from front_ends import FRONT_ENDS, in_front_of
 
 from mjasync import Client, SubmitUncertain
-from mjasync.batch import Batch, JobState
+from mjasync.batch import Batch, JobStatus
 from mjasync.simulator import Simulator
 
 LOSSES = ["reset_after", "silent_after", "truncated"]
@@ -84,15 +84,15 @@ async def test_a_batch_pays_each_prompt_once(
     async with behind(front_end, list_endpoint=has_list) as (sim, mj):
         sim.fault("reset_after", on="submit", times=3)
         for _ in range(3):
-            async with Batch(tmp_path, client=mj, retry_failed=True, settle=0) as batch:
+            async with Batch(tmp_path, client=mj, retry_failed=True, reconcile_after=0) as batch:
                 batch.add(PROMPTS)
                 async for _ in batch.run():
                     pass
                 jobs = await batch.jobs()
         paid = Counter(submission.prompt for submission in sim.submissions)
         assert max(paid.values()) == 1
-        uncertain = [job for job in jobs if job.state is JobState.UNCERTAIN]
-        saved = [job for job in jobs if job.state is JobState.SAVED]
+        uncertain = [job for job in jobs if job.status is JobStatus.UNCERTAIN]
+        saved = [job for job in jobs if job.status is JobStatus.SAVED]
         assert len(uncertain) + len(saved) == len(jobs) == len(PROMPTS)
         assert len(uncertain) == (0 if has_list else 3)
         assert {job.prompt for job in saved} <= set(paid)

@@ -32,13 +32,13 @@ from PIL import Image
 
 from mjasync import ConfigurationError
 from mjasync.batch import Batch, Job, write_gallery
-from mjasync.batch._gallery.page import Gallery
+from mjasync.batch._gallery.page import GalleryPage
 from mjasync.simulator import Simulator
 
 
 async def written(folder: Path, jobs: list[Job], **options: Any) -> dict[str, Any]:  # noqa: ANN401
     """Write a gallery, and return what its page is told."""
-    await Gallery(folder).write(jobs, **{"running": False, **options})
+    await GalleryPage(folder).write(jobs, **{"running": False, **options})
     return facts_of(folder / "index.html")
 
 
@@ -66,7 +66,7 @@ class Blocks(HTMLParser):
 
 async def test_a_batch_gets_a_gallery(sim: Simulator, tmp_path: Path) -> None:
     """The gallery of a real batch shows every job, and each of its pictures has a thumbnail."""
-    async with connect(sim) as mj, Batch(tmp_path, client=mj, then="U1>Upscale (Subtle)") as batch:
+    async with connect(sim) as mj, Batch(tmp_path, client=mj, steps="U1>Upscale (Subtle)") as batch:
         batch.add(["a fox --ar 3:2", "an owl"])
         jobs = [job async for job in batch.run()]
     page = await write_gallery(tmp_path)
@@ -173,7 +173,7 @@ async def test_a_page_is_replaced_whole_or_not_at_all(
 async def test_writing_at_once(tmp_path: Path) -> None:
     """Writes at the same time leave a whole page with all there was."""
     jobs = many(tmp_path, 20)
-    gallery = Gallery(tmp_path)
+    gallery = GalleryPage(tmp_path)
     await asyncio.gather(*(gallery.write(jobs, running=True) for _ in range(4)))
     assert len(facts_of(tmp_path / "index.html")["jobs"]) == 20
     assert len(list((tmp_path / "thumbnails").iterdir())) == 20
@@ -185,7 +185,7 @@ async def test_writing_at_once(tmp_path: Path) -> None:
 async def test_thumbnails_are_made_once(tmp_path: Path) -> None:
     """A thumbnail that is there is not made again, by this gallery or another; a lost one is."""
     jobs = many(tmp_path, 10, distinct=10)
-    gallery = Gallery(tmp_path)
+    gallery = GalleryPage(tmp_path)
     await gallery.write(jobs, running=True)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "thumbnails").iterdir()}
     assert len(made) == 10
@@ -200,8 +200,8 @@ async def test_thumbnails_are_made_once(tmp_path: Path) -> None:
 
 async def test_pictures_that_come_later(tmp_path: Path) -> None:
     """A gallery makes the thumbnails of what has been saved since."""
-    gallery = Gallery(tmp_path)
-    await gallery.write([a_job(1, state="accepted")], running=True)
+    gallery = GalleryPage(tmp_path)
+    await gallery.write([a_job(1, status="accepted")], running=True)
     assert not (tmp_path / "thumbnails").exists()
     await gallery.write([a_job(1, files=[a_file(tmp_path, "1.png")])], running=True)
     ((row,),) = [row["files"] for row in facts_of(tmp_path / "index.html")["jobs"]]
@@ -239,7 +239,7 @@ LARGE = {
 async def test_a_servers_words_turn_no_text_around(tmp_path: Path) -> None:
     """What acts on the text beside it is escaped on the page, and what is endless is cut."""
     said = "\x1b[31m\u202egnp\n" + "x" * 10_000
-    facts = await written(tmp_path, [a_job(1, state="failed", error=said, task_id="1\u2066")])
+    facts = await written(tmp_path, [a_job(1, status="failed", error=said, task_id="1\u2066")])
     (job,) = facts["jobs"]
     assert job["error"].startswith("\\x1b[31m\\u202egnp\nxxx")
     assert len(job["error"]) < 3000
@@ -268,7 +268,7 @@ import asyncio, hashlib, resource
 from pathlib import Path
 from PIL import Image
 from mjasync.batch import File, Job
-from mjasync.batch._gallery.page import Gallery
+from mjasync.batch._gallery.page import GalleryPage
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
@@ -279,10 +279,10 @@ async def shown(paths):
         for path in paths
     ]
     jobs = [
-        Job(key=file.sha256, root=file.sha256, n=n, prompt="", files=(file,))
+        Job(key=file.sha256, root=file.sha256, number=n, prompt="", files=(file,))
         for n, file in enumerate(files)
     ]
-    await Gallery(Path()).write(jobs, running=False)
+    await GalleryPage(Path()).write(jobs, running=False)
 
 async def main():
     await shown([Path("small.png")])
@@ -316,7 +316,7 @@ async def test_a_broken_picture_is_tried_once(tmp_path: Path) -> None:
     file = a_file(tmp_path, "1.png")
     data = (tmp_path / "1.png").read_bytes()
     (tmp_path / "1.png").write_bytes(b"broken")
-    gallery = Gallery(tmp_path)
+    gallery = GalleryPage(tmp_path)
     await gallery.write([a_job(1, files=[file])], running=True)
     (tmp_path / "1.png").write_bytes(data)
     await gallery.write([a_job(1, files=[file])], running=True)
@@ -328,7 +328,7 @@ async def test_a_missing_picture_may_come_back(tmp_path: Path) -> None:
     """A picture that was not there has its thumbnail once it is, in the same gallery."""
     file = a_file(tmp_path, "1.png")
     away = (tmp_path / "1.png").rename(tmp_path / "away.png")
-    gallery = Gallery(tmp_path)
+    gallery = GalleryPage(tmp_path)
     await gallery.write([a_job(1, files=[file])], running=True)
     assert "thumbnail" not in facts_of(tmp_path / "index.html")["jobs"][0]["files"][0]
     away.rename(tmp_path / "1.png")

@@ -17,7 +17,7 @@ from conftest import nothing_left
 from galleries import ANSWERED, FAMILY, HOSTILE, a_job, hostile, many, one_of_each, png_header, told
 
 from mjasync.batch import Job
-from mjasync.batch._gallery.page import Gallery
+from mjasync.batch._gallery.page import GalleryPage
 
 CHROMIUM = shutil.which("chromium")
 # Of cards the text content is read: a card that was not drawn yet has no inner text.
@@ -80,7 +80,7 @@ async def opened_in(
     **options: Any,  # noqa: ANN401 - of a browser's context
 ) -> AsyncIterator[Any]:
     """Write a gallery and open it; at the end, see that it asked for nothing and did no harm."""
-    await Gallery(folder).write(jobs, running=running)
+    await GalleryPage(folder).write(jobs, running=running)
     complaints: list[str] = []
     here = folder.resolve().as_uri()
 
@@ -471,7 +471,7 @@ async def test_hostile_words_do_nothing(opened: Open, tmp_path: Path) -> None:
 
 async def test_the_policy_holds(tmp_path: Path, browser: Any) -> None:  # noqa: ANN401
     """What would get into the page in spite of all has no effect."""
-    await Gallery(tmp_path).write([a_job(1)], running=False)
+    await GalleryPage(tmp_path).write([a_job(1)], running=False)
     page_path = tmp_path / "index.html"
     hole = (
         "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
@@ -507,7 +507,7 @@ async def test_right_to_left(opened: Open, tmp_path: Path) -> None:
 async def test_a_page_follows_its_batch(opened: Open, tmp_path: Path) -> None:
     """While a batch runs, an open page looks again by itself and stays as it is; then it rests."""
     jobs = many(tmp_path, 300)
-    waiting = [*jobs[:200], *(a_job(job.n, job.step, state="planned") for job in jobs[200:])]
+    waiting = [*jobs[:200], *(a_job(job.number, job.step, status="planned") for job in jobs[200:])]
     async with opened(tmp_path, waiting, running=True) as page:
         assert await page.locator("#progress").is_visible()
         await page.get_by_role("button", name="Saved 200").click()
@@ -515,7 +515,7 @@ async def test_a_page_follows_its_batch(opened: Open, tmp_path: Path) -> None:
             await page.keyboard.press("ArrowRight")
         before = await page.evaluate("[scrollY, asked.state, current.key]")
         assert before[0] > 0
-        await Gallery(tmp_path).write(jobs, running=False)
+        await GalleryPage(tmp_path).write(jobs, running=False)
         async with page.expect_event("load"):
             await page.clock.fast_forward(61_000)
         await page.get_by_role("button", name="Saved 300").wait_for()

@@ -36,11 +36,11 @@ from mjasync import (
     ServerError,
 )
 from mjasync._media import files as _images
-from mjasync._media.files import _Writer, collect, target_for, write_stream
+from mjasync._media.files import BufferedWriter, read_all, target_for, write_stream
 from mjasync._media.formats import sniff
 from mjasync._media.grid import split_grid
-from mjasync._media.inputs import as_data_url, as_mask, several
-from mjasync._media.pillow import png_of
+from mjasync._media.inputs import as_data_url, as_mask, as_tuple
+from mjasync._media.pillow import encode_as_png
 
 
 def encoded(form: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
@@ -62,10 +62,10 @@ FIELDS = {"id": "17", "prompt": "a red fox", "state": "mine", "action": "imagine
 
 FORKS = """
 import asyncio, os, signal
-from mjasync._media.inputs import as_file
+from mjasync._media.inputs import read_file_input
 
 def read():
-    assert asyncio.run(as_file({png!r})) == {png!r}
+    assert asyncio.run(read_file_input({png!r})) == {png!r}
 
 read()
 child = os.fork()
@@ -301,7 +301,7 @@ async def test_links_are_links(spell: Callable[[str], Any]) -> None:
     """Blanks around an address, capitals and an URL object make no path of it."""
     async with answering(http(200, PNG)) as elsewhere, asking("http://127.0.0.1:9") as mj:
         link = spell(elsewhere.url)
-        assert several(link) == (link,)
+        assert as_tuple(link) == (link,)
         sent = await as_data_url(link, mj._download)
     assert str(sent).endswith(base64.b64encode(PNG).decode())
 
@@ -400,8 +400,8 @@ NO_MASKS: dict[str, object] = {
     "hole": hole(),
     "picture with a hole": picture_with_hole(),
     "transparent white": Image.new("RGBA", (8, 8), (255, 255, 255, 0)),
-    "bytes": png_of(hole()),
-    "data URL": f"data:image/png;base64,{base64.b64encode(png_of(hole())).decode()}",
+    "bytes": encode_as_png(hole()),
+    "data URL": f"data:image/png;base64,{base64.b64encode(encode_as_png(hole())).decode()}",
 }
 
 
@@ -425,26 +425,26 @@ async def test_masks_of_every_mode() -> None:
 
 async def test_masks_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Pillow is not installed, a mask goes as it is."""
-    data = png_of(NO_MASKS["black"])
+    data = encode_as_png(NO_MASKS["black"])
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert bytes((await as_mask(data, nowhere)).data) == data  # type: ignore[union-attr]
 
 
 def test_nothing_is_no_picture() -> None:
     """None stands for no pictures; what cannot hold any is refused."""
-    assert several(None) == ()
+    assert as_tuple(None) == ()
     with pytest.raises(InvalidRequest, match="int is not a picture"):
-        several(5)  # type: ignore[arg-type]
+        as_tuple(5)  # type: ignore[arg-type]
 
 
 def test_one_picture_is_one() -> None:
     """One picture, however given, counts as one; several are several."""
     ones: Iterable[Any] = ("fox.png", Path("fox.png"), b"x", io.BytesIO(), Readable(), MASK)
     for one in ones:
-        assert several(one) == (one,)
-    assert several(["a", "b"]) == ("a", "b")
-    assert several(name for name in "ab") == ("a", "b")
-    assert several([]) == ()
+        assert as_tuple(one) == (one,)
+    assert as_tuple(["a", "b"]) == ("a", "b")
+    assert as_tuple(name for name in "ab") == ("a", "b")
+    assert as_tuple([]) == ()
 
 
 # --- whole or not ------------------------------------------------------------------------------
@@ -454,13 +454,13 @@ def test_one_picture_is_one() -> None:
 async def test_collect(size: int) -> None:
     """Bytes come together as they were, in chunks of any size."""
     for data in WHOLE.values():
-        assert await collect(chunks(data, size)) == data
+        assert await read_all(chunks(data, size)) == data
     with pytest.raises(MalformedReply, match=f"broke off after {len(PNG) - 1} bytes"):
-        await collect(chunks(PNG[:-1], size))
+        await read_all(chunks(PNG[:-1], size))
     with pytest.raises(MalformedReply, match="4 bytes that are no picture"):
-        await collect(chunks(b"text", size))
+        await read_all(chunks(b"text", size))
     with pytest.raises(MalformedReply, match="0 bytes"):
-        await collect(chunks(b""))
+        await read_all(chunks(b""))
 
 
 # --- out: where to -----------------------------------------------------------------------------
@@ -735,7 +735,7 @@ async def test_a_slow_disk_has_a_thread(
     ticks = itertools.count()
     large = bytes(3 << 20)
     with (tmp_path / "fox.png").open("xb", buffering=0) as file:
-        writer = _Writer(file, now=lambda: seconds * next(ticks))
+        writer = BufferedWriter(file, now=lambda: seconds * next(ticks))
         for _ in range(4):
             await writer.write(large)
         await writer.flush()
@@ -748,7 +748,7 @@ async def test_a_disk_that_grows_slow_gets_a_thread(tmp_path: Path) -> None:
     """The first slow piece is the last that anybody waits for, however quick a later one is."""
     fox, clock = tmp_path / "fox.png", itertools.accumulate([0, 0, 0, 9, 0, 0, 0, 0])
     with fox.open("xb", buffering=0) as file:
-        writer = _Writer(file, now=lambda: next(clock))
+        writer = BufferedWriter(file, now=lambda: next(clock))
         await writer.write(PNG)
         await writer.write(PNG)
         assert fox.read_bytes() == 2 * PNG

@@ -19,7 +19,7 @@ from test_formats import FILES
 
 import mjasync
 from mjasync import ConfigurationError, Limits, ReplyTooLarge, SubmitUncertain
-from mjasync._http.streams import Incoming
+from mjasync._http.streams import TimedStream
 
 MEGABYTE = 1 << 20
 PICTURE = {"id": "17", "status": "SUCCESS", "action": "IMAGINE", "buttons": []}
@@ -135,10 +135,10 @@ async def test_an_answer_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> 
         reading = asyncio.create_task(mj.tasks())
         await eventually(lambda: server.asked == 1)
         ring = next(what for seconds, what in timers if seconds == 100)
-        mj._transport._occupied = 1000  # it may be waiting for a connection: the same again
+        mj._transport._active_count = 1000  # it may be waiting for a connection: the same again
         ring()
         assert [seconds for seconds, _ in timers].count(100) == 2
-        mj._transport._occupied = 1
+        mj._transport._active_count = 1
         ring()
         with pytest.raises(mjasync.RequestTimeout):
             await reading
@@ -182,25 +182,25 @@ def test_limits_that_make_no_sense(name: str, size: Any) -> None:  # noqa: ANN40
 
 async def test_a_picture_that_trickles_ends() -> None:
     """Less than a kilobyte a second, for ten times `read_timeout`, is too little."""
-    found: list[Incoming] = []
+    found: list[TimedStream] = []
 
     async def consume(pieces: AsyncIterator[bytes]) -> None:
-        assert isinstance(pieces, Incoming)
+        assert isinstance(pieces, TimedStream)
         found.append(pieces)
         async for _ in pieces:
             pass
 
     start = b"HTTP/1.1 200 OK\r\n\r\n" + FILES["jpg"][:80]
     async with pouring(start, b"") as server, asking(server.url, read_timeout=50) as mj:
-        reading = asyncio.create_task(mj._calls.download(f"{server.url}/a.jpg", consume))
+        reading = asyncio.create_task(mj._api.download(f"{server.url}/a.jpg", consume))
         await eventually(lambda: bool(found) and found[0]._awaited_since is not None)
         (pieces,), now = found, asyncio.get_running_loop().time()
         pieces._begun = now - 499
-        pieces._look_back()
+        pieces._check_speed()
         assert pieces._limit.when() is None
         pieces.close()  # what the second look would have set again
         pieces._begun = now - 501
-        pieces._look_back()
+        pieces._check_speed()
         with pytest.raises(mjasync.RequestTimeout):
             await reading
 

@@ -17,8 +17,8 @@ from test_formats import PNG
 
 import mjasync
 from mjasync import Client, ConfigurationError, InvalidRequest, LinkRefused, MalformedReply
-from mjasync._http.links import addresses_of, is_public, linked_from, parse_link
-from mjasync._media.files import collect
+from mjasync._http.links import candidate_urls, is_public, parse_link, redirect_url
+from mjasync._media.files import read_all
 from mjasync.errors import ConnectionFailed
 
 API = "https://api.example.com"
@@ -70,7 +70,7 @@ async def finished(server: Answering, **options: Any) -> AsyncIterator[mjasync.T
 )
 def test_where_a_picture_is(link: str, base: str, addresses: list[str]) -> None:
     """A gateway that does not know its own address gives links that only it can follow."""
-    assert [str(address) for address in addresses_of(link, base)] == addresses
+    assert [str(address) for address in candidate_urls(link, base)] == addresses
 
 
 @pytest.mark.parametrize(
@@ -163,12 +163,12 @@ async def test_redirects_to_signed_links_are_followed_byte_for_byte(status: int)
 def test_where_redirects_lead() -> None:
     """Relative to where they come from; other scripts are quoted."""
     start = parse_link("https://cdn/a/b?x=1")
-    assert str(linked_from(start, "c.png?y=%2F")) == "https://cdn/a/c.png?y=%2F"
-    assert str(linked_from(start, "//other/c.png")) == "https://other/c.png"
-    assert str(linked_from(start, "/狐")) == "https://cdn/%E7%8B%90"
-    assert str(linked_from(start, "/\udcff")) == "https://cdn/%FF"
+    assert str(redirect_url(start, "c.png?y=%2F")) == "https://cdn/a/c.png?y=%2F"
+    assert str(redirect_url(start, "//other/c.png")) == "https://other/c.png"
+    assert str(redirect_url(start, "/狐")) == "https://cdn/%E7%8B%90"
+    assert str(redirect_url(start, "/\udcff")) == "https://cdn/%FF"
     with pytest.raises(InvalidRequest):
-        linked_from(start, "file:///etc/passwd")
+        redirect_url(start, "file:///etc/passwd")
 
 
 async def test_a_circle_of_redirects_is_named() -> None:
@@ -380,7 +380,7 @@ async def test_a_gateway_that_refuses_private_addresses(tmp_path: Path) -> None:
         with pytest.raises(LinkRefused) as caught:
             await task.save(tmp_path)
         with pytest.raises(LinkRefused):
-            await task._runtime.calls.download_by_id("17", collect)
+            await task._context.api.download_by_id("17", read_all)
     for words in ("gateway refuses", "172.17.0.2", "HTTP 403", "new-api", "private IPs", "port"):
         assert words in str(caught.value)
     assert server.paths.count("/mj/image/17") == 2

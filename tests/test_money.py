@@ -158,7 +158,7 @@ async def test_cancelled_by_others_on_the_wire(plain: Simulator) -> None:
         task = mj.imagine("a fox")
         waiting = asyncio.ensure_future(task.submit())
         await eventually(lambda: len(plain.submissions) == 1)
-        for job in mj._runtime.jobs:
+        for job in mj._context.submission_tasks:
             job.cancel()
         for _ in range(2):
             with pytest.raises(mjasync.SubmitUncertain, match="cancelled") as caught:
@@ -366,7 +366,7 @@ async def test_queues_that_fill_naturally() -> None:
 
 async def test_retry_after_is_kept_to(plain: Simulator) -> None:
     """A wait the server asks for beyond the budget is not begun, and is on the error."""
-    async with connect(plain, retries=Retries(busy=RetryPolicy(budget=5))) as mj:
+    async with connect(plain, retries=Retries(overloaded=RetryPolicy(max_elapsed=5))) as mj:
         plain.fault("reply", on="submit", status=429, headers={"Retry-After": "600"})
         with pytest.raises(mjasync.RateLimited) as caught:
             await mj.imagine("a fox")
@@ -387,11 +387,13 @@ async def test_a_refused_connection_is_tried_again() -> None:
     """A server that is not up yet has taken nothing: the submission waits for it."""
     port = free_port()
     sim = Simulator(time_scale=0, draw=False, port=port)
-    retries = Retries(connect=RetryPolicy(tries=1000, first=0.001, longest=0.01))
+    retries = Retries(connect=RetryPolicy(max_attempts=1000, initial_delay=0.001, max_delay=0.01))
     async with connect(sim, base_url=f"http://127.0.0.1:{port}", retries=retries) as mj:
         task = mj.imagine("a fox")
         waiting = asyncio.ensure_future(task.wait())
-        await eventually(lambda: task._launch is not None and task._launch._job is not None)
+        await eventually(
+            lambda: task._pending is not None and task._pending._asyncio_task is not None
+        )
         async with sim:
             assert (await waiting).done
             assert len(sim.submissions) == 1
@@ -444,7 +446,7 @@ async def test_a_submission_on_the_wire_outlives_its_waiters(plain: Simulator) -
 
 ENDLESS = {"timeout": math.inf, "stall_timeout": math.inf}
 FULL = {"code": 23, "description": "队列已满，请稍后尝试", "result": None}
-PATIENT = Retries(busy=RetryPolicy(first=1000, longest=1000, budget=9e9))
+PATIENT = Retries(overloaded=RetryPolicy(initial_delay=1000, max_delay=1000, max_elapsed=9e9))
 
 
 async def test_an_answer_nobody_waits_for_is_remembered() -> None:
@@ -466,7 +468,7 @@ async def test_nothing_is_sent_again_for_nobody() -> None:
         task = mj.imagine("a fox")
         await server.left(task)
         server.gate.set()
-        await eventually(lambda: not mj._runtime.jobs)
+        await eventually(lambda: not mj._context.submission_tasks)
         assert (server.asked, task.id) == (1, "")
         assert (await task).id == "42"
     assert server.asked == 2
@@ -521,7 +523,7 @@ async def test_closing_drops_what_was_not_sent(plain: Simulator) -> None:
     task = mj.imagine("a fox")
     waiter = asyncio.ensure_future(task.wait())
     await eventually(lambda: submits(plain) == 1 and plain.requests[-1].status == 429)
-    await eventually(lambda: not mj._runtime.on_wire)
+    await eventually(lambda: not mj._context.in_flight)
     await mj.close()
     with pytest.raises(mjasync.ClientClosed):
         await waiter
@@ -574,10 +576,10 @@ async def test_cancelling_at_random(plain: Simulator, story: dict[str, Any]) -> 
     faults = [plain.fault(kind, on="submit", **options) for kind, options in story["troubles"]]
     before = asyncio.all_tasks()
     mj = connect(plain)
-    chain = [mj.imagine("a fox").adopt()]
+    chain = [mj.imagine("a fox")._suppress_unawaited_warning()]
     for _ in range(story["presses"]):
         chain.append(chain[-1].action("U1" if len(chain) == 1 else "Vary (Subtle)"))
-    chain[-1].adopt()
+    chain[-1]._suppress_unawaited_warning()
     waiters = [
         asyncio.ensure_future(come_and_go(way(chain[which % len(chain)]), arrival, stay))
         for which, way, arrival, stay in story["waiters"]
@@ -615,7 +617,11 @@ async def test_nothing_is_left_when_everybody_left(plain: Simulator) -> None:
         waiter.cancel()
     await mj.close()
     await asyncio.gather(*waiters, return_exceptions=True)
-    assert (mj._runtime.jobs, mj._runtime.on_wire, mj._watcher._jobs) == (set(), set(), set())
+    assert (mj._context.submission_tasks, mj._context.in_flight, mj._poller._asyncio_tasks) == (
+        set(),
+        set(),
+        set(),
+    )
     assert mj._transport._session is None or mj._transport._session.closed
     del mj, waiters
     gc.collect()
@@ -623,5 +629,5 @@ async def test_nothing_is_left_when_everybody_left(plain: Simulator) -> None:
 
 def test_the_policy_for_tests_is_quick() -> None:
     """Tests try again at once; by default a full queue is given an hour."""
-    assert AT_ONCE.longest < 0.01
-    assert Retries().busy.budget == 3600.0
+    assert AT_ONCE.max_delay < 0.01
+    assert Retries().overloaded.max_elapsed == 3600.0

@@ -72,20 +72,22 @@ async def test_an_odd_row_costs_no_other(odd: bytes) -> None:
 @pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"Infinity"])
 def test_numbers_that_json_lacks_are_nothing(number: bytes, tail: bytes) -> None:
     """NaN and infinities read as null, and a NUL at the end is no matter."""
-    assert decoding.load_leniently(b'{"progress": ' + number + b"}" + tail) == {"progress": None}
+    assert decoding.parse_json_leniently(b'{"progress": ' + number + b"}" + tail) == {
+        "progress": None
+    }
 
 
 @pytest.mark.parametrize("body", [b'{"id": "1"', b"<html>", b"", b"[" * 5000, b"\xff\xfe"])
 def test_what_is_no_json_stays_none(body: bytes) -> None:
     """A second reading makes no JSON of what is cut off or something else."""
     with pytest.raises(ValueError, match="JSON"):
-        decoding.load_leniently(body)
+        decoding.parse_json_leniently(body)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(0, 2**53) | st.text(), st.lists))
 def test_good_json_is_read_as_it_is(value: object) -> None:
     """What is JSON means the same to both readings."""
-    assert decoding.load_leniently(orjson.dumps(value)) == value
+    assert decoding.parse_json_leniently(orjson.dumps(value)) == value
 
 
 async def test_another_task_than_the_one_asked_for() -> None:
@@ -158,9 +160,9 @@ def test_a_row_that_is_no_json_costs_itself() -> None:
     """Of a list whose rows cannot all be read, the others are; what is cut off is no list."""
     rows = [b'{"id": "1"}', b'{"id": "2", "prompt": "a "quoted" fox"}', b'{"id": "3"}']
     body = b"[" + b",".join(rows) + b"]"
-    assert decoding.load_leniently(body) == [{"id": "1"}, {}, {"id": "3"}]
+    assert decoding.parse_json_leniently(body) == [{"id": "1"}, {}, {"id": "3"}]
     with pytest.raises(ValueError, match="JSON"):
-        decoding.load_leniently(body[:-1])
+        decoding.parse_json_leniently(body[:-1])
 
 
 async def test_a_list_with_an_unreadable_row_has_no_date() -> None:
@@ -171,9 +173,9 @@ async def test_a_list_with_an_unreadable_row_has_no_date() -> None:
         answering(http(200, good, headers=date), http(200, bad, headers=date)) as server,
         asking(server.url) as mj,
     ):
-        rows, when = await mj._calls.list_dated()
+        rows, when = await mj._api.get_list_with_date()
         assert (len(rows), when is None) == (1, False)
-        rows, when = await mj._calls.list_dated()
+        rows, when = await mj._api.get_list_with_date()
         assert (rows, when) == ([{"id": "1"}, {}], None)
 
 
@@ -182,4 +184,7 @@ def test_a_second_reading_is_json_or_no_value(body: bytes) -> None:
     """Whatever comes, what is read of it can be written again, and nothing else is raised."""
     for text in (body, b'{"a": "' + body + b'"}', b'[{"id": ' + body + b"}]"):
         with suppress(ValueError):
-            assert decoding.load(decoding.dump(decoding.load_leniently(text))) is not NotImplemented
+            assert (
+                decoding.parse_json(decoding.dump_json(decoding.parse_json_leniently(text)))
+                is not NotImplemented
+            )

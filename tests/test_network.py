@@ -79,7 +79,7 @@ async def test_a_proxy_that_refuses() -> None:
         Client("https://api.example.com", TOKEN, proxy=proxy.url) as mj,
     ):
         with pytest.raises(ConnectionFailed, match=r"proxy refused.*HTTP 407"):
-            await mj._calls.list_all(policy=mjasync.RetryPolicy(tries=1))
+            await mj._api.get_list(policy=mjasync.RetryPolicy(max_attempts=1))
 
 
 @pytest.mark.parametrize(
@@ -192,10 +192,10 @@ async def test_an_empty_429_does_not_hold_up_a_reconcile(
 
 async def test_a_rate_limit_with_words_is_waited_for() -> None:
     """What says how long to wait, or why, is no missing list."""
-    policy = mjasync.RetryPolicy(tries=3, first=0)
+    policy = mjasync.RetryPolicy(max_attempts=3, initial_delay=0)
     for limited in (http(429, {"error": "slow down"}), http(429, headers={"Retry-After": "0"})):
         async with answering(limited, http(200, [])) as server, asking(server.url) as mj:
-            assert await mj._calls.list_all(policy=policy) == []
+            assert await mj._api.get_list(policy=policy) == []
 
 
 async def test_a_task_that_goes_back_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -206,7 +206,7 @@ async def test_a_task_that_goes_back_is_told_of(caplog: pytest.LogCaptureFixture
 
     steps = [at("IN_PROGRESS", 50), at("IN_PROGRESS", 30), at("SUBMITTED", 0)]
     steps += [at("IN_PROGRESS", 50), at("IN_PROGRESS", 30), at("SUCCESS", 100)]
-    schedule = mjasync.Schedule(shortest=0.001, longest=0.002)
+    schedule = mjasync.Schedule(min_interval=0.001, max_interval=0.002)
     async with answering(*steps) as server, asking(server.url, schedule=schedule) as mj:
         await mj.task("17")
     told = [record.getMessage() for record in caplog.records if "went back" in record.msg]
@@ -223,7 +223,7 @@ async def test_pictures_through_a_session_of_the_caller() -> None:
     ):
         async with finished(server, session=session) as task:
             await task.read()
-            elsewhere = task._runtime.calls.transport._elsewhere
+            elsewhere = task._context.api.transport._public_session
             assert elsewhere is not None
         assert elsewhere.closed
         assert not session.closed

@@ -20,7 +20,7 @@ from raw_http import simulated
 
 import mjasync
 from mjasync import AccountFilter, Client, Task, TaskStatus
-from mjasync._protocol.buttons import meaning_of
+from mjasync._protocol.buttons import classify_button
 from mjasync.simulator import Simulator
 
 Ask = Callable[[Simulator, Client], Awaitable[object]]
@@ -75,7 +75,7 @@ async def show(sim: Simulator, mj: Client) -> Task:
     """Rebuild a task from a job."""
     grid = await mj.imagine("a lighthouse")
     made = sim.tasks[grid.id]
-    job, account = getattr(made, "job", "4a3f6b4e-7c1d-4d6a-9d6a-111111111111"), "1"
+    job, account = getattr(made, "midjourney_job_id", "4a3f6b4e-7c1d-4d6a-9d6a-111111111111"), "1"
     if sim.dialect.name == "plus":
         account = (await mj.accounts())[0].id
     return await mj.show(job, instance_id=account)
@@ -135,7 +135,7 @@ ROWS = [
     Row("submit/upload-discord-images", lambda _, mj: mj.upload(png()), "one-hub", "original"),
     Row("submit/edits", lambda _, mj: mj.edit(png(), "red"), "plus", "new-api-2025"),
     Row("submit/edits", lambda _, mj: mj.edit(png(), "red"), "new-api", "one-hub"),
-    Row("submit/edits", lambda _, mj: mj.edit(png(), "red"), "seed-gateway", "original"),
+    Row("submit/edits", lambda _, mj: mj.edit(png(), "red"), "path-gateway", "original"),
     Row("submit/retexture", lambda _, mj: mj.retexture(png(), "brass"), "plus", "one-hub"),
     Row("submit/video", lambda _, mj: mj.video("it turns", image=png()), "open-plus", "one-hub"),
     Row("submit/video", lambda _, mj: mj.video("it turns"), "new-api", "new-api-2025"),
@@ -421,7 +421,7 @@ async def test_an_upload_that_fails_is_tried_anew(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "dialect", ["plus", "open-plus", "new-api-2025", "one-hub", "seed-gateway"]
+    "dialect", ["plus", "open-plus", "new-api-2025", "one-hub", "path-gateway"]
 )
 async def test_the_seed_is_a_number(dialect: str) -> None:
     """Servers tell it as a string; it is asked for once (PROTOCOL §1.15)."""
@@ -495,7 +495,7 @@ async def test_accounts_keep_their_secrets(dialect: str) -> None:
         assert len(accounts) == 2
         assert {account.concurrency for account in accounts} == {3}
         assert all(account.enabled for account in accounts)
-        secrets = [one.user_token for one in sim._engine.everyone]
+        secrets = [one.user_token for one in sim._engine.all_accounts]
         told = "".join(f"{account!r}{account.raw!r}" for account in accounts)
         assert secrets
         assert not [secret for secret in secrets if secret in told]
@@ -631,7 +631,7 @@ async def test_every_button_by_name_and_by_meaning(dialect: str, kind: str) -> N
         task = await DRAWN[kind](mj)
         assert len(task.buttons)
         for button in task.buttons:
-            meaning = meaning_of(button)
+            meaning = classify_button(button)
             refused = re.search(REFUSED[dialect], button.custom_id) is not None
             by_name = task.action(button.label or button.emoji)
             for pressed in (by_name, VERBS[meaning.verb](task, meaning.detail)):
@@ -675,7 +675,7 @@ async def test_asking_for_remix_and_strength() -> None:
         assert (first["enableRemix"], second["strong"]) == (True, True)
         assert "strong" not in first
         assert "enableRemix" not in second
-        assert sim.tasks[sim.submissions[-1].task_id].strong
+        assert sim.tasks[sim.submissions[-1].task_id].is_strong
 
 
 def filters() -> Iterator[Any]:
@@ -725,7 +725,7 @@ async def test_speed_and_image_host(
     client: dict[str, Any], call: dict[str, Any], path: str
 ) -> None:
     """A call's speed and image host go before the client's; a gateway's links show the host."""
-    async with serving("seed-gateway") as (sim, _), connect(sim, **client) as mj:
+    async with serving("path-gateway") as (sim, _), connect(sim, **client) as mj:
         grid = await mj.imagine("a lighthouse", **call)
         big = await grid.upscale(1)
         posts = [r.path for r in sim.requests if "/submit/" in r.path]
@@ -792,7 +792,7 @@ async def test_options_no_button_has(press: Callable[..., Task], option: str) ->
 
 async def test_state_is_echoed_everywhere() -> None:
     """A mark of one's own comes back on the task, through gateways too."""
-    for dialect in ("original", "plus", "open-plus", "new-api", "one-hub", "seed-gateway"):
+    for dialect in ("original", "plus", "open-plus", "new-api", "one-hub", "path-gateway"):
         async with serving(dialect) as (_, mj):
             assert (await mj.imagine("a lighthouse", state="mine")).state == "mine", dialect
 
@@ -815,7 +815,7 @@ async def test_a_modal_that_does_not_open_loses_nothing() -> None:
 
 async def test_everything_is_asked_for_once() -> None:
     """A long story sends each paid request once, whatever the server."""
-    for dialect in ("plus", "new-api", "one-hub", "seed-gateway"):
+    for dialect in ("plus", "new-api", "one-hub", "path-gateway"):
         async with serving(dialect) as (sim, mj):
             await mj.imagine("a lighthouse").upscale(1).zoom(1.8, "a tower").vary(2)
             paid = Counter(r.endpoint for r in sim.requests if r.kind == "submit")

@@ -28,9 +28,9 @@ from mjasync import (
     Probe,
     Retries,
 )
-from mjasync._probe.questions import Sign, _family
+from mjasync._probe.questions import AnswerKind, detect_family
 from mjasync.cli import main
-from mjasync.cli.signals import Stop
+from mjasync.cli.signals import GracefulShutdown
 from mjasync.simulator import DIALECTS, Simulator
 
 TOKEN = "sk-" + "t" * 48
@@ -70,7 +70,7 @@ KNOWN = {
     "new-api-2025": Known("new-api", speeds=(), any_path=True, **_RESALE),
     "one-hub": Known("one-hub", **_RESALE),
     "one-api": Known("gateway", speeds=(), any_path=True, **_RESALE),
-    "seed-gateway": Known("path-gateway", is_gateway=True, webhooks="unknown"),
+    "path-gateway": Known("path-gateway", is_gateway=True, webhooks="unknown"),
 }
 
 
@@ -113,7 +113,7 @@ async def test_each_dialect_is_recognised(dialect: str) -> None:
     assert {name: getattr(report, name) for name in known} == known
     assert (report.auth, report.list_by_condition, report.links_reachable) == ("secret", True, None)
     assert (report.problems, report.ok, report.drawn) == ((), True, None)
-    assert report.url == f"{mj._calls.route.base}/mj"
+    assert report.url == f"{mj._api.url.base}/mj"
     assert 0 < report.round_trip < PATIENCE
 
 
@@ -145,10 +145,10 @@ async def test_no_list_endpoint(dialect: str) -> None:
     [
         ("new-api", "original", "new-api"),
         ("one-hub", "open-plus", "one-hub"),
-        ("seed-gateway", "original", "path-gateway"),
-        ("seed-gateway", "open-plus", "path-gateway"),
-        ("seed-gateway", "new-api", "path-gateway"),
-        ("new-api", "seed-gateway", "new-api"),
+        ("path-gateway", "original", "path-gateway"),
+        ("path-gateway", "open-plus", "path-gateway"),
+        ("path-gateway", "new-api", "path-gateway"),
+        ("new-api", "path-gateway", "new-api"),
     ],
 )
 async def test_a_gateway_is_told_from_what_is_behind_it(
@@ -165,18 +165,28 @@ async def test_a_gateway_is_told_from_what_is_behind_it(
 @pytest.mark.parametrize(
     "signs, family",
     [
-        ({"fetch": Sign.NO_CONTENT, "elsewhere": Sign.PAGE, "proxy": Sign.PAGE}, "plus"),
-        ({"fetch": Sign.VOID, "elsewhere": Sign.PAGE, "proxy": Sign.MISSING}, "original"),
-        ({"fetch": Sign.NO_CONTENT, "queue": Sign.PAGE}, "open-plus"),
-        ({"fetch": Sign.NO_CONTENT, "unregistered": Sign.PAGE}, "gateway"),
-        ({"fetch": Sign.UNKNOWN_TASK, "elsewhere": Sign.MISSING}, "gateway"),
-        ({"fetch": Sign.MISSING}, "unknown"),
+        (
+            {
+                "fetch": AnswerKind.NO_CONTENT,
+                "elsewhere": AnswerKind.PAGE,
+                "proxy": AnswerKind.PAGE,
+            },
+            "plus",
+        ),
+        (
+            {"fetch": AnswerKind.VOID, "elsewhere": AnswerKind.PAGE, "proxy": AnswerKind.MISSING},
+            "original",
+        ),
+        ({"fetch": AnswerKind.NO_CONTENT, "queue": AnswerKind.PAGE}, "open-plus"),
+        ({"fetch": AnswerKind.NO_CONTENT, "unregistered": AnswerKind.PAGE}, "gateway"),
+        ({"fetch": AnswerKind.UNKNOWN_TASK, "elsewhere": AnswerKind.MISSING}, "gateway"),
+        ({"fetch": AnswerKind.MISSING}, "unknown"),
     ],
     ids=str,
 )
-def test_signs_that_no_simulator_gives(signs: dict[str, Sign], family: str) -> None:
+def test_signs_that_no_simulator_gives(signs: dict[str, AnswerKind], family: str) -> None:
     """A web page around a server makes no gateway of it; an unheard-of gateway is one."""
-    assert _family(signs) == family
+    assert detect_family(signs) == family
 
 
 @pytest.mark.parametrize(
@@ -422,7 +432,7 @@ async def test_what_is_set_and_will_not_work(
 @pytest.mark.parametrize(
     "dialect, options",
     [
-        ("seed-gateway", {"speed": "turbo", "image_host": "proxy"}),
+        ("path-gateway", {"speed": "turbo", "image_host": "proxy"}),
         ("one-hub", {"speed": "turbo"}),
         ("new-api", {"speed": "turbo", "speed_via": "prompt"}),
         ("original", {"speed": "turbo", "speed_via": "both"}),
@@ -500,7 +510,7 @@ async def test_a_cut_connection_is_tried_again_within_the_connect_policy() -> No
         with pytest.raises(ConnectionFailed, match="cut off"):
             await mj.probe()
         assert len(set(server.paths)) == 1
-        assert len(server.paths) <= 2 * EAGER.connect.tries  # aiohttp itself asks once more
+        assert len(server.paths) <= 2 * EAGER.connect.max_attempts  # aiohttp itself asks once more
 
 
 async def test_a_silent_server_is_asked_once() -> None:
@@ -555,7 +565,7 @@ async def test_the_other_way_in_trouble_too() -> None:
 # --- pictures ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dialect", ["original", "plus", "open-plus", "seed-gateway"])
+@pytest.mark.parametrize("dialect", ["original", "plus", "open-plus", "path-gateway"])
 async def test_the_newest_link_is_tried(dialect: str) -> None:
     """A finished task of the list lends its link, and that is all that is done with it."""
     async with probing(dialect) as (sim, mj):
@@ -717,7 +727,7 @@ async def test_doctor_text(doctor: Callable[..., Any]) -> None:
 
 async def test_doctor_json(doctor: Callable[..., Any]) -> None:
     """--json prints one object with every field of the report, and nothing else."""
-    async with probing("seed-gateway") as (sim, _):
+    async with probing("path-gateway") as (sim, _):
         outcome = await doctor("--base-url", sim.url, "--json")
     record = json.loads(outcome.out)
     assert (outcome.code, outcome.err, outcome.out.count("\n")) == (0, "", 1)
@@ -823,7 +833,7 @@ async def test_doctor_interrupted_names_what_was_paid(
 ) -> None:
     """A signal while the picture is drawn ends the wait; the task is named, with what goes on."""
 
-    class Stopped(Stop):
+    class Stopped(GracefulShutdown):
         """A stop that a test can bring about without a signal."""
 
         def __enter__(self) -> Self:
@@ -831,7 +841,7 @@ async def test_doctor_interrupted_names_what_was_paid(
             return super().__enter__()
 
     stops: list[tuple[Stopped, asyncio.AbstractEventLoop]] = []
-    monkeypatch.setattr("mjasync.cli.doctor.Stop", Stopped)
+    monkeypatch.setattr("mjasync.cli.doctor.GracefulShutdown", Stopped)
     async with probing(sim={"time_scale": 1e6}) as (sim, _):
         flags = ("--base-url", sim.url)
         running = asyncio.create_task(doctor(*flags, "--spend"))

@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import ConfigurationError
-from mjasync.batch._readers import Rows, read_rows
+from mjasync.batch._readers import InputRows, read_rows
 
 PROMPTS = ["a red fox", "an owl, at night"]
 OBJECTS = [{"prompt": prompt, "mood": None} for prompt in PROMPTS]
 
 
-def read(folder: Path, name: str, text: str | bytes, template: str | None = None) -> Rows:
+def read(folder: Path, name: str, text: str | bytes, template: str | None = None) -> InputRows:
     """Return the rows of a file with such a name."""
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_rows(path, template)
 
 
-def prompts(rows: Rows) -> list[str]:
+def prompts(rows: InputRows) -> list[str]:
     """Return the prompts of some rows."""
     return [row.prompt for row in rows]
 

@@ -41,7 +41,7 @@ from mjasync import (
     TaskNotReady,
     UnsupportedEndpoint,
 )
-from mjasync._http.transport import Secret, auth_headers
+from mjasync._http.transport import SecretHeader, auth_headers
 from mjasync._protocol import error_rules, parsing, replies
 from mjasync._protocol.parsing import Operation
 
@@ -333,7 +333,7 @@ def answer_to(question: str, status: int, headers: Mapping[str, str], body: byte
     if question == "image":
         replies.check_image(status, headers, body)
         return extension_of(body)
-    words = parsing.read(status, headers, body)
+    words = parsing.parse_reply(status, headers, body)
     if question == "submit":
         return replies.parse_receipt(Operation.SUBMIT, words)
     if question == "fetch":
@@ -522,7 +522,7 @@ ACCEPTANCE = said(1, "提交成功", "1700000000000001")
 
 def receipt_of(status: int, body: object, operation: Operation = Operation.SUBMIT) -> SubmitReceipt:
     """Read the answer to a submission."""
-    return replies.parse_receipt(operation, parsing.read(status, {}, as_bytes(body)))
+    return replies.parse_receipt(operation, parsing.parse_reply(status, {}, as_bytes(body)))
 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 507, 520, 524])
@@ -637,31 +637,31 @@ def test_banned_word_is_told() -> None:
 def test_good_answers() -> None:
     """What is asked for is returned as it came."""
     task = {"id": "1", "status": "SUCCESS"}
-    ok = parsing.read(200, {}, orjson.dumps(task))
+    ok = parsing.parse_reply(200, {}, orjson.dumps(task))
     assert replies.parse_object(Operation.FETCH, ok) == task
-    seed = parsing.read(200, {}, orjson.dumps(said(1, "成功", "636646138")))
+    seed = parsing.parse_reply(200, {}, orjson.dumps(said(1, "成功", "636646138")))
     assert replies.parse_object(Operation.OTHER, seed)["result"] == "636646138"
-    many = parsing.read(200, {}, orjson.dumps([task, None, 1]))
+    many = parsing.parse_reply(200, {}, orjson.dumps([task, None, 1]))
     assert replies.parse_list(many) == [task]
-    assert replies.parse_list(parsing.read(200, {}, b"null")) == []
+    assert replies.parse_list(parsing.parse_reply(200, {}, b"null")) == []
 
 
 def test_a_json_null_is_no_task() -> None:
     """A null is how one server says that it does not know a task."""
     with pytest.raises(TaskNotFound):
-        replies.parse_object(Operation.FETCH, parsing.read(200, {}, b"null"))
+        replies.parse_object(Operation.FETCH, parsing.parse_reply(200, {}, b"null"))
 
 
 def test_a_task_needs_an_id_and_a_status() -> None:
     """An object that is no task is a malformed reply."""
     for body in ({"id": "1"}, {"id": None, "status": ""}, {"status": "SUCCESS"}):
         with pytest.raises(MalformedReply):
-            replies.parse_object(Operation.FETCH, parsing.read(200, {}, orjson.dumps(body)))
+            replies.parse_object(Operation.FETCH, parsing.parse_reply(200, {}, orjson.dumps(body)))
 
 
 def test_a_seed_nobody_found() -> None:
     """A refused seed is refused as such: the task is known all the same."""
-    words = parsing.read(200, {}, orjson.dumps(said(3, "未找到 seed")))
+    words = parsing.parse_reply(200, {}, orjson.dumps(said(3, "未找到 seed")))
     with pytest.raises(UnsupportedEndpoint):
         replies.parse_object(Operation.OTHER, words)
 
@@ -697,9 +697,9 @@ def test_pictures_pass() -> None:
 def test_retry_after(value: str | None, seconds: float | None) -> None:
     """Retry-After is read as seconds or as a date, and capped at an hour."""
     now = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
-    assert parsing.retry_after(value, now) == seconds
+    assert parsing.parse_retry_after(value, now) == seconds
     headers = {} if value is None else {"Retry-After": value}
-    assert parsing.read(429, headers, b"", wall=now).retry_after == seconds
+    assert parsing.parse_reply(429, headers, b"", wall=now).retry_after == seconds
 
 
 @pytest.mark.parametrize("waits", [30, 30.0, "30", True, None])
@@ -707,8 +707,8 @@ def test_retry_after_in_the_body(waits: object) -> None:
     """One proxy says in its JSON how long to wait; the header counts more."""
     body = orjson.dumps({"error": "unavailable", "retryAfter": waits})
     expected = 30.0 if waits == 30 and waits is not True else None
-    assert parsing.read(503, {}, body).retry_after == expected
-    assert parsing.read(503, {"Retry-After": "2"}, body).retry_after == 2.0
+    assert parsing.parse_reply(503, {}, body).retry_after == expected
+    assert parsing.parse_reply(503, {"Retry-After": "2"}, body).retry_after == 2.0
 
 
 async def test_retry_after_over_http() -> None:
@@ -743,15 +743,15 @@ async def test_retry_after_over_http() -> None:
 )
 def test_the_servers_own_words(body: object, words: str) -> None:
     """Whatever the shape, the server's own words are found, without the blanks around them."""
-    assert parsing.read(400, {}, as_bytes(body)).description == words
+    assert parsing.parse_reply(400, {}, as_bytes(body)).description == words
 
 
 def test_ban_in_a_fail_reason() -> None:
     """A reason that speaks of a banned word is told from others."""
-    assert error_rules.is_ban("可能包含敏感词")
-    assert error_rules.is_ban("Banned prompt detected")
-    assert not error_rules.is_ban("执行超时 5 分钟")
-    assert not error_rules.is_ban("")
+    assert error_rules.is_ban_text("可能包含敏感词")
+    assert error_rules.is_ban_text("Banned prompt detected")
+    assert not error_rules.is_ban_text("执行超时 5 分钟")
+    assert not error_rules.is_ban_text("")
 
 
 # --- for anything at all -----------------------------------------------------------------------
@@ -805,7 +805,7 @@ def test_a_refusal_of_a_submission_is_plain(status: int, body: bytes) -> None:
     except SubmitUncertain:
         return
     except MJError:
-        words = parsing.read(status, {}, body)
+        words = parsing.parse_reply(status, {}, body)
         assert words.is_html or isinstance(words.json, dict)
         assert words.code not in {1, 5, 21, 22}
 
@@ -855,5 +855,5 @@ async def test_no_use_after_closing() -> None:
 def test_token_that_no_header_can_carry() -> None:
     """A token with a line break inside is refused at once, and not shown."""
     with pytest.raises(ConfigurationError) as caught:
-        auth_headers(Secret(f"{TOKEN}\r\nX-Other: 1"), "secret")
+        auth_headers(SecretHeader(f"{TOKEN}\r\nX-Other: 1"), "secret")
     assert TOKEN not in everything_told(caught.value, "")

@@ -17,8 +17,8 @@ from mjasync import (
     TaskStatus,
 )
 from mjasync._models import prompts_of, text_of
-from mjasync._protocol.decoding import structure_task
-from mjasync._protocol.results import buttons_of, is_grid, judge, link_of
+from mjasync._protocol.decoding import decode_task
+from mjasync._protocol.results import buttons_of, is_grid, raise_for_status, result_url
 
 KEYCAPS = (
     "1️⃣ a red fox in the snow --ar 3:2\n\n2️⃣ a fox, watercolor --ar 3:2\n\n"
@@ -34,7 +34,7 @@ FOUR = (
 
 def task(**fields: object) -> TaskInfo:
     """A task as a server sends it, finished unless told otherwise."""
-    return structure_task({"id": "17", "status": "SUCCESS", "action": "IMAGINE", **fields})
+    return decode_task({"id": "17", "status": "SUCCESS", "action": "IMAGINE", **fields})
 
 
 # --- the verdict -------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def task(**fields: object) -> TaskInfo:
 
 def test_success_is_no_error() -> None:
     """A finished task raises nothing, whatever else it says."""
-    judge(task(failReason="可能包含敏感词", progress="3%"))
+    raise_for_status(task(failReason="可能包含敏感词", progress="3%"))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_verdicts(status: str, reason: str | None, error: type[TaskFailed]) -> N
     """An ended task raises what its status and reason mean, with the server's words."""
     info = task(status=status, failReason=reason, progress="100%")
     with pytest.raises(TaskFailed) as caught:
-        judge(info)
+        raise_for_status(info)
     assert type(caught.value) is error
     assert caught.value.reason == (reason or "")
     assert (reason or "task 17") in str(caught.value)
@@ -82,7 +82,7 @@ def test_verdicts(status: str, reason: str | None, error: type[TaskFailed]) -> N
 def test_banned_word_in_the_reason(reason: str, word: str) -> None:
     """A reason that names the banned word has it told apart."""
     with pytest.raises(TaskBanned) as caught:
-        judge(task(status="FAILURE", failReason=reason))
+        raise_for_status(task(status="FAILURE", failReason=reason))
     assert caught.value.word == word
 
 
@@ -227,16 +227,16 @@ def test_prompts_are_never_blank(text: str) -> None:
 def test_links() -> None:
     """The link is that of the video where there is one, else that of the picture."""
     picture, video = "https://example.com/fox.png", "https://example.com/fox.mp4"
-    assert link_of(task(imageUrl=picture)) == picture
-    assert link_of(task(imageUrl=picture, videoUrls=[{"url": video}])) == video
-    assert link_of(task(imageUrl="", videoUrl=video)) == video
+    assert result_url(task(imageUrl=picture)) == picture
+    assert result_url(task(imageUrl=picture, videoUrls=[{"url": video}])) == video
+    assert result_url(task(imageUrl="", videoUrl=video)) == video
 
 
 @pytest.mark.parametrize("action", ["SHORTEN", ""])
 def test_no_link(action: str) -> None:
     """A task without a picture says where its result may be."""
     with pytest.raises(InvalidRequest, match="has no picture; its result may be in") as caught:
-        link_of(task(action=action, imageUrl=""))
+        result_url(task(action=action, imageUrl=""))
     assert caught.value.task_id == "17"
 
 
@@ -245,7 +245,7 @@ def test_previews_are_no_pictures(status: str) -> None:
     """The link of a task that is not finished leads to a preview, if anywhere."""
     info = task(status=status, imageUrl="https://example.com/grid_0.webp")
     with pytest.raises(InvalidRequest, match="await the Task first"):
-        link_of(info)
+        result_url(info)
 
 
 @given(st.sampled_from([*TaskStatus, TaskStatus("DREAMING")]), st.text(max_size=20))
@@ -253,7 +253,7 @@ def test_only_success_is_a_success(status: TaskStatus, reason: str) -> None:
     """Everything but SUCCESS raises when judged."""
     info = TaskInfo(id="17", status=status, fail_reason=reason)
     if status is TaskStatus.SUCCESS:
-        judge(info)
+        raise_for_status(info)
         return
     with pytest.raises(MJError):
-        judge(info)
+        raise_for_status(info)

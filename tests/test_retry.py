@@ -23,16 +23,16 @@ from mjasync import (
     SubmitUncertain,
     TaskNotReady,
 )
-from mjasync._http.retry import Pace, persist
+from mjasync._http.retry import RetryState, retry_call
 
-AT_ONCE = RetryPolicy(tries=4, first=0.0, longest=0.0)
+AT_ONCE = RetryPolicy(max_attempts=4, initial_delay=0.0, max_delay=0.0)
 EAGER = Retries(
     read=AT_ONCE,
-    watch=AT_ONCE,
+    poll=AT_ONCE,
     connect=AT_ONCE,
-    busy=AT_ONCE,
-    absent=AT_ONCE,
-    lagging=AT_ONCE,
+    overloaded=AT_ONCE,
+    no_account=AT_ONCE,
+    not_ready=AT_ONCE,
 )
 ID = "1700000000000001"
 ACCEPTED = http(200, {"code": 1, "description": "提交成功", "result": ID, "properties": {}})
@@ -79,8 +79,8 @@ def ticking(*times: float) -> Callable[[], float]:
 
 def waits(policy: RetryPolicy, error: MJError, count: int) -> list[float]:
     """The first waits that a policy chooses after the same failure."""
-    pace = Pace(always(policy), stopped)
-    return [pace.next_wait(error) for _ in range(count)]
+    pace = RetryState(always(policy), stopped)
+    return [pace.next_delay(error) for _ in range(count)]
 
 
 # --- persist -----------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def waits(policy: RetryPolicy, error: MJError, count: int) -> list[float]:
 async def test_success_is_called_once() -> None:
     """What works is not called again."""
     call = Caller()
-    assert await persist(call, always(AT_ONCE), stopped) == "done"
+    assert await retry_call(call, always(AT_ONCE), stopped) == "done"
     assert call.calls == 1
 
 
@@ -97,7 +97,7 @@ async def test_success_is_called_once() -> None:
 async def test_tries_count_the_first(failures: int) -> None:
     """A policy of four tries forgives three failures, each attempt made exactly once."""
     call = Caller(*(QueueFull("full") for _ in range(failures)))
-    assert await persist(call, always(AT_ONCE), stopped) == "done"
+    assert await retry_call(call, always(AT_ONCE), stopped) == "done"
     assert call.calls == failures + 1
 
 
@@ -106,9 +106,9 @@ async def test_the_last_failure_is_raised(tries: int) -> None:
     """When the tries are used up, the last failure is what is raised."""
     errors = [QueueFull(str(number)) for number in range(9)]
     call = Caller(*errors)
-    policy = RetryPolicy(tries=tries, first=0.0)
+    policy = RetryPolicy(max_attempts=tries, initial_delay=0.0)
     with pytest.raises(QueueFull) as caught:
-        await persist(call, always(policy), stopped)
+        await retry_call(call, always(policy), stopped)
     assert call.calls == tries
     assert caught.value is errors[call.calls - 1]
 
@@ -120,11 +120,11 @@ async def test_no_policy_no_second_attempt() -> None:
     )
     first = Caller(InvalidRequest("wrong"))
     with pytest.raises(InvalidRequest):
-        await persist(first, only_queue, stopped)
+        await retry_call(first, only_queue, stopped)
     assert first.calls == 1
     later = Caller(QueueFull("full"), InvalidRequest("wrong"))
     with pytest.raises(InvalidRequest):
-        await persist(later, only_queue, stopped)
+        await retry_call(later, only_queue, stopped)
     assert later.calls == 2
 
 
@@ -135,32 +135,32 @@ async def test_other_errors_pass() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await persist(broken, always(AT_ONCE), stopped)
+        await retry_call(broken, always(AT_ONCE), stopped)
 
 
 async def test_the_budget_ends_it() -> None:
     """No attempt is made once the time for waiting is over."""
     call = Caller(*(QueueFull("full") for _ in range(9)))
-    policy = RetryPolicy(tries=1000, first=0.0, budget=10.0)
+    policy = RetryPolicy(max_attempts=1000, initial_delay=0.0, max_elapsed=10.0)
     with pytest.raises(QueueFull):
-        await persist(call, always(policy), ticking(0, 1, 1, 2, 11))
+        await retry_call(call, always(policy), ticking(0, 1, 1, 2, 11))
     assert call.calls == 3
 
 
 async def test_a_wait_beyond_the_budget_is_not_begun() -> None:
     """A Retry-After that would outlast the budget is not waited for."""
     call = Caller(RateLimited("slow down", retry_after=11.0))
-    policy = RetryPolicy(tries=5, budget=10.0)
+    policy = RetryPolicy(max_attempts=5, max_elapsed=10.0)
     with pytest.raises(RateLimited):
-        await persist(call, always(policy), stopped)
+        await retry_call(call, always(policy), stopped)
     assert call.calls == 1
 
 
 async def test_retry_after_of_nothing_is_at_once() -> None:
     """A server that asks for no wait gets none, whatever the policy."""
     call = Caller(RateLimited("slow down", retry_after=0.0))
-    policy = RetryPolicy(tries=2, first=1e6, longest=1e6)
-    assert await persist(call, always(policy), stopped) == "done"
+    policy = RetryPolicy(max_attempts=2, initial_delay=1e6, max_delay=1e6)
+    assert await retry_call(call, always(policy), stopped) == "done"
 
 
 # --- the pace ----------------------------------------------------------------------------------
@@ -180,14 +180,14 @@ def test_retry_after_is_exact(seconds: float) -> None:
 )
 def test_full_jitter_stays_within_its_bounds(first: float, longest: float, count: int) -> None:
     """The n-th wait lies between nothing and min(longest, first * 2**n)."""
-    policy = RetryPolicy(first=first, longest=longest)
+    policy = RetryPolicy(initial_delay=first, max_delay=longest)
     for number, seconds in enumerate(waits(policy, ServerError("failed"), count)):
         assert 0.0 <= seconds <= min(longest, first * 2**number)
 
 
 def test_jitter_is_full() -> None:
     """Waits fill the whole range: many clients do not come back together."""
-    policy = RetryPolicy(first=8.0, longest=8.0)
+    policy = RetryPolicy(initial_delay=8.0, max_delay=8.0)
     seconds = waits(policy, ServerError("failed"), 400)
     assert min(seconds) < 1.0
     assert max(seconds) > 7.0
@@ -195,25 +195,25 @@ def test_jitter_is_full() -> None:
 
 def test_each_kind_of_trouble_has_its_own_series() -> None:
     """A full queue does not wait longer because the connection failed before."""
-    busy = RetryPolicy(first=1.0, longest=100.0)
-    connect = RetryPolicy(first=64.0, longest=100.0)
-    pace = Pace(lambda error: busy if isinstance(error, QueueFull) else connect, stopped)
+    busy = RetryPolicy(initial_delay=1.0, max_delay=100.0)
+    connect = RetryPolicy(initial_delay=64.0, max_delay=100.0)
+    pace = RetryState(lambda error: busy if isinstance(error, QueueFull) else connect, stopped)
     for _ in range(5):
-        pace.next_wait(ConnectionFailed("refused"))
-    assert pace.next_wait(QueueFull("full")) <= 1.0
-    assert pace.waits == 6
+        pace.next_delay(ConnectionFailed("refused"))
+    assert pace.next_delay(QueueFull("full")) <= 1.0
+    assert pace.retry_count == 6
 
 
 def test_pace_gives_up_on_strangers() -> None:
     """An error of another kind is never worth another attempt."""
-    assert Pace(always(AT_ONCE), stopped).gives_up(ValueError())
+    assert RetryState(always(AT_ONCE), stopped).is_exhausted(ValueError())
 
 
 def test_none_means_none() -> None:
     """Retries.none() tries everything once."""
     none = Retries.none()
-    policies = (none.read, none.watch, none.connect, none.busy, none.absent)
-    assert [policy.tries for policy in policies] == [1] * 5
+    policies = (none.read, none.poll, none.connect, none.overloaded, none.no_account)
+    assert [policy.max_attempts for policy in policies] == [1] * 5
 
 
 # --- who is asked again, over HTTP -------------------------------------------------------------
@@ -254,7 +254,7 @@ async def test_refused_for_good_at_last(answer: bytes) -> None:
     async with answering(answer) as server, asking(server.url, retries=EAGER) as mj:
         with pytest.raises((QueueFull, RateLimited, ServerError, NoAccount, TaskNotReady)):
             await mj.imagine("a fox").submit()
-    assert len(server.asked) == AT_ONCE.tries
+    assert len(server.asked) == AT_ONCE.max_attempts
 
 
 AMBIGUOUS = {
@@ -332,7 +332,7 @@ async def test_retries_are_not_nested() -> None:
     async with answering(http(200, b"?")) as server, asking(server.url, retries=EAGER) as mj:
         with pytest.raises(MalformedReply):
             await mj.fetch([ID])
-    assert len(server.asked) == AT_ONCE.tries
+    assert len(server.asked) == AT_ONCE.max_attempts
 
 
 async def test_connection_that_never_was() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import ConfigurationError
-from mjasync._protocol.urls import Route
+from mjasync._protocol.urls import ServerUrl
 
 HOST = "https://api.example.com"
 SPEEDS = (None, "relax", "fast", "turbo")
@@ -55,16 +55,16 @@ PASTED = (
 @pytest.mark.parametrize("path, root", PASTED)
 def test_pasted_forms(path: str, root: str) -> None:
     """Every form in which people paste a base URL leads to the same calls."""
-    route = Route.parse(f" {HOST}{path}\n")
+    route = ServerUrl.parse(f" {HOST}{path}\n")
     assert route.root == HOST + root
-    assert str(route.url("submit/imagine")) == f"{HOST}{root}/submit/imagine"
+    assert str(route.endpoint("submit/imagine")) == f"{HOST}{root}/submit/imagine"
 
 
 @pytest.mark.parametrize("speed", SPEEDS)
 @pytest.mark.parametrize("host", IMAGE_HOSTS)
 def test_the_path_rule(speed: str | None, host: str | None) -> None:
     """The path says `/mj`, `/mj-{speed}/mj`, `/mj-{speed}-{host}/mj` or `/mj-{host}/mj`."""
-    route = Route.parse(HOST, speed, host)  # type: ignore[arg-type]
+    route = ServerUrl.parse(HOST, speed, host)  # type: ignore[arg-type]
     mode = "-".join(filter(None, ("mj", speed, host)))
     assert route.root == (f"{HOST}/mj" if mode == "mj" else f"{HOST}/{mode}/mj")
 
@@ -79,7 +79,7 @@ def test_the_path_rule(speed: str | None, host: str | None) -> None:
 )
 def test_arguments_overrule_the_url(speed: str | None, host: str | None, root: str) -> None:
     """What is given in so many words counts more than what stands in the URL."""
-    route = Route.parse(f"{HOST}/mj-turbo-proxy/mj", speed, host)  # type: ignore[arg-type]
+    route = ServerUrl.parse(f"{HOST}/mj-turbo-proxy/mj", speed, host)  # type: ignore[arg-type]
     assert route.root == HOST + root
 
 
@@ -95,7 +95,7 @@ def test_arguments_overrule_the_url(speed: str | None, host: str | None, root: s
 )
 def test_origins(origin: str) -> None:
     """Host and port stay as they are."""
-    assert Route.parse(f"{origin}/mj").root == f"{origin}/mj"
+    assert ServerUrl.parse(f"{origin}/mj").root == f"{origin}/mj"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_origins(origin: str) -> None:
 def test_what_is_no_base_url(pasted: str) -> None:
     """What is no http(s) URL is refused, with an example of what is."""
     with pytest.raises(ConfigurationError, match=r"https://api\.example\.com"):
-        Route.parse(pasted)
+        ServerUrl.parse(pasted)
 
 
 @pytest.mark.parametrize(
@@ -133,17 +133,17 @@ def test_what_is_no_base_url(pasted: str) -> None:
 def test_logins_are_refused_and_not_repeated(pasted: str) -> None:
     """A password in the URL is refused, and stays out of the message."""
     with pytest.raises(ConfigurationError) as caught:
-        Route.parse(pasted)
+        ServerUrl.parse(pasted)
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_token_in_the_wrong_place_is_not_repeated() -> None:
     """Base URL and token swapped: the message does not show the token."""
     with pytest.raises(ConfigurationError) as caught:
-        Route.parse(TOKEN)
+        ServerUrl.parse(TOKEN)
     assert TOKEN not in str(caught.value)
     with pytest.raises(ConfigurationError, match=r"'api\.example\.com' is not a base URL"):
-        Route.parse("api.example.com")
+        ServerUrl.parse("api.example.com")
 
 
 SEGMENTS = st.lists(
@@ -161,9 +161,9 @@ SEGMENTS = st.lists(
 def test_round_trip(mount: list[str], speed: str | None, host: str | None, tail: str) -> None:
     """Pasting the URL of any call of a route gives that route again."""
     base = "/".join((HOST, *mount))
-    route = Route.parse(base, speed, host)  # type: ignore[arg-type]
+    route = ServerUrl.parse(base, speed, host)  # type: ignore[arg-type]
     assert route.base == base
-    assert Route.parse(route.root + tail) == route
+    assert ServerUrl.parse(route.root + tail) == route
 
 
 @given(st.text(max_size=40))
@@ -171,16 +171,16 @@ def test_any_text_is_a_route_or_refused(text: str) -> None:
     """Whatever is pasted, it is a route or a ConfigurationError."""
     for pasted in (text, f"{HOST}/{text}", f"http://{text}"):
         try:
-            route = Route.parse(pasted)
+            route = ServerUrl.parse(pasted)
         except ConfigurationError:
             continue
-        assert route.url("submit/imagine").scheme in {"http", "https"}
+        assert route.endpoint("submit/imagine").scheme in {"http", "https"}
 
 
 @given(st.text(min_size=1, max_size=20))
 def test_task_ids_stay_one_segment(task_id: str) -> None:
     """An id of whatever characters is one segment of the path, and comes out as it went in."""
-    raw = str(Route.parse(HOST).task(task_id, "fetch"))
+    raw = str(ServerUrl.parse(HOST).task_endpoint(task_id, "fetch"))
     assert raw.startswith(f"{HOST}/mj/task/")
     assert raw.endswith("/fetch")
     quoted = raw.removeprefix(f"{HOST}/mj/task/").removesuffix("/fetch")
@@ -215,19 +215,19 @@ async def test_the_path_on_the_wire() -> None:
 )
 def test_a_server_of_this_network_needs_no_scheme(pasted: str, base: str) -> None:
     """It is what `docker run` prints, and speaks no TLS."""
-    assert Route.parse(pasted).base == base
+    assert ServerUrl.parse(pasted).base == base
 
 
 @pytest.mark.parametrize("pasted", ["api.example.com", "api.example.com:8443/mj"])
 def test_what_to_write_for_a_host_without_a_scheme(pasted: str) -> None:
     """The message has the very text."""
     with pytest.raises(ConfigurationError, match=rf"write 'https://{pasted}'"):
-        Route.parse(pasted)
+        ServerUrl.parse(pasted)
 
 
 @pytest.mark.parametrize("path", ["?key=hunter2", "/mj?subscription-key=hunter2", "/?hunter2"])
 def test_a_query_is_refused_and_not_repeated(path: str) -> None:
     """It would be on no call; and it is a key, most of the time."""
     with pytest.raises(ConfigurationError, match=r"query.*headers=") as caught:
-        Route.parse(HOST + path)
+        ServerUrl.parse(HOST + path)
     assert "hunter2" not in str(caught.value)

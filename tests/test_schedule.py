@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from benchmarks import detection
 from mjasync import (
     Client,
-    Look,
-    NextLook,
+    PollSchedule,
+    PollState,
     Retries,
     RetryPolicy,
     Schedule,
@@ -30,8 +30,8 @@ from mjasync import (
     TaskInfo,
     TaskStatus,
 )
-from mjasync._http.api import Calls
-from mjasync._polling.estimates import Durations, Refreshes
+from mjasync._http.api import ServerApi
+from mjasync._polling.estimates import Durations, GatewayRefreshCycle
 from mjasync._protocol import decoding
 from mjasync.simulator import DIALECTS, Simulator
 
@@ -42,7 +42,7 @@ MAYBE_SECONDS = st.none() | SECONDS
 
 
 @st.composite
-def looks(draw: st.DrawFn) -> Look:
+def looks(draw: st.DrawFn) -> PollState:
     """Anything that can be known of a task when its next look is planned."""
     info = TaskInfo(
         id="1",
@@ -52,68 +52,70 @@ def looks(draw: st.DrawFn) -> Look:
         mode=draw(st.sampled_from([None, "RELAX", "FAST", "TURBO", "?"])),
     )
     watched = draw(SECONDS)
-    return Look(
+    return PollState(
         info=info,
-        watched=watched,
-        unchanged=draw(st.floats(min_value=0, max_value=watched)),
-        running=draw(st.none() | st.floats(min_value=0, max_value=watched)),
+        waited=watched,
+        since_change=draw(st.floats(min_value=0, max_value=watched)),
+        since_start=draw(st.none() | st.floats(min_value=0, max_value=watched)),
         speed=draw(st.sampled_from([None, "relax", "fast", "turbo"])),
-        typical=draw(st.none() | st.floats(min_value=1e-3, max_value=1e6)),
+        typical_duration=draw(st.none() | st.floats(min_value=1e-3, max_value=1e6)),
     )
 
 
 @given(looks(), st.floats(0.01, 10), st.floats(0.01, 10), st.floats(1e-3, 100))
 def test_the_schedule_keeps_to_its_bounds(
-    look: Look, one: float, other: float, price: float
+    look: PollState, one: float, other: float, price: float
 ) -> None:
     """Whatever is known of a task: never later than `longest`, and nothing but a wait."""
     shortest, longest = sorted([one, other])
-    schedule = Schedule(shortest=shortest, longest=longest, price=price)
-    wait = schedule.next_look(look)
+    schedule = Schedule(min_interval=shortest, max_interval=longest, seconds_per_poll=price)
+    wait = schedule.next_delay(look)
     assert 0 < wait <= longest
-    assert wait == schedule.next_look(look)
-    early = math.inf if look.typical else max(schedule.first, look.watched)
+    assert wait == schedule.next_delay(look)
+    early = math.inf if look.typical_duration else max(schedule.initial_delay, look.waited)
     assert wait >= min(shortest, early)
 
 
 @given(looks(), MAYBE_SECONDS, MAYBE_SECONDS)
 def test_a_net_is_never_wider_than_it_says(
-    look: Look, refresh: float | None, hinted: float | None
+    look: PollState, refresh: float | None, hinted: float | None
 ) -> None:
     """Gateways and webhooks let a look wait for `net` times `longest` at most."""
     schedule = Schedule()
-    wait = schedule.next_look(attrs.evolve(look, refresh=refresh, hinted=hinted))
-    assert 0 < wait <= schedule.net * schedule.longest
+    wait = schedule.next_delay(attrs.evolve(look, gateway_refresh_in=refresh, webhook_pending=hinted))
+    assert 0 < wait <= schedule.idle_factor * schedule.max_interval
 
 
 @given(looks(), st.floats(0.01, 10), st.floats(0.01, 10))
-def test_a_dearer_look_comes_no_sooner(look: Look, one: float, other: float) -> None:
+def test_a_dearer_look_comes_no_sooner(look: PollState, one: float, other: float) -> None:
     """The price of a look buys delay, monotonically."""
-    cheap, dear = (Schedule(price=price).next_look(look) for price in sorted([one, other]))
+    cheap, dear = (
+        Schedule(seconds_per_poll=price).next_delay(look) for price in sorted([one, other])
+    )
     assert cheap <= dear
 
 
 @given(looks())
-def test_a_task_that_goes_nowhere_is_looked_at_as_rarely_as_can_be(look: Look) -> None:
+def test_a_task_that_goes_nowhere_is_looked_at_as_rarely_as_can_be(look: PollState) -> None:
     """A job that outlives every estimate is looked at every `longest` seconds in the end."""
     schedule = Schedule()
-    long_since = attrs.evolve(look, watched=1e6, unchanged=1e6, running=None)
-    assert schedule.next_look(long_since) == schedule.longest
+    long_since = attrs.evolve(look, waited=1e6, since_change=1e6, since_start=None)
+    assert schedule.next_delay(long_since) == schedule.max_interval
 
 
 def waits(**facts: Any) -> float:  # noqa: ANN401 - what TaskInfo takes
     """Return the default schedule's wait for a job that has been watched for 20 seconds."""
-    about = {"watched": 20.0, "unchanged": 0.0}
-    for name in attrs.fields_dict(Look).keys() & facts.keys():
+    about = {"waited": 20.0, "since_change": 0.0}
+    for name in attrs.fields_dict(PollState).keys() & facts.keys():
         about[name] = facts.pop(name)
-    return Schedule().next_look(Look(info=TaskInfo(id="1", **facts), **about))
+    return Schedule().next_delay(PollState(info=TaskInfo(id="1", **facts), **about))
 
 
 def test_the_schedule_looks_more_often_the_nearer_the_end() -> None:
     """The further along a job is, the sooner the next look."""
     progress = [waits(status=TaskStatus.IN_PROGRESS, progress=done) for done in range(1, 101)]
     assert progress == sorted(progress, reverse=True)
-    assert (progress[0], progress[-1]) == (Schedule().longest, Schedule().shortest)
+    assert (progress[0], progress[-1]) == (Schedule().max_interval, Schedule().min_interval)
 
 
 def test_the_schedule_knows_what_jobs_take() -> None:
@@ -123,26 +125,26 @@ def test_the_schedule_knows_what_jobs_take() -> None:
     assert waits(speed="turbo") < waits()
     assert waits(speed="turbo", mode="FAST") == waits(mode="FAST")
     assert waits(mode="?") == waits()
-    assert waits(watched=0.0) < waits()
+    assert waits(waited=0.0) < waits()
 
 
 def test_what_was_learnt_counts_more_than_what_is_usual() -> None:
     """With a typical duration the kind of job does not matter, and there are no early looks."""
-    assert waits(typical=20.0) == waits(typical=20.0, action="VIDEO", mode="RELAX")
-    assert waits(typical=20.0) < waits(typical=50.0) == Schedule().longest
-    assert waits(typical=50.0, watched=0.0) == Schedule().longest > waits(watched=0.0)
+    assert waits(typical_duration=20.0) == waits(typical_duration=20.0, action="VIDEO", mode="RELAX")
+    assert waits(typical_duration=20.0) < waits(typical_duration=50.0) == Schedule().max_interval
+    assert waits(typical_duration=50.0, waited=0.0) == Schedule().max_interval > waits(waited=0.0)
 
 
 def test_the_time_in_the_queue_does_not_foretell_the_run() -> None:
     """Progress is measured from when the job ran, if that was seen."""
-    nearly = {"status": TaskStatus.IN_PROGRESS, "progress": 80, "watched": 600.0}
-    assert waits(**nearly, running=20.0) < waits(**nearly)
+    nearly = {"status": TaskStatus.IN_PROGRESS, "progress": 80, "waited": 600.0}
+    assert waits(**nearly, since_start=20.0) < waits(**nearly)
 
 
 def test_a_task_found_midway_is_not_rushed() -> None:
     """Its progress tells how much is left, but not how fast it goes before that has changed."""
-    found = {"status": TaskStatus.IN_PROGRESS, "watched": 10.0, "unchanged": 10.0}
-    assert waits(**found, progress=95) < waits(**found, progress=46) == Schedule().longest
+    found = {"status": TaskStatus.IN_PROGRESS, "waited": 10.0, "since_change": 10.0}
+    assert waits(**found, progress=95) < waits(**found, progress=46) == Schedule().max_interval
 
 
 def test_the_schedule_beats_a_fixed_interval_in_every_model() -> None:
@@ -163,8 +165,8 @@ def test_the_typical_duration_is_among_those_seen(seconds: list[float]) -> None:
     """What is called typical lies between the shortest and the longest."""
     durations = Durations()
     for one in seconds:
-        durations.learn("IMAGINE", "fast", one)
-    typical = durations.typical("IMAGINE", "fast")
+        durations.record("IMAGINE", "fast", one)
+    typical = durations.estimate("IMAGINE", "fast")
     assert typical is not None
     assert min(seconds) * 0.999 <= typical <= max(seconds) * 1.001
 
@@ -173,33 +175,33 @@ def test_each_kind_of_job_is_learnt_apart() -> None:
     """Nothing is said of a kind that was seen too little, whatever others took."""
     durations = Durations()
     for _ in range(3):
-        assert durations.typical("IMAGINE", "fast") is None
-        durations.learn("IMAGINE", "fast", 40.0)
-    assert durations.typical("IMAGINE", "fast") == pytest.approx(40.0)
-    assert durations.typical("IMAGINE", "relax") is durations.typical("UPSCALE", "fast") is None
+        assert durations.estimate("IMAGINE", "fast") is None
+        durations.record("IMAGINE", "fast", 40.0)
+    assert durations.estimate("IMAGINE", "fast") == pytest.approx(40.0)
+    assert durations.estimate("IMAGINE", "relax") is durations.estimate("UPSCALE", "fast") is None
 
 
 def test_a_server_that_grew_slower_is_learnt_anew() -> None:
     """What is long past counts ever less."""
     durations = Durations()
     for seconds in [10.0] * 100 + [100.0] * 100:
-        durations.learn("IMAGINE", None, seconds)
-    assert durations.typical("IMAGINE", None) == pytest.approx(100.0, rel=0.05)
+        durations.record("IMAGINE", None, seconds)
+    assert durations.estimate("IMAGINE", None) == pytest.approx(100.0, rel=0.05)
 
 
 # --- gateways that refresh every so often ------------------------------------------------------
 
 
-def after(refreshes: Refreshes, *windows: tuple[float, float]) -> Refreshes:
+def after(refreshes: GatewayRefreshCycle, *windows: tuple[float, float]) -> GatewayRefreshCycle:
     """Have some changes come to light."""
     for window in windows:
-        refreshes.changed(*window)
+        refreshes.record_change(*window)
     return refreshes
 
 
 def test_a_refresh_is_foretold_after_two() -> None:
     """One change tells nothing; a second a period later tells when the third will come."""
-    refreshes = after(Refreshes(15.0), (100, 102))
+    refreshes = after(GatewayRefreshCycle(15.0), (100, 102))
     assert refreshes.next_in(103) is None
     after(refreshes, (116, 118))
     assert 130 <= 118 + (refreshes.next_in(118) or 0) <= 133
@@ -209,14 +211,16 @@ def test_a_refresh_is_foretold_after_two() -> None:
 def test_what_tells_nothing_new_of_a_refresh_is_passed_over() -> None:
     """The same refresh, seen by another task, can only narrow the moment down; an older one not."""
     known = [(100, 102), (116, 118)]
-    narrow = after(Refreshes(15.0), *known, (117, 120), (90, 99), (90, 117.5))
-    assert narrow.next_in(118) == after(Refreshes(15.0), *known, (117, 117.5)).next_in(118)
+    narrow = after(GatewayRefreshCycle(15.0), *known, (117, 120), (90, 99), (90, 117.5))
+    assert narrow.next_in(118) == after(GatewayRefreshCycle(15.0), *known, (117, 117.5)).next_in(
+        118
+    )
     assert 118 + (narrow.next_in(118) or 0) == pytest.approx(132.5)
 
 
 def test_what_changes_in_between_is_no_refresh() -> None:
     """A server that changes twice within a period is never taken for one that cannot."""
-    refreshes = after(Refreshes(15.0), (100, 102), (116, 118), (123, 125))
+    refreshes = after(GatewayRefreshCycle(15.0), (100, 102), (116, 118), (123, 125))
     assert refreshes.next_in(126) is None
     assert after(refreshes, (131, 133), (146, 148)).next_in(149) is None
 
@@ -231,11 +235,11 @@ def test_the_refreshes_of_a_gateway_are_found(
 ) -> None:
     """From looks at any moments a refresh is foretold, soon after it has come to light."""
     ticks = list(itertools.accumulate([phase] + [15.0 + drift] * 20))
-    refreshes, before = Refreshes(15.0), 0.0
+    refreshes, before = GatewayRefreshCycle(15.0), 0.0
     for now in itertools.accumulate(pauses):
         seen = [tick for tick in ticks if before < tick <= now]
         if seen:
-            refreshes.changed(before, now)
+            refreshes.record_change(before, now)
         foretold = refreshes.next_in(now)
         if foretold:
             coming = next(tick for tick in ticks if tick > now)
@@ -250,7 +254,7 @@ async def test_only_rows_of_a_gateway_are_refreshed(dialect: str) -> None:
         task = await mj.imagine("a fox").submit()
         info = (await mj.fetch([task.id]))[task.id]
         known = dict.fromkeys(("new-api", "new-api-2025", "one-hub", "one-api"), 15.0)
-        assert decoding.refresh_period(info.raw) == known.get(dialect)
+        assert decoding.gateway_refresh_period(info.raw) == known.get(dialect)
 
 
 GATEWAY_ROW = {"id": "1", "action": "IMAGINE", "maskBase64": ""}
@@ -332,12 +336,12 @@ class Noting:
     """A schedule that keeps what it was told."""
 
     seconds: float
-    looks: list[Look] = attrs.field(factory=list)
-    together: float = 0.5
+    looks: list[PollState] = attrs.field(factory=list)
+    coalesce: float = 0.5
 
-    def next_look(self, look: Look) -> float:
+    def next_delay(self, state: PollState) -> float:
         """Seconds until the next look."""
-        self.looks.append(look)
+        self.looks.append(state)
         return self.seconds
 
 
@@ -351,9 +355,9 @@ async def test_the_client_learns_what_jobs_take(plain: Simulator, clock: FakeClo
             plain.fault("reply", on="fetch", times=2, status=200, body=body)
             waiting = asyncio.ensure_future(task.wait())
             await clock.until_done(waiting, mj)
-        assert [look.typical for look in noting.looks[:9]] == [None] * 9
-        assert [look.typical for look in noting.looks[9:]] == [pytest.approx(15.0)] * 3
-        assert [look.running for look in noting.looks[9:]] == [None, 0.0, 5.0]
+        assert [look.typical_duration for look in noting.looks[:9]] == [None] * 9
+        assert [look.typical_duration for look in noting.looks[9:]] == [pytest.approx(15.0)] * 3
+        assert [look.since_start for look in noting.looks[9:]] == [None, 0.0, 5.0]
 
 
 async def test_the_client_learns_by_the_speed_it_asks_for_and_the_one_it_gets(
@@ -370,7 +374,7 @@ async def test_the_client_learns_by_the_speed_it_asks_for_and_the_one_it_gets(
             waiting = asyncio.ensure_future(task.wait())
             await clock.until_done(waiting, mj)
         assert [look.info.mode for look in noting.looks[9:]] == [None, "RELAX", "RELAX"]
-        assert [look.typical for look in noting.looks[9:]] == [pytest.approx(15.0)] * 3
+        assert [look.typical_duration for look in noting.looks[9:]] == [pytest.approx(15.0)] * 3
 
 
 @pytest.mark.parametrize("outcome", ["FAILURE", "attached"])
@@ -392,7 +396,7 @@ async def test_only_whole_jobs_are_learnt_from(clock: FakeClock, outcome: str) -
             await clock.until_done(waiting, mj)
             (ended,) = waiting.result()[0]
             assert (ended.exception() is None) == (outcome == "attached")
-        assert {look.typical for look in noting.looks} == {None}
+        assert {look.typical_duration for look in noting.looks} == {None}
 
 
 # --- webhooks as hints -------------------------------------------------------------------------
@@ -403,7 +407,7 @@ FOR_EVER = {"timeout": math.inf, "stall_timeout": math.inf}
 
 @asynccontextmanager
 async def waited_for(
-    clock: FakeClock, schedule: NextLook = SELDOM, **options: object
+    clock: FakeClock, schedule: PollSchedule = SELDOM, **options: object
 ) -> AsyncIterator[tuple[Stage, Client, Task]]:
     """A task in progress that somebody waits for, already looked at once."""
     async with (
@@ -431,7 +435,7 @@ async def test_a_hook_wakes_the_watcher(
     """The task a hook names is looked at at once, and only what the server says then counts."""
     async with waited_for(clock) as (stage, mj, task):
         stage.show("2%")
-        assert mj.observe(payload)
+        assert mj.handle_webhook(payload)
         await clock.advance(0, mj)
         assert (fetches(stage.sim), task.status, task.progress) == (2, TaskStatus.IN_PROGRESS, 2)
 
@@ -441,7 +445,7 @@ async def test_a_storm_of_hooks_costs_few_looks(clock: FakeClock) -> None:
     async with waited_for(clock) as (stage, mj, _):
         for _ in range(10):
             for _ in range(20):
-                assert mj.observe({"id": "1"})
+                assert mj.handle_webhook({"id": "1"})
             await clock.advance(0.1, mj)
         assert fetches(stage.sim) == 4
         await clock.advance(60, mj)
@@ -452,7 +456,7 @@ async def test_hooks_of_strangers_are_ignored(clock: FakeClock) -> None:
     """Nothing is asked about an id that nobody waits for."""
     async with waited_for(clock) as (stage, mj, _):
         asked = len(stage.sim.requests)
-        assert not mj.observe({"id": "2"})
+        assert not mj.handle_webhook({"id": "2"})
         await clock.advance(10, mj)
         assert len(stage.sim.requests) == asked
 
@@ -470,14 +474,14 @@ PAYLOADS = (
 @given(PAYLOADS)
 def test_a_bad_payload_is_no_error(payload: bytes) -> None:
     """Whatever a stranger posts, it is answered False and raises nothing."""
-    assert Client("https://api.example.com", "").observe(payload) is False
+    assert Client("https://api.example.com", "").handle_webhook(payload) is False
 
 
 async def test_a_hook_for_a_closed_client_is_too_late(clock: FakeClock) -> None:
     """After `close` nobody waits for anything."""
     async with waited_for(clock) as (_, mj, _):
         await mj.close()
-        assert not mj.observe({"id": "1"})
+        assert not mj.handle_webhook({"id": "1"})
 
 
 async def test_a_hook_that_comes_during_a_look_has_another_follow(
@@ -485,17 +489,17 @@ async def test_a_hook_that_comes_during_a_look_has_another_follow(
 ) -> None:
     """The answer on its way may be older than the hook, so it is not the last."""
     async with waited_for(clock) as (stage, mj, task):
-        really_look = Calls.look
+        really_look = ServerApi.fetch_once
 
         async def look_while_a_hook_comes(*args: Any, **options: Any) -> Any:  # noqa: ANN401
             answer = await really_look(*args, **options)
             monkeypatch.undo()
             stage.show("3%")
-            assert mj.observe({"id": "1"})
+            assert mj.handle_webhook({"id": "1"})
             return answer
 
-        monkeypatch.setattr(Calls, "look", look_while_a_hook_comes)
-        mj.observe({"id": "1"})
+        monkeypatch.setattr(ServerApi, "fetch_once", look_while_a_hook_comes)
+        mj.handle_webhook({"id": "1"})
         await clock.advance(0, mj)
         assert task.progress == 1
         await clock.advance(0.5, mj)
@@ -504,11 +508,11 @@ async def test_a_hook_that_comes_during_a_look_has_another_follow(
 
 async def test_hooks_do_not_hasten_a_server_in_trouble(clock: FakeClock) -> None:
     """While looks fail, the policy for that decides when to look again."""
-    patient = Retries(watch=RetryPolicy(first=1e9, longest=1e9, budget=math.inf))
+    patient = Retries(poll=RetryPolicy(initial_delay=1e9, max_delay=1e9, max_elapsed=math.inf))
     async with waited_for(clock, retries=patient) as (stage, mj, _):
         stage.answer(status=502, body="")
         for _ in range(10):
-            assert mj.observe({"id": "1"})
+            assert mj.handle_webhook({"id": "1"})
             await clock.advance(1, mj)
         assert fetches(stage.sim) == 2
 
@@ -518,7 +522,7 @@ async def told(clock: FakeClock, mj: Client, stage: Stage, changes: Iterable[str
     before = fetches(stage.sim)
     for progress in changes:
         stage.show(progress)
-        mj.observe({"id": "1"})
+        mj.handle_webhook({"id": "1"})
         await clock.advance(8, mj)
     return fetches(stage.sim) - before
 
@@ -544,7 +548,7 @@ async def receiving(mj: Client) -> AsyncIterator[tuple[str, list[bool]]]:
     said: list[bool] = []
 
     async def handle(request: web.Request) -> web.Response:
-        said.append(mj.observe(await request.read()))
+        said.append(mj.handle_webhook(await request.read()))
         return web.Response()
 
     app = web.Application()
@@ -568,7 +572,7 @@ async def test_hooks_alone_carry_a_task_to_its_end(clock: FakeClock, fault: str 
         task._listeners += (lambda info: seen.append(info.progress or 0),)
         waiting = asyncio.ensure_future(task.wait())
         await clock.until_done(waiting, mj)
-        await sim.settled()
+        await sim.wait_idle()
         assert task.status is TaskStatus.SUCCESS
         assert seen == sorted(seen)
         assert True in said

@@ -25,7 +25,7 @@ from mjasync import (
     SubmitUncertain,
     UnsupportedEndpoint,
 )
-from mjasync.batch import Batch, JobState
+from mjasync.batch import Batch, JobStatus
 from mjasync.simulator import Simulator
 
 ID = "1700000000000001"
@@ -63,7 +63,7 @@ async def test_no_channel_is_no_account(status: int, body: object) -> None:
     ):
         with pytest.raises(NoAccount):
             await mj.imagine("a fox").submit()
-    assert len(server.asked) == EAGER.absent.tries
+    assert len(server.asked) == EAGER.no_account.max_attempts
 
 
 @pytest.mark.parametrize("name", REPLIES)
@@ -75,8 +75,8 @@ async def test_no_channel_makes_no_batch_uncertain(
     plain.fault("reply", on="submit", status=status, body=body)
     async with connect(plain) as mj, Batch(tmp_path, client=mj) as batch:
         batch.add("a fox")
-        states = [job.state async for job in batch.run()]
-    assert states == [JobState.SAVED]
+        states = [job.status async for job in batch.run()]
+    assert states == [JobStatus.SAVED]
     assert len(plain.submissions) == 1
     assert sum(request.kind == "submit" for request in plain.requests) == 2
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import mjasync
 from mjasync import Client, QueueFull, RateLimited, Retries, RetryPolicy, Schedule, Task
-from mjasync._http.retry import Pace
+from mjasync._http.retry import RetryState
 from mjasync.simulator import Simulator
 
 URL = "http://127.0.0.1:1"
@@ -24,10 +24,10 @@ NO_NUMBERS = [math.nan, "5", True, None, b"1", [1], RetryPolicy]
 @pytest.mark.parametrize(
     "settings",
     [
-        *({"tries": value} for value in [0, -1, 1.5, math.inf, *NO_NUMBERS]),
-        *({"first": value} for value in [-0.1, math.inf, *NO_NUMBERS]),
-        *({"longest": value} for value in [-1, math.inf, *NO_NUMBERS]),
-        *({"budget": value} for value in [-1, *NO_NUMBERS]),
+        *({"max_attempts": value} for value in [0, -1, 1.5, math.inf, *NO_NUMBERS]),
+        *({"initial_delay": value} for value in [-0.1, math.inf, *NO_NUMBERS]),
+        *({"max_delay": value} for value in [-1, math.inf, *NO_NUMBERS]),
+        *({"max_elapsed": value} for value in [-1, *NO_NUMBERS]),
     ],
 )
 def test_a_policy_that_makes_no_sense(settings: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ def test_a_policy_that_makes_no_sense(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", [field.name for field in attrs.fields(Retries)])
-@pytest.mark.parametrize("given", [3, 0, None, RetryPolicy, Retries(), {"tries": 3}])
+@pytest.mark.parametrize("given", [3, 0, None, RetryPolicy, Retries(), {"max_attempts": 3}])
 def test_retries_take_policies(kind: str, given: object) -> None:
     """A number, a class or anything else is no policy."""
     with pytest.raises(mjasync.ConfigurationError, match=kind):
@@ -47,12 +47,12 @@ def test_retries_take_policies(kind: str, given: object) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        *({name: 0} for name in ("shortest", "longest", "first")),
-        *({name: -1} for name in ("shortest", "longest", "first", "price", "together")),
-        *({"shortest": value} for value in [math.inf, *NO_NUMBERS]),
-        {"net": 0.5},
-        {"shortest": 3, "longest": 2},
-        {"shortest": 10},
+        *({name: 0} for name in ("min_interval", "max_interval", "initial_delay")),
+        *({name: -1} for name in ("min_interval", "max_interval", "initial_delay", "seconds_per_poll", "coalesce")),
+        *({"min_interval": value} for value in [math.inf, *NO_NUMBERS]),
+        {"idle_factor": 0.5},
+        {"min_interval": 3, "max_interval": 2},
+        {"min_interval": 10},
     ],
 )
 def test_a_schedule_that_makes_no_sense(settings: dict[str, Any]) -> None:
@@ -155,18 +155,18 @@ async def test_a_wrapped_token_is_unwrapped(plain: Simulator) -> None:
     assert plain.requests[0].headers["mj-api-secret"] == "sim-token"
 
 
-@pytest.mark.parametrize("kind", ["busy", "connect"])
+@pytest.mark.parametrize("kind", ["overloaded", "connect"])
 def test_kinds_of_trouble_count_apart(kind: str) -> None:
     """Two kinds that are given the very same policy have its attempts each."""
-    shared = RetryPolicy(tries=2)
-    retries = Retries(busy=shared, connect=shared, absent=shared)
-    others = {"busy": retries.connect, "connect": retries.busy}
+    shared = RetryPolicy(max_attempts=2)
+    retries = Retries(overloaded=shared, connect=shared, no_account=shared)
+    others = {"overloaded": retries.connect, "connect": retries.overloaded}
     policies = {QueueFull: getattr(retries, kind), RateLimited: others[kind]}
-    pace = Pace(lambda error: policies[type(error)], lambda: 0.0)
-    assert not pace.gives_up(QueueFull("full"))
-    pace.next_wait(QueueFull("full"))
-    assert not pace.gives_up(RateLimited("slowly"))
-    assert pace.gives_up(QueueFull("full"))
+    pace = RetryState(lambda error: policies[type(error)], lambda: 0.0)
+    assert not pace.is_exhausted(QueueFull("full"))
+    pace.next_delay(QueueFull("full"))
+    assert not pace.is_exhausted(RateLimited("slowly"))
+    assert pace.is_exhausted(QueueFull("full"))
 
 
 async def test_a_note_on_one_waiters_error_is_on_no_other(plain: Simulator) -> None:
@@ -180,7 +180,7 @@ async def test_a_note_on_one_waiters_error_is_on_no_other(plain: Simulator) -> N
                 await task
             caught.value.add_note(f"waiter {n}")
             seen.append(caught.value)
-        task._launch._refusal.add_note("of the refusal itself")
+        task._pending._refusal.add_note("of the refusal itself")
         for n in range(2):
             with pytest.raises(mjasync.BannedPrompt) as caught:
                 await task
@@ -278,7 +278,7 @@ async def test_what_is_no_task_is_refused_in_words(
     with pytest.raises(TypeError, match="Tasks are wanted"):
         mj_plain.as_completed(wrong)
     with pytest.raises(TypeError, match=r"without \.wait"):
-        mj_plain.gather(mj_plain.imagine("a fox").adopt().wait())
+        mj_plain.gather(mj_plain.imagine("a fox")._suppress_unawaited_warning().wait())
     assert plain.requests == []
 
 

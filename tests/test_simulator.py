@@ -13,10 +13,10 @@ from raw_http import FROZEN, PNG, data_url, simulated, talking
 
 import mjasync.simulator
 from mjasync.simulator import DIALECTS, Simulator
-from mjasync.simulator.button_sets import VERBS
+from mjasync.simulator.button_sets import COMMAND_TABLE
 from mjasync.simulator.engine import Engine
-from mjasync.simulator.prompts import flag_of
-from mjasync.simulator.sim_task import Fate, Order, SimTask
+from mjasync.simulator.prompts import parse_version
+from mjasync.simulator.sim_task import SimTask, SubmissionRequest, TaskOutcome
 
 KEYS = [
     *("id", "properties", "action", "status", "prompt", "promptEn", "description", "state"),
@@ -74,27 +74,27 @@ def task_of(engine: Engine, verb: str = "imagine", now: float = 0.0) -> SimTask:
     """A task to give to an engine."""
     return SimTask(
         id=engine.new_id(now),
-        order=Order(endpoint=verb, path="", body={}, at=now),
-        verb=VERBS[verb],
-        action=VERBS[verb].action,
-        model=flag_of("7"),
+        request=SubmissionRequest(endpoint=verb, path="", body={}, received_at=now),
+        command=COMMAND_TABLE[verb],
+        action=COMMAND_TABLE[verb].action,
+        model=parse_version("7"),
         seed=1,
-        job=engine.new_job(),
+        midjourney_job_id=engine.new_job_id(),
         mode="FAST",
         submitted_ms=0,
     )
 
 
 def run(
-    verb: str = "imagine", fate: Fate | None = None, scale: float = 1.0
+    verb: str = "imagine", fate: TaskOutcome | None = None, scale: float = 1.0
 ) -> list[tuple[str, int | None]]:
     """All the changes a task goes through."""
     seen: list[tuple[str, int | None]] = []
-    engine = Engine(time_scale=scale, accounts=1, concurrency=1, queue_size=0, seed=1)
-    engine.changed = lambda task: seen.append((task.status, task.percent))
-    account = engine.choose()
+    engine = Engine(time_scale=scale, account_count=1, concurrency=1, queue_size=0, seed=1)
+    engine.on_change = lambda task: seen.append((task.status, task.percent))
+    account = engine.choose_account()
     assert account is not None
-    engine.accept(task_of(engine, verb), account, fate or Fate(), 0.0)
+    engine.accept(task_of(engine, verb), account, fate or TaskOutcome(), 0.0)
     engine.advance(10_000)
     return seen
 
@@ -116,16 +116,18 @@ def test_quick_jobs_go_from_submitted_to_success(verb: str) -> None:
 @pytest.mark.parametrize(
     "fate,ending",
     [
-        (Fate(ending="stall", at=46), ("IN_PROGRESS", 46)),
-        (Fate(ending="stall", at=0), ("SUBMITTED", 0)),
-        (Fate(ending="stall", at=100), ("IN_PROGRESS", 100)),
-        (Fate(ending="fail", at=50, reason="x"), ("FAILURE", 50)),
-        (Fate(ending="fail", at=0, reason="x"), ("FAILURE", 0)),
-        (Fate(ending="refuse", reason="x"), ("FAILURE", 0)),
+        (TaskOutcome(kind="stall", at_percent=46), ("IN_PROGRESS", 46)),
+        (TaskOutcome(kind="stall", at_percent=0), ("SUBMITTED", 0)),
+        (TaskOutcome(kind="stall", at_percent=100), ("IN_PROGRESS", 100)),
+        (TaskOutcome(kind="fail", at_percent=50, fail_reason="x"), ("FAILURE", 50)),
+        (TaskOutcome(kind="fail", at_percent=0, fail_reason="x"), ("FAILURE", 0)),
+        (TaskOutcome(kind="refuse", fail_reason="x"), ("FAILURE", 0)),
     ],
 )
 @pytest.mark.parametrize("verb", ["imagine", "upsample"])
-def test_a_fate_ends_a_task_where_it_says(verb: str, fate: Fate, ending: tuple[str, int]) -> None:
+def test_a_fate_ends_a_task_where_it_says(
+    verb: str, fate: TaskOutcome, ending: tuple[str, int]
+) -> None:
     """A scripted ending comes at exactly the percentage asked for, in every kind of job."""
     changes = run(verb, fate)
     assert changes[-1] == ending
@@ -136,12 +138,12 @@ def test_what_happens_does_not_depend_on_how_often_anybody_looks() -> None:
     """Advancing in one leap or in random steps gives the same moments for everything."""
     moments = []
     for step in (10_000.0, 0.7):
-        engine = Engine(time_scale=1, accounts=1, concurrency=1, queue_size=5, seed=3)
-        account = engine.choose()
+        engine = Engine(time_scale=1, account_count=1, concurrency=1, queue_size=5, seed=3)
+        account = engine.choose_account()
         assert account is not None
         tasks = [task_of(engine) for _ in range(3)]
         for task in tasks:
-            engine.accept(task, account, Fate(), 0.0)
+            engine.accept(task, account, TaskOutcome(), 0.0)
         dice, now = random.Random(5), 0.0
         while engine.next_due is not None:
             engine.advance(now)
@@ -154,11 +156,11 @@ def test_relax_is_slower_and_turbo_faster() -> None:
     """The speed decides how long a job takes."""
     ends = {}
     for mode in ("TURBO", "FAST", "RELAX"):
-        engine = Engine(time_scale=1, accounts=1, concurrency=1, queue_size=0, seed=1)
-        task, account = task_of(engine), engine.choose()
+        engine = Engine(time_scale=1, account_count=1, concurrency=1, queue_size=0, seed=1)
+        task, account = task_of(engine), engine.choose_account()
         assert account is not None
         task.mode = mode
-        engine.accept(task, account, Fate(), 0.0)
+        engine.accept(task, account, TaskOutcome(), 0.0)
         engine.advance(10_000)
         ends[mode] = task.finished_ms or 0
     assert ends["TURBO"] < ends["FAST"] < ends["RELAX"]
@@ -166,22 +168,22 @@ def test_relax_is_slower_and_turbo_faster() -> None:
 
 def test_a_cancelled_task_changes_no_more() -> None:
     """What was still to come for it is skipped."""
-    engine = Engine(time_scale=1, accounts=1, concurrency=2, queue_size=0, seed=1)
-    account = engine.choose()
+    engine = Engine(time_scale=1, account_count=1, concurrency=2, queue_size=0, seed=1)
+    account = engine.choose_account()
     assert account is not None
     tasks = [task_of(engine) for _ in range(2)]
     for task in tasks:
-        engine.accept(task, account, Fate(), 0.0)
+        engine.accept(task, account, TaskOutcome(), 0.0)
     engine.cancel(tasks[0], "CANCEL", 0.5)
     engine.forget(tasks[1], 0.5)
     engine.advance(10_000)
     assert [task.status for task in tasks] == ["CANCEL", "NOT_START"]
-    assert (engine.next_due, account.running, engine.in_flight) == (None, 0, 0)
+    assert (engine.next_due, account.running_count, engine.in_flight) == (None, 0, 0)
 
 
 def test_ids_never_repeat() -> None:
     """Ids made within one millisecond differ, and grow (PROTOCOL §7.3)."""
-    engine = Engine(time_scale=1, accounts=1, concurrency=1, queue_size=0, seed=1)
+    engine = Engine(time_scale=1, account_count=1, concurrency=1, queue_size=0, seed=1)
     ids = [engine.new_id(1_700_000_000.0) for _ in range(5000)]
     assert len(set(ids)) == 5000
     assert ids == sorted(ids)
@@ -233,7 +235,7 @@ async def test_a_finished_task_lets_the_next_one_start() -> None:
     async with simulated(time_scale=0.0001, concurrency=2, queue_size=50) as (sim, raw):
         ids = [(await raw.submit("imagine", prompt=f"fox {n}")).result for n in range(30)]
         async with asyncio.timeout(20):
-            await sim.settled()
+            await sim.wait_idle()
         assert {sim.tasks[task_id].status for task_id in ids} == {"SUCCESS"}
         assert sim.in_flight == 0
 
@@ -589,7 +591,7 @@ async def test_the_path_chooses_speed_and_image_host(
     async with simulated() as (sim, raw):
         answer = await raw.post(f"{prefix}/submit/imagine", prompt="a fox")
         task = sim.tasks[answer.result]
-        assert (task.mode, task.order.image_host) == (mode, host)
+        assert (task.mode, task.request.image_host) == (mode, host)
         assert (await raw.get(f"{prefix}/task/{task.id}/fetch")).json["id"] == task.id
 
 
@@ -675,7 +677,7 @@ async def test_settled_refuses_to_wait_for_a_stopped_simulator() -> None:
     """Nothing would ever wake the waiter."""
     async with simulated(time_scale=FROZEN) as (sim, raw):
         await raw.submit("imagine", prompt="x")
-        waiter = asyncio.ensure_future(sim.settled())
+        waiter = asyncio.ensure_future(sim.wait_idle())
         await asyncio.sleep(0)
         await sim.stop()
         with pytest.raises(RuntimeError, match="start"):
@@ -692,7 +694,7 @@ async def test_a_forgotten_task_is_unknown_and_its_place_is_free() -> None:
         assert sim.in_flight == 3
         sim.forget()
         assert (dict(sim.tasks), sim.in_flight) == ({}, 0)
-        await sim.settled()
+        await sim.wait_idle()
         with pytest.raises(KeyError):
             sim.forget("1")
 
@@ -705,7 +707,7 @@ async def test_many_tasks_are_cheap() -> None:
             await raw.submit("imagine", prompt=f"fox {n}")
         assert len(asyncio.all_tasks()) <= before + 2
         async with asyncio.timeout(20):
-            await sim.settled()
+            await sim.wait_idle()
         assert {task.status for task in sim.tasks.values()} == {"SUCCESS"}
 
 

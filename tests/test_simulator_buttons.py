@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 from raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
 
-from mjasync.simulator.button_sets import OFFERS
-from mjasync.simulator.prompts import DEFAULT_BANNED, analysis, banned_word, flag_of, model_of
+from mjasync.simulator.button_sets import BUTTON_SETS
+from mjasync.simulator.prompts import (
+    DEFAULT_BANNED_WORDS,
+    find_banned_word,
+    find_model,
+    parse_version,
+    shorten_result,
+)
 
 GRID = ["U1", "U2", "U3", "U4", "🔄", "V1", "V2", "V3", "V4"]
 HD = ["Upscale (Subtle)", "Upscale (Creative)"]
@@ -88,7 +94,7 @@ async def test_the_bot_and_the_default_version_choose_the_model() -> None:
         assert await model() == "x --v 6.1"
         assert await model(botType="NIJI_JOURNEY") == "x --niji 6"
         assert await model(botType="nonsense") == "x --v 6.1"
-    assert model_of("x --v 5", flag_of("7"), niji=True) == flag_of("niji 5")
+    assert find_model("x --v 5", parse_version("7"), niji=True) == parse_version("niji 5")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +259,7 @@ async def test_shorten_offers_its_prompts_and_details() -> None:
 def test_even_a_prompt_of_flags_can_be_shortened() -> None:
     """There are always five prompts, each no longer than the last."""
     for prompt in (" --ar 1:1", "fox", "a fox and another fox in the snow --v 7"):
-        words = analysis(prompt)
+        words = shorten_result(prompt)
         lengths = [len(line) for line in words.prompts]
         assert len(lengths) == 5
         assert min(lengths) >= 1
@@ -262,8 +268,8 @@ def test_even_a_prompt_of_flags_can_be_shortened() -> None:
 
 def test_banned_words_are_whole_words_of_any_case() -> None:
     """The default list bans words, not letters."""
-    assert banned_word("some NSFW thing", DEFAULT_BANNED) == "NSFW"
-    assert banned_word("a gorgeous view", DEFAULT_BANNED) is None
+    assert find_banned_word("some NSFW thing", DEFAULT_BANNED_WORDS) == "NSFW"
+    assert find_banned_word("a gorgeous view", DEFAULT_BANNED_WORDS) is None
 
 
 # --- modals --------------------------------------------------------------------------------------
@@ -307,7 +313,7 @@ async def test_some_buttons_always_open_a_modal(
         assert waiting["properties"]["modalCustomId"].startswith("MJ::RemixModal::")
         assert waiting["properties"]["finalPrompt"] == offered
         assert (sim.in_flight, opened.result == parent["id"]) == (0, False)
-        await sim.settled()
+        await sim.wait_idle()
         answered = await raw.submit("modal", taskId=opened.result)
         assert (answered.code, answered.result) == (1, opened.result)
         task = await raw.done(answered)
@@ -362,7 +368,7 @@ async def test_a_custom_zoom_needs_a_zoom_from_1_to_2(zoom: str) -> None:
         answer = await raw.submit("modal", taskId=opened.result, prompt="a fox --zoom 1.8 --v 6.1")
         task = await raw.done(answer)
         assert task["prompt"] == "a fox --v 6.1"
-        assert sim.tasks[task["id"]].zoom == 1.8
+        assert sim.tasks[task["id"]].zoom_factor == 1.8
         single = await raw.pressed(task, "U1")
         assert "upsample_v6r1_2x_subtle" in single["buttons"][0]["customId"]
 
@@ -401,10 +407,10 @@ async def test_an_accepted_modal_lingers_and_then_runs() -> None:
         _, opened = await modal_of(raw, "Custom Zoom")
         await raw.submit("modal", taskId=opened.result)
         async with asyncio.timeout(20):
-            await sim.settled()
+            await sim.wait_idle()
         task = sim.tasks[opened.result]
         waited = (task.started_ms or 0) - sim.submissions[-1].at * 1000
-        assert waited >= sim.dialect.modal_linger - 1
+        assert waited >= sim.dialect.modal_linger_seconds - 1
 
 
 async def test_a_modal_that_finds_no_room_can_be_answered_again() -> None:
@@ -434,6 +440,6 @@ async def test_an_unanswered_modal_can_be_cancelled_or_forgotten() -> None:
 
 def test_every_kind_of_result_has_its_offers() -> None:
     """Nothing a verb makes is without a row in the table, and custom ids are unique in each."""
-    for offer in OFFERS.values():
-        buttons = [button.custom_id for button in offer(flag_of("7"), "job")]
+    for offer in BUTTON_SETS.values():
+        buttons = [button.custom_id for button in offer(parse_version("7"), "job")]
         assert len(set(buttons)) == len(buttons)

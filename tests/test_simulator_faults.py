@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from raw_http import FROZEN, simulated
 
-from mjasync.simulator.faults import KINDS, Faults
+from mjasync.simulator.faults import FAULT_KINDS, FaultScript
 
 KNOWN = [
     ("GET /mj/task/1/fetch", "fetch", "fetch"),
@@ -254,16 +254,16 @@ def test_chance_is_repeatable() -> None:
     """The same seed strikes the same requests; about as often as it says."""
     runs = []
     for _ in range(2):
-        faults = Faults(seed=7)
+        faults = FaultScript(seed=7)
         faults.add("reset_before", chance=0.3, times=None)
-        runs.append([faults.take("http", on="submit") is not None for _ in range(1000)])
+        runs.append([faults.next_fault("http", on="submit") is not None for _ in range(1000)])
     assert runs[0] == runs[1]
     assert 230 < sum(runs[0]) < 370
 
 
 def test_mistakes_in_a_script_are_named() -> None:
     """An unknown kind, place or option says what there is."""
-    faults = Faults()
+    faults = FaultScript()
     with pytest.raises(
         ValueError, match="no fault is called 'explode'; there are account_disabled"
     ):
@@ -273,7 +273,7 @@ def test_mistakes_in_a_script_are_named() -> None:
     with pytest.raises(TypeError, match="fault 'html' has no option body"):
         faults.add("html", body="x")
     levels = {"http", "task", "pair", "hook", "link", "gateway"}
-    assert {kind.level for kind in KINDS.values()} == levels
+    assert {kind.level for kind in FAULT_KINDS.values()} == levels
 
 
 @pytest.mark.parametrize("path,place,endpoint", KNOWN)

@@ -1,4 +1,4 @@
-"""The simulator as a gateway: `new-api`, `one-hub` and `seed-gateway`, in front of real servers.
+"""The simulator as a gateway: `new-api`, `one-hub` and `path-gateway`, in front of real servers.
 
 Single requests are compared with what the real programs answer in `test_recorded_gateways`.
 """
@@ -22,11 +22,11 @@ from raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simula
 from mjasync.simulator import DIALECTS, Simulator
 from mjasync.simulator.gateways import GATEWAYS
 from mjasync.simulator.gateways import reseller as counter
-from mjasync.simulator.gateways.custom_ids import Crash, Press, press_of
-from mjasync.simulator.gateways.go_json import Unreadable
+from mjasync.simulator.gateways.custom_ids import CustomIdAction, UpstreamCrash, parse_custom_id
+from mjasync.simulator.gateways.go_json import GoJsonError
 
 RESALES = ["new-api", "one-hub"]
-ALL = [*RESALES, "seed-gateway"]
+ALL = [*RESALES, "path-gateway"]
 SECRET = "sk-" + "k" * 48
 OTHER = "sk-" + "o" * 48
 
@@ -166,7 +166,7 @@ async def test_rows_are_refreshed_on_the_gateways_own_clock(dialect: str) -> Non
         answer = await raw.submit("imagine", prompt="x")
         await raw.until(answer.result, lambda task: task["status"] == "SUCCESS")
         async with asyncio.timeout(PATIENCE):
-            await sim.settled()
+            await sim.wait_idle()
         assert sim.in_flight == 0
 
 
@@ -344,7 +344,7 @@ async def test_a_refresh_survives_whatever_the_upstream_says() -> None:
             await sim.refresh()
             assert (await raw.task(answer.result))["status"] == ""
         fake.will("list-by-condition", [told])
-        await sim.settled()
+        await sim.wait_idle()
         assert (await raw.task(answer.result))["status"] == "SUCCESS"
 
 
@@ -530,21 +530,21 @@ async def test_new_api_deletes_the_filter_and_the_hook() -> None:
 @pytest.mark.parametrize(
     "custom_id,press",
     [
-        ("MJ::JOB::upsample::2::h", Press("UPSCALE", 2)),
-        ("MJ::JOB::upsample_v7_2x_subtle::1::h::SOLO", Press("UPSCALE", 1)),
-        ("MJ::JOB::variation::4::h", Press("VARIATION", 4)),
-        ("MJ::JOB::low_variation::1::h::SOLO", Press("LOW_VARIATION", 1)),
-        ("MJ::JOB::high_variation::1::h::SOLO", Press("HIGH_VARIATION", 1)),
-        ("MJ::JOB::pan_left::1::h::SOLO", Press("PAN", 1)),
-        ("MJ::JOB::reroll::0::h::SOLO", Press("REROLL", 1)),
-        ("MJ::Outpaint::50::1::h::SOLO", Press("ZOOM", 1)),
-        ("MJ::CustomZoom::h", Press("CUSTOM_ZOOM", 1)),
-        ("MJ::Inpaint::1::h::SOLO", Press("INPAINT", 1)),
+        ("MJ::JOB::upsample::2::h", CustomIdAction("UPSCALE", 2)),
+        ("MJ::JOB::upsample_v7_2x_subtle::1::h::SOLO", CustomIdAction("UPSCALE", 1)),
+        ("MJ::JOB::variation::4::h", CustomIdAction("VARIATION", 4)),
+        ("MJ::JOB::low_variation::1::h::SOLO", CustomIdAction("LOW_VARIATION", 1)),
+        ("MJ::JOB::high_variation::1::h::SOLO", CustomIdAction("HIGH_VARIATION", 1)),
+        ("MJ::JOB::pan_left::1::h::SOLO", CustomIdAction("PAN", 1)),
+        ("MJ::JOB::reroll::0::h::SOLO", CustomIdAction("REROLL", 1)),
+        ("MJ::Outpaint::50::1::h::SOLO", CustomIdAction("ZOOM", 1)),
+        ("MJ::CustomZoom::h", CustomIdAction("CUSTOM_ZOOM", 1)),
+        ("MJ::Inpaint::1::h::SOLO", CustomIdAction("INPAINT", 1)),
     ],
 )
-def test_custom_ids_that_are_sold(custom_id: str, press: Press) -> None:
+def test_custom_ids_that_are_sold(custom_id: str, press: CustomIdAction) -> None:
     """PROTOCOL §5.3."""
-    assert press_of(custom_id) == press
+    assert parse_custom_id(custom_id) == press
 
 
 @pytest.mark.parametrize(
@@ -576,13 +576,13 @@ async def test_custom_ids_that_are_not_sold(dialect: str, custom_id: str) -> Non
 
 def test_custom_ids_that_do_not_parse() -> None:
     """An index that is none, nothing at all, and too few fields (PROTOCOL §5.3)."""
-    with pytest.raises(Unreadable, match="index_parse_failed"):
-        press_of("MJ::JOB::upsample::x::h")
-    with pytest.raises(Unreadable, match="custom_id_is_required"):
-        press_of("")
+    with pytest.raises(GoJsonError, match="index_parse_failed"):
+        parse_custom_id("MJ::JOB::upsample::x::h")
+    with pytest.raises(GoJsonError, match="custom_id_is_required"):
+        parse_custom_id("")
     for short in ("U1", "MJ::JOB", "MJ::JOB::variation"):
-        with pytest.raises(Crash, match="index out of range"):
-            press_of(short)
+        with pytest.raises(UpstreamCrash, match="index out of range"):
+            parse_custom_id(short)
 
 
 async def test_a_custom_id_without_colons_makes_it_panic() -> None:
@@ -824,7 +824,7 @@ async def test_a_seed_takes_no_longer_than_the_gateway_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """30 simulated seconds (PROTOCOL §1.15)."""
-    monkeypatch.setattr(counter, "_SEED_FLOOR", 0.001)
+    monkeypatch.setattr(counter, "_MIN_SEED_SECONDS", 0.001)
     async with faked("new-api", time_scale=0.0001) as (_, raw, fake):
         fake.will("imagine", accepted("1"))
         await raw.submit("imagine", prompt="x")
@@ -908,7 +908,7 @@ async def test_an_upstream_that_is_not_there_is_code_5(dialect: str) -> None:
         assert problem(gone) == (400, "do_request_failed ", "upstream_error", 5)
         assert (await raw.task(answer.result))["status"] in {"", "SUCCESS"}
         await server.start()
-        await sim.settled()
+        await sim.wait_idle()
         assert (await raw.task(answer.result))["status"] == "SUCCESS"
 
 
@@ -943,7 +943,7 @@ async def test_what_belongs_to_a_foreign_upstream_is_refused(dialect: str) -> No
             sim.expire_links()
         assert sim.hooks == []
         assert sim.upstream is None
-        if dialect == "seed-gateway":
+        if dialect == "path-gateway":
             with pytest.raises(RuntimeError, match="let its upstream forget"):
                 sim.forget()
 
@@ -955,7 +955,7 @@ async def test_a_gateway_forgets(dialect: str) -> None:
         ids = [(await grid(raw))["id"] for _ in range(3)]
         sim.forget(ids[0])
         answer = await raw.get(f"/mj/task/{ids[0]}/fetch")
-        assert answer.status == (204 if dialect == "seed-gateway" else 400)
+        assert answer.status == (204 if dialect == "path-gateway" else 400)
         with pytest.raises(KeyError):
             sim.forget(ids[0])
         assert set(sim.tasks) == set(ids[1:])
@@ -970,7 +970,7 @@ async def test_links_expire_behind_a_gateway() -> None:
         sim.expire_links()
         assert (await raw.get(task["imageUrl"])).status == 403
         assert (await raw.task(task["id"]))["imageUrl"] == task["imageUrl"]
-    async with simulated("seed-gateway") as (sim, raw):
+    async with simulated("path-gateway") as (sim, raw):
         task = await grid(raw)
         sim.expire_links()
         assert (await raw.get(task["imageUrl"])).status == 403
@@ -995,7 +995,7 @@ async def test_a_stopped_gateway_settles_nothing() -> None:
         await raw.submit("imagine", prompt="x")
         await raw.sim.stop()
         with pytest.raises(RuntimeError, match="start\\(\\) it again"):
-            await raw.sim.settled()
+            await raw.sim.wait_idle()
 
 
 async def test_a_server_has_nothing_to_refresh() -> None:
@@ -1022,7 +1022,7 @@ async def test_a_server_has_nothing_to_refresh() -> None:
 )
 async def test_speed_and_image_host_by_path(prefix: str, mode: str, host: str) -> None:
     """Four forms of path; the link shows which host was asked for, and works."""
-    async with simulated("seed-gateway") as (sim, raw):
+    async with simulated("path-gateway") as (sim, raw):
         answer = await raw.post(f"{prefix}/mj/submit/imagine", prompt="x")
         task = (await raw.get(f"{prefix}/mj/task/{answer.result}/fetch")).json
         assert sim.upstream is not None
@@ -1038,7 +1038,7 @@ async def test_speed_and_image_host_by_path(prefix: str, mode: str, host: str) -
 async def test_a_bound_token_goes_before_the_path() -> None:
     """Token, then path, then default; each half by itself."""
     modes = {SECRET: ("turbo", "proxy"), OTHER: (None, "relay")}
-    async with simulated("seed-gateway", token="sim-token", token_modes=modes) as (sim, raw):
+    async with simulated("path-gateway", token="sim-token", token_modes=modes) as (sim, raw):
         assert sim.upstream is not None
         for token, mode, host in (
             (SECRET, "TURBO", "proxy"),
@@ -1065,14 +1065,14 @@ async def test_a_bound_token_goes_before_the_path() -> None:
 )
 async def test_an_unknown_mode_is_the_web_page(path: str) -> None:
     """HTML with HTTP 200."""
-    async with faked("seed-gateway") as (_, raw, _):
+    async with faked("path-gateway") as (_, raw, _):
         answer = await raw.get(path)
         assert (answer.status, answer.body[:9]) == (200, b"<!doctype")
 
 
 async def test_everything_else_is_the_upstreams() -> None:
     """Status, body and type as they come; flags and filters count where no path does."""
-    async with simulated("seed-gateway") as (sim, raw):
+    async with simulated("path-gateway") as (sim, raw):
         assert (await raw.get("/mj/task/1/fetch")).status == 204
         assert (await raw.get("/mj/nothing?x=1")).status == 404
         missing = await raw.submit("action", taskId="1", customId="MJ::JOB::reroll::0::h")
@@ -1091,7 +1091,7 @@ async def test_everything_else_is_the_upstreams() -> None:
 
 async def test_several_tasks_of_one_press_are_noted_apart() -> None:
     """Ids joined by commas (PROTOCOL §2)."""
-    async with faked("seed-gateway") as (sim, raw, fake):
+    async with faked("path-gateway") as (sim, raw, fake):
         fake.will("action", accepted("1,2"))
         await raw.submit("action", taskId="7", customId="MJ::Job::PicReader::all")
         assert [(one.task_id, one.parent_id) for one in sim.submissions] == [("1", "7"), ("2", "7")]
@@ -1104,7 +1104,7 @@ async def test_several_tasks_of_one_press_are_noted_apart() -> None:
 
 async def test_a_live_gateway_without_its_upstream() -> None:
     """502 in its own words."""
-    async with simulated() as (server, _), simulated("seed-gateway", upstream=server.url) as pair:
+    async with simulated() as (server, _), simulated("path-gateway", upstream=server.url) as pair:
         await server.stop()
         answer = await pair[1].get("/mj/task/1/fetch")
         assert answer.status == 502
@@ -1113,9 +1113,9 @@ async def test_a_live_gateway_without_its_upstream() -> None:
 
 async def test_webhooks_of_a_live_gateway_are_its_upstreams() -> None:
     """`notifyHook` passes, and the posts can be read off the gateway."""
-    async with simulated("seed-gateway") as (sim, raw):
+    async with simulated("path-gateway") as (sim, raw):
         await grid(raw, notifyHook="http://127.0.0.1:1/hook")
-        await sim.settled()
+        await sim.wait_idle()
         assert sim.hooks[-1].body["status"] == "SUCCESS"
 
 

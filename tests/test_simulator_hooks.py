@@ -48,7 +48,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def settled(sim: Simulator) -> None:
     """Wait until nothing is under way."""
     async with asyncio.timeout(PATIENCE):
-        await sim.settled()
+        await sim.wait_idle()
 
 
 async def test_every_change_is_posted_as_the_whole_task(receiver: Receiver) -> None:

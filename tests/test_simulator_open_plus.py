@@ -16,9 +16,9 @@ from aiohttp.test_utils import TestServer
 from raw_http import FROZEN, PATIENCE, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import Simulator
-from mjasync.simulator.button_sets import OFFERS_SYNTHETIC
-from mjasync.simulator.prompts import flag_of
-from mjasync.simulator.task_json_open_plus import KEYS
+from mjasync.simulator.button_sets import BUTTON_SETS_SYNTHETIC
+from mjasync.simulator.prompts import parse_version
+from mjasync.simulator.task_json_open_plus import TASK_KEYS
 
 ADMIN = {"mj-api-secret": "sim-admin"}
 
@@ -194,12 +194,12 @@ async def test_a_task_has_all_its_keys() -> None:
     """PROTOCOL §3.3: every key always, enums as strings, nulls written."""
     async with opened() as (sim, raw):
         task = await raw.grid("a fox --seed 7 --turbo")
-        assert tuple(task) == KEYS
-        assert len(set(KEYS)) == len(KEYS)
+        assert tuple(task) == TASK_KEYS
+        assert len(set(TASK_KEYS)) == len(TASK_KEYS)
         made = sim.tasks[task["id"]]
         expected = {
             "botType": "MID_JOURNEY",
-            "instanceId": made.account,
+            "instanceId": made.account_id,
             "action": "IMAGINE",
             "status": "SUCCESS",
             "prompt": "a fox --turbo",
@@ -211,7 +211,7 @@ async def test_a_task_has_all_its_keys() -> None:
             "requestMode": "TURBO",
             "accountFilter": None,
             "seed": None,
-            "jobId": made.job,
+            "jobId": made.midjourney_job_id,
             "version": "v 7",
             "isCompleted": True,
             "imageUrls": None,
@@ -227,10 +227,10 @@ async def test_a_task_has_all_its_keys() -> None:
         }
         assert {key: task[key] for key in expected} == expected
         assert re.fullmatch(r"\d+\.\d\d s", task["useTime"])
-        assert task["displays"]["discordInstanceId"] == made.account
+        assert task["displays"]["discordInstanceId"] == made.account_id
         assert (task["displays"]["status"], task["displays"]["action"]) == ("成功", "Imagine")
         properties = task["properties"]
-        assert properties["discordChannelId"] == properties["discordInstanceId"] == made.account
+        assert properties["discordChannelId"] == properties["discordInstanceId"] == made.account_id
 
 
 async def test_a_task_that_has_not_started_says_so() -> None:
@@ -301,8 +301,8 @@ async def test_custom_ids_are_made_up() -> None:
 
 def test_every_kind_of_result_has_its_offers() -> None:
     """Custom ids are unique in each."""
-    for offer in OFFERS_SYNTHETIC.values():
-        ids = [button.custom_id for button in offer(flag_of("7"), "job")]
+    for offer in BUTTON_SETS_SYNTHETIC.values():
+        ids = [button.custom_id for button in offer(parse_version("7"), "job")]
         assert len(set(ids)) == len(ids)
 
 
@@ -312,7 +312,7 @@ async def test_image_urls_are_there_when_asked_for() -> None:
         grid = await raw.grid()
         assert len(grid["imageUrls"]) == 4
         assert grid["videoUrls"] is None
-        assert tuple(grid) == KEYS
+        assert tuple(grid) == TASK_KEYS
         single = await raw.pressed(grid, "U1")
         assert single["imageUrls"] is None
         video = await raw.pressed(single, "Animate (High motion)")
@@ -407,7 +407,7 @@ async def test_a_modal_persists_until_the_worker_ran() -> None:
         accepted = await raw.submit("modal", taskId=modal.result, prompt="a door")
         assert (accepted.code, accepted.result) == (1, modal.result)
         task = sim.tasks[modal.result]
-        start = task.order.at
+        start = task.request.received_at
         sim._engine.advance(start + 19 * FROZEN)
         assert task.status == "MODAL"
         sim._engine.advance(start + 22 * FROZEN)
@@ -515,8 +515,8 @@ async def test_progress_goes_backwards_when_a_video_is_extended() -> None:
         extend = {"action": "extend", "taskId": video["id"], "index": 0}
         answer = await raw.submit("video", prompt="x", **extend)
         task = sim.tasks[answer.result]
-        steps = [step.percent for step in task.steps[::-1]]
-        seen = [step.at for step in task.steps[::-1]]
+        steps = [step.percent for step in task.pending_steps[::-1]]
+        seen = [step.offset_seconds for step in task.pending_steps[::-1]]
         assert steps == [0, 0, 15, 31, 46, 62, 0, 15, 31, 46, 62, 78, 93, 100]
         assert seen == sorted(seen)
 
@@ -603,7 +603,7 @@ async def test_hooks_tell_the_end_twice_and_the_modal_never() -> None:
         assert statuses.count("SUCCESS") == 2
         assert "MODAL" not in statuses
         assert posted[-1]["properties"]["notifyHook"] == hook
-        assert tuple(posted[-1]) == KEYS
+        assert tuple(posted[-1]) == TASK_KEYS
         assert [post.status for post in sim.hooks] == [200] * len(posted)
 
 

@@ -116,8 +116,8 @@ async def test_a_video_has_the_defaults_of_the_protocol() -> None:
         assert len(task["videoUrls"]) == 4
         assert task["videoUrl"] == task["videoUrls"][0]["url"]
         simulated_task = sim.tasks[task["id"]]
-        assert (simulated_task.batch, simulated_task.video_type) == (4, "vid_1.1_i2v_480")
-        assert simulated_task.first_frame is None
+        assert (simulated_task.batch_size, simulated_task.video_type) == (4, "vid_1.1_i2v_480")
+        assert simulated_task.first_frame_link is None
 
 
 async def test_a_video_takes_all_its_fields() -> None:
@@ -139,8 +139,8 @@ async def test_a_video_takes_all_its_fields() -> None:
         assert "--motion high --loop --video" in task["properties"]["finalPrompt"]
         made = sim.tasks[task["id"]]
         assert (made.video_type, made.image_sizes) == ("vid_1.1_i2v_720", (len(PNG), 0))
-        assert made.first_frame
-        assert made.first_frame.startswith(sim.url)
+        assert made.first_frame_link
+        assert made.first_frame_link.startswith(sim.url)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ async def test_a_flag_makes_a_video_of_an_imagine(prompt: str, action: str) -> N
     async with simulated() as (sim, raw):
         task = await raw.done(await raw.submit("imagine", prompt=prompt, base64Array=[data_url()]))
         assert task["action"] == action
-        assert (sim.tasks[task["id"]].begins is not None) == (action == "VIDEO")
+        assert (sim.tasks[task["id"]].source_image is not None) == (action == "VIDEO")
         assert (await raw.grid(prompt))["action"] == action
 
 
@@ -274,7 +274,7 @@ async def test_a_job_is_shown_again() -> None:
 async def test_a_job_nobody_knows_fails() -> None:
     """The command was accepted; Midjourney finds nothing."""
     async with simulated() as (sim, raw):
-        where = {"instanceId": sim._engine.everyone[0].id}
+        where = {"instanceId": sim._engine.all_accounts[0].id}
         job = "00000000-0000-4000-8000-000000000000"
         task = await raw.done(await raw.submit("show", jobId=job, accountFilter=where))
         assert (task["status"], task["failReason"]) == ("FAILURE", "Job not found")
@@ -284,7 +284,7 @@ async def test_a_job_needs_its_id_and_its_account() -> None:
     """Code 4 without one of them, 3 for an account there is not."""
     job = "00000000-0000-4000-8000-000000000000"
     async with simulated() as (sim, raw):
-        where = {"instanceId": sim._engine.everyone[0].id}
+        where = {"instanceId": sim._engine.all_accounts[0].id}
         for body in ({}, {"jobId": job}, {"jobId": "x", "accountFilter": where}):
             assert (await raw.submit("show", **body)).code == 4
         answer = await raw.submit("show", jobId=job, accountFilter={"instanceId": "1"})
@@ -424,11 +424,11 @@ async def test_a_plus_server_is_asked_for_its_accounts() -> None:
 async def test_the_account_filter_chooses_the_account_and_the_speed() -> None:
     """PROTOCOL §1.1, §6.1: the path before the filter, the filter before a flag."""
     async with simulated(accounts=3) as (sim, raw):
-        wanted = sim._engine.everyone[2].id
+        wanted = sim._engine.all_accounts[2].id
         wishes = {"accountFilter": {"instanceId": wanted, "modes": ["TURBO", "FAST"]}}
         answer = await raw.submit("imagine", prompt="x --relax", **wishes)
         task = sim.tasks[answer.result]
-        assert (task.account, task.mode) == (wanted, "TURBO")
+        assert (task.account_id, task.mode) == (wanted, "TURBO")
         answer = await raw.post("/mj-relax/mj/submit/imagine", prompt="x --fast", **wishes)
         assert sim.tasks[answer.result].mode == "RELAX"
         answer = await raw.submit("imagine", prompt="x", accountFilter={"instanceId": "1"})
@@ -448,7 +448,7 @@ async def test_a_flag_chooses_the_speed(flag: str, mode: str | None) -> None:
     """PROTOCOL §6.1: --fast in any case, the others in lower case only; else it is fast."""
     async with simulated() as (sim, raw):
         task = sim.tasks[(await raw.submit("imagine", prompt=f"x {flag}")).result]
-        assert (task.wish, task.mode) == (mode, mode or "FAST")
+        assert (task.requested_speed, task.mode) == (mode, mode or "FAST")
 
 
 async def test_a_strong_variation_is_recorded() -> None:
@@ -456,10 +456,10 @@ async def test_a_strong_variation_is_recorded() -> None:
     async with simulated() as (sim, raw):
         grid = await raw.grid()
         answer = await raw.press(grid, "V1", strong=True)
-        assert sim.tasks[answer.result].strong
+        assert sim.tasks[answer.result].is_strong
         assert sim.submissions[-1].body["strong"] is True
         answer = await raw.press(grid, "V1")
-        assert not sim.tasks[answer.result].strong
+        assert not sim.tasks[answer.result].is_strong
         assert (await raw.press(grid, "V1", strong="very")).json["success"] is False
         assert (await raw.press(grid, "V1", enableRemix=1)).json["success"] is False
 
@@ -498,7 +498,7 @@ async def test_the_servers_patience_is_simulated_time() -> None:
             url = f"{sim.url}/mj/submit/imagine"
             async with session.post(url, json={"prompt": "x"}) as answer:
                 task = sim.tasks[(await answer.json())["result"]]
-        start = task.order.at
+        start = task.request.received_at
         engine.advance(start + FROZEN * 300)
         assert task.status == "SUBMITTED"
         engine.advance(start + FROZEN * 302)

@@ -11,7 +11,7 @@ from aiohttp import web
 from raw_http import FROZEN, simulated
 
 from mjasync.simulator import Simulator
-from mjasync.simulator.bounded_log import Record
+from mjasync.simulator.bounded_log import BoundedLog
 
 # --- troubles of the original --------------------------------------------------------------------
 
@@ -39,10 +39,10 @@ async def test_a_reroll_is_answered_with_the_picture_of_a_variation(order: tuple
             answer = await raw.submit("change", taskId=grid["id"], action=action, index=1)
             ids[action] = answer.result
         assert fault.hits == 1
-        await sim.settled()
+        await sim.wait_idle()
         reroll, variation = sim.tasks[ids["REROLL"]], sim.tasks[ids["VARIATION"]]
         assert reroll.status == "SUCCESS"
-        assert reroll.picture is variation.picture
+        assert reroll.image is variation.image
         assert (variation.status, variation.fail_reason) == ("FAILURE", "任务超时")
 
 
@@ -53,7 +53,7 @@ async def test_changes_of_one_grid_are_apart_unless_told_otherwise() -> None:
         fault = sim.fault("crossed_pictures")
         for grid, action in ((one, "VARIATION"), (other, "REROLL")):
             await raw.submit("change", taskId=grid["id"], action=action, index=1)
-        await sim.settled()
+        await sim.wait_idle()
         assert {task.status for task in sim.tasks.values()} == {"SUCCESS"}
         assert fault.hits == 0
 
@@ -100,7 +100,7 @@ async def test_progress_of_the_original_is_not_always_a_whole_percentage() -> No
     """What Midjourney writes is passed on."""
     async with simulated("original", time_scale=0) as (sim, raw):
         seen = []
-        sim._engine.changed = lambda task: seen.append(sim._house._view.progress(task))
+        sim._engine.on_change = lambda task: seen.append(sim._backend._serializer.format_progress(task))
         await raw.grid()
         assert {"Waiting to start", "46.5%", "100%"} <= {*seen}
 
@@ -143,7 +143,7 @@ async def test_the_record_has_a_bound(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_record_without_a_bound_keeps_everything() -> None:
     """None is any number."""
-    record: Record[int] = Record("numbers", None)
+    record: BoundedLog[int] = BoundedLog("numbers", None)
     for number in range(1000):
         record.append(number)
     assert (len(record), record.dropped) == (1000, 0)
@@ -158,7 +158,7 @@ async def test_webhooks_stay_on_this_machine(url: str) -> None:
     async with simulated() as (sim, raw):
         await raw.done(await raw.submit("imagine", prompt="x", notifyHook=url))
         assert sim.hooks
-        assert all(post.withheld and post.status is None for post in sim.hooks)
+        assert all(post.is_withheld and post.status is None for post in sim.hooks)
 
 
 async def test_webhooks_may_go_anywhere_when_told_so() -> None:
@@ -166,7 +166,7 @@ async def test_webhooks_may_go_anywhere_when_told_so() -> None:
     async with simulated(hooks="any") as (sim, raw):
         await raw.done(await raw.submit("imagine", prompt="x", notifyHook="http://hooks.invalid/"))
         assert sim.hooks
-        assert not any(post.withheld for post in sim.hooks)
+        assert not any(post.is_withheld for post in sim.hooks)
 
 
 async def test_a_webhook_is_not_led_elsewhere() -> None:

@@ -11,7 +11,7 @@ from raw_http import FROZEN, Raw, data_url, simulated
 
 from mjasync.simulator.images import store as gallery
 from mjasync.simulator.images.render import render
-from mjasync.simulator.images.store import sniff
+from mjasync.simulator.images.store import image_type
 
 
 async def seen(raw: Raw, url: str) -> Image.Image:
@@ -209,14 +209,14 @@ async def test_without_drawing_there_is_a_tiny_png_and_no_pillow(
 
 async def test_few_drawn_pictures_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store of drawn pictures and of uploads is bounded."""
-    monkeypatch.setattr(gallery, "_DRAWN_KEPT", 3)
-    monkeypatch.setattr(gallery, "_UPLOADS_KEPT", 5)
+    monkeypatch.setattr(gallery, "_MAX_CACHED", 3)
+    monkeypatch.setattr(gallery, "_MAX_UPLOADS", 5)
     async with simulated(draw=True, picture_size=32) as (sim, raw):
         for n in range(4):
             await seen(raw, (await raw.grid(f"fox {n}"))["imageUrl"])
-        assert len(sim._gallery._drawn) == 3
-        links = [sim._gallery.link_to(sim._gallery.keep(str(n).encode())) for n in range(7)]
-        assert len(sim._gallery._uploads) == 5
+        assert len(sim._image_store._rendered) == 3
+        links = [sim._image_store.create_link(sim._image_store.add_upload(str(n).encode())) for n in range(7)]
+        assert len(sim._image_store._uploads) == 5
         assert (await raw.get(links[0])).status == 404
         assert (await raw.get(links[-1])).body == b"6"
 
@@ -228,12 +228,13 @@ async def test_a_forgotten_parent_still_has_its_picture() -> None:
         single = await raw.pressed(grid, "U1")
         sim.forget(grid["id"])
         assert (await seen(raw, single["imageUrl"])).size == (64, 64)
-        assert render(sim.tasks[single["id"]].picture)
+        assert render(sim.tasks[single["id"]].image)
 
 
 def test_formats_are_told_by_their_first_bytes() -> None:
     """Whatever is unknown is just bytes."""
     kinds = [
-        sniff(data) for data in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF", b"")
+        image_type(data)
+        for data in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF", b"")
     ]
     assert kinds == ["png", "jpeg", "gif", "webp", "octet-stream"]

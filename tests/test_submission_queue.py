@@ -22,7 +22,9 @@ from mjasync.cli.task_text import explain
 from mjasync.simulator import Simulator
 
 FULL = {"code": 23, "description": "队列已满，请稍后尝试", "result": None}
-PATIENT = Retries(busy=RetryPolicy(tries=10_000, first=100, longest=100, budget=1000))
+PATIENT = Retries(
+    overloaded=RetryPolicy(max_attempts=10_000, initial_delay=100, max_delay=100, max_elapsed=1000)
+)
 
 
 class Crowded:
@@ -87,7 +89,7 @@ def foxes(mj: Client, count: int) -> list[asyncio.Task[Task]]:
 
 def held_up(mj: Client) -> list[object]:
     """What a full queue holds up."""
-    return [ticket for line in mj._runtime.submissions._lines.values() for ticket in line]
+    return [ticket for line in mj._context.submissions._waiting.values() for ticket in line]
 
 
 async def test_a_limit_is_for_the_whole_client() -> None:
@@ -169,7 +171,7 @@ async def test_only_the_first_is_tried_while_the_queue_is_full(clock: FakeClock)
         for waiter in waiting:
             waiter.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-    assert mj._runtime.submissions._lines == {}
+    assert mj._context.submissions._waiting == {}
 
 
 async def test_retry_after_is_kept_to_the_second(clock: FakeClock) -> None:
@@ -374,7 +376,9 @@ async def test_a_gather_with_a_limit_stops_at_a_broken_gateway(
         gathering = asyncio.ensure_future(mj.gather(*tasks, limit=4, return_exceptions=True))
         await eventually(lambda: "held up" in caplog.text)
         await turns(20)
-        await eventually(lambda: not mj._runtime.jobs)  # what was drawn before has ended
+        await eventually(
+            lambda: not mj._context.submission_tasks
+        )  # what was drawn before has ended
         begun = len(server.asked)
         assert begun <= 6
         for seconds in (5, 10, 20):

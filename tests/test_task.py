@@ -19,7 +19,7 @@ from PIL import Image
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
-from mjasync._protocol.buttons import Meaning, meaning_of
+from mjasync._protocol.buttons import ButtonMeaning, classify_button
 from mjasync.simulator import Simulator
 
 
@@ -75,7 +75,9 @@ async def test_a_dropped_task_warns_like_a_coroutine(
     assert len(caught) == 1
 
 
-@pytest.mark.parametrize("use", [Task.wait, Task.submit, Task.adopt, lambda task: task])
+@pytest.mark.parametrize(
+    "use", [Task.wait, Task.submit, Task._suppress_unawaited_warning, lambda task: task]
+)
 async def test_a_task_that_was_used_does_not_warn(
     plain: Simulator, use: Callable[[Task], object]
 ) -> None:
@@ -259,7 +261,7 @@ async def test_a_finished_task_carries_everything(sim: Simulator, mj: Client) ->
 
 async def test_repr_before_submission(mj: Client) -> None:
     """An unsent Task says so."""
-    task = mj.imagine("a heron").adopt()
+    task = mj.imagine("a heron")._suppress_unawaited_warning()
     assert repr(task).startswith("<Task - imagine 'a heron': not submitted (await it;")
 
 
@@ -655,7 +657,7 @@ VERBS: dict[str, Callable[[Task, str], Task]] = {
     "details": lambda task, _: task.details(),
     "bookmark": lambda task, _: task.bookmark(),
 }
-UNSUPPORTED = {Meaning("bookmark"), Meaning("imagine", "all")}  # by Plus itself
+UNSUPPORTED = {ButtonMeaning("bookmark"), ButtonMeaning("imagine", "all")}  # by Plus itself
 VERSIONS = ["4", "5", "6", "6.1", "7", "8", "niji 6"]
 
 
@@ -663,7 +665,7 @@ async def press_all(sim: Simulator, task: Task, *, by_name: bool = True) -> None
     """Press every button of a task, by its name and by its meaning; each must be that button."""
     assert len(task.buttons)
     for button in task.buttons:
-        meaning = meaning_of(button)
+        meaning = classify_button(button)
         ways = [VERBS[meaning.verb](task, meaning.detail)]
         if by_name:
             ways.append(task.action(button.label or button.emoji))
@@ -915,7 +917,7 @@ async def test_what_needs_an_id_says_so(
 ) -> None:
     """Before it is submitted a Task cannot be refreshed or asked for its seed."""
     async with connect(plain) as mj:
-        task = mj.imagine("a fox").adopt()
+        task = mj.imagine("a fox")._suppress_unawaited_warning()
         with no_requests(plain), pytest.raises(mjasync.InvalidRequest, match="submit") as caught:
             await act(task)
         assert caught.value.task is task

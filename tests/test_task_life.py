@@ -21,10 +21,10 @@ from conftest import EAGER, QUICK, Every, FakeClock, connect, eventually, turns
 
 import mjasync
 from mjasync import Client, Task, TaskInfo, TaskPhase, TaskStatus
-from mjasync._http.bodies import Body, OnDisk
-from mjasync.batch import Batch, JobState
-from mjasync.cli.task_jobs import Job
-from mjasync.cli.task_text import record
+from mjasync._http.bodies import FileContent, RequestBody
+from mjasync.batch import Batch, JobStatus
+from mjasync.cli.task_jobs import TaskRun
+from mjasync.cli.task_text import task_dict
 from mjasync.simulator import Simulator
 
 # --- closed --------------------------------------------------------------------------------------
@@ -94,14 +94,14 @@ async def test_closing_lets_go_of_whoever_waits(clock: FakeClock) -> None:
 
 def test_asyncio_says_what_to_write() -> None:
     """A Task is no coroutine: the error of asyncio shows its repr, which says what to pass."""
-    task = Client("http://127.0.0.1:1").imagine("a fox").adopt()
+    task = Client("http://127.0.0.1:1").imagine("a fox")._suppress_unawaited_warning()
     with pytest.raises((TypeError, ValueError), match=r"pass its \.wait\(\)"):
         asyncio.run(task)  # type: ignore[arg-type]
 
 
 async def test_create_task_says_what_to_write(mj_plain: Client) -> None:
     """So does `create_task`, alone and of a group."""
-    task = mj_plain.imagine("a fox").adopt()
+    task = mj_plain.imagine("a fox")._suppress_unawaited_warning()
     with pytest.raises(TypeError, match=r"pass its \.wait\(\)"):
         asyncio.create_task(task)  # type: ignore[arg-type]  # noqa: RUF006
     async with asyncio.TaskGroup() as group:
@@ -174,14 +174,14 @@ async def test_a_file_is_closed_when_its_submission_stops(tmp_path: Path) -> Non
 
     path = tmp_path / "fox.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5_000_000))
-    found = OnDisk.found(path)
-    assert isinstance(found, OnDisk)
-    pieces = Body((found,)).pieces()
+    found = FileContent.from_path(path)
+    assert isinstance(found, FileContent)
+    pieces = RequestBody((found,)).pieces()
     await anext(pieces)
     assert is_open()
     await pieces.aclose()
     await eventually(lambda: not is_open())
-    sending = asyncio.ensure_future(anext(Body((found,)).pieces()))
+    sending = asyncio.ensure_future(anext(RequestBody((found,)).pieces()))
     await turns(2)
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
@@ -285,11 +285,11 @@ async def test_a_resumed_batch_saves_nobody_elses_picture(tmp_path: Path) -> Non
     server = Telling({"status": "IN_PROGRESS"})
     async with server.open(timeout=0.01) as mj, Batch(tmp_path / "out", client=mj) as batch:
         batch.add(["a fox"])
-        assert [job.state async for job in batch.run()] == [JobState.ACCEPTED]
+        assert [job.status async for job in batch.run()] == [JobStatus.ACCEPTED]
     server.told = [{**DONE, **OTHER, "imageUrl": "http://127.0.0.1:1/owl.png"}]
     async with server.open() as mj, Batch(tmp_path / "out", client=mj) as batch:
         (job,) = [job async for job in batch.run()]
-    assert (job.state, job.error_class) == (JobState.FAILED, "TaskShadowed")
+    assert (job.status, job.error_class) == (JobStatus.FAILED, "TaskShadowed")
     assert len(server.sent) == 1
 
 
@@ -398,22 +398,22 @@ async def test_a_hook_before_the_first_wait_wakes_it(clock: FakeClock) -> None:
         connect(sim, clock=clock, schedule=Every(500)) as mj,
     ):
         task = await mj.imagine("a fox").submit()
-        assert mj.observe({"id": task.id})
+        assert mj.handle_webhook({"id": task.id})
         waiting = asyncio.ensure_future(task.wait())
         await clock.advance(1, mj)
         assert (await waiting).done
-        assert not mj.observe({"id": task.id})  # it has ended, and nobody waits
+        assert not mj.handle_webhook({"id": task.id})  # it has ended, and nobody waits
 
 
 async def test_nothing_is_kept_for_tasks_that_are_gone(mj_plain: Client) -> None:
     """A Task that was dropped can have no first wait."""
     task = await mj_plain.imagine("a fox").submit()
     task_id = task.id
-    assert mj_plain.observe({"id": task_id})
+    assert mj_plain.handle_webhook({"id": task_id})
     del task
     gc.collect()
-    assert not mj_plain.observe({"id": task_id})
-    assert mj_plain._watcher._expected == {}
+    assert not mj_plain.handle_webhook({"id": task_id})
+    assert mj_plain._poller._expected == {}
 
 
 # --- snapshots -----------------------------------------------------------------------------------
@@ -439,7 +439,7 @@ async def test_a_record_is_what_the_command_line_prints(mj: Client, original: Si
         for task in (await mj.imagine("a fox"), await other.imagine("a fox")):
             told = task.info.to_dict()
             assert json.loads(task.info.to_json()) == told
-            printed = record(Job(make=lambda _: task, task=task))  # noqa: B023 - at once
+            printed = task_dict(TaskRun(create_task=lambda _: task, task=task))  # noqa: B023 - at once
             assert told == {key: printed[key] for key in told}
             assert set(printed) - set(told) == {"ok", "file", "error"}
             assert [button["label"] for button in told["buttons"][:4]] == ["U1", "U2", "U3", "U4"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mjasync._text import SHOWN_AT_MOST, printable, redact
+from mjasync._text import MAX_PRINTABLE, printable, redact
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_nothing_invisible_is_left(sent: str) -> None:
 
 def test_long_text_is_cut() -> None:
     """A cut is marked, and is as long as promised."""
-    assert printable("x" * 10_000) == "x" * SHOWN_AT_MOST + "…"
+    assert printable("x" * 10_000) == "x" * MAX_PRINTABLE + "…"
     assert printable("x" * 10_000, None) == "x" * 10_000
 
 

@@ -325,7 +325,7 @@ async def test_trap_7_3_a_preview_is_not_the_picture() -> None:
         assert (await task).image_url != preview
 
 
-@pytest.mark.parametrize("dialect", ["plus", "open-plus", "seed-gateway"])
+@pytest.mark.parametrize("dialect", ["plus", "open-plus", "path-gateway"])
 async def test_trap_7_3_links_expire(dialect: str) -> None:
     """A link that has run out is replaced by a fresh one, once."""
     async with serving(dialect) as (sim, mj):
@@ -632,7 +632,7 @@ async def test_mistake_8_11_waiting_for_ever() -> None:
         assert len(sim.submissions) == 1
 
 
-@pytest.mark.parametrize("dialect", ["original", "plus", "open-plus", *GATEWAYS, "seed-gateway"])
+@pytest.mark.parametrize("dialect", ["original", "plus", "open-plus", *GATEWAYS, "path-gateway"])
 async def test_mistake_8_12_a_lost_answer_is_sent_again(dialect: str) -> None:
     """Where the answer was lost the job may be paid for: it is said, never repeated."""
     async with serving(dialect) as (sim, mj):
@@ -642,7 +642,7 @@ async def test_mistake_8_12_a_lost_answer_is_sent_again(dialect: str) -> None:
         assert len(sim.submissions) == len(sent(sim, "imagine")) == 1
 
 
-@pytest.mark.parametrize("dialect", ["original", "plus", "open-plus", *GATEWAYS, "seed-gateway"])
+@pytest.mark.parametrize("dialect", ["original", "plus", "open-plus", *GATEWAYS, "path-gateway"])
 async def test_mistake_8_13_both_headers(dialect: str) -> None:
     """`mj-api-secret` alone lets the client in everywhere."""
     async with serving(dialect) as (sim, mj):

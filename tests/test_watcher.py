@@ -12,8 +12,8 @@ import pytest
 from conftest import EAGER, Every, FakeClock, connect, eventually
 
 import mjasync
-from mjasync import Client, Clock, Look, Task, TaskInfo, TaskStatus
-from mjasync._polling.poller import _LANES
+from mjasync import Client, Clock, PollState, Task, TaskInfo, TaskStatus
+from mjasync._polling.poller import _MAX_SINGLE_FETCHES
 from mjasync.simulator import Simulator
 
 # --- requests ----------------------------------------------------------------------------------
@@ -68,10 +68,10 @@ async def test_a_task_alone_is_fetched(plain: Simulator, clock: FakeClock) -> No
 
 
 async def test_tasks_due_soon_after_one_another_share_a_request(clock: FakeClock) -> None:
-    """Looks within `together` of the first come along; later ones do not."""
+    """Polls within `coalesce` of the first come along; later ones do not."""
     async with (
         Simulator(time_scale=1e9) as sim,
-        connect(sim, clock=clock, schedule=Every(5, together=1)) as mj,
+        connect(sim, clock=clock, schedule=Every(5, coalesce=1)) as mj,
     ):
         tasks = await accepted(mj, 3)
         waiting = []
@@ -222,9 +222,9 @@ async def test_an_unchanged_reply_is_not_decoded(
 ) -> None:
     """A fetch that brings the same bytes again is recognised before it is parsed."""
     parsed = []
-    parse = mjasync._protocol.parsing.plain_task
+    parse = mjasync._protocol.parsing.parse_task_fast
     monkeypatch.setattr(
-        "mjasync._http.api.plain_task",
+        "mjasync._http.api.parse_task_fast",
         lambda task_id, status, body: parsed.append(body) or parse(task_id, status, body),
     )
     async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
@@ -441,10 +441,10 @@ async def test_a_look_that_comes_back_to_nobody(clock: FakeClock, count: int) ->
         sim.fault("slow_body", on="any", times=count, gap=0.0002)
         waiting = wait_for(tasks)
         moving = asyncio.ensure_future(clock.advance(5, mj))
-        await eventually(lambda: bool(mj._watcher._jobs))
+        await eventually(lambda: bool(mj._poller._asyncio_tasks))
         await leave(waiting)
         await moving
-        assert (mj._watcher._watches, mj._watcher._due) == ({}, [])
+        assert (mj._poller._watches, mj._poller._due_heap) == ({}, [])
 
 
 async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
@@ -457,7 +457,7 @@ async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
         looks = len(sim.requests)
         await clock.advance(1000, mj)
         assert len(sim.requests) == looks
-        assert (mj._watcher._watches, mj._watcher._due, mj._watcher._timer) == ({}, [], None)
+        assert (mj._poller._watches, mj._poller._due_heap, mj._poller._timer) == ({}, [], None)
 
 
 async def test_a_waiter_takes_its_alarm_along(clock: FakeClock) -> None:
@@ -467,12 +467,12 @@ async def test_a_waiter_takes_its_alarm_along(clock: FakeClock) -> None:
         lasting = wait_for([task], timeout=777.5)
         crowd = wait_for([task] * 20, timeout=777.5, stall_timeout=math.inf)
         await clock.advance(0, mj)
-        (alarms,) = (them for them in mj._watcher._alarms.values() if len(them) > 1)
+        (alarms,) = (them for them in mj._poller._deadlines.values() if len(them) > 1)
         assert len(alarms) == 21
         await leave(crowd)
         assert len(alarms) == 1
         await leave(lasting)
-        assert mj._watcher._alarms == {}
+        assert mj._poller._deadlines == {}
 
 
 @pytest.mark.parametrize("timeout", [0.25, 1.0, 7.75, 8.0, 500.125])
@@ -492,7 +492,7 @@ async def test_alarms_of_waiters_that_left_are_tidied_away(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting again and again for one task does not fill the schedule with dead alarms."""
-    monkeypatch.setattr("mjasync._polling.poller._ROOM", 20)
+    monkeypatch.setattr("mjasync._polling.poller._MAX_COALESCED", 20)
     async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
         (task,) = await accepted(mj, 1)
         lasting = wait_for([task])
@@ -500,7 +500,7 @@ async def test_alarms_of_waiters_that_left_are_tidied_away(
             crowd = wait_for([task] * 20, timeout=50_000)
             await clock.advance(0, mj)
             await leave(crowd)
-        assert len(mj._watcher._due) <= 100
+        assert len(mj._poller._due_heap) <= 100
         await clock.advance(5, mj)
         assert len(fetched(sim)) == 1
         await leave(lasting)
@@ -513,17 +513,17 @@ async def test_a_schedule_that_fails_leaves_nobody_waiting(
     """An error of one's own schedule comes out where the Task is awaited, at whichever look."""
 
     class Broken(Every):
-        def next_look(self, look: Look) -> float:
-            return 1 / (2 - look.watched) if look.watched else 1.0
+        def next_delay(self, state: PollState) -> float:
+            return 1 / (2 - state.waited) if state.waited else 1.0
 
     async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
-        mj._watcher._schedule = Broken(1)
+        mj._poller._schedule = Broken(1)
         tasks = await accepted(mj, count)
         waiting = wait_for(tasks)
         await clock.advance(10, mj)
         assert {type(error) for error in await waiting} == {ZeroDivisionError}
-        mj._watcher._schedule = Every(0)
-        assert mj._watcher._watches == {}
+        mj._poller._schedule = Every(0)
+        assert mj._poller._watches == {}
         assert not fetched(sim) or tasks
 
 
@@ -557,8 +557,8 @@ async def test_two_thousand_tasks_at_once() -> None:
 
 def test_the_default_retries_outlive_a_restart() -> None:
     """The policy for watching gives a server ten minutes; tests give it milliseconds."""
-    assert mjasync.Retries().watch.budget == 600.0
-    assert EAGER.watch.longest < 0.01
+    assert mjasync.Retries().poll.max_elapsed == 600.0
+    assert EAGER.poll.max_delay < 0.01
 
 
 # --- a server that has too much to do ----------------------------------------------------------
@@ -594,9 +594,9 @@ async def test_an_overloaded_server_without_lists_is_left_alone(
             "reply", on="fetch", times=None, status=503, headers={"Retry-After": "30"}
         )
         await clock.advance(29, mj)
-        assert len(fetched(plain)) <= _LANES  # those that were on their way
+        assert len(fetched(plain)) <= _MAX_SINGLE_FETCHES  # those that were on their way
         await clock.advance(61, mj)
-        assert len(fetched(plain)) <= 4 * _LANES
+        assert len(fetched(plain)) <= 4 * _MAX_SINGLE_FETCHES
         fault.remove()
         await clock.advance(31, mj)
         assert set(await waiting) == set(tasks)

@@ -29,17 +29,17 @@ from .._concurrency import T
 from .._media.formats import sniff
 from .._models import SubmitReceipt, TaskInfo
 from .._protocol import decoding
-from .._protocol.error_rules import KNOWN_CODES, error_for
-from .._protocol.parsing import Operation, Words, plain_task, read
+from .._protocol.error_rules import KNOWN_CODES, classify
+from .._protocol.parsing import Operation, ParsedReply, parse_reply, parse_task_fast
 from .._protocol.replies import (
     check_image,
-    only_asked_for,
+    filter_requested,
     parse_list,
     parse_object,
     parse_receipt,
     parse_seed,
 )
-from .._protocol.urls import Route
+from .._protocol.urls import ServerUrl
 from .._text import printable
 from ..errors import (
     ConnectionFailed,
@@ -56,32 +56,32 @@ from ..errors import (
     TooManyOpenFiles,
     UnsupportedEndpoint,
 )
-from .bodies import Body, DataUrl, make_body
-from .links import addresses_of, parse_link
-from .retry import Retries, RetryPolicy, Wait, persist
-from .submission import Submission, _about, _as_sent, _check
-from .transport import Interrupted, Reply, Transport, bare
+from .bodies import DataUrl, RequestBody, encode_body
+from .links import candidate_urls, parse_link
+from .retry import Retries, RetryPolicy, WaitForRetry, retry_call
+from .submission import SubmitRequest, attach_submission, check_body, payload_as_sent
+from .transport import HttpResponse, RequestInterrupted, Transport, strip_tracebacks
 
-__all__ = ["LIST_AT_MOST", "Calls", "is_overload"]
+__all__ = ["MAX_LIST_SIZE", "ServerApi", "is_overload"]
 
-LIST_AT_MOST: Final = 100
+MAX_LIST_SIZE: Final = 100
 """Ids in one list request; more stalls the loop for no gain."""
-_LISTS_ASIDE: Final = 60.0
+_LIST_COOLDOWN: Final = 60.0
 """Seconds without list requests after some the server could not answer."""
-_LIST_FAILURES: Final = 3
+_MAX_LIST_FAILURES: Final = 3
 """List requests in a row that must fail before that."""
-_BLOCKED: Final = re.compile(r"request (is )?blocked", re.IGNORECASE)
+_BLOCKED_STATUSES: Final = re.compile(r"request (is )?blocked", re.IGNORECASE)
 """new-api's words for an address that it does not ask."""
-_BUSY: Final = frozenset({408, 429, 502, 503, 504})
-_ONCE: Final = RetryPolicy(tries=1)
+_OVERLOAD_ERRORS: Final = frozenset({408, 429, 502, 503, 504})
+_SINGLE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 _SEED_TIMEOUT: Final = 75.0
 """The server itself may block for a minute (PROTOCOL §1.15)."""
-_OWN_STATE: Final = re.compile(r"mjasync-[0-9a-f]{32}")
+_GENERATED_STATE: Final = re.compile(r"mjasync-[0-9a-f]{32}")
 """A mark that the client made up."""
-_OLDER_BY: Final = timedelta(minutes=2)
+_CLOCK_TOLERANCE: Final = timedelta(minutes=2)
 """How much older than the request a task has to be to be another: dates have whole seconds, and
 the list and the tasks may come from two machines."""
-_RECONCILE_AFTER: Final = (0.5, 2.0, 5.0)
+_RECONCILE_DELAYS: Final = (0.5, 2.0, 5.0)
 """Seconds before each look for a submission whose answer was lost."""
 
 _log: Final = logging.getLogger("mjasync")
@@ -90,15 +90,15 @@ _log: Final = logging.getLogger("mjasync")
 def is_overload(error: MJError) -> bool:
     """Whether the server, or what stands before it, has too much to do for now."""
     status = error.http_status or 0
-    is_busy = status in _BUSY or 520 <= status <= 530
+    is_busy = status in _OVERLOAD_ERRORS or 520 <= status <= 530
     return isinstance(error, RateLimited) or (isinstance(error, ServerError) and is_busy)
 
 
 @attrs.define
-class Calls:
+class ServerApi:
     """Every call of the protocol, as one server at one route understands it."""
 
-    route: Route
+    url: ServerUrl
     transport: Transport
     retries: Retries
     clock: Clock
@@ -106,18 +106,18 @@ class Calls:
     submit_timeout: float
     reconcile: bool | None
     """Whether a lost submission is looked for in the server's list; None: unless it has none."""
-    slots: asyncio.Semaphore
+    submit_limit: asyncio.Semaphore
     """Submissions on the wire at once: fewer than connections, so that none waits for one."""
     _stopping: bool = attrs.field(default=False, init=False)
-    _lists_from: float = attrs.field(default=float("-inf"), init=False)
+    _list_disabled_until: float = attrs.field(default=float("-inf"), init=False)
     _list_failures: int = attrs.field(default=0, init=False)
-    _lists_work: bool = attrs.field(default=False, init=False)
+    _list_has_worked: bool = attrs.field(default=False, init=False)
     _has_full_list: bool | None = attrs.field(default=None, init=False)
     """Whether the server lists its tasks; None while nobody has asked."""
-    _taken: set[str] = attrs.field(factory=set, init=False)
-    _lists_seen: set[str] = attrs.field(factory=set, init=False)
+    _claimed_ids: set[str] = attrs.field(factory=set, init=False)
+    _list_seen_ids: set[str] = attrs.field(factory=set, init=False)
     """Lists that the server was seen to keep."""
-    _strange_codes: set[int | None] = attrs.field(factory=set, init=False)
+    _logged_codes: set[int | None] = attrs.field(factory=set, init=False)
 
     def stop_retrying(self) -> None:
         """Let submissions on the wire end, and try none again: the client is closing."""
@@ -126,11 +126,14 @@ class Calls:
     # --- paid ---
 
     async def submit(
-        self, submission: Submission, on_wire: Callable[[bool], None], wait: Wait | None = None
+        self,
+        submission: SubmitRequest,
+        set_in_flight: Callable[[bool], None],
+        wait: WaitForRetry | None = None,
     ) -> SubmitReceipt:
         """Send a submission; again only when the server provably did not take it.
 
-        `on_wire` is told True before each attempt and False after it, but for a cancelled one:
+        `set_in_flight` is told True before each attempt and False after it, but for a cancelled one:
         what has become of that is `torn_off`. `wait` lets the time between two attempts pass.
 
         Raises:
@@ -139,41 +142,41 @@ class Calls:
         """
 
         async def once() -> SubmitReceipt:
-            async with self.slots:
-                await _check(submission.body)
-                on_wire(True)  # noqa: FBT003 - a plain switch
+            async with self.submit_limit:
+                await check_body(submission.body)
+                set_in_flight(True)
                 try:
                     receipt = await self._submit_once(submission)
                 except Exception:
-                    on_wire(False)  # noqa: FBT003
+                    set_in_flight(False)
                     raise
-                on_wire(False)  # noqa: FBT003
+                set_in_flight(False)
                 return receipt
 
-        receipt = await persist(
-            once, self._policy_for_submit, self.clock.now, wait=wait, name=submission.title
+        receipt = await retry_call(
+            once, self._policy_for_submit, self.clock.now, wait=wait, name=submission.log_label
         )
-        _log.info("%s accepted as %s", submission.title, printable(", ".join(receipt.ids)))
+        _log.info("%s accepted as %s", submission.log_label, printable(", ".join(receipt.ids)))
         return receipt
 
-    async def _submit_once(self, submission: Submission) -> SubmitReceipt:
+    async def _submit_once(self, submission: SubmitRequest) -> SubmitReceipt:
         sent_at = self.clock.now()
         try:
             receipt = await self._post_submission(submission)
         except SubmitUncertain as error:
-            _about(submission, error)
-            error.payload = await _as_sent(submission)
-            found = await self._find(submission, sent_at)
+            attach_submission(submission, error)
+            error.payload = await payload_as_sent(submission)
+            found = await self._reconcile(submission, sent_at)
             if found is None:
                 raise
             receipt = found
-        if not _OWN_STATE.fullmatch(submission.state):
-            self._taken.update(receipt.ids)
+        if not _GENERATED_STATE.fullmatch(submission.state):
+            self._claimed_ids.update(receipt.ids)
         return receipt
 
-    async def _post_submission(self, submission: Submission) -> SubmitReceipt:
-        route = submission.route or self.route
-        url = route.url(submission.path or f"submit/{submission.endpoint}")
+    async def _post_submission(self, submission: SubmitRequest) -> SubmitReceipt:
+        route = submission.url or self.url
+        url = route.endpoint(submission.path or f"submit/{submission.endpoint}")
         try:
             reply = await self.transport.exchange(
                 "POST",
@@ -183,8 +186,8 @@ class Calls:
                 timeout=self.submit_timeout,
                 is_paid=True,
             )
-            return parse_receipt(submission.operation, self._read(reply, route))
-        except Interrupted as error:
+            return parse_receipt(submission.operation, self._parse(reply, route))
+        except RequestInterrupted as error:
             message = (
                 f"The {submission.endpoint} request went out, but its answer was lost "
                 f"({printable(error.reason)}): the server may have taken the job."
@@ -201,25 +204,29 @@ class Calls:
         except Exception as error:  # noqa: BLE001 - a hook of the caller's, say: it may be out
             said = f"{type(error).__name__}: {printable(error)}"
             message = f"The {submission.endpoint} request met with {said}."
-            raise SubmitUncertain(message) from bare(error)
+            raise SubmitUncertain(message) from strip_tracebacks(error)
 
-    async def _find(self, submission: Submission, sent_at: float) -> SubmitReceipt | None:
+    async def _reconcile(self, submission: SubmitRequest, sent_at: float) -> SubmitReceipt | None:
         """Look for a submission by its `state` in the server's own list, where it has one."""
         may_look = self.reconcile or (self.reconcile is None and self._has_full_list is not False)
         if submission.endpoint == "modal" or not may_look:
             return None  # a modal's task keeps the state of the action: nothing tells them apart
-        for seconds in _RECONCILE_AFTER:
+        for seconds in _RECONCILE_DELAYS:
             await self.clock.sleep(seconds)
             try:
-                tasks, date = await self.list_dated(_ONCE)
+                tasks, date = await self.get_list_with_date(_SINGLE_ATTEMPT)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is uncertain still
                 _log.info("cannot look for %s: %s", printable(submission.state), error)
                 if isinstance(error, MJError) and error.retryable:
                     continue
                 return None
-            strangers = [task for task in tasks if decoding.text(task.get("id")) not in self._taken]
+            strangers = [
+                task
+                for task in tasks
+                if decoding.parse_text(task.get("id")) not in self._claimed_ids
+            ]
             elapsed = timedelta(seconds=self.clock.now() - sent_at)
-            ids = _with_state(strangers, submission.state, date - elapsed if date else None)
+            ids = _match_state(strangers, submission.state, date - elapsed if date else None)
             if ids:
                 return SubmitReceipt(code=1, ids=ids, description="found by its state")
             if self._stopping:
@@ -233,32 +240,32 @@ class Calls:
         policies = {
             ConnectionFailed: self.retries.connect,
             TooManyOpenFiles: self.retries.connect,
-            QueueFull: self.retries.busy,
-            RateLimited: self.retries.busy,
-            TaskNotReady: self.retries.lagging,
-            NoAccount: self.retries.absent,
+            QueueFull: self.retries.overloaded,
+            RateLimited: self.retries.overloaded,
+            TaskNotReady: self.retries.not_ready,
+            NoAccount: self.retries.no_account,
         }
         return policies.get(type(error))
 
     # --- free ---
 
-    async def fetch(self, task_id: str, route: Route | None = None) -> TaskInfo:
+    async def fetch(self, task_id: str, route: ServerUrl | None = None) -> TaskInfo:
         """One task now; by another route where its links are to lead to another image host.
 
         Raises:
             TaskNotFound: The server does not know it.
             MJError: The read failed.
         """
-        _, raw = await self.look(task_id, self.retries.read, route=route)
-        return decoding.structure_task(raw or {})
+        _, raw = await self.fetch_once(task_id, self.retries.read, route=route)
+        return decoding.decode_task(raw or {})
 
-    async def look(
+    async def fetch_once(
         self,
         task_id: str,
         policy: RetryPolicy | None = None,
         *,
         known: bytes | None = None,
-        route: Route | None = None,
+        route: ServerUrl | None = None,
     ) -> tuple[bytes, dict[str, Any] | None]:
         """One task's body with its JSON; no JSON when the body is the `known` one, byte for byte.
 
@@ -268,43 +275,43 @@ class Calls:
             TaskNotFound: The server does not know it.
             MJError: The read failed.
         """
-        url = (route or self.route).task(task_id, "fetch")
+        url = (route or self.url).task_endpoint(task_id, "fetch")
 
         if policy is None:
             try:
-                reply = await self.transport.look(url, timeout=self.read_timeout)
-            except Interrupted as error:
+                reply = await self.transport.get_within(url, timeout=self.read_timeout)
+            except RequestInterrupted as error:
                 raise error.as_read() from error.__cause__
-            return self._seen(task_id, reply, known)
+            return self._parse_task(task_id, reply, known)
 
         async def once() -> tuple[bytes, dict[str, Any] | None]:
-            return self._seen(task_id, await self._exchange("GET", url), known)
+            return self._parse_task(task_id, await self._exchange("GET", url), known)
 
-        return await self._persist_read(once, policy)
+        return await self._with_read_retries(once, policy)
 
-    def _seen(
-        self, task_id: str, reply: Reply, known: bytes | None
+    def _parse_task(
+        self, task_id: str, reply: HttpResponse, known: bytes | None
     ) -> tuple[bytes, dict[str, Any] | None]:
         if reply.body == known and reply.status == 200:
             return reply.body, None
-        task = plain_task(task_id, reply.status, reply.body)
+        task = parse_task_fast(task_id, reply.status, reply.body)
         if task is None:
-            task = parse_object(Operation.FETCH, self._read(reply), task_id)
+            task = parse_object(Operation.FETCH, self._parse(reply), task_id)
         return reply.body, task
 
     async def fetch_many(
         self, task_ids: Sequence[str], policy: RetryPolicy
     ) -> list[dict[str, Any]]:
-        """Up to `LIST_AT_MOST` tasks as they came; unknown ones are missing, in any order.
+        """Up to `MAX_LIST_SIZE` tasks as they came; unknown ones are missing, in any order.
 
         Raises:
             UnsupportedEndpoint: The server has no list endpoint.
             MJError: The read failed.
         """
-        _, tasks = await self.look_at_many(task_ids, (), policy)
+        _, tasks = await self.fetch_many_once(task_ids, (), policy)
         return [task for _, task in tasks]
 
-    async def look_at_many(
+    async def fetch_many_once(
         self, task_ids: Sequence[str], known: Collection[bytes], policy: RetryPolicy | None = None
     ) -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
         """As `fetch_many`, each task with its body; those still as `known`, byte for byte, apart.
@@ -315,30 +322,33 @@ class Calls:
             UnsupportedEndpoint: The server has no list endpoint.
             MJError: The read failed.
         """
-        url = self.route.url("task/list-by-condition")
+        url = self.url.endpoint("task/list-by-condition")
         asked = frozenset(task_ids)
-        body = decoding.dump({"ids": list(task_ids)})
+        body = decoding.dump_json({"ids": list(task_ids)})
 
         async def once() -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
             reply = await self._exchange("POST", url, body=body)
-            parts = decoding.cut_up(reply.body, known) if reply.status == 200 else None
+            parts = decoding.split_task_list(reply.body, known) if reply.status == 200 else None
             if parts is None:
-                tasks = parse_list(self._read(reply))
-                parts = set(), [(text, task) for task in tasks if (text := decoding.dumped(task))]
+                tasks = parse_list(self._parse(reply))
+                parts = (
+                    set(),
+                    [(text, task) for task in tasks if (text := decoding.dump_text(task))],
+                )
             same, others = parts
-            return same, only_asked_for(others, asked, _id_of)
+            return same, filter_requested(others, asked, _id_of)
 
         try:
-            found = await (self._persist_read(once, policy) if policy else once())
+            found = await (self._with_read_retries(once, policy) if policy else once())
         except (UnsupportedEndpoint, InvalidRequest, ServerError, MalformedReply) as error:
             self._count_list_failure(error)
             raise
-        self._list_failures, self._lists_work = 0, True
+        self._list_failures, self._list_has_worked = 0, True
         return found
 
     def can_list(self) -> bool:
         """Whether it is worth asking for many tasks at once."""
-        return self.clock.now() >= self._lists_from
+        return self.clock.now() >= self._list_disabled_until
 
     def _count_list_failure(self, error: MJError) -> None:
         """Set lists aside: for ever where there never was one, for a while where it broke down.
@@ -348,13 +358,15 @@ class Calls:
         if is_overload(error):
             return
         self._list_failures += 1
-        never = isinstance(error, UnsupportedEndpoint | InvalidRequest) and not self._lists_work
-        if never or self._list_failures >= _LIST_FAILURES:
-            seconds = float("inf") if never else _LISTS_ASIDE
+        never = (
+            isinstance(error, UnsupportedEndpoint | InvalidRequest) and not self._list_has_worked
+        )
+        if never or self._list_failures >= _MAX_LIST_FAILURES:
+            seconds = float("inf") if never else _LIST_COOLDOWN
             _log.info("no usable list endpoint, asking singly for %g s: %s", seconds, error)
-            self._lists_from = max(self._lists_from, self.clock.now() + seconds)
+            self._list_disabled_until = max(self._list_disabled_until, self.clock.now() + seconds)
 
-    async def list_all(
+    async def get_list(
         self, which: str = "task/list", method: str = "GET", policy: RetryPolicy | None = None
     ) -> list[dict[str, Any]]:
         """A list the server keeps, as it came: its (newest) tasks, its queue, its accounts.
@@ -363,23 +375,23 @@ class Calls:
             UnsupportedEndpoint: It keeps no such list.
             MJError: The read failed.
         """
-        url = self.route.url(which)
+        url = self.url.endpoint(which)
         body = None if method == "GET" else b"{}"
 
         async def once() -> list[dict[str, Any]]:
-            listed = parse_list(self._read(await self._exchange(method, url, body=body)))
-            self._lists_seen.add(which)
+            listed = parse_list(self._parse(await self._exchange(method, url, body=body)))
+            self._list_seen_ids.add(which)
             return listed
 
         def policy_for(error: MJError) -> RetryPolicy | None:
             is_bare = not error.description and error.retry_after is None
-            if isinstance(error, RateLimited) and is_bare and which not in self._lists_seen:
+            if isinstance(error, RateLimited) and is_bare and which not in self._list_seen_ids:
                 return None  # new-api's limit on what it has no route for: it stays so for minutes
             return (policy or self.retries.read) if error.retryable else None
 
-        return await persist(once, policy_for, self.clock.now)
+        return await retry_call(once, policy_for, self.clock.now)
 
-    async def list_dated(
+    async def get_list_with_date(
         self, policy: RetryPolicy | None = None
     ) -> tuple[list[dict[str, Any]], datetime | None]:
         """The server's list of tasks, and its date, by which the age of what is in it is judged.
@@ -391,16 +403,16 @@ class Calls:
             UnsupportedEndpoint: It keeps no such list.
             MJError: The read failed.
         """
-        url = self.route.url("task/list")
+        url = self.url.endpoint("task/list")
 
         async def once() -> tuple[list[dict[str, Any]], datetime | None]:
             reply = await self._exchange("GET", url)
-            tasks = parse_list(self._read(reply))
+            tasks = parse_list(self._parse(reply))
             is_whole = all(tasks)
             return tasks, _date_of(reply) if is_whole else None
 
         try:
-            found = await self._persist_read(once, policy or self.retries.read)
+            found = await self._with_read_retries(once, policy or self.retries.read)
         except UnsupportedEndpoint:
             self._has_full_list = False
             raise
@@ -413,7 +425,9 @@ class Calls:
         None where the server does not tell.
         """
         try:
-            return _date_of(await self._exchange("GET", self.route.task(unknown_id, "fetch")))
+            return _date_of(
+                await self._exchange("GET", self.url.task_endpoint(unknown_id, "fetch"))
+            )
         except MJError:
             return None
 
@@ -424,37 +438,37 @@ class Calls:
             UnsupportedEndpoint: The server does not tell.
             MJError: The read failed.
         """
-        url = self.route.url(f"account/{quote(account_id, safe='')}/fetch")
+        url = self.url.endpoint(f"account/{quote(account_id, safe='')}/fetch")
 
         async def once() -> Mapping[str, Any] | None:
-            words = self._read(await self._exchange("GET", url))
+            words = self._parse(await self._exchange("GET", url))
             if words.status in {200, 204} and (words.is_empty or isinstance(words.json, dict)):
                 return words.json if words.json and "id" in words.json else None
-            raise error_for(Operation.OTHER, words)
+            raise classify(Operation.OTHER, words)
 
-        return await self._persist_read(once, self.retries.read)
+        return await self._with_read_retries(once, self.retries.read)
 
-    async def upload(self, pictures: Sequence[DataUrl | str]) -> list[str]:
+    async def upload(self, images: Sequence[DataUrl | str]) -> list[str]:
         """Hand pictures to the server; it answers with their links, in the same order.
 
         Raises:
             MJError: It cannot, refused, or the exchange failed.
         """
-        url = self.route.url("submit/upload-discord-images")
-        body = await asyncio.to_thread(make_body, {"base64Array": pictures})
+        url = self.url.endpoint("submit/upload-discord-images")
+        body = await asyncio.to_thread(encode_body, {"base64Array": images})
 
         async def once() -> list[str]:
-            await _check(body)
+            await check_body(body)
             reply = await self._exchange("POST", url, body=body, timeout=self.submit_timeout)
-            answer = parse_object(Operation.OTHER, self._read(reply))
+            answer = parse_object(Operation.OTHER, self._parse(reply))
             result = answer.get("result")
-            links = decoding.links(result if isinstance(result, list) else [result])
-            if len(links) != len(pictures):
-                message = f"The server answered {len(links)} links to {len(pictures)} pictures."
+            links = decoding.parse_urls(result if isinstance(result, list) else [result])
+            if len(links) != len(images):
+                message = f"The server answered {len(links)} links to {len(images)} pictures."
                 raise MalformedReply(message)
             return list(links)
 
-        return await self._persist_read(once, self.retries.read)
+        return await self._with_read_retries(once, self.retries.read)
 
     async def seed(self, task_id: str) -> int:
         """The seed of a finished task; the server may take a minute to find it.
@@ -462,13 +476,13 @@ class Calls:
         Raises:
             MJError: It has none, or the read failed.
         """
-        url = self.route.task(task_id, "image-seed")
+        url = self.url.task_endpoint(task_id, "image-seed")
 
         async def once() -> int:
             reply = await self._exchange("GET", url, timeout=_SEED_TIMEOUT)
-            return parse_seed(self._read(reply))
+            return parse_seed(self._parse(reply))
 
-        return await self._persist_read(once, self.retries.read)
+        return await self._with_read_retries(once, self.retries.read)
 
     async def cancel(self, task_id: str) -> None:
         """Ask the server to give a task up (PROTOCOL §1.15).
@@ -477,8 +491,8 @@ class Calls:
             UnsupportedEndpoint: It cannot.
             MJError: It will not.
         """
-        reply = await self._exchange("POST", self.route.task(task_id, "cancel"), body=b"{}")
-        words = self._read(reply)
+        reply = await self._exchange("POST", self.url.task_endpoint(task_id, "cancel"), body=b"{}")
+        words = self._parse(reply)
         if not (reply.status in {200, 204} and words.is_empty):
             parse_object(Operation.OTHER, words)
 
@@ -502,7 +516,7 @@ class Calls:
             LinkExpired: The link does not answer any more.
             MJError: The read failed.
         """
-        addresses = addresses_of(url, self.route.base)
+        addresses = candidate_urls(url, self.url.base)
         if is_input:
             addresses = tuple(dict.fromkeys((parse_link(url.strip()), *addresses)))
 
@@ -512,28 +526,28 @@ class Calls:
                     return await self._download_once(address, consume, operation)
             return await self._download_once(addresses[-1], consume, operation)
 
-        return await self._persist_read(once, self.retries.read)
+        return await self._with_read_retries(once, self.retries.read)
 
     async def _download_once(
         self,
-        address: URL,
+        url: URL,
         consume: Callable[[AsyncIterator[bytes]], Awaitable[T]],
         operation: Operation,
     ) -> T:
         try:
-            async with self.transport.stream(address, self.read_timeout) as (reply, pieces):
-                is_picture = sniff(await pieces.first()) is not None
+            async with self.transport.stream(url, self.read_timeout) as (reply, pieces):
+                is_picture = sniff(await pieces.read_head()) is not None
                 if not (is_picture and 200 <= reply.status < 300):
                     body = self.transport.redactor.clean(await pieces.error())
-                    self._refuse_picture(attrs.evolve(reply, body=body), operation)
+                    self._check_image_reply(attrs.evolve(reply, body=body), operation)
                 return await consume(pieces)
-        except Interrupted as error:
+        except RequestInterrupted as error:
             raise error.as_read() from error.__cause__
 
-    def _refuse_picture(self, reply: Reply, operation: Operation) -> NoReturn:
+    def _check_image_reply(self, reply: HttpResponse, operation: Operation) -> NoReturn:
         """Raise what came instead of a picture."""
-        words = self._read(reply)
-        if reply.status == 403 and _BLOCKED.search(words.description):
+        words = self._parse(reply)
+        if reply.status == 403 and _BLOCKED_STATUSES.search(words.description):
             message = (
                 "The gateway refuses to fetch this picture from its upstream: its guard against "
                 "private addresses and unusual ports (SSRF) blocks it."
@@ -550,10 +564,12 @@ class Calls:
         self, task_id: str, consume: Callable[[AsyncIterator[bytes]], Awaitable[T]]
     ) -> T:
         """Stream the picture a gateway serves by task id (PROTOCOL §1.18)."""
-        url = self.route.url(f"image/{quote(task_id, safe='')}")
+        url = self.url.endpoint(f"image/{quote(task_id, safe='')}")
         return await self.download(str(url), consume, Operation.OTHER)
 
-    async def ask(self, method: str, url: URL, body: bytes | None = None) -> tuple[Reply, float]:
+    async def request_raw(
+        self, method: str, url: URL, body: bytes | None = None
+    ) -> tuple[HttpResponse, float]:
         """Any read as it is answered, and the seconds that took; nothing is made of the answer.
 
         Only for want of a connection is it tried again.
@@ -563,7 +579,7 @@ class Calls:
             RequestTimeout: There is none in time.
         """
 
-        async def once() -> tuple[Reply, float]:
+        async def once() -> tuple[HttpResponse, float]:
             begun = self.clock.now()
             reply = await self._exchange(method, url, body=body)
             return reply, self.clock.now() - begun
@@ -571,7 +587,7 @@ class Calls:
         def policy_for(error: MJError) -> RetryPolicy | None:
             return self.retries.connect if isinstance(error, ConnectionFailed) else None
 
-        return await persist(once, policy_for, self.clock.now)
+        return await retry_call(once, policy_for, self.clock.now)
 
     # --- shared ---
 
@@ -580,32 +596,32 @@ class Calls:
         method: str,
         url: URL,
         *,
-        body: bytes | Body | None = None,
+        body: bytes | RequestBody | None = None,
         timeout: float | None = None,
-    ) -> Reply:
+    ) -> HttpResponse:
         try:
             return await self.transport.exchange(
                 method, url, body=body, timeout=timeout or self.read_timeout
             )
-        except Interrupted as error:
+        except RequestInterrupted as error:
             raise error.as_read() from error.__cause__
 
-    async def _persist_read(self, once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
-        return await persist(
+    async def _with_read_retries(self, once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
+        return await retry_call(
             once, lambda error: policy if error.retryable else None, self.clock.now
         )
 
-    def _read(self, reply: Reply, route: Route | None = None) -> Words:
-        words = read(
+    def _parse(self, reply: HttpResponse, route: ServerUrl | None = None) -> ParsedReply:
+        words = parse_reply(
             reply.status,
             reply.headers,
             reply.body,
             wall=self.clock.wall(),
             token_header=self.transport.token_header,
-            prefix=(route or self.route).prefix,
+            prefix=(route or self.url).prefix,
         )
-        if words.code not in KNOWN_CODES and words.code not in self._strange_codes:
-            self._strange_codes.add(words.code)
+        if words.code not in KNOWN_CODES and words.code not in self._logged_codes:
+            self._logged_codes.add(words.code)
             _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
         location = reply.headers.get("Location")
         if location and 300 <= reply.status < 400:
@@ -614,7 +630,7 @@ class Calls:
         return words
 
 
-def _date_of(reply: Reply) -> datetime | None:
+def _date_of(reply: HttpResponse) -> datetime | None:
     """When a reply was made, by the clock of whoever made it; None for one out of a cache."""
     headers = CIMultiDict(reply.headers)
     if headers.get("Age", "0").strip() not in {"", "0"}:
@@ -627,10 +643,10 @@ def _date_of(reply: Reply) -> datetime | None:
 
 
 def _id_of(task: tuple[bytes, dict[str, Any]]) -> str:
-    return decoding.text(task[1].get("id")) or ""
+    return decoding.parse_text(task[1].get("id")) or ""
 
 
-def _with_state(
+def _match_state(
     tasks: Iterable[Mapping[str, Any]], state: str, sent: datetime | None
 ) -> tuple[str, ...]:
     """The id of the one task that carries `state` and is not older than the request.
@@ -641,18 +657,18 @@ def _with_state(
         sent: When it was sent, by the server's own clock; None where that cannot be told. A mark
             of the client's own making is unique, so that its age does not matter.
     """
-    is_own = _OWN_STATE.fullmatch(state) is not None
+    is_own = _GENERATED_STATE.fullmatch(state) is not None
     ids = [
         task_id
         for task in tasks
         if state
         and task.get("state") == state
-        and (task_id := decoding.text(task.get("id")))
+        and (task_id := decoding.parse_text(task.get("id")))
         and (is_own or _is_new(task, sent))
     ]
     return tuple(ids) if len(ids) == 1 else ()
 
 
 def _is_new(task: Mapping[str, Any], sent: datetime | None) -> bool:
-    submitted = decoding.moment(task.get("submitTime"))
-    return sent is not None and submitted is not None and submitted >= sent - _OLDER_BY
+    submitted = decoding.parse_timestamp(task.get("submitTime"))
+    return sent is not None and submitted is not None and submitted >= sent - _CLOCK_TOLERANCE

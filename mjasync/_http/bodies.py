@@ -17,32 +17,32 @@ from typing import Any, Final, Self, TypeVar
 
 import attrs
 
-from .._concurrency import _worker, in_turn
-from .._protocol.decoding import dump
+from .._concurrency import _worker_thread, run_in_worker
+from .._protocol.decoding import dump_json
 from ..errors import InvalidRequest
 
-__all__ = ["Body", "DataUrl", "OnDisk", "in_words", "make_body"]
+__all__ = ["DataUrl", "FileContent", "RequestBody", "encode_body", "payload_with_data_urls"]
 
 T = TypeVar("T")
 
-_PIECE: Final = 1 << 16
+_PIECE_SIZE: Final = 1 << 16
 """Bytes that are sent, and characters that are dumped, at once."""
-_ENCODED: Final = 3 * (_PIECE // 4)
+_ENCODED_PIECE_SIZE: Final = 3 * (_PIECE_SIZE // 4)
 """Bytes that make a piece of base64."""
-_BLOCK: Final = 8 * _ENCODED
+_BLOCK_SIZE: Final = 8 * _ENCODED_PIECE_SIZE
 """Bytes of a file that are in memory at once."""
-_START: Final = 64
+_HEAD_SIZE: Final = 64
 """Bytes that tell what a file is."""
-_PART: Final = f"a part ({os.urandom(16).hex()})"
+_PLACEHOLDER: Final = f"a part ({os.urandom(16).hex()})"
 """Stands for one while the rest is dumped."""
 
 
 if hasattr(os, "register_at_fork"):  # a child has no such thread, and would wait for it for ever
-    os.register_at_fork(after_in_child=_worker.cache_clear)
+    os.register_at_fork(after_in_child=_worker_thread.cache_clear)
 
 
 @attrs.frozen
-class OnDisk:
+class FileContent:
     """A file that stays where it is, and is read a block at a time."""
 
     path: Path
@@ -59,7 +59,7 @@ class OnDisk:
         return b"".join(self.blocks())
 
     @classmethod
-    def found(cls, path: Path) -> Self | bytes:
+    def from_path(cls, path: Path) -> Self | bytes:
         """The file at a place; all it holds where that comes only once (a pipe, say).
 
         Raises:
@@ -68,7 +68,7 @@ class OnDisk:
         with path.open("rb") as file:
             about = os.fstat(file.fileno())
             if stat.S_ISREG(about.st_mode) and about.st_size:
-                return cls(path, about.st_size, about.st_mtime_ns, file.read(_START))
+                return cls(path, about.st_size, about.st_mtime_ns, file.read(_HEAD_SIZE))
             return file.read()
 
     def check(self) -> None:
@@ -80,9 +80,9 @@ class OnDisk:
         try:
             about = self.path.stat()
         except OSError as error:
-            raise self._gone(error) from error
+            raise self._missing_file(error) from error
         if (about.st_size, about.st_mtime_ns) != (self.size, self.modified):
-            raise self._changed()
+            raise self._has_changed()
 
     def blocks(self) -> Generator[bytes, None, None]:
         """All of it.
@@ -92,20 +92,20 @@ class OnDisk:
         """
         try:
             with self.path.open("rb") as file:
-                for at in range(0, self.size, _BLOCK):
-                    block = file.read(min(_BLOCK, self.size - at))
-                    if len(block) < min(_BLOCK, self.size - at):
-                        raise self._changed()
+                for at in range(0, self.size, _BLOCK_SIZE):
+                    block = file.read(min(_BLOCK_SIZE, self.size - at))
+                    if len(block) < min(_BLOCK_SIZE, self.size - at):
+                        raise self._has_changed()
                     yield block
         except OSError as error:
-            raise self._gone(error) from error
+            raise self._missing_file(error) from error
 
-    def _gone(self, error: OSError) -> InvalidRequest:
+    def _missing_file(self, error: OSError) -> InvalidRequest:
         return InvalidRequest(
             f"The file {str(self.path)!r} cannot be read any more: {error.strerror}."
         )
 
-    def _changed(self) -> InvalidRequest:
+    def _has_changed(self) -> InvalidRequest:
         return InvalidRequest(
             f"The file {str(self.path)!r} has changed since it was looked at: leave it as it is "
             "until the job is accepted; a new Task looks at it afresh."
@@ -117,7 +117,7 @@ class DataUrl:
     """A picture in the one form every server takes (PROTOCOL §1.1), of which `str` is the words."""
 
     mime: str
-    data: bytes | OnDisk = attrs.field(repr=False)
+    data: bytes | FileContent = attrs.field(repr=False)
 
     @property
     def head(self) -> str:
@@ -136,15 +136,15 @@ class DataUrl:
     def pieces(self) -> Iterator[bytes]:
         """All of it, a little at a time."""
         yield self.head.encode()
-        for block in self.data.blocks() if isinstance(self.data, OnDisk) else (self.data,):
-            yield from _spelt(block)
+        for block in self.data.blocks() if isinstance(self.data, FileContent) else (self.data,):
+            yield from _base64_of(block)
 
 
 @attrs.frozen
-class Body:
+class RequestBody:
     """A long one, in parts; it can be sent again."""
 
-    parts: tuple[bytes | OnDisk | DataUrl, ...] = attrs.field(repr=False)
+    parts: tuple[bytes | FileContent | DataUrl, ...] = attrs.field(repr=False)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -158,9 +158,11 @@ class Body:
         Raises:
             InvalidRequest: A file is gone, or has changed.
         """
-        files = [source for source in map(_source, self.parts) if isinstance(source, OnDisk)]
+        files = [
+            source for source in map(_open_part, self.parts) if isinstance(source, FileContent)
+        ]
         if files:
-            await in_turn(_check, files)
+            await run_in_worker(_check, files)
 
     async def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
         """A piece at a time: others have a turn in between.
@@ -169,59 +171,59 @@ class Body:
             InvalidRequest: A file is gone, or shorter than it was.
         """
         for part in self.parts:
-            cut: Callable[[bytes], Iterator[bytes | memoryview]] = _cut
+            cut: Callable[[bytes], Iterator[bytes | memoryview]] = _split_pieces
             if isinstance(part, DataUrl):
                 yield part.head.encode()
-                cut = _spelt
-            async with aclosing(_loaded(_source(part))) as blocks:
+                cut = _base64_of
+            async with aclosing(_read_into_memory(_open_part(part))) as blocks:
                 async for block in blocks:
                     for piece in cut(block):
                         yield piece
                         await asyncio.sleep(0)
 
 
-def _source(part: bytes | OnDisk | DataUrl) -> bytes | OnDisk:
+def _open_part(part: bytes | FileContent | DataUrl) -> bytes | FileContent:
     return part.data if isinstance(part, DataUrl) else part
 
 
-def _check(files: Iterable[OnDisk]) -> None:
+def _check(files: Iterable[FileContent]) -> None:
     for file in files:
         file.check()
 
 
-async def _loaded(data: bytes | OnDisk) -> AsyncGenerator[bytes, None]:
+async def _read_into_memory(data: bytes | FileContent) -> AsyncGenerator[bytes, None]:
     """What is in memory at once, a file's blocks one by one: each is read in a thread."""
     if isinstance(data, bytes):
         yield data
         return
     blocks = data.blocks()
     try:
-        while block := await in_turn(_next, blocks):
+        while block := await run_in_worker(_next_block, blocks):
             yield block
     finally:  # behind a read that may be under way: left to the collector, the file stays open
-        _worker("ours").submit(blocks.close)
+        _worker_thread("ours").submit(blocks.close)
 
 
-def _next(blocks: Iterator[bytes]) -> bytes:
+def _next_block(blocks: Iterator[bytes]) -> bytes:
     return next(blocks, b"")
 
 
-def _spelt(data: bytes) -> Iterator[bytes]:
+def _base64_of(data: bytes) -> Iterator[bytes]:
     view = memoryview(data)
-    for at in range(0, len(view), _ENCODED):
-        yield binascii.b2a_base64(view[at : at + _ENCODED], newline=False)
+    for at in range(0, len(view), _ENCODED_PIECE_SIZE):
+        yield binascii.b2a_base64(view[at : at + _ENCODED_PIECE_SIZE], newline=False)
 
 
-def _cut(data: bytes) -> Iterator[bytes | memoryview]:
-    if len(data) <= _PIECE:
+def _split_pieces(data: bytes) -> Iterator[bytes | memoryview]:
+    if len(data) <= _PIECE_SIZE:
         yield data
         return
     view = memoryview(data)
-    for at in range(0, len(view), _PIECE):
-        yield view[at : at + _PIECE]
+    for at in range(0, len(view), _PIECE_SIZE):
+        yield view[at : at + _PIECE_SIZE]
 
 
-def make_body(payload: Mapping[str, Any]) -> bytes | Body:
+def encode_body(payload: Mapping[str, Any]) -> bytes | RequestBody:
     """A payload as JSON, pictures and long texts as parts of their own.
 
     Texts are dumped a little at a time: a call that takes long holds up every other thread.
@@ -229,30 +231,30 @@ def make_body(payload: Mapping[str, Any]) -> bytes | Body:
     parts: list[bytes | DataUrl | str] = []
 
     def without_parts(value: object) -> object:
-        if isinstance(value, DataUrl) or (isinstance(value, str) and len(value) > _PIECE):
+        if isinstance(value, DataUrl) or (isinstance(value, str) and len(value) > _PIECE_SIZE):
             parts.append(value)
-            return _PART
+            return _PLACEHOLDER
         if isinstance(value, list | tuple):
             return [without_parts(item) for item in value]
         return value
 
-    rest = dump({name: without_parts(value) for name, value in payload.items()})
+    rest = dump_json({name: without_parts(value) for name, value in payload.items()})
     if not parts:
         return rest
-    first, *others = rest.split(_PART.encode())
+    first, *others = rest.split(_PLACEHOLDER.encode())
     made: list[bytes | DataUrl] = [first]
     for part, after in zip(parts, others, strict=True):
         made += _dumped(part) if isinstance(part, str) else [part]
         made.append(after)
-    return Body(tuple(made))
+    return RequestBody(tuple(made))
 
 
 def _dumped(text: str) -> Iterator[bytes]:
-    for at in range(0, len(text), _PIECE):
-        yield dump(text[at : at + _PIECE])[1:-1]
+    for at in range(0, len(text), _PIECE_SIZE):
+        yield dump_json(text[at : at + _PIECE_SIZE])[1:-1]
 
 
-def in_words(payload: Mapping[str, Any]) -> dict[str, Any]:
+def payload_with_data_urls(payload: Mapping[str, Any]) -> dict[str, Any]:
     """A payload whose pictures are the texts that were sent."""
 
     def worded(value: object) -> object:

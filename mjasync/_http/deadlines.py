@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Deadline", "Patience"]
+__all__ = ["Deadline", "PollDeadlines"]
 
 
 class Deadline:
@@ -18,11 +18,11 @@ class Deadline:
     """
 
     def __init__(
-        self, limit: asyncio.Timeout, seconds: float, is_crowded: Callable[[], bool]
+        self, limit: asyncio.Timeout, seconds: float, is_saturated: Callable[[], bool]
     ) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._is_crowded = is_crowded
+        self._is_saturated = is_saturated
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -40,44 +40,44 @@ class Deadline:
     def restart(self) -> None:
         """Give it all the time from now on."""
         self.stop()
-        self._timer = self._loop.call_later(self._seconds, self._ring)
+        self._timer = self._loop.call_later(self._seconds, self._on_timeout)
 
     def stop(self) -> None:
         """Leave no timer behind."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _ring(self) -> None:
-        if self._is_crowded():
+    def _on_timeout(self) -> None:
+        if self._is_saturated():
             self.restart()
         else:
             self._limit.reschedule(self._loop.time())
 
 
-class Patience:
+class PollDeadlines:
     """Cancels looks that take too long. One timer for all of them, which is hardly ever set."""
 
-    def __init__(self, is_crowded: Callable[[int], bool]) -> None:
-        self._is_crowded = is_crowded
-        self._late_at: dict[asyncio.Task[Any], float] = {}
-        self._late: set[asyncio.Task[Any]] = set()
+    def __init__(self, is_saturated: Callable[[int], bool]) -> None:
+        self._is_saturated = is_saturated
+        self._expires_at: dict[asyncio.Task[Any], float] = {}
+        self._expired: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, look: asyncio.Task[Any], seconds: float) -> None:
+    def start(self, asyncio_task: asyncio.Task[Any], seconds: float) -> None:
         """Give a look so many seconds, and again as many while it may lack a connection."""
-        loop = look.get_loop()
-        self._late_at[look] = late_at = loop.time() + seconds
+        loop = asyncio_task.get_loop()
+        self._expires_at[asyncio_task] = late_at = loop.time() + seconds
         if self._timer is None:
             self._timer = loop.call_at(late_at, self._check, seconds)
 
-    def end(self, look: asyncio.Task[Any]) -> None:
+    def stop(self, asyncio_task: asyncio.Task[Any]) -> None:
         """It is over."""
-        self._late_at.pop(look, None)
-        self._late.discard(look)
+        self._expires_at.pop(asyncio_task, None)
+        self._expired.discard(asyncio_task)
 
-    def ran_out_for(self, look: asyncio.Task[Any]) -> bool:
+    def expired(self, asyncio_task: asyncio.Task[Any]) -> bool:
         """Whether it was cancelled for that alone, which then is no cancellation any more."""
-        return look in self._late and look.uncancel() == 0
+        return asyncio_task in self._expired and asyncio_task.uncancel() == 0
 
     def close(self) -> None:
         """Leave no timer behind."""
@@ -87,13 +87,13 @@ class Patience:
     def _check(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         now, self._timer = loop.time(), None
-        late = [look for look, at in self._late_at.items() if at <= now]
-        if self._is_crowded(len(self._late_at)):
-            self._late_at.update(dict.fromkeys(late, now + seconds))
+        late = [look for look, at in self._expires_at.items() if at <= now]
+        if self._is_saturated(len(self._expires_at)):
+            self._expires_at.update(dict.fromkeys(late, now + seconds))
         else:
             for look in late:
-                del self._late_at[look]
-                self._late.add(look)
+                del self._expires_at[look]
+                self._expired.add(look)
                 look.cancel()
-        if self._late_at:
-            self._timer = loop.call_at(min(self._late_at.values()), self._check, seconds)
+        if self._expires_at:
+            self._timer = loop.call_at(min(self._expires_at.values()), self._check, seconds)

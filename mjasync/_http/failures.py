@@ -17,15 +17,21 @@ from ..errors import (
     RequestTimeout,
     TooManyOpenFiles,
 )
-from .links import refused_as_private
+from .links import private_link_error
 from .redaction import Redactor
 
-__all__ = ["Interrupted", "PrivateAddress", "bare", "explained", "files_allowed"]
+__all__ = [
+    "PrivateAddress",
+    "RequestInterrupted",
+    "open_file_limit",
+    "strip_tracebacks",
+    "translate_error",
+]
 
-_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_FILE_LIMIT_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-class Interrupted(Exception):
+class RequestInterrupted(Exception):
     """The request began and its answer did not arrive whole: nobody knows what the server did."""
 
     def __init__(self, reason: str, *, timed_out: bool = False, too_large: bool = False) -> None:
@@ -47,14 +53,14 @@ class PrivateAddress(OSError):
     """A host name leads to an address that is not public."""
 
 
-def explained(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
+def translate_error(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
     """What to raise for an error on the wire: before the connection stood, or after.
 
     aiohttp's frames hold the request as sent and the answer as it came, and its messages may quote
     either: no error leaves here with those.
     """
-    found = _how_far(error, url, redactor)
-    bare(error)
+    found = _classify(error, url, redactor)
+    strip_tracebacks(error)
     tells_too_much = isinstance(error, aiohttp.ClientResponseError)  # it holds all headers
     if found is not error and not tells_too_much:
         is_clean = redactor.clean_text(str(error)) == str(error)
@@ -62,34 +68,36 @@ def explained(error: BaseException, url: URL, redactor: Redactor) -> BaseExcepti
     return found
 
 
-def _how_far(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
+def _classify(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
     reason = printable(redactor.clean_text(_reason(error)))
     match error:
         case aiohttp.InvalidURL() | UnicodeError():
             link = printable(redactor.clean_text(str(url)))
             return InvalidRequest(f"{link!r} is no address that can be asked: {reason}.")
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return _unreachable(error, url, reason)
+            return _connection_failed(error, url, reason)
         case aiohttp.ClientHttpProxyError():
             message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
             return ConnectionFailed(message)
         case aiohttp.ClientResponseError():
             said = printable(redactor.clean_text(error.message), 200)
-            return Interrupted(f"unreadable HTTP ({error.status}): {said}".rstrip(": "))
+            return RequestInterrupted(f"unreadable HTTP ({error.status}): {said}".rstrip(": "))
         case TimeoutError() | aiohttp.ClientError() if not isinstance(error, MJError):
-            return Interrupted(reason, timed_out=isinstance(error, TimeoutError))
+            return RequestInterrupted(reason, timed_out=isinstance(error, TimeoutError))
     return error
 
 
-def _unreachable(error: BaseException, url: URL, reason: str) -> MJError:
-    if _cause(error, PrivateAddress):
-        return refused_as_private(url)
-    if any(cause.errno in _OUT_OF_FILES for cause in _causes(error) if isinstance(cause, OSError)):
-        return _too_many(url)
+def _connection_failed(error: BaseException, url: URL, reason: str) -> MJError:
+    if _find_cause(error, PrivateAddress):
+        return private_link_error(url)
+    if any(
+        cause.errno in _FILE_LIMIT_ERRNOS for cause in _causes(error) if isinstance(cause, OSError)
+    ):
+        return _too_many_files(url)
     return ConnectionFailed(f"No connection to {url.origin()}: {reason}.")
 
 
-def _cause(error: BaseException, cls: type[BaseException]) -> bool:
+def _find_cause(error: BaseException, cls: type[BaseException]) -> bool:
     return any(isinstance(cause, cls) for cause in _causes(error))
 
 
@@ -101,8 +109,8 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-def _too_many(url: URL) -> TooManyOpenFiles:
-    most = files_allowed()
+def _too_many_files(url: URL) -> TooManyOpenFiles:
+    most = open_file_limit()
     allowed = "the machine" if most is None else f"this process ({most})"
     return TooManyOpenFiles(
         f"No connection to {url.origin()}: all the files and sockets that {allowed} may have open "
@@ -110,7 +118,7 @@ def _too_many(url: URL) -> TooManyOpenFiles:
     )
 
 
-def files_allowed() -> int | None:
+def open_file_limit() -> int | None:
     """Files and sockets this process may have open at once; None without such a limit."""
     try:
         import resource
@@ -120,7 +128,7 @@ def files_allowed() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def bare(error: BaseException) -> BaseException:
+def strip_tracebacks(error: BaseException) -> BaseException:
     """An error and all behind it without their frames."""
     for link in _causes(error):
         link.__traceback__ = None

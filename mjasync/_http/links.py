@@ -16,23 +16,23 @@ from ..errors import ConfigurationError, InvalidRequest, LinkRefused
 
 __all__ = [
     "ImageLinks",
-    "addresses_of",
+    "candidate_urls",
     "check_allowed",
     "check_policy",
     "is_public",
-    "linked_from",
     "parse_link",
-    "refused_as_private",
+    "private_link_error",
+    "redirect_url",
 ]
 
 ImageLinks = Literal["any", "public"] | Callable[[str], bool]
 """Which picture links are followed: any, those to public addresses, or those a function allows."""
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_AUTHORITY: Final = re.compile(r"https?://[!-~]*?(?=[/?#]|$)", re.IGNORECASE)
-_UNSAFE: Final = re.compile(r"[^!-~]|[\"<>\\^`{|}]")
+_ORIGIN: Final = re.compile(r"https?://[!-~]*?(?=[/?#]|$)", re.IGNORECASE)
+_UNSAFE_CHARACTERS: Final = re.compile(r"[^!-~]|[\"<>\\^`{|}]")
 """What has to be quoted; everything else goes out as it came, since the link may be signed."""
-_BY_ID: Final = re.compile(r"/mj/image/[^/]+$")
+_IMAGE_BY_ID: Final = re.compile(r"/mj/image/[^/]+$")
 """Where gateways serve pictures by task id (PROTOCOL §1.18)."""
 
 
@@ -44,8 +44,8 @@ def parse_link(link: str) -> URL:
     """
     url = URL()
     try:
-        if _AUTHORITY.match(link):
-            quoted = _UNSAFE.sub(lambda m: quote(m[0], errors="surrogateescape"), link)
+        if _ORIGIN.match(link):
+            quoted = _UNSAFE_CHARACTERS.sub(lambda m: quote(m[0], errors="surrogateescape"), link)
             url = URL(quoted, encoded=True)
         else:
             url = URL(link)  # the host is in another script
@@ -59,7 +59,7 @@ def parse_link(link: str) -> URL:
     return url
 
 
-def addresses_of(link: str, base: str) -> tuple[URL, ...]:
+def candidate_urls(link: str, base: str) -> tuple[URL, ...]:
     """Where a picture may be, the likeliest place first.
 
     A gateway that was not told its own address gives relative links or some to itself, as it sees
@@ -76,7 +76,7 @@ def addresses_of(link: str, base: str) -> tuple[URL, ...]:
     if not link or not (_SCHEME.match(link) or link.startswith("//")):
         return (parse_link(_at_base(link, base, server)),)
     url = parse_link(f"{server.scheme}:{link}" if link.startswith("//") else link)
-    by_id = _BY_ID.search(url.raw_path)
+    by_id = _IMAGE_BY_ID.search(url.raw_path)
     at_base = URL(f"{base}{by_id[0]}{_query(url)}", encoded=True) if by_id else None
     if _is_loopback(url) and url.host != server.host:
         if at_base is not None:
@@ -88,7 +88,7 @@ def addresses_of(link: str, base: str) -> tuple[URL, ...]:
 
 def _at_base(link: str, base: str, server: URL) -> str:
     path = link.partition("?")[0]
-    if link.startswith("/") and not _BY_ID.match(path):
+    if link.startswith("/") and not _IMAGE_BY_ID.match(path):
         return f"{server.origin()}{link}"
     return f"{base}/{link.lstrip('/')}"
 
@@ -97,7 +97,7 @@ def _query(url: URL) -> str:
     return f"?{url.raw_query_string}" if url.raw_query_string else ""
 
 
-def linked_from(url: URL, location: str) -> URL:
+def redirect_url(url: URL, location: str) -> URL:
     """Where a redirect leads.
 
     Raises:
@@ -118,11 +118,11 @@ def check_allowed(url: URL, server: URL, policy: ImageLinks) -> None:
         if not policy(str(url)):
             message = f"image_links refuses the picture's link {printable(str(url))!r}."
             raise LinkRefused(message)
-    elif _is_loopback(url) or not is_public(url.host or "", or_a_name=True):
-        raise refused_as_private(url)
+    elif _is_loopback(url) or not is_public(url.host or "", allow_names=True):
+        raise private_link_error(url)
 
 
-def refused_as_private(url: URL) -> LinkRefused:
+def private_link_error(url: URL) -> LinkRefused:
     """The picture is where image_links="public" does not go."""
     return LinkRefused(
         f"The picture's link leads to a private address ({printable(url.host or '')}), which "
@@ -147,15 +147,15 @@ def check_policy(policy: Any) -> ImageLinks:  # noqa: ANN401 - whatever was give
     return policy  # type: ignore[no-any-return]
 
 
-def is_public(host: str, *, or_a_name: bool = False) -> bool:
+def is_public(host: str, *, allow_names: bool = False) -> bool:
     """Whether an address is of the public internet."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0].strip("[]"))
     except ValueError:
-        return or_a_name
+        return allow_names
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if inner is None and (address in _NAT64 or address in _COMPATIBLE):
+        if inner is None and (address in _NAT64 or address in _IPV4_COMPATIBLE):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return inner.is_global and not inner.is_multicast
@@ -163,7 +163,7 @@ def is_public(host: str, *, or_a_name: bool = False) -> bool:
 
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_IPV4_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 """The old way to write an IPv4 address as one of IPv6, `::127.0.0.1`."""
 
 

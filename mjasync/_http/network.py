@@ -19,14 +19,16 @@ from ..errors import ConfigurationError
 from .links import ImageLinks, check_policy
 from .redaction import secrets_in
 
-__all__ = ["Network", "Secret", "check_headers", "parse_proxy"]
+__all__ = ["NetworkSettings", "SecretHeader", "check_headers", "parse_proxy"]
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_NAME: Final = re.compile(r"auth|cookie|key|secret|token", re.IGNORECASE)
-_OURS: Final = frozenset({"content-length", "content-type", "host", "transfer-encoding"})
+_RESERVED_HEADERS: Final = frozenset(
+    {"content-length", "content-type", "host", "transfer-encoding"}
+)
 
 
-class Secret(str):
+class SecretHeader(str):
     """A header value that no repr, log or traceback shows."""
 
     __slots__ = ()
@@ -42,7 +44,7 @@ def _check_limits(_: object, __: object, limits: object) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class Network:
+class NetworkSettings:
     """How requests get to the server and to its pictures."""
 
     origin: URL
@@ -79,38 +81,41 @@ class Network:
         return [*secrets_in(self.headers), *secrets_in(telling), *filter(None, passwords)]
 
     @property
-    def trusts_env(self) -> bool:
+    def uses_environment(self) -> bool:
         """Whether the environment's proxies are used."""
         return self.trust_env or bool(getattr(self.session, "trust_env", False))
 
     def proxy_for(self, url: URL) -> URL | None:
         """The proxy that a request of a session made here goes through."""
-        if self.proxy is not None or not self.trusts_env:
+        if self.proxy is not None or not self.uses_environment:
             return self.proxy
         host = url.host or ""
-        return None if _is_here(host) else _environment_proxy(url.scheme, host)
+        return None if _is_local(host) else _environment_proxy(url.scheme, host)
 
     def is_proxy(self, host: str, port: int) -> bool:
         """Whether this is the address of a proxy that requests go through."""
         given = getattr(self.session, "_default_proxy", None)
         known = [URL(proxy) for proxy in (self.proxy, given) if proxy is not None]
-        if self.trusts_env:
+        if self.uses_environment:
             proxies = (_environment_proxy(scheme, "") for scheme in ("http", "https"))
             known += [proxy for proxy in proxies if proxy is not None]
         return any((proxy.host, proxy.port) == (host, port) for proxy in known)
 
     @property
-    def agent(self) -> dict[str, str]:
+    def user_agent(self) -> dict[str, str]:
         """What every request says of who asks."""
         given = self.session.headers if self.session is not None else {}
         return {"User-Agent": given.get("User-Agent", USER_AGENT)}
 
     def default_headers(self) -> dict[str, str]:
         """What every request to the server carries, but for the token."""
-        return {**self.agent, **{name: Secret(value) for name, value in self.headers.items()}}
+        return {
+            **self.user_agent,
+            **{name: SecretHeader(value) for name, value in self.headers.items()},
+        }
 
 
-def _is_here(host: str) -> bool:
+def _is_local(host: str) -> bool:
     """Whether a host is this machine, which no proxy of the environment is meant for."""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -175,7 +180,7 @@ def check_headers(headers: Any) -> dict[str, str]:  # noqa: ANN401 - whatever wa
         if not (isinstance(value, str) and value.isprintable()):
             message = f"The header {name!r} has a value that cannot be sent: it must be text."
             raise ConfigurationError(message)
-        if name.lower() in _OURS:
+        if name.lower() in _RESERVED_HEADERS:
             message = f"The header {name!r} is set by the Client itself: leave it out."
             raise ConfigurationError(message)
     return dict(headers)

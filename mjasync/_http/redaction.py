@@ -22,12 +22,12 @@ __all__ = ["MASK", "Redactor", "secrets_in"]
 MASK: Final = "***"
 _ESCAPED_IN_JSON: Final = frozenset('"\\/')
 """What a backslash may stand before, and is itself."""
-_QUOTED: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
-_SHORTEST: Final = 6
+_PERCENT_ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
+_MIN_SECRET_LENGTH: Final = 6
 """Characters from which on a token counts as a secret: less may be in a reply by chance."""
-_UNMISTAKABLE: Final = 16
+_MIN_UNAMBIGUOUS_LENGTH: Final = 16
 """Characters from which on it is replaced inside other words, too."""
-_UNQUOTED_AT_MOST: Final = 1 << 18
+_MAX_UNQUOTED_SIZE: Final = 1 << 18
 """Bytes that are unquoted as a whole."""
 
 
@@ -35,8 +35,8 @@ class Redactor:
     """Takes secrets out of what a server sent, in every form they are written in."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        distinct = dict.fromkeys(secret for secret in secrets if len(secret) >= _SHORTEST)
-        self._first = next(iter(distinct), "")
+        distinct = dict.fromkeys(secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH)
+        self._first_bytes = next(iter(distinct), "")
         longest_first = sorted(distinct, key=len, reverse=True)
         self._secrets = tuple(longest_first)
         self._raw = tuple(secret.encode("utf-8", "surrogatepass") for secret in longest_first)
@@ -63,9 +63,9 @@ class Redactor:
 
     def _is_quoted_in(self, data: bytes) -> bool:
         """Whether a link may hold one: most hold other things, and tasks hold "30%"."""
-        if _QUOTED.search(data) is None:
+        if _PERCENT_ESCAPE.search(data) is None:
             return False
-        if len(data) > _UNQUOTED_AT_MOST:  # in pieces it would take 70 times its size
+        if len(data) > _MAX_UNQUOTED_SIZE:  # in pieces it would take 70 times its size
             return True
         plain = unquote_to_bytes(data)
         return b"%25" in data or any(raw in plain for raw in self._raw)
@@ -89,7 +89,7 @@ class Redactor:
 
     def restore(self, link: str) -> str:
         """A link as the server sent it, which may carry the token: for its own origin alone."""
-        return link.replace(MASK, quote(self._first, safe="")) if self._first else link
+        return link.replace(MASK, quote(self._first_bytes, safe="")) if self._first_bytes else link
 
 
 def secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
@@ -113,8 +113,8 @@ def _login_in(credentials: str) -> Iterator[str]:
 
 
 def _pattern_of(secret: str) -> bytes:
-    pattern = b"".join(map(_forms_of, secret))
-    if len(secret) >= _UNMISTAKABLE:
+    pattern = b"".join(map(_encodings_of, secret))
+    if len(secret) >= _MIN_UNAMBIGUOUS_LENGTH:
         return pattern
     # A password such as "123456" or "midjourney" is also found in ids and host names.
     return rb"(?<![\w.-])" + pattern + rb"(?![\w-]|\.\w)"
@@ -127,7 +127,7 @@ def _escape_of(chars: str) -> bytes:
     return b"\\u00" if chars.isascii() else b"\\u"
 
 
-def _forms_of(char: str) -> bytes:
+def _encodings_of(char: str) -> bytes:
     r"""A pattern for one character: raw, `%2B`, `\u002b`, `\+`, `&#43;`, `&#x2b;`, `&amp;`.
 
     Backslashes are counted with a bound: JSON may be text within JSON, and a run of them must not
@@ -138,10 +138,10 @@ def _forms_of(char: str) -> bytes:
     units = [utf_16[at : at + 2].hex() for at in range(0, len(utf_16), 2)]
     forms = [
         re.escape(raw),
-        b"".join(b"%%(?:25)?%s" % _either_case(f"{byte:02x}") for byte in raw),
-        b"".join(rb"\\{1,4}u%s" % _either_case(unit) for unit in units),
+        b"".join(b"%%(?:25)?%s" % _case_insensitive(f"{byte:02x}") for byte in raw),
+        b"".join(rb"\\{1,4}u%s" % _case_insensitive(unit) for unit in units),
         b"&#%d;" % ord(char),
-        b"&#[xX]0*%s;" % _either_case(f"{ord(char):x}"),
+        b"&#[xX]0*%s;" % _case_insensitive(f"{ord(char):x}"),
     ]
     if char in _ESCAPED_IN_JSON:
         forms.append(rb"\\{1,4}" + re.escape(raw))
@@ -151,5 +151,5 @@ def _forms_of(char: str) -> bytes:
     return b"(?:" + b"|".join(forms) + b")"
 
 
-def _either_case(digits: str) -> bytes:
+def _case_insensitive(digits: str) -> bytes:
     return "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in digits).encode()

@@ -13,14 +13,14 @@ from typing import Final, TypeVar
 import attrs
 import backoff
 
-from .._validation import at_least
+from .._validation import validate_at_least
 from ..errors import ConfigurationError, MJError
 
-__all__ = ["Delay", "Pace", "Retries", "RetryPolicy", "persist"]
+__all__ = ["Delay", "Retries", "RetryPolicy", "RetryState", "retry_call"]
 
 T = TypeVar("T")
-Wait = Callable[["Delay"], Awaitable[None]]
-PolicyFor = Callable[[MJError], "RetryPolicy | None"]
+WaitForRetry = Callable[["Delay"], Awaitable[None]]
+PolicyForError = Callable[[MJError], "RetryPolicy | None"]
 
 _log: Final = logging.getLogger("mjasync")
 
@@ -33,13 +33,13 @@ class RetryPolicy:
         ConfigurationError: A number makes no sense.
     """
 
-    tries: int = attrs.field(default=8, validator=at_least(1, whole=True))
+    max_attempts: int = attrs.field(default=8, validator=validate_at_least(1, whole=True))
     """Attempts in all, the first one included."""
-    first: float = attrs.field(default=0.5, validator=at_least(0))
+    initial_delay: float = attrs.field(default=0.5, validator=validate_at_least(0))
     """Seconds: upper bound of the first wait."""
-    longest: float = attrs.field(default=15.0, validator=at_least(0))
+    max_delay: float = attrs.field(default=15.0, validator=validate_at_least(0))
     """Seconds: upper bound of any wait."""
-    budget: float = attrs.field(default=120.0, validator=at_least(0, finite=False))
+    max_elapsed: float = attrs.field(default=120.0, validator=validate_at_least(0, finite=False))
     """Seconds of waiting in all; a Retry-After beyond it is not waited for."""
 
 
@@ -55,16 +55,24 @@ class Retries:
 
     read: RetryPolicy = RetryPolicy()
     """Any read the caller waits for: fetch, list, picture."""
-    watch: RetryPolicy = RetryPolicy(tries=1000, budget=600.0)
+    poll: RetryPolicy = RetryPolicy(max_attempts=1000, max_elapsed=600.0)
     """A read on behalf of waiting tasks: it outlives a restart of the server."""
-    connect: RetryPolicy = RetryPolicy(tries=100, first=0.5, longest=4.0, budget=30.0)
+    connect: RetryPolicy = RetryPolicy(
+        max_attempts=100, initial_delay=0.5, max_delay=4.0, max_elapsed=30.0
+    )
     """A submission for which no connection came about: a restart takes a server 5 to 13 s."""
-    busy: RetryPolicy = RetryPolicy(tries=10_000, first=1.0, longest=20.0, budget=3600.0)
+    overloaded: RetryPolicy = RetryPolicy(
+        max_attempts=10_000, initial_delay=1.0, max_delay=20.0, max_elapsed=3600.0
+    )
     """A submission the server refused for now: queue full, rate limit, its own overload. The clock
     of whoever waits ends it sooner."""
-    absent: RetryPolicy = RetryPolicy(tries=5, first=1.0, longest=8.0, budget=30.0)
+    no_account: RetryPolicy = RetryPolicy(
+        max_attempts=5, initial_delay=1.0, max_delay=8.0, max_elapsed=30.0
+    )
     """A submission refused for want of an account."""
-    lagging: RetryPolicy = RetryPolicy(tries=20, first=1.0, longest=4.0, budget=45.0)
+    not_ready: RetryPolicy = RetryPolicy(
+        max_attempts=20, initial_delay=1.0, max_delay=4.0, max_elapsed=45.0
+    )
     """A follow-up whose parent the server does not see as finished yet: gateways lag 15 s."""
 
     def __attrs_post_init__(self) -> None:
@@ -73,14 +81,16 @@ class Retries:
             if not isinstance(policy, RetryPolicy):
                 message = f"Retries: {field.name} must be a RetryPolicy(…), not {policy!r}."
                 raise ConfigurationError(message)
-            # a copy for each, so that `Pace` tells kinds of trouble apart that share a policy
+            # a copy for each, so that `RetryState` tells kinds of trouble apart that share a policy
             object.__setattr__(self, field.name, attrs.evolve(policy))
 
     @classmethod
     def none(cls) -> Retries:
         """No second attempt at anything."""
-        once = RetryPolicy(tries=1)
-        return cls(read=once, watch=once, connect=once, busy=once, absent=once, lagging=once)
+        once = RetryPolicy(max_attempts=1)
+        return cls(
+            read=once, poll=once, connect=once, overloaded=once, no_account=once, not_ready=once
+        )
 
 
 @attrs.frozen
@@ -97,12 +107,12 @@ class Delay:
     """When such failures are not tried again any more, on the client's clock."""
 
 
-async def persist(
-    call: Callable[[], Awaitable[T]],
-    policy_for: PolicyFor,
+async def retry_call(
+    function: Callable[[], Awaitable[T]],
+    policy_for: PolicyForError,
     now: Callable[[], float],
     *,
-    wait: Wait | None = None,
+    wait: WaitForRetry | None = None,
     name: str = "",
 ) -> T:
     """Call until it succeeds, or fails in a way or for a time that `policy_for` does not cover.
@@ -117,37 +127,39 @@ async def persist(
     Raises:
         MJError: The last failure.
     """
-    pace = Pace(policy_for, now)
+    pace = RetryState(policy_for, now)
     try:
-        return await call()
+        return await function()
     except MJError as error:
-        if pace.gives_up(error):
+        if pace.is_exhausted(error):
             raise
         first = error
 
     async def again() -> T:
-        if pace.waits == 0:
+        if pace.retry_count == 0:
             raise first  # the attempt already made, so that backoff waits before the next
         if wait is not None:
             await wait(delays.pop())
-        return await call()
+        return await function()
 
     delays: list[Delay] = []
 
     def next_wait(error: MJError) -> float:
-        seconds = pace.next_wait(error)
+        seconds = pace.next_delay(error)
         about = f"{name}: " if name else ""
-        _log.info("%sattempt %d failed, the next in %.2f s: %s", about, pace.waits, seconds, error)
+        _log.info(
+            "%sattempt %d failed, the next in %.2f s: %s", about, pace.retry_count, seconds, error
+        )
         if wait is None:
             return seconds
-        delays.append(Delay(error, pace.waits, seconds, pace.gives_up_at(error)))
+        delays.append(Delay(error, pace.retry_count, seconds, pace.exhausted_at(error)))
         return 0.0
 
     patient = backoff.on_exception(
         backoff.runtime,
         MJError,
         value=next_wait,
-        giveup=pace.gives_up,
+        giveup=pace.is_exhausted,
         jitter=None,
         logger=None,
     )(again)
@@ -155,52 +167,52 @@ async def persist(
 
 
 @attrs.define
-class _Spent:
+class _SpentBudget:
     """What one kind of trouble has cost so far."""
 
     since: float
-    bounds: Iterator[float]
+    max_delay: Iterator[float]
     waits: int = 0
 
 
-class Pace:
+class RetryState:
     """Counts the failures of one call, each kind of trouble by itself, and decides what follows."""
 
-    __slots__ = ("_now", "_policy_for", "_spent", "waits")
+    __slots__ = ("_now", "_policy_for", "_spent", "retry_count")
 
-    def __init__(self, policy_for: PolicyFor, now: Callable[[], float]) -> None:
+    def __init__(self, policy_for: PolicyForError, now: Callable[[], float]) -> None:
         self._policy_for = policy_for
         self._now = now
-        self._spent: dict[int, _Spent] = {}
-        self.waits: int = 0
+        self._spent: dict[int, _SpentBudget] = {}
+        self.retry_count: int = 0
 
-    def gives_up(self, error: Exception) -> bool:
+    def is_exhausted(self, error: Exception) -> bool:
         """Whether there is to be no other attempt after this failure."""
         policy = self._policy_for(error) if isinstance(error, MJError) else None
         if policy is None or not isinstance(error, MJError):
             return True
-        spent = self._of(policy)
+        spent = self._spent_for(policy)
         took = self._now() - spent.since + (error.retry_after or 0.0)
-        return spent.waits + 1 >= policy.tries or took > policy.budget
+        return spent.waits + 1 >= policy.max_attempts or took > policy.max_elapsed
 
-    def gives_up_at(self, error: MJError) -> float:
+    def exhausted_at(self, error: MJError) -> float:
         """When failures of this kind are not tried again any more, on the clock given."""
         policy = self._policy_for(error) or RetryPolicy()
-        return self._of(policy).since + policy.budget
+        return self._spent_for(policy).since + policy.max_elapsed
 
-    def next_wait(self, error: MJError) -> float:
+    def next_delay(self, error: MJError) -> float:
         """Seconds until the next attempt: what the server asked for exactly, else jittered."""
-        spent = self._of(self._policy_for(error) or RetryPolicy())
-        self.waits += 1
+        spent = self._spent_for(self._policy_for(error) or RetryPolicy())
+        self.retry_count += 1
         spent.waits += 1
         if error.retry_after is not None:
             return error.retry_after
-        return float(backoff.full_jitter(next(spent.bounds)))
+        return float(backoff.full_jitter(next(spent.max_delay)))
 
-    def _of(self, policy: RetryPolicy) -> _Spent:
+    def _spent_for(self, policy: RetryPolicy) -> _SpentBudget:
         kind = id(policy)  # two kinds of trouble may have equal policies
         if kind not in self._spent:
-            bounds = backoff.expo(base=2, factor=policy.first, max_value=policy.longest)
+            bounds = backoff.expo(base=2, factor=policy.initial_delay, max_value=policy.max_delay)
             next(bounds)  # backoff's generators are primed once; the first yield is of no use
-            self._spent[kind] = _Spent(self._now(), bounds)
+            self._spent[kind] = _SpentBudget(self._now(), bounds)
         return self._spent[kind]

@@ -10,20 +10,20 @@ import aiohttp
 
 from .._limits import Limits
 from .._media.formats import SNIFFED_BYTES, sniff
-from .bodies import Body
+from .bodies import RequestBody
 from .deadlines import Deadline
-from .failures import Interrupted
+from .failures import RequestInterrupted
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
-__all__ = ["Incoming", "Outgoing", "read_whole"]
+__all__ = ["StreamingPayload", "TimedStream", "read_whole"]
 
-_SLOWEST: Final = 1024.0
+_MIN_BYTES_PER_SECOND: Final = 1024.0
 """Bytes of a picture that come in each second, at least."""
-_GRACE: Final = 10
+_GRACE_SECONDS: Final = 10
 """Times `read_timeout` that a picture may be slower than that."""
-_ERROR: Final = 1 << 16
+_MAX_ERROR_BODY: Final = 1 << 16
 """Bytes of an answer that is no picture which are read."""
 _MEGABYTE: Final = 1 << 20
 
@@ -48,26 +48,26 @@ async def read_whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
         raise
     if len(body) > limit:
         response.close()
-        raise too_large("answer", limit, "reply")
+        raise too_large_error("answer", limit, "reply")
     response.release()
     return body
 
 
-def too_large(what: str, limit: int, name: str) -> Interrupted:
+def too_large_error(what: str, limit: int, name: str) -> RequestInterrupted:
     """An answer that is longer than is taken in."""
     size = f"{limit / _MEGABYTE:g} MiB" if limit >= _MEGABYTE else f"{limit} bytes"
     reason = f"the {what} is longer than {size}, which Limits({name}={limit}) allows"
-    return Interrupted(reason, too_large=True)
+    return RequestInterrupted(reason, too_large=True)
 
 
-class Outgoing(aiohttp.Payload):
+class StreamingPayload(aiohttp.Payload):
     """A long body, written afresh as often as aiohttp asks: a session may have a middleware.
 
     While it is written, aiohttp's own timeout does not run: each piece has its seconds here.
     """
 
     def __init__(
-        self, body: Body, limit: asyncio.Timeout, deadline: Deadline, seconds: float
+        self, body: RequestBody, limit: asyncio.Timeout, deadline: Deadline, seconds: float
     ) -> None:
         super().__init__(body)
         self._size = len(body)
@@ -86,17 +86,17 @@ class Outgoing(aiohttp.Payload):
         self._deadline.stop()
         async with aclosing(self._body.pieces()) as pieces:
             async for piece in pieces:
-                self._give_until(now() + self._seconds)
+                self._extend_deadline(now() + self._seconds)
                 await writer.write(piece)
-        self._give_until(None)
+        self._extend_deadline(None)
         self._deadline.restart()
 
-    def _give_until(self, when: float | None) -> None:
+    def _extend_deadline(self, when: float | None) -> None:
         with suppress(RuntimeError):  # the answer is there before the request was
             self._limit.reschedule(when)
 
 
-class Incoming:
+class TimedStream:
     """The pieces of a picture as they come, each within its seconds.
 
     There is one timer, which looks back when it rings: aiohttp's own is set anew for every piece,
@@ -123,23 +123,23 @@ class Incoming:
         self._kind = "picture"
         self._begun = self._loop.time()
         self._awaited_since: float | None = None
-        self._timer = self._loop.call_later(seconds, self._look_back)
+        self._timer = self._loop.call_later(seconds, self._check_speed)
 
     def __aiter__(self) -> Self:
         return self
 
-    async def first(self) -> bytes:
+    async def read_head(self) -> bytes:
         """Its beginning, which comes again: enough to tell what it is; empty where it is."""
-        self._first = start = await self._beginning(SNIFFED_BYTES)
+        self._first = start = await self._size_limit(SNIFFED_BYTES)
         if (kind := sniff(start)) and kind[1].startswith("video/"):
             self._most, self._kind = self._limits.video, "video"
         return start
 
     async def error(self) -> bytes:
         """What came instead of a picture, or the beginning of that."""
-        return await self._beginning(_ERROR)
+        return await self._size_limit(_MAX_ERROR_BODY)
 
-    async def _beginning(self, size: int) -> bytes:
+    async def _size_limit(self, size: int) -> bytes:
         pieces, have = [], 0
         async for piece in self:
             pieces.append(piece)
@@ -161,19 +161,21 @@ class Incoming:
             raise StopAsyncIteration
         self._size += len(piece)
         if self._size > self._most:
-            raise too_large(self._kind, self._most, self._kind)
+            raise too_large_error(self._kind, self._most, self._kind)
         return piece
 
     def close(self) -> None:
         """Leave no timer behind."""
         self._timer.cancel()
 
-    def _look_back(self) -> None:
+    def _check_speed(self) -> None:
         now = self._loop.time()
         since = now if self._awaited_since is None else self._awaited_since
-        took_too_long = now - self._begun > _GRACE * self._seconds + self._size / _SLOWEST
+        took_too_long = (
+            now - self._begun > _GRACE_SECONDS * self._seconds + self._size / _MIN_BYTES_PER_SECOND
+        )
         is_waiting = self._awaited_since is not None
         if since + self._seconds <= now or (is_waiting and took_too_long):
             self._limit.reschedule(now)
         else:
-            self._timer = self._loop.call_at(since + self._seconds, self._look_back)
+            self._timer = self._loop.call_at(since + self._seconds, self._check_speed)

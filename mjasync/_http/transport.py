@@ -21,25 +21,39 @@ from yarl import URL
 from .._models import Auth
 from .._text import printable
 from ..errors import ClientClosed, ConfigurationError, MalformedReply, MJError
-from .bodies import Body
-from .deadlines import Deadline, Patience
-from .failures import Interrupted, PrivateAddress, bare, explained, files_allowed
-from .links import check_allowed, is_public, linked_from, parse_link
-from .network import Network, Secret
+from .bodies import RequestBody
+from .deadlines import Deadline, PollDeadlines
+from .failures import (
+    PrivateAddress,
+    RequestInterrupted,
+    open_file_limit,
+    strip_tracebacks,
+    translate_error,
+)
+from .links import check_allowed, is_public, parse_link, redirect_url
+from .network import NetworkSettings, SecretHeader
 from .redaction import Redactor, secrets_in
-from .streams import Incoming, Outgoing, read_whole
+from .streams import StreamingPayload, TimedStream, read_whole
 
-__all__ = ["Incoming", "Interrupted", "Reply", "Secret", "Transport", "auth_headers", "bare"]
+__all__ = [
+    "HttpResponse",
+    "RequestInterrupted",
+    "SecretHeader",
+    "TimedStream",
+    "Transport",
+    "auth_headers",
+    "strip_tracebacks",
+]
 
-_CONNECTIONS: Final = 500
+_MAX_CONNECTIONS: Final = 500
 """Connections of a session of ours, at most: more of them slow one core down."""
-_KEPT_ALIVE: Final = 30.0
+_KEEPALIVE_SECONDS: Final = 30.0
 """Seconds that an idle connection is kept: longer than any look is put off by default."""
-_KEPT_FOR_SUBMISSIONS: Final = 0.25
+_SUBMIT_KEEPALIVE_SECONDS: Final = 0.25
 """The same for submissions: a server that closes an idle connection just then may have read it."""
 _BUFFER: Final = 1 << 20
 """Half the bytes of a picture that may come in while those before are written."""
-_SEEN_BY_MALLOC: Final = 1 << 20
+_MALLOC_THRESHOLD: Final = 1 << 20
 """asyncio receives into 256 KiB at a time. glibc maps and unmaps those for every answer, which
 takes half as long as the rest of a look, until it has seen a larger block come and go."""
 _HEADER: Final = 1 << 16
@@ -47,14 +61,14 @@ _HEADER: Final = 1 << 16
 _TOTAL: Final = 2
 """Times its timeout that a whole exchange may take."""
 _OPTIONS: Final[dict[str, Any]] = {"allow_redirects": False, "raise_for_status": False}
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_REDIRECTS_AT_MOST: Final = 10
+_REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS: Final = 10
 
 _log: Final = logging.getLogger("mjasync")
 
 
 @attrs.frozen
-class Reply:
+class HttpResponse:
     """What came back."""
 
     status: int
@@ -70,19 +84,19 @@ def auth_headers(token: str | None, auth: Auth) -> Mapping[str, str]:
     """
     if not token or not token.strip():
         return {}
-    token = Secret(token.strip())  # read from a file, it often ends in a newline
+    token = SecretHeader(token.strip())  # read from a file, it often ends in a newline
     if not token.isprintable():
         message = "The token holds characters that no HTTP header can carry."
         raise ConfigurationError(message)
     if auth == "bearer":
-        return {"Authorization": Secret(f"Bearer {token}")}
-    return {"mj-api-secret": Secret(token)}
+        return {"Authorization": SecretHeader(f"Bearer {token}")}
+    return {"mj-api-secret": SecretHeader(token)}
 
 
 class Transport:
     """Owns the sessions (unless it was given one), the credentials and the timeouts."""
 
-    def __init__(self, credentials: Mapping[str, str], network: Network) -> None:
+    def __init__(self, credentials: Mapping[str, str], network: NetworkSettings) -> None:
         _check_logins(credentials, network)
         self.network = network
         self.redactor: Redactor = Redactor([*secrets_in(credentials), *network.secrets])
@@ -92,25 +106,27 @@ class Transport:
         self._credentials = credentials
         self._session: aiohttp.ClientSession | None = network.session
         self._owns_session = network.session is None
-        self._submissions: aiohttp.ClientSession | None = None
-        self._elsewhere: aiohttp.ClientSession | None = None
+        self._submit_session: aiohttp.ClientSession | None = None
+        self._public_session: aiohttp.ClientSession | None = None
         self._limits = cache(self._timeouts)
-        self._patience = Patience(self._is_crowded)
-        self._occupied = 0
+        self._poll_deadlines = PollDeadlines(self._is_saturated)
+        self._active_count = 0
         self._headers = cache(self._make_headers)
-        self._may_be_proxied = network.proxy_for(network.origin) is not None or network.trusts_env
-        self._knows_of_cache = False
+        self._may_be_proxied = (
+            network.proxy_for(network.origin) is not None or network.uses_environment
+        )
+        self._has_warned_of_cache = False
 
     async def exchange(
         self,
         method: str,
         url: URL,
         *,
-        body: bytes | Body | None = None,
+        body: bytes | RequestBody | None = None,
         content_type: str = "application/json",
         timeout: float,
         is_paid: bool = False,
-    ) -> Reply:
+    ) -> HttpResponse:
         """Send one API request, credentials included; redirects are never followed.
 
         Raises:
@@ -120,12 +136,12 @@ class Transport:
         headers = self._headers(content_type if body is not None else None)
         session = self._open(is_paid=is_paid)
         try:
-            with self._occupying_one():
+            with self._counting():
                 reply = await self._exchange(
                     session, method, url, body, headers=headers, timeout=timeout
                 )
         except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
-            failure = explained(error, url, self.redactor)
+            failure = translate_error(error, url, self.redactor)
         else:
             _log.debug("%s %s -> %d", method, url.raw_path, reply.status)
             return reply
@@ -136,22 +152,22 @@ class Transport:
         session: aiohttp.ClientSession,
         method: str,
         url: URL,
-        body: bytes | Body | None,
+        body: bytes | RequestBody | None,
         *,
         headers: CIMultiDict[str],
         timeout: float,
-    ) -> Reply:
+    ) -> HttpResponse:
         async with asyncio.timeout(None) as limit:
-            with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)) as deadline:
+            with Deadline(limit, _TOTAL * timeout, lambda: self._is_saturated(0)) as deadline:
                 if self._owns_session:
                     deadline.restart()
-                elif body is not None and not isinstance(body, Body):
-                    body = Body((body,))  # its end tells that the request is out
+                elif body is not None and not isinstance(body, RequestBody):
+                    body = RequestBody((body,))  # its end tells that the request is out
                 async with session.request(
                     method,
                     url,
-                    data=Outgoing(body, limit, deadline, timeout)
-                    if isinstance(body, Body)
+                    data=StreamingPayload(body, limit, deadline, timeout)
+                    if isinstance(body, RequestBody)
                     else body,
                     headers=headers,
                     timeout=self._limits(timeout),
@@ -159,30 +175,30 @@ class Transport:
                 ) as response:
                     if not self._owns_session:  # before, it may have lacked a connection
                         deadline.restart()
-                    return self._reply(
+                    return self._read_response(
                         response, await read_whole(response, self.network.limits.reply)
                     )
 
-    def _reply(self, response: aiohttp.ClientResponse, body: bytes) -> Reply:
+    def _read_response(self, response: aiohttp.ClientResponse, body: bytes) -> HttpResponse:
         headers: Mapping[str, str] = response.headers
         if "Age" in headers:
-            self._tell_of_cache(headers["Age"])
+            self._warn_of_cache(headers["Age"])
         raw = b"\n".join([*chain.from_iterable(response.raw_headers), body])
         if self.redactor.clean(raw) is not raw:  # hardly ever, so that one look has to do
             headers, body = self.redactor.clean_headers(headers), self.redactor.clean(body)
-        return Reply(response.status, headers, body)
+        return HttpResponse(response.status, headers, body)
 
-    def _tell_of_cache(self, age: str) -> None:
+    def _warn_of_cache(self, age: str) -> None:
         """Say once that answers are not the server's own."""
-        if not self._knows_of_cache and age.strip("0") != "":
-            self._knows_of_cache = True
+        if not self._has_warned_of_cache and age.strip("0") != "":
+            self._has_warned_of_cache = True
             _log.warning(
                 "a cache in front of the server answers for it (Age: %s), although it is asked not "
                 "to: tasks will seem to stand still; exclude the API from caching there",
                 printable(age, 20),
             )
 
-    async def look(self, url: URL, *, timeout: float) -> Reply:
+    async def get_within(self, url: URL, *, timeout: float) -> HttpResponse:
         """As `exchange` for a GET, whose whole answer has to come within `timeout` seconds.
 
         Meant for looks at waiting tasks, one after another: aiohttp's own timers for each of them
@@ -195,7 +211,7 @@ class Transport:
         session, me = self._open(), asyncio.current_task()
         if me is None or not self._owns_session:  # who else uses its connections, nobody knows
             return await self.exchange("GET", url, timeout=timeout)
-        self._patience.begin(me, timeout)
+        self._poll_deadlines.start(me, timeout)
         try:
             response = await session.get(
                 url,
@@ -205,21 +221,23 @@ class Transport:
             )
             body = await read_whole(response, self.network.limits.reply)
         except asyncio.CancelledError as error:
-            ran_out = self._patience.ran_out_for(me)
-            timed_out = Interrupted(f"{timeout:g} s have passed", timed_out=True)
-            failure = timed_out if ran_out else explained(error, url, self.redactor)
+            ran_out = self._poll_deadlines.expired(me)
+            timed_out = RequestInterrupted(f"{timeout:g} s have passed", timed_out=True)
+            failure = timed_out if ran_out else translate_error(error, url, self.redactor)
         except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
-            failure = explained(error, url, self.redactor)
+            failure = translate_error(error, url, self.redactor)
         else:
             _log.debug("GET %s -> %d", url.raw_path, response.status)
-            return self._reply(response, body)
+            return self._read_response(response, body)
         finally:
-            self._patience.end(me)
+            self._poll_deadlines.stop(me)
         response = body = None  # type: ignore[assignment]  # no traceback is to hold them
         raise failure
 
     @asynccontextmanager
-    async def stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
+    async def stream(
+        self, url: URL, timeout: float
+    ) -> AsyncIterator[tuple[HttpResponse, TimedStream]]:
         """Open a picture, without the token: links may lead anywhere. Yield its pieces, too.
 
         Raises:
@@ -228,16 +246,16 @@ class Transport:
             Interrupted: It broke off before the end, or nothing came for `timeout` seconds.
             MalformedReply: It is redirected in a circle.
         """
-        for _ in range(_REDIRECTS_AT_MOST):
+        for _ in range(_MAX_REDIRECTS):
             check_allowed(url, self.network.origin, self.network.image_links)
             async with self._stream(self._with_token(url), timeout) as (reply, pieces):
                 location = reply.headers.get("Location")
-                if reply.status not in _REDIRECTS or not location:
+                if reply.status not in _REDIRECT_STATUSES or not location:
                     yield reply, pieces
                     return
-            url = linked_from(url, location)
+            url = redirect_url(url, location)
         message = (
-            f"The picture's link is redirected more than {_REDIRECTS_AT_MOST} times, at last to "
+            f"The picture's link is redirected more than {_MAX_REDIRECTS} times, at last to "
             f"{printable(str(url))!r}."
         )
         raise MalformedReply(message)
@@ -249,14 +267,18 @@ class Transport:
         return parse_link(self.redactor.restore(str(url)))
 
     @asynccontextmanager
-    async def _stream(self, url: URL, timeout: float) -> AsyncIterator[tuple[Reply, Incoming]]:
+    async def _stream(
+        self, url: URL, timeout: float
+    ) -> AsyncIterator[tuple[HttpResponse, TimedStream]]:
         is_server = url.origin() == self.network.origin
-        session = self._open() if is_server else self._open_elsewhere()
-        headers = self.network.default_headers() if is_server else self.network.agent
+        session = self._open() if is_server else self._open_public()
+        headers = self.network.default_headers() if is_server else self.network.user_agent
         try:
-            with self._occupying_one():
+            with self._counting():
                 async with asyncio.timeout(None) as limit:
-                    with Deadline(limit, _TOTAL * timeout, lambda: self._is_crowded(0)) as deadline:
+                    with Deadline(
+                        limit, _TOTAL * timeout, lambda: self._is_saturated(0)
+                    ) as deadline:
                         if self._owns_session:
                             deadline.restart()
                         response = await session.get(
@@ -267,8 +289,8 @@ class Transport:
                             **self._request_options(url, is_theirs=is_server),
                         )
                     async with response:
-                        pieces = Incoming(response, limit, timeout, self.network.limits)
-                        reply = self._reply(response, b"")
+                        pieces = TimedStream(response, limit, timeout, self.network.limits)
+                        reply = self._read_response(response, b"")
                         del response  # no traceback is to hold its headers
                         try:
                             yield reply, pieces
@@ -277,7 +299,7 @@ class Transport:
         except MJError:
             raise
         except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
-            failure = explained(error, url, self.redactor)
+            failure = translate_error(error, url, self.redactor)
         else:
             return
         raise failure
@@ -285,8 +307,12 @@ class Transport:
     async def close(self) -> None:
         """Close the sessions that are ours."""
         self.closed = True
-        self._patience.close()
-        ours = (self._elsewhere, self._submissions, self._session if self._owns_session else None)
+        self._poll_deadlines.close()
+        ours = (
+            self._public_session,
+            self._submit_session,
+            self._session if self._owns_session else None,
+        )
         for session in ours:
             if session is not None:
                 await session.close()
@@ -296,53 +322,59 @@ class Transport:
             message = "This Client is closed."
             raise ClientClosed(message)
         if is_paid and self._owns_session:
-            if self._submissions is None:
-                most = max(1, _connections() // 2)
-                self._submissions = _make_session(_make_connector(most, _KEPT_FOR_SUBMISSIONS))
-            return self._submissions
+            if self._submit_session is None:
+                most = max(1, _default_connection_limit() // 2)
+                self._submit_session = _make_session(
+                    _make_connector(most, _SUBMIT_KEEPALIVE_SECONDS)
+                )
+            return self._submit_session
         if self._session is None:
-            bytes(_SEEN_BY_MALLOC)
-            self._session = _make_session(_make_connector(_connections(), _KEPT_ALIVE))
+            bytes(_MALLOC_THRESHOLD)
+            self._session = _make_session(
+                _make_connector(_default_connection_limit(), _KEEPALIVE_SECONDS)
+            )
         elif self._session.closed:
             raise ClientClosed("The session given to this Client is closed.")
         return self._session
 
-    def _open_elsewhere(self) -> aiohttp.ClientSession:
+    def _open_public(self) -> aiohttp.ClientSession:
         """A session for other hosts than the server: nothing of a session that was given goes out.
 
         It has the connections of the other, and so its certificates and resolver, unless host names
         have to be checked.
         """
         session = self._open()
-        if self._elsewhere is None:
+        if self._public_session is None:
             given = session.connector
             is_checked = self.network.image_links == "public"
             if is_checked or not isinstance(given, aiohttp.TCPConnector):
                 resolver = _PublicResolver(self.network) if is_checked else None
-                connector = _make_connector(max(1, _connections() // 4), _KEPT_ALIVE, resolver)
-                self._elsewhere = _make_session(connector, traced_as=session)
+                connector = _make_connector(
+                    max(1, _default_connection_limit() // 4), _KEEPALIVE_SECONDS, resolver
+                )
+                self._public_session = _make_session(connector, traced_as=session)
             else:
-                self._elsewhere = _make_session(given, traced_as=session, owns=False)
-        return self._elsewhere
+                self._public_session = _make_session(given, traced_as=session, owns=False)
+        return self._public_session
 
     @property
-    def room(self) -> int:
+    def connection_limit(self) -> int:
         """Requests for which there is a connection at any time."""
         given = self._session.connector if self._session is not None else None
         limits = (given.limit, given.limit_per_host) if given is not None else ()
-        return min(filter(None, limits), default=_connections())
+        return min(filter(None, limits), default=_default_connection_limit())
 
     @contextmanager
-    def _occupying_one(self) -> Iterator[None]:
-        self._occupied += 1
+    def _counting(self) -> Iterator[None]:
+        self._active_count += 1
         try:
             yield
         finally:
-            self._occupied -= 1
+            self._active_count -= 1
 
-    def _is_crowded(self, looks: int) -> bool:
+    def _is_saturated(self, looks: int) -> bool:
         """Whether a look may be waiting for a connection still, for which no server is to blame."""
-        return self._occupied + looks > self.room
+        return self._active_count + looks > self.connection_limit
 
     def _timeouts(self, read: float | None) -> aiohttp.ClientTimeout:
         """How long the wire may be silent; waiting for a free connection is not limited here."""
@@ -365,7 +397,7 @@ class Transport:
         return headers
 
 
-def _check_logins(credentials: Mapping[str, str], network: Network) -> None:
+def _check_logins(credentials: Mapping[str, str], network: NetworkSettings) -> None:
     """Refuse two values for one header: only one of them could be sent.
 
     Raises:
@@ -385,7 +417,7 @@ def _check_logins(credentials: Mapping[str, str], network: Network) -> None:
 class _PublicResolver(AbstractResolver):
     """Finds public addresses alone, so that no name that changes its mind leads inside."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: NetworkSettings) -> None:
         self._resolver = aiohttp.DefaultResolver()
         self._network = network
 
@@ -441,7 +473,7 @@ def _make_session(
     )
 
 
-def _connections() -> int:
+def _default_connection_limit() -> int:
     """How many connections a session of ours has: at most half the files the process may open."""
-    files = files_allowed()
-    return _CONNECTIONS if files is None else max(1, min(_CONNECTIONS, files // 2))
+    files = open_file_limit()
+    return _MAX_CONNECTIONS if files is None else max(1, min(_MAX_CONNECTIONS, files // 2))

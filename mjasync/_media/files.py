@@ -11,17 +11,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from .._concurrency import in_turn
-from .._safe_filename import safe_filename, unreserved
+from .._concurrency import run_in_worker
+from .._safe_filename import avoid_reserved_name, safe_filename
 from ..errors import ConfigurationError
 from .formats import FormatCheck
 
-__all__ = ["_AT_ONCE", "_HELD", "_QUICK", "collect", "write_stream"]
+__all__ = ["_AT_ONCE", "_HELD", "_QUICK", "read_all", "write_stream"]
 
 
-_FIELD: Final = 80
+_TEMPLATE_FIELD: Final = 80
 """Characters of a field in a file name."""
-_FIELDS: Final = re.compile(r"\{[^{}]*\}")
+_TEMPLATE_FIELDS: Final = re.compile(r"\{[^{}]*\}")
 
 
 # --- in ----------------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ _FIELDS: Final = re.compile(r"\{[^{}]*\}")
 # --- out ---------------------------------------------------------------------------------------
 
 
-async def collect(chunks: AsyncIterator[bytes]) -> bytes:
+async def read_all(chunks: AsyncIterator[bytes]) -> bytes:
     """All the bytes of a picture.
 
     Raises:
@@ -62,7 +62,7 @@ async def write_stream(
     try:
         extension = await _write_part(chunks, part)
         target = target_for(path, extension, fields)
-        await asyncio.to_thread(_move, part, target)
+        await asyncio.to_thread(_replace, part, target)
     except BaseException:
         await asyncio.shield(asyncio.to_thread(part.unlink, missing_ok=True))
         raise
@@ -73,7 +73,7 @@ async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> str:
     """Write everything; return the extension of what it is."""
     check = FormatCheck()
     with part.open("xb", buffering=0) as file:
-        writer = _Writer(file)
+        writer = BufferedWriter(file)
         async for chunk in chunks:
             check.feed(chunk)
             await writer.write(chunk)
@@ -81,7 +81,7 @@ async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> str:
     return check.finish()
 
 
-class _Writer:
+class BufferedWriter:
     """Writes what comes in: where it comes in as long as that is quick, else in a thread.
 
     What writing takes is known only when it is done, so the first piece goes to a thread, and the
@@ -111,7 +111,7 @@ class _Writer:
         """Write what is held in a thread; who is cancelled meanwhile does not leave it alone."""
         if not self._pieces:
             return
-        job = in_turn(self._write, self._pieces)
+        job = run_in_worker(self._write, self._pieces)
         self._pieces, self._held = [], 0
         try:
             await asyncio.shield(job)
@@ -146,7 +146,7 @@ def _write_some(file: io.FileIO, pieces: Sequence[bytes | memoryview]) -> int:
     return file.write(pieces[0])
 
 
-def _move(part: Path, target: Path) -> None:
+def _replace(part: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part.replace(target)
 
@@ -174,16 +174,16 @@ def target_for(path: str | os.PathLike[str], extension: str, fields: Mapping[str
         ConfigurationError: The template names an unknown field.
     """
     text = os.fspath(path)
-    values = {key: _safe(value) for key, value in fields.items()} | {"ext": extension}
-    target = Path(text if Path(text).is_dir() else _filled(text, values))
+    values = {key: _safe_value(value) for key, value in fields.items()} | {"ext": extension}
+    target = Path(text if Path(text).is_dir() else _fill_template(text, values))
     if _is_folder(path):
         return target / f"{values['id']}.{extension}"
-    has_ending = Path(_FIELDS.sub("_", text)).suffix
+    has_ending = Path(_TEMPLATE_FIELDS.sub("_", text)).suffix
     name = target.name if has_ending else f"{target.name}.{extension}"
-    return target.with_name(unreserved(name) if "{" in text else name)
+    return target.with_name(avoid_reserved_name(name) if "{" in text else name)
 
 
-def _filled(template: str, values: Mapping[str, object]) -> str:
+def _fill_template(template: str, values: Mapping[str, object]) -> str:
     if "{" not in template:
         return template
     try:
@@ -194,11 +194,11 @@ def _filled(template: str, values: Mapping[str, object]) -> str:
         raise ConfigurationError(message) from None
 
 
-def _safe(value: object) -> object:
+def _safe_value(value: object) -> object:
     """A field for a file name: no separators, nothing that a system reserves, not too long."""
     if value is None:
         return ""
-    return safe_filename(value[:_FIELD]) if isinstance(value, str) else value
+    return safe_filename(value[:_TEMPLATE_FIELD]) if isinstance(value, str) else value
 
 
 _HELD: Final = 1 << 21

@@ -35,8 +35,8 @@ _PNG_HEADER: Final = b"IHDR"
 _MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """A marker of a JPEG that is neither a stuffed byte nor a restart."""
 _JPEG_END: Final = b"\xff\xd9"
-_WITHOUT_LENGTH: Final = frozenset({b"\xff\x01", b"\xff\xd8"})
-_SMALLEST_BOX: Final = 8
+_MARKERS_WITHOUT_LENGTH: Final = frozenset({b"\xff\x01", b"\xff\xd8"})
+_MIN_BOX_SIZE: Final = 8
 
 
 def sniff(data: bytes) -> tuple[str, str] | None:
@@ -54,7 +54,7 @@ class FormatCheck:
         self.size = 0
         self._start = b""
         self._end = b""
-        self._walk: _Walk | None = None
+        self._walk: FormatParser | None = None
 
     def feed(self, piece: bytes) -> None:
         """Take in the next piece.
@@ -95,7 +95,7 @@ class FormatCheck:
         parse = _PARSERS.get(kind[0]) if kind else None
         if parse is None or (parse is _png and start[12:16] != _PNG_HEADER):
             return
-        self._walk = _Walk(parse())
+        self._walk = FormatParser(parse())
         self._walk.feed(start)
         self._start = start[:SNIFFED_BYTES]
 
@@ -106,7 +106,7 @@ class FormatCheck:
 
 
 @attrs.frozen
-class _Read:
+class ReadBytes:
     """The next bytes are wanted."""
 
     count: int
@@ -115,7 +115,7 @@ class _Read:
 
 
 @attrs.frozen
-class _Skip:
+class SkipBytes:
     """The next bytes are passed over; their CRC is wanted where one is `begun`."""
 
     count: int
@@ -123,21 +123,21 @@ class _Skip:
 
 
 @attrs.frozen
-class _Search:
+class FindPattern:
     """The next match is wanted; what stands before it is passed over."""
 
     pattern: re.Pattern[bytes]
 
 
-_Parser = Generator[_Read | _Skip | _Search, bytes, None]
+ParserGenerator = Generator[ReadBytes | SkipBytes | FindPattern, bytes, None]
 
 
-class _Walk:
+class FormatParser:
     """Drives a parser over pieces of any size."""
 
-    def __init__(self, parser: _Parser) -> None:
+    def __init__(self, parser: ParserGenerator) -> None:
         self._parser = parser
-        self._wanted: _Read | _Skip | _Search | None = next(parser)
+        self._wanted: ReadBytes | SkipBytes | FindPattern | None = next(parser)
         self._held = b""
         self._passed = 0
         self._crc = 0
@@ -146,7 +146,7 @@ class _Walk:
     def may_end(self) -> bool:
         """Whether the file is whole as it is."""
         wanted = self._wanted
-        if isinstance(wanted, _Read):
+        if isinstance(wanted, ReadBytes):
             return wanted.may_end and not self._held
         return wanted is None
 
@@ -155,11 +155,11 @@ class _Walk:
         at = 0
         while at < len(piece) and self._wanted is not None:
             match self._wanted:
-                case _Read(count):
+                case ReadBytes(count):
                     at = self._read(piece, at, count)
-                case _Skip(count, begun):
+                case SkipBytes(count, begun):
                     at = self._skip(piece, at, count, begun)
-                case _Search(pattern):
+                case FindPattern(pattern):
                     at = self._search(piece, at, pattern)
 
     def _read(self, piece: bytes, at: int, count: int) -> int:
@@ -197,67 +197,67 @@ class _Walk:
         self._held, self._passed = b"", 0
         try:
             self._wanted = self._parser.send(answer)
-            while isinstance(self._wanted, _Skip) and not self._wanted.count:
+            while isinstance(self._wanted, SkipBytes) and not self._wanted.count:
                 self._wanted = self._parser.send((self._wanted.begun or 0).to_bytes(4, "big"))
         except StopIteration:
             self._wanted = None
 
 
-def _png() -> _Parser:
-    yield _Read(8)
+def _png() -> ParserGenerator:
+    yield ReadBytes(8)
     kind = b""
     while kind != b"IEND":
-        head = yield _Read(8)
+        head = yield ReadBytes(8)
         kind = head[4:]
-        checksum = yield _Skip(int.from_bytes(head[:4], "big"), begun=zlib.crc32(kind))
-        if (yield _Read(4)) != checksum:
+        checksum = yield SkipBytes(int.from_bytes(head[:4], "big"), begun=zlib.crc32(kind))
+        if (yield ReadBytes(4)) != checksum:
             message = "The picture is damaged: a part of it does not match its checksum."
             raise MalformedReply(message)
 
 
-def _jpeg() -> _Parser:
-    yield _Read(2)
-    while (marker := (yield _Search(_MARKER))) != _JPEG_END:
-        if marker not in _WITHOUT_LENGTH:
-            length = yield _Read(2)
-            yield _Skip(max(0, int.from_bytes(length, "big") - 2))
+def _jpeg() -> ParserGenerator:
+    yield ReadBytes(2)
+    while (marker := (yield FindPattern(_MARKER))) != _JPEG_END:
+        if marker not in _MARKERS_WITHOUT_LENGTH:
+            length = yield ReadBytes(2)
+            yield SkipBytes(max(0, int.from_bytes(length, "big") - 2))
 
 
-def _webp() -> _Parser:
-    head = yield _Read(8)
-    yield _Skip(int.from_bytes(head[4:], "little"))
+def _webp() -> ParserGenerator:
+    head = yield ReadBytes(8)
+    yield SkipBytes(int.from_bytes(head[4:], "little"))
 
 
-def _gif() -> _Parser:
-    head = yield _Read(13)
-    yield _Skip(_colours(head[10]))
-    while (block := (yield _Read(1))) != b";":
+def _gif() -> ParserGenerator:
+    head = yield ReadBytes(13)
+    yield SkipBytes(_color_table_size(head[10]))
+    while (block := (yield ReadBytes(1))) != b";":
         if block == b",":
-            image = yield _Read(9)
-            yield _Skip(_colours(image[8]))
-        yield _Read(1)
-        while size := (yield _Read(1))[0]:
-            yield _Skip(size)
+            image = yield ReadBytes(9)
+            yield SkipBytes(_color_table_size(image[8]))
+        yield ReadBytes(1)
+        while size := (yield ReadBytes(1))[0]:
+            yield SkipBytes(size)
 
 
-def _colours(flags: int) -> int:
+def _color_table_size(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _boxes() -> _Parser:
+def _boxes() -> ParserGenerator:
     may_end = False
     while True:
-        head = yield _Read(_SMALLEST_BOX, may_end=may_end)
-        size, read = int.from_bytes(head[:4], "big"), _SMALLEST_BOX
+        head = yield ReadBytes(_MIN_BOX_SIZE, may_end=may_end)
+        size, read = int.from_bytes(head[:4], "big"), _MIN_BOX_SIZE
         if size == 1:
-            size, read = int.from_bytes((yield _Read(8)), "big"), 16
+            size, read = int.from_bytes((yield ReadBytes(8)), "big"), 16
         if size < read:  # 0: as far as the file goes
             return
-        yield _Skip(size - read)
+        yield SkipBytes(size - read)
         may_end = True
 
 
-_PARSERS: Final[dict[str, Callable[[], _Parser]]] = {
+_PARSERS: Final[dict[str, Callable[[], ParserGenerator]]] = {
     "png": _png,
     "jpg": _jpeg,
     "webp": _webp,

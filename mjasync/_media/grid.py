@@ -57,10 +57,10 @@ async def split_grid(data: bytes) -> list[bytes]:
         ConfigurationError: Pillow is not installed.
         MalformedReply: It is no picture that Pillow can read.
     """
-    return await asyncio.to_thread(_split, data)
+    return await asyncio.to_thread(_split_sync, data)
 
 
-def _split(data: bytes) -> list[bytes]:
+def _split_sync(data: bytes) -> list[bytes]:
     try:
         from PIL import Image
     except ImportError:
@@ -72,7 +72,7 @@ def _split(data: bytes) -> list[bytes]:
             width, height = max(1, grid.width // 2), max(1, grid.height // 2)
             corners = [(x, y) for y in (0, grid.height - height) for x in (0, grid.width - width)]
             parts = [grid.crop((x, y, x + width, y + height)) for x, y in corners]
-        return list(map(_as_png, parts))
+        return list(map(_encode_png, parts))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         message = (
             f"The grid is too large for Pillow to open ({error}). Take it whole with read() or "
@@ -84,7 +84,7 @@ def _split(data: bytes) -> list[bytes]:
         raise MalformedReply(message) from error
 
 
-def _as_png(image: PillowImage) -> bytes:
+def _encode_png(image: PillowImage) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()

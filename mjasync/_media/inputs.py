@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, runtime_checkable
 
-from .._concurrency import in_turn
-from .._http.bodies import DataUrl, OnDisk
+from .._concurrency import run_in_worker
+from .._http.bodies import DataUrl, FileContent
 from .._text import printable
 from ..errors import InvalidRequest, LinkRefused, MalformedReply, MJError
 from .formats import SNIFFED_BYTES as _SNIFF
@@ -21,11 +21,11 @@ __all__ = [
     "ImageInput",
     "PillowImage",
     "as_data_url",
-    "as_file",
     "as_mask",
+    "as_tuple",
+    "input_url",
     "is_data_url",
-    "link_of",
-    "several",
+    "read_file_input",
 ]
 
 
@@ -45,24 +45,32 @@ ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO 
 """A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
 
 
-_ONE: Final = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, PillowImage)
+_SINGLE_INPUT_TYPES: Final = (
+    str,
+    os.PathLike,
+    bytes,
+    bytearray,
+    memoryview,
+    io.IOBase,
+    PillowImage,
+)
 
 
-_LINK: Final = re.compile(r"\s*https?://", re.IGNORECASE)
+_HTTP_URL: Final = re.compile(r"\s*https?://", re.IGNORECASE)
 
 
 _DATA_URL: Final = re.compile(r"\s*data:", re.IGNORECASE)
 
 
-_BUSY: Final = (408, 425, 429)
+_RETRYABLE_STATUSES: Final = (408, 425, 429)
 """Statuses between 400 and 500 after which the same may be asked again."""
 
 
-_NAME: Final = 200
+_MAX_SHOWN_NAME: Final = 200
 """Characters of a name that a message repeats: somebody will pass the picture itself."""
 
 
-def several(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInput, ...]:
+def as_tuple(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInput, ...]:
     """Pictures, however given: a single one (a path is a string, too) counts as one, None as none.
 
     Raises:
@@ -72,17 +80,17 @@ def several(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInpu
         return images
     if images is None:
         return ()
-    if isinstance(images, _ONE) or hasattr(images, "read") or link_of(images):
+    if isinstance(images, _SINGLE_INPUT_TYPES) or hasattr(images, "read") or input_url(images):
         return (images,)  # type: ignore[return-value]  # one of ImageInput, by the line above
     if not isinstance(images, Iterable):
-        raise _no_picture(images)
+        raise _not_an_image(images)
     return tuple(images)
 
 
-def link_of(image: object) -> str | None:
+def input_url(image: object) -> str | None:
     """The http(s) address that a picture is given by, or None; URL objects count, too."""
     text = str(image) if hasattr(image, "host") else image
-    return text.strip() if isinstance(text, str) and _LINK.match(text) else None
+    return text.strip() if isinstance(text, str) and _HTTP_URL.match(text) else None
 
 
 def is_data_url(image: object) -> bool:
@@ -103,13 +111,13 @@ async def as_data_url(
     """
     if isinstance(image, str) and is_data_url(image):
         return f"data:{image.strip()[5:]}"
-    link = link_of(image)
+    link = input_url(image)
     if link:
-        return _checked(await _downloaded(link, download), _name_of(link))
-    return await in_turn(_read_whole, image, queue="given")
+        return _validate_size(await _download_url(link, download), _name_of(link))
+    return await run_in_worker(_read_whole, image, queue="given")
 
 
-async def _downloaded(link: str, download: Callable[[str], Awaitable[bytes]]) -> bytes:
+async def _download_url(link: str, download: Callable[[str], Awaitable[bytes]]) -> bytes:
     """Fetch a picture; what fails names the address, for it is not the server that failed."""
     try:
         return await download(link)
@@ -117,11 +125,13 @@ async def _downloaded(link: str, download: Callable[[str], Awaitable[bytes]]) ->
         raise
     except MJError as error:
         status = error.http_status or 0
-        is_refusal = 400 <= status < 500 and status not in _BUSY
+        is_refusal = 400 <= status < 500 and status not in _RETRYABLE_STATUSES
         if is_refusal or isinstance(error, MalformedReply) or not error.retryable:
             why = f"its host answered HTTP {status}" if is_refusal else error.message
             if error.description and not is_refusal:
-                why = f"its host sent no picture but {printable(error.description, _NAME)}"
+                why = (
+                    f"its host sent no picture but {printable(error.description, _MAX_SHOWN_NAME)}"
+                )
             message = f"The picture {_name_of(link)} cannot be had: {why.rstrip('.')}."
             raise InvalidRequest(message) from error
         error.message = f"The picture {_name_of(link)} cannot be had: {error.message}"
@@ -141,7 +151,7 @@ async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]
         kind = head.partition(";")[0].removeprefix("data:")
         message = f"A mask must be a PNG (white where to repaint, on black), not {kind}."
         raise InvalidRequest(message)
-    await in_turn(_check_mask, url, queue="given")
+    await run_in_worker(_check_mask, url, queue="given")
     return url
 
 
@@ -151,14 +161,14 @@ def _check_mask(url: DataUrl | str) -> None:
     Raises:
         InvalidRequest: It does not, so that the whole picture or nothing would be repainted.
     """
-    from .pillow import fault_of_mask
+    from .pillow import mask_problem
 
     try:
         if isinstance(url, DataUrl):
             data = bytes(url.data)
         else:
             data = base64.b64decode(url.partition(",")[2])
-        fault = fault_of_mask(data)
+        fault = mask_problem(data)
     except ImportError:  # without Pillow it goes as it is
         return
     except ValueError as error:
@@ -171,58 +181,58 @@ def _check_mask(url: DataUrl | str) -> None:
         raise InvalidRequest(message)
 
 
-async def as_file(file: ImageInput) -> bytes | OnDisk:
+async def read_file_input(file: ImageInput) -> bytes | FileContent:
     """Any file, picture or not: where it is, or its bytes, read in a thread.
 
     Raises:
         InvalidRequest: It cannot be read.
     """
-    return await in_turn(_read, file, queue="given")
+    return await run_in_worker(_read_source, file, queue="given")
 
 
-def _read(image: ImageInput) -> bytes | OnDisk:
+def _read_source(image: ImageInput) -> bytes | FileContent:
     try:
-        data = _content_of(image)
+        data = _read_content(image)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         message = f"The picture {_name_of(image)} cannot be read: {reason}."
         raise InvalidRequest(message) from error
-    if not isinstance(data, bytes | OnDisk):
-        raise _no_picture(image)
+    if not isinstance(data, bytes | FileContent):
+        raise _not_an_image(image)
     return data
 
 
 def _read_whole(image: ImageInput) -> DataUrl:
     """Read a picture, and see that it is one to its end."""
-    data, name = _read(image), _name_of(image)
-    checked = _checked(data, name)
-    _check_whole(data, name)
+    data, name = _read_source(image), _name_of(image)
+    checked = _validate_size(data, name)
+    _check_complete(data, name)
     return checked
 
 
-def _no_picture(image: object) -> InvalidRequest:
+def _not_an_image(image: object) -> InvalidRequest:
     return InvalidRequest(
         f"{type(image).__name__} is not a picture: pass a path, an http(s) URL, bytes, "
         "a file opened in binary mode, or a Pillow image."
     )
 
 
-def _content_of(image: ImageInput) -> object:
+def _read_content(image: ImageInput) -> object:
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, str | os.PathLike):
-        return OnDisk.found(Path(image).absolute())
+        return FileContent.from_path(Path(image).absolute())
     if isinstance(image, PillowImage):
-        from .pillow import png_of
+        from .pillow import encode_as_png
 
-        return png_of(image)
+        return encode_as_png(image)
     is_text = isinstance(image, io.TextIOBase)
     read = None if is_text else getattr(image, "read", None)
     return read() if callable(read) else None
 
 
-def _checked(data: bytes | OnDisk, name: str) -> DataUrl:
-    kind = sniff(data.start if isinstance(data, OnDisk) else data[:_SNIFF])
+def _validate_size(data: bytes | FileContent, name: str) -> DataUrl:
+    kind = sniff(data.start if isinstance(data, FileContent) else data[:_SNIFF])
     if kind is None or not kind[1].startswith("image/"):
         what = "is empty" if not data else "is not in a picture format servers know"
         message = f"The picture {name} {what} (PNG, JPEG, WebP, GIF…)."
@@ -230,7 +240,7 @@ def _checked(data: bytes | OnDisk, name: str) -> DataUrl:
     return DataUrl(kind[1], data)
 
 
-def _check_whole(data: bytes | OnDisk, name: str) -> None:
+def _check_complete(data: bytes | FileContent, name: str) -> None:
     """See that a picture does not break off: servers draw from half of one, and are paid for it.
 
     Raises:
@@ -238,7 +248,7 @@ def _check_whole(data: bytes | OnDisk, name: str) -> None:
     """
     check = FormatCheck()
     try:
-        for block in data.blocks() if isinstance(data, OnDisk) else (data,):
+        for block in data.blocks() if isinstance(data, FileContent) else (data,):
             check.feed(block)
         check.finish()
     except MalformedReply as error:
@@ -249,5 +259,5 @@ def _check_whole(data: bytes | OnDisk, name: str) -> None:
 def _name_of(image: ImageInput) -> str:
     if isinstance(image, str | os.PathLike):
         name = str(os.fspath(image))
-        return repr(printable(name, _NAME))
+        return repr(printable(name, _MAX_SHOWN_NAME))
     return f"given as {type(image).__name__}"

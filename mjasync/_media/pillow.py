@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["fault_of_mask", "png_of"]
+__all__ = ["encode_as_png", "mask_problem"]
 
-_WHITE: Final = 128
+_WHITE_THRESHOLD: Final = 128
 """From where on a spot of a mask is white and no black, or opaque and no hole."""
-_COLOURED: Final = 96
+_COLOR_THRESHOLD: Final = 96
 """How far apart red, green and blue are where a picture is no mask in black and white."""
-_OF_PNG: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
+_PNG_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 """Modes that a PNG has and every reader knows."""
-_TRANSPARENT: Final = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
-_RANGES: Final = (1.0, 255.0, 65535.0)
+_ALPHA_MODES: Final = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
+_FLOAT_RANGES: Final = (1.0, 255.0, 65535.0)
 """The whitest value of a grey picture with more than 8 bits, whichever is the first to suffice."""
 
 
-def png_of(image: Any) -> bytes:  # noqa: ANN401 - Pillow's, or what saves itself as its pictures do
+def encode_as_png(image: Any) -> bytes:  # noqa: ANN401 - Pillow's, or what saves itself as its pictures do
     """A picture as a PNG that shows the same, upright.
 
     Raises:
@@ -32,14 +32,14 @@ def png_of(image: Any) -> bytes:  # noqa: ANN401 - Pillow's, or what saves itsel
     buffer = io.BytesIO()
     try:
         if isinstance(image, Image.Image):
-            image = _in_a_mode_of_png(ImageOps.exif_transpose(image))
+            image = _to_png_mode(ImageOps.exif_transpose(image))
         image.save(buffer, format="PNG")
     except Exception as error:  # whatever a damaged picture does to Pillow
         raise ValueError(str(error) or type(error).__name__) from error
     return buffer.getvalue()
 
 
-def fault_of_mask(data: bytes) -> str:
+def mask_problem(data: bytes) -> str:
     """Why a mask, as a server sees it, does not mark what is to be repainted; "" where it does.
 
     Raises:
@@ -50,44 +50,44 @@ def fault_of_mask(data: bytes) -> str:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            shown = _in_a_mode_of_png(image)
+            shown = _to_png_mode(image)
             has_hole = (
                 shown.has_transparency_data
-                and _least(shown.convert("RGBA").getchannel("A")) < _WHITE
+                and _min_value(shown.convert("RGBA").getchannel("A")) < _WHITE_THRESHOLD
             )
             if shown.has_transparency_data:
                 shown = shown.convert("RGBA")
                 shown = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
-            if _most(shown.convert("L")) < _WHITE:
+            if _max_value(shown.convert("L")) < _WHITE_THRESHOLD:
                 return "it has no white"
             red, green, blue = shown.convert("RGB").split()
             lightest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
             darkest = ImageChops.darker(ImageChops.darker(red, green), blue)
-            is_coloured = _most(ImageChops.subtract(lightest, darkest)) > _COLOURED
+            is_coloured = _max_value(ImageChops.subtract(lightest, darkest)) > _COLOR_THRESHOLD
             return "it is a coloured picture with a hole" if has_hole and is_coloured else ""
     except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _least(band: Image.Image) -> float:
+def _min_value(band: Image.Image) -> float:
     return band.getextrema()[0]  # type: ignore[return-value]  # of one band
 
 
-def _most(band: Image.Image) -> float:
+def _max_value(band: Image.Image) -> float:
     return band.getextrema()[1]  # type: ignore[return-value]  # of one band
 
 
-def _in_a_mode_of_png(image: Image.Image) -> Image.Image:
+def _to_png_mode(image: Image.Image) -> Image.Image:
     """Convert a picture whose mode a PNG has not, or that readers differ about."""
     mode = image.mode
-    if mode in _OF_PNG:
+    if mode in _PNG_MODES:
         return image
     if mode == "LAB":
         converted = _from_lab(image)
     elif mode == "F" or mode.startswith("I"):
-        converted = _in_eight_bits(image)
+        converted = _to_eight_bits(image)
     else:
-        converted = image.convert(_TRANSPARENT.get(mode, "RGB"))
+        converted = image.convert(_ALPHA_MODES.get(mode, "RGB"))
     for name in ("icc_profile", "transparency"):  # they are those of the mode that was left
         converted.info.pop(name, None)
     return converted
@@ -103,11 +103,11 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _in_eight_bits(image: Image.Image) -> Image.Image:
+def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Shades of grey, from black to the whitest that such numbers usually mean."""
     is_short = image.mode.startswith("I;16")
     numbers = image.convert("I").convert("F") if is_short else image.convert("F")
-    most = _most(numbers)
-    ranges = (65535.0,) if is_short else _RANGES[image.mode != "F" :]
+    most = _max_value(numbers)
+    ranges = (65535.0,) if is_short else _FLOAT_RANGES[image.mode != "F" :]
     white = next((white for white in ranges if most <= white), most)
     return numbers.point(lambda value: value * (255.0 / white) + 0.5).convert("L")

@@ -8,73 +8,73 @@ from typing import Final
 
 import attrs
 
-from .._http.retry import Pace
+from .._http.retry import RetryState
 from .._models import TaskInfo
 
-__all__ = ["_NEVER", "Waiter", "_Watch", "_fail", "_tell"]
+__all__ = ["NEVER", "Waiter", "Watch", "fail_waiter", "update_waiter"]
 
 
-_NEVER: Final = float("inf")
+NEVER: Final = float("inf")
 
 
 class Waiter(asyncio.Future[TaskInfo]):
     """Somebody who waits: for a task to get somewhere, or (without a watch) just for a deadline."""
 
-    __slots__ = ("alarms", "begun", "deadline", "stall", "tell", "watch")
+    __slots__ = ("deadline", "deadline_bucket", "on_update", "stall", "started_at", "watch")
 
-    begun: float
+    started_at: float
     deadline: float
     stall: float
-    tell: Callable[[TaskInfo], bool]
+    on_update: Callable[[TaskInfo], bool]
     """Takes a snapshot that differs; whether that is what is waited for."""
-    watch: _Watch | None
-    alarms: set[Waiter] | None
+    watch: Watch | None
+    deadline_bucket: set[Waiter] | None
     """The alarms of the second in which this one gives up, while that is to come."""
 
     def expires(self) -> float:
         """When this waiter gives up, as things stand."""
         if self.watch is None:
             return self.deadline
-        return min(self.deadline, max(self.watch.changed, self.begun) + self.stall)
+        return min(self.deadline, max(self.watch.changed_at, self.started_at) + self.stall)
 
 
 @attrs.define(eq=False)
-class _Watch:
+class Watch:
     """One task under watch."""
 
     id: str
     info: TaskInfo
-    begun: float
-    changed: float
+    started_at: float
+    changed_at: float
     was_seen: bool
-    asked: float
+    last_poll_at: float
     """When the last look that worked was sent."""
-    from_birth: bool
+    seen_from_start: bool
     """Whether watching began when the job did."""
-    due: float = _NEVER
-    answered: bool = False
+    next_poll_at: float = NEVER
+    modal_answered: bool = False
     """Whether it is the answer to a modal."""
-    hinted: bool = False
+    webhook_pending: bool = False
     """Whether a webhook came since the last look was sent."""
-    checking: bool = False
+    webhook_poll: bool = False
     """Whether the look under way is for a webhook."""
-    told: float | None = None
+    last_webhook_at: float | None = None
     """When a webhook last turned out to be news."""
-    running: float | None = None
+    running_since: float | None = None
     """When it was first seen in progress."""
     body: bytes | None = None
     """What the last look brought."""
     missing_since: float | None = None
-    pace: Pace | None = None
+    retry_state: RetryState | None = None
     """The failures since the last look that worked."""
     waiters: tuple[Waiter, ...] = ()
 
 
-def _tell(waiter: Waiter, info: TaskInfo) -> None:
-    if waiter.tell(info) and not waiter.done():
+def update_waiter(waiter: Waiter, info: TaskInfo) -> None:
+    if waiter.on_update(info) and not waiter.done():
         waiter.set_result(info)
 
 
-def _fail(waiter: Waiter, error: BaseException) -> None:
+def fail_waiter(waiter: Waiter, error: BaseException) -> None:
     if not waiter.done():
         waiter.set_exception(error)

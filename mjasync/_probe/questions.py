@@ -12,12 +12,12 @@ from typing import Any, Final, Literal, get_args
 import attrs
 from yarl import URL
 
-from .._concurrency import at_once
-from .._http.api import Calls
+from .._concurrency import gather_or_cancel
+from .._http.api import ServerApi
 from .._models import ImageHost, Speed
 from .._protocol import decoding
-from .._protocol.error_rules import error_for
-from .._protocol.parsing import Operation, Words, read
+from .._protocol.error_rules import classify
+from .._protocol.parsing import Operation, ParsedReply, parse_reply
 from ..errors import (
     AuthenticationError,
     ConnectionFailed,
@@ -29,39 +29,39 @@ from ..errors import (
 )
 
 __all__ = [
-    "_GATEWAYS",
-    "_HOSTS",
-    "_IS_THERE",
-    "_SPEEDS",
-    "_UNKNOWN_TASK",
-    "_UNTOLD",
-    "_WEBHOOKS",
-    "Sign",
-    "Style",
-    "Webhooks",
-    "_Answer",
-    "_Question",
-    "_ask",
-    "_ask_all",
-    "_family",
-    "_questions",
+    "ALL_IMAGE_HOSTS",
+    "ALL_SPEEDS",
+    "ENDPOINT_EXISTS",
+    "GATEWAY_FAMILIES",
+    "UNKNOWN_KINDS",
+    "UNKNOWN_TASK_KINDS",
+    "WEBHOOKS_BY_FAMILY",
+    "AnswerKind",
+    "AuthStyle",
+    "ProbeAnswer",
+    "ProbeQuestion",
+    "WebhookSupport",
+    "ask",
+    "ask_all",
+    "detect_family",
+    "probe_questions",
 ]
 
 
-_SPEEDS: Final[tuple[Speed, ...]] = get_args(Speed)
+ALL_SPEEDS: Final[tuple[Speed, ...]] = get_args(Speed)
 
 
-_HOSTS: Final[tuple[ImageHost, ...]] = get_args(ImageHost)
+ALL_IMAGE_HOSTS: Final[tuple[ImageHost, ...]] = get_args(ImageHost)
 
 
-_NOTHING: Final = Words(status=0)
+_NO_REPLY: Final = ParsedReply(status=0)
 
 
-_AT_ONCE: Final = 4
+_MAX_CONCURRENT_QUESTIONS: Final = 4
 """Questions under way at a time: some servers count requests."""
 
 
-class Sign(Enum):
+class AnswerKind(Enum):
     """What the answer to a question looks like; nearly all ask for a task that does not exist."""
 
     LIST = "a list"
@@ -77,70 +77,72 @@ class Sign(Enum):
     SILENCE = "no answer"
 
 
-_SIGNS: Final[Mapping[type[MJError], Sign]] = {
-    TaskNotFound: Sign.UNKNOWN_TASK,
-    UnsupportedEndpoint: Sign.MISSING,
-    InvalidRequest: Sign.REFUSED,
-    AuthenticationError: Sign.LOCKED,
+_KIND_BY_ERROR: Final[Mapping[type[MJError], AnswerKind]] = {
+    TaskNotFound: AnswerKind.UNKNOWN_TASK,
+    UnsupportedEndpoint: AnswerKind.MISSING,
+    InvalidRequest: AnswerKind.REFUSED,
+    AuthenticationError: AnswerKind.LOCKED,
 }
 
 
-_UNKNOWN_TASK: Final = frozenset({Sign.VOID, Sign.NO_CONTENT, Sign.UNKNOWN_TASK, Sign.NO_MJ_ID})
+UNKNOWN_TASK_KINDS: Final = frozenset(
+    {AnswerKind.VOID, AnswerKind.NO_CONTENT, AnswerKind.UNKNOWN_TASK, AnswerKind.NO_MJ_ID}
+)
 """The ways to say that a task is unknown: somebody who knows tasks has answered."""
 
 
-_ABSENT: Final = frozenset({Sign.MISSING, Sign.PAGE})
+ENDPOINT_MISSING: Final = frozenset({AnswerKind.MISSING, AnswerKind.PAGE})
 
 
-_UNTOLD: Final = frozenset({Sign.TROUBLE, Sign.SILENCE})
+UNKNOWN_KINDS: Final = frozenset({AnswerKind.TROUBLE, AnswerKind.SILENCE})
 
 
-_IS_THERE: Final[Mapping[Sign, bool]] = {
-    Sign.LIST: True,
-    Sign.UNKNOWN_TASK: True,
-    Sign.NO_MJ_ID: True,
-    **dict.fromkeys(_ABSENT, False),
+ENDPOINT_EXISTS: Final[Mapping[AnswerKind, bool]] = {
+    AnswerKind.LIST: True,
+    AnswerKind.UNKNOWN_TASK: True,
+    AnswerKind.NO_MJ_ID: True,
+    **dict.fromkeys(ENDPOINT_MISSING, False),
 }
 """What each sign says of the endpoint."""
 
 
-def _answering(**signs: Sign) -> dict[str, frozenset[Sign]]:
+def _any_answer(**signs: AnswerKind) -> dict[str, frozenset[AnswerKind]]:
     return {name: frozenset({sign}) for name, sign in signs.items()}
 
 
-_NO_MJ_ID: Final = re.compile(r"get mj id failed", re.IGNORECASE)
+_ONE_API_TEXT: Final = re.compile(r"get mj id failed", re.IGNORECASE)
 
 
-_FAMILIES: Final[tuple[tuple[str, Mapping[str, frozenset[Sign]]], ...]] = (
-    ("gateway", _answering(fetch=Sign.NO_MJ_ID)),
-    ("path-gateway", {"elsewhere": frozenset({Sign.PAGE}), "proxy": _UNKNOWN_TASK}),
-    ("new-api", _answering(fetch=Sign.UNKNOWN_TASK, elsewhere=Sign.UNKNOWN_TASK)),
-    ("one-hub", _answering(fetch=Sign.UNKNOWN_TASK, elsewhere=Sign.REFUSED)),
-    ("gateway", _answering(fetch=Sign.UNKNOWN_TASK)),
-    ("gateway", {"fetch": _UNKNOWN_TASK, **_answering(unregistered=Sign.PAGE)}),
-    ("original", _answering(fetch=Sign.VOID)),
-    ("open-plus", {"queue": _ABSENT, **_answering(fetch=Sign.NO_CONTENT)}),
-    ("plus", _answering(fetch=Sign.NO_CONTENT)),
+_FAMILY_RULES: Final[tuple[tuple[str, Mapping[str, frozenset[AnswerKind]]], ...]] = (
+    ("gateway", _any_answer(fetch=AnswerKind.NO_MJ_ID)),
+    ("path-gateway", {"elsewhere": frozenset({AnswerKind.PAGE}), "proxy": UNKNOWN_TASK_KINDS}),
+    ("new-api", _any_answer(fetch=AnswerKind.UNKNOWN_TASK, elsewhere=AnswerKind.UNKNOWN_TASK)),
+    ("one-hub", _any_answer(fetch=AnswerKind.UNKNOWN_TASK, elsewhere=AnswerKind.REFUSED)),
+    ("gateway", _any_answer(fetch=AnswerKind.UNKNOWN_TASK)),
+    ("gateway", {"fetch": UNKNOWN_TASK_KINDS, **_any_answer(unregistered=AnswerKind.PAGE)}),
+    ("original", _any_answer(fetch=AnswerKind.VOID)),
+    ("open-plus", {"queue": ENDPOINT_MISSING, **_any_answer(fetch=AnswerKind.NO_CONTENT)}),
+    ("plus", _any_answer(fetch=AnswerKind.NO_CONTENT)),
 )
 """Who answers which question how; the first row that fits in all (PROTOCOL §1.0, §6.1, §7.5)."""
 
 
-_GATEWAYS: Final = frozenset({"path-gateway", "new-api", "one-hub", "gateway"})
+GATEWAY_FAMILIES: Final = frozenset({"path-gateway", "new-api", "one-hub", "gateway"})
 
 
-_LATE: Final = frozenset({"new-api", "one-hub", "gateway"})
+DELAYED_FAMILIES: Final = frozenset({"new-api", "one-hub", "gateway"})
 """They keep rows of their own and refresh them every 15 s (PROTOCOL §6.3)."""
 
 
-_WEBHOOKS: Final[Mapping[str, Webhooks]] = {
+WEBHOOKS_BY_FAMILY: Final[Mapping[str, WebhookSupport]] = {
     **dict.fromkeys(("original", "plus", "open-plus"), "kept"),
-    **dict.fromkeys(_LATE, "dropped by default"),
+    **dict.fromkeys(DELAYED_FAMILIES, "dropped by default"),
 }
 """What becomes of `notifyHook` (PROTOCOL §1.1, §1.17)."""
 
 
 @attrs.frozen(kw_only=True)
-class _Question:
+class ProbeQuestion:
     """A read, and how its answer is to be taken."""
 
     method: str = "GET"
@@ -150,33 +152,33 @@ class _Question:
 
 
 @attrs.frozen(kw_only=True)
-class _Answer:
+class ProbeAnswer:
     """What was heard."""
 
-    sign: Sign
-    words: Words = _NOTHING
+    kind: AnswerKind
+    reply: ParsedReply = _NO_REPLY
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    heard: float = 0.0
+    is_answered: float = 0.0
     """When it was heard, on our clock."""
     seconds: float | None = None
     """How long it took; None: there was no answer."""
 
 
-def _questions(base: str) -> dict[str, _Question]:
+def probe_questions(base: str) -> dict[str, ProbeQuestion]:
     """All there is to ask, by name; ids and words nobody can know are made up for each probe."""
     nowhere = f"mj-{secrets.token_hex(4)}"
     task_id = f"1{secrets.randbelow(10**15):015}"
     fetch = f"mj/task/{task_id}/fetch"
-    ids = decoding.dump({"ids": [task_id]})
+    ids = decoding.dump_json({"ids": [task_id]})
 
-    def at(path: str, **more: Any) -> _Question:  # noqa: ANN401 - the fields of a question
-        return _Question(url=URL(f"{base}/{path}", encoded=True), **more)
+    def at(path: str, **more: Any) -> ProbeQuestion:  # noqa: ANN401 - the fields of a question
+        return ProbeQuestion(url=URL(f"{base}/{path}", encoded=True), **more)
 
     return {
         "fetch": at(fetch),
         "elsewhere": at(f"{nowhere}/{fetch}"),
         "unregistered": at(f"mj/{nowhere}"),
-        **{word: at(f"mj-{word}/{fetch}") for word in (*_SPEEDS, *_HOSTS)},
+        **{word: at(f"mj-{word}/{fetch}") for word in (*ALL_SPEEDS, *ALL_IMAGE_HOSTS)},
         "list-by-condition": at(
             "mj/task/list-by-condition", method="POST", body=ids, operation=Operation.LIST
         ),
@@ -190,56 +192,60 @@ def _questions(base: str) -> dict[str, _Question]:
     }
 
 
-async def _ask(calls: Calls, question: _Question) -> _Answer:
+async def ask(calls: ServerApi, question: ProbeQuestion) -> ProbeAnswer:
     """Ask one question.
 
     Raises:
         ConnectionFailed: There is no answer.
         RequestTimeout: There is none in time.
     """
-    reply, seconds = await calls.ask(question.method, question.url, question.body)
-    words = read(reply.status, reply.headers, reply.body, wall=calls.clock.wall())
-    sign = _sign(question.operation, words)
+    reply, seconds = await calls.request_raw(question.method, question.url, question.body)
+    words = parse_reply(reply.status, reply.headers, reply.body, wall=calls.clock.wall())
+    sign = _answer_kind(question.operation, words)
     heard = calls.clock.wall()
-    return _Answer(sign=sign, words=words, headers=reply.headers, heard=heard, seconds=seconds)
+    return ProbeAnswer(
+        kind=sign, reply=words, headers=reply.headers, is_answered=heard, seconds=seconds
+    )
 
 
-async def _ask_all(calls: Calls, questions: Mapping[str, _Question]) -> dict[str, _Answer]:
-    places = asyncio.Semaphore(_AT_ONCE)
+async def ask_all(
+    calls: ServerApi, questions: Mapping[str, ProbeQuestion]
+) -> dict[str, ProbeAnswer]:
+    places = asyncio.Semaphore(_MAX_CONCURRENT_QUESTIONS)
 
-    async def one(question: _Question) -> _Answer:
+    async def one(question: ProbeQuestion) -> ProbeAnswer:
         async with places:
             try:
-                return await _ask(calls, question)
+                return await ask(calls, question)
             except (ConnectionFailed, RequestTimeout):
-                return _Answer(sign=Sign.SILENCE)
+                return ProbeAnswer(kind=AnswerKind.SILENCE)
 
-    answers = await at_once(map(one, questions.values()))
+    answers = await gather_or_cancel(map(one, questions.values()))
     return dict(zip(questions, answers, strict=True))
 
 
-def _sign(operation: Operation, words: Words) -> Sign:
+def _answer_kind(operation: Operation, words: ParsedReply) -> AnswerKind:
     if words.status < 400 and (words.is_html or words.status >= 300):
-        return Sign.PAGE
+        return AnswerKind.PAGE
     if operation is Operation.LIST and words.status == 200 and isinstance(words.json, list):
-        return Sign.LIST
+        return AnswerKind.LIST
     if words.status == 204:
-        return Sign.NO_CONTENT
+        return AnswerKind.NO_CONTENT
     if 200 <= words.status < 300 and words.is_empty:
-        return Sign.VOID
-    if _NO_MJ_ID.search(words.description):
-        return Sign.NO_MJ_ID
-    return _SIGNS.get(type(error_for(operation, words)), Sign.TROUBLE)
+        return AnswerKind.VOID
+    if _ONE_API_TEXT.search(words.description):
+        return AnswerKind.NO_MJ_ID
+    return _KIND_BY_ERROR.get(type(classify(operation, words)), AnswerKind.TROUBLE)
 
 
-def _family(signs: Mapping[str, Sign]) -> str:
-    for family, pattern in _FAMILIES:
+def detect_family(signs: Mapping[str, AnswerKind]) -> str:
+    for family, pattern in _FAMILY_RULES:
         if all(signs.get(name) in wanted for name, wanted in pattern.items()):
             return family
     return "unknown"
 
 
-Style = Literal["secret", "bearer", "none", "unknown"]
+AuthStyle = Literal["secret", "bearer", "none", "unknown"]
 
 
-Webhooks = Literal["kept", "dropped by default", "unknown"]
+WebhookSupport = Literal["kept", "dropped by default", "unknown"]

@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from .._http.api import Calls
+from .._http.api import ServerApi
 from .._http.retry import Retries
 from .._models import Auth, TaskInfo, TaskStatus
 from .._protocol import decoding
@@ -27,38 +27,38 @@ from ..errors import (
     RequestTimeout,
 )
 from .questions import (
-    _GATEWAYS,
-    _HOSTS,
-    _IS_THERE,
-    _SPEEDS,
-    _UNKNOWN_TASK,
-    _UNTOLD,
-    _WEBHOOKS,
-    Sign,
-    Style,
-    _Answer,
-    _ask,
-    _ask_all,
-    _family,
-    _Question,
-    _questions,
+    ALL_IMAGE_HOSTS,
+    ALL_SPEEDS,
+    ENDPOINT_EXISTS,
+    GATEWAY_FAMILIES,
+    UNKNOWN_KINDS,
+    UNKNOWN_TASK_KINDS,
+    WEBHOOKS_BY_FAMILY,
+    AnswerKind,
+    AuthStyle,
+    ProbeAnswer,
+    ProbeQuestion,
+    ask,
+    ask_all,
+    detect_family,
+    probe_questions,
 )
 from .report import (
-    _NOT_V1,
-    _NOTHING_SET,
+    NOTHING_CONFIGURED_HINT,
+    V1_URL_HINT,
+    ClientSettings,
     Probe,
-    Wishes,
-    _is_v1,
-    _notes,
-    _problems,
-    _unreadable,
-    _with_problem,
+    add_problem,
+    find_notes,
+    find_problems,
+    is_v1_url,
+    unreadable_problem,
 )
 
-__all__ = ["examine"]
+__all__ = ["run_probe"]
 
 
-_OTHER: Final[Mapping[Auth, Auth]] = {"secret": "bearer", "bearer": "secret"}
+_OTHER_AUTH: Final[Mapping[Auth, Auth]] = {"secret": "bearer", "bearer": "secret"}
 
 
 # --- the tables --------------------------------------------------------------------------------
@@ -70,8 +70,11 @@ _OTHER: Final[Mapping[Auth, Auth]] = {"secret": "bearer", "bearer": "secret"}
 # --- the probe ---------------------------------------------------------------------------------
 
 
-async def examine(
-    calls: Calls, wishes: Wishes, known_by: Callable[[Auth | None], Calls], spend: Task | None
+async def run_probe(
+    calls: ServerApi,
+    settings: ClientSettings,
+    known_by: Callable[[Auth | None], ServerApi],
+    spend: Task | None,
 ) -> Probe:
     """Ask a server what it is; `spend` is the one task that may be submitted.
 
@@ -82,63 +85,67 @@ async def examine(
         AuthenticationError: The token is refused, however it is shown.
     """
     if spend is not None:
-        spend.adopt()
-    questions = _questions(calls.route.base)
+        spend._suppress_unawaited_warning()
+    questions = probe_questions(calls.url.base)
     knock = questions.pop("fetch")
-    style, answer = await _let_in(await _first(calls, knock), knock, wishes, known_by)
+    style, answer = await _detect_auth(await _ask_first(calls, knock), knock, settings, known_by)
     answers = {"fetch": answer}
-    if style in {"none", wishes.auth}:
-        answers |= await _ask_all(calls, questions)
+    if style in {"none", settings.auth}:
+        answers |= await ask_all(calls, questions)
     elif style != "unknown":
-        answers |= await _as_guest(known_by(_OTHER[wishes.auth]), questions)
-    report = _report(calls, wishes, style, answers)
+        answers |= await _ask_without_token(known_by(_OTHER_AUTH[settings.auth]), questions)
+    report = _report(calls, settings, style, answers)
     if spend is not None:
-        return await _spend(calls, wishes, report, spend)
-    return await _look_at_link(calls, report, _newest(answers.get("list")))
+        return await _draw_one(calls, settings, report, spend)
+    return await _check_link(calls, report, _newest_task(answers.get("list")))
 
 
-async def _first(calls: Calls, question: _Question) -> _Answer:
+async def _ask_first(calls: ServerApi, question: ProbeQuestion) -> ProbeAnswer:
     try:
-        return await _ask(calls, question)
+        return await ask(calls, question)
     except RequestTimeout as error:
         message = f"{question.url.origin()} does not answer in time."
         raise ConnectionFailed(message) from error
 
 
-async def _let_in(
-    heard: _Answer,
-    knock: _Question,
-    wishes: Wishes,
-    known_by: Callable[[Auth | None], Calls],
-) -> tuple[Style, _Answer]:
+async def _detect_auth(
+    answer: ProbeAnswer,
+    auth_question: ProbeQuestion,
+    settings: ClientSettings,
+    known_by: Callable[[Auth | None], ServerApi],
+) -> tuple[AuthStyle, ProbeAnswer]:
     """How the token is taken, and the answer it gets.
 
     Raises:
         AuthenticationError: It is not.
     """
-    locked = heard.sign is Sign.LOCKED
-    if heard.sign is Sign.TROUBLE:
-        return "unknown", heard
-    if not wishes.has_token:
+    locked = answer.kind is AnswerKind.LOCKED
+    if answer.kind is AnswerKind.TROUBLE:
+        return "unknown", answer
+    if not settings.has_token:
         if locked:
             message = "The server wants a token, and there is none to show."
-            raise _refused(heard, knock, message, _NOTHING_SET)
-        return "none", heard
+            raise _auth_refused(answer, auth_question, message, NOTHING_CONFIGURED_HINT)
+        return "none", answer
     if not locked:
-        stranger = await _as_guest(known_by(None), {"": knock})
-        return ("none" if stranger[""].sign is heard.sign else wishes.auth), heard
-    other = _OTHER[wishes.auth]
-    answer = (await _as_guest(known_by(other), {"": knock}))[""]
-    if answer.sign is Sign.LOCKED or answer.sign in _UNTOLD:
+        stranger = await _ask_without_token(known_by(None), {"": auth_question})
+        return ("none" if stranger[""].kind is answer.kind else settings.auth), answer
+    other = _OTHER_AUTH[settings.auth]
+    answer = (await _ask_without_token(known_by(other), {"": auth_question}))[""]
+    if answer.kind is AnswerKind.LOCKED or answer.kind in UNKNOWN_KINDS:
         message = "The server refused the token, as mj-api-secret and as Authorization: Bearer."
-        raise _refused(heard, knock, message, "Check the token, and that it is for this server.")
+        raise _auth_refused(
+            answer, auth_question, message, "Check the token, and that it is for this server."
+        )
     return other, answer
 
 
-def _refused(answer: _Answer, knock: _Question, message: str, hint: str) -> AuthenticationError:
-    words = answer.words
-    if _is_v1(str(knock.url).partition("/mj/")[0]):
-        message = f"{message} {_NOT_V1}"
+def _auth_refused(
+    answer: ProbeAnswer, auth_question: ProbeQuestion, message: str, hint: str
+) -> AuthenticationError:
+    words = answer.reply
+    if is_v1_url(str(auth_question.url).partition("/mj/")[0]):
+        message = f"{message} {V1_URL_HINT}"
     error = AuthenticationError(
         message, description=words.description, code=words.code, http_status=words.status
     )
@@ -146,10 +153,12 @@ def _refused(answer: _Answer, knock: _Question, message: str, hint: str) -> Auth
     return error
 
 
-async def _as_guest(calls: Calls, questions: Mapping[str, _Question]) -> dict[str, _Answer]:
+async def _ask_without_token(
+    calls: ServerApi, questions: Mapping[str, ProbeQuestion]
+) -> dict[str, ProbeAnswer]:
     """Ask with calls that nobody else needs."""
     try:
-        return await _ask_all(calls, questions)
+        return await ask_all(calls, questions)
     finally:
         await calls.transport.close()
 
@@ -157,51 +166,55 @@ async def _as_guest(calls: Calls, questions: Mapping[str, _Question]) -> dict[st
 # --- the report --------------------------------------------------------------------------------
 
 
-def _report(calls: Calls, wishes: Wishes, style: Style, answers: Mapping[str, _Answer]) -> Probe:
-    signs = {name: answer.sign for name, answer in answers.items()}
-    family = _made_by(answers["fetch"], _family(signs))
-    any_path = signs.get("elsewhere") in _UNKNOWN_TASK
-    heeded = frozenset() if any_path else {w for w in signs if signs[w] in _UNKNOWN_TASK}
-    there = {name: _IS_THERE.get(sign) for name, sign in signs.items()}
+def _report(
+    calls: ServerApi, settings: ClientSettings, style: AuthStyle, answers: Mapping[str, ProbeAnswer]
+) -> Probe:
+    signs = {name: answer.kind for name, answer in answers.items()}
+    family = _product(answers["fetch"], detect_family(signs))
+    any_path = signs.get("elsewhere") in UNKNOWN_TASK_KINDS
+    heeded = frozenset() if any_path else {w for w in signs if signs[w] in UNKNOWN_TASK_KINDS}
+    there = {name: ENDPOINT_EXISTS.get(sign) for name, sign in signs.items()}
     report = Probe(
-        url=f"{calls.route.base}/mj",
+        url=f"{calls.url.base}/mj",
         family=family,
-        is_gateway=family in _GATEWAYS,
+        is_gateway=family in GATEWAY_FAMILIES,
         auth=style,
-        speeds=tuple(word for word in _SPEEDS if word in heeded),
-        image_hosts=tuple(word for word in _HOSTS if word in heeded),
+        speeds=tuple(word for word in ALL_SPEEDS if word in heeded),
+        image_hosts=tuple(word for word in ALL_IMAGE_HOSTS if word in heeded),
         any_path=any_path,
         list_by_condition=there.get("list-by-condition"),
         task_list=there.get("list"),
         task_queue=there.get("queue"),
         image_by_id=there.get("image"),
-        webhooks=_WEBHOOKS.get(family, "unknown"),
-        clock_skew=_skew(answers["fetch"]),
+        webhooks=WEBHOOKS_BY_FAMILY.get(family, "unknown"),
+        clock_skew=_clock_skew(answers["fetch"]),
         links_reachable=None,
         round_trip=min(a.seconds for a in answers.values() if a.seconds is not None),
     )
-    problems = _problems(report, wishes, answers)
-    return attrs.evolve(report, problems=(*problems,), notes=(*_notes(report, wishes, answers),))
+    problems = find_problems(report, settings, answers)
+    return attrs.evolve(
+        report, problems=(*problems,), notes=(*find_notes(report, settings, answers),)
+    )
 
 
-def _made_by(answer: _Answer, family: str) -> str:
+def _product(answer: ProbeAnswer, family: str) -> str:
     """The family, corrected by the headers that gateways sign their answers with."""
-    if answer.sign not in _UNKNOWN_TASK or family == "path-gateway":
+    if answer.kind not in UNKNOWN_TASK_KINDS or family == "path-gateway":
         return family
     if "X-New-Api-Version" in answer.headers:
         return "new-api"
-    is_gateway = family in _GATEWAYS or "X-Oneapi-Request-Id" not in answer.headers
+    is_gateway = family in GATEWAY_FAMILIES or "X-Oneapi-Request-Id" not in answer.headers
     return family if is_gateway else "gateway"
 
 
-def _skew(answer: _Answer) -> int | None:
+def _clock_skew(answer: ProbeAnswer) -> int | None:
     """Seconds a server is ahead, by its Date header, which is cut to whole seconds."""
     try:
         when = email.utils.parsedate_to_datetime(answer.headers.get("Date", ""))
     except (ValueError, OverflowError):
         return None
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return round(aware.timestamp() + 0.5 - answer.heard)
+    return round(aware.timestamp() + 0.5 - answer.is_answered)
 
 
 # --- what to say -------------------------------------------------------------------------------
@@ -210,32 +223,32 @@ def _skew(answer: _Answer) -> int | None:
 # --- pictures ----------------------------------------------------------------------------------
 
 
-def _newest(answer: _Answer | None) -> TaskInfo | None:
+def _newest_task(answer: ProbeAnswer | None) -> TaskInfo | None:
     """The newest finished picture of the task list."""
-    if answer is None or answer.sign is not Sign.LIST:
+    if answer is None or answer.kind is not AnswerKind.LIST:
         return None
-    listed = parse_list(answer.words)
-    tasks = (decoding.structure_task(task) for task in listed if decoding.text(task.get("id")))
+    listed = parse_list(answer.reply)
+    tasks = (decoding.decode_task(task) for task in listed if decoding.parse_text(task.get("id")))
     shown = [task for task in tasks if task.status is TaskStatus.SUCCESS and task.image_url]
-    return max(shown, key=_finished, default=None)
+    return max(shown, key=_is_finished, default=None)
 
 
-def _finished(task: TaskInfo) -> float:
+def _is_finished(task: TaskInfo) -> float:
     return task.finished_at.timestamp() if task.finished_at else 0.0
 
 
-async def _look_at_link(calls: Calls, report: Probe, task: TaskInfo | None) -> Probe:
+async def _check_link(calls: ServerApi, report: Probe, task: TaskInfo | None) -> Probe:
     if task is None or task.image_url is None:
         return report
-    trouble = await _trouble_with(calls, task.image_url)
+    trouble = await _link_problem(calls, task.image_url)
     report = attrs.evolve(report, links_reachable=trouble is None)
     if isinstance(trouble, LinkExpired):
         said = f"The link of its newest picture (task {task.id}) has expired: save pictures soon."
         return attrs.evolve(report, notes=(*report.notes, said))
-    return _with_problem(report, _unreadable(task.id, trouble)) if trouble else report
+    return add_problem(report, unreadable_problem(task.id, trouble)) if trouble else report
 
 
-async def _trouble_with(calls: Calls, url: str) -> MJError | None:
+async def _link_problem(calls: ServerApi, url: str) -> MJError | None:
     """Why a picture cannot be had; its beginning is enough."""
 
     async def enough(_: AsyncIterator[bytes]) -> None:
@@ -249,17 +262,17 @@ async def _trouble_with(calls: Calls, url: str) -> MJError | None:
     return None
 
 
-async def _spend(calls: Calls, wishes: Wishes, report: Probe, task: Task) -> Probe:
+async def _draw_one(calls: ServerApi, settings: ClientSettings, report: Probe, task: Task) -> Probe:
     """Have one picture drawn, unless it is plain that this cannot work."""
-    if report.family == "unknown" or report.auth not in {"none", wishes.auth}:
-        return _with_problem(report, "Nothing was spent: see to the above first.")
+    if report.family == "unknown" or report.auth not in {"none", settings.auth}:
+        return add_problem(report, "Nothing was spent: see to the above first.")
     try:
         await task
     except MJError as error:
-        return _with_problem(attrs.evolve(report, drawn=False), f"The paid picture: {error}")
+        return add_problem(attrs.evolve(report, drawn=False), f"The paid picture: {error}")
     report = attrs.evolve(report, drawn=True)
     if task.image_url is None:
-        return _with_problem(report, f"Task {task.id} was finished without a link to its picture.")
-    trouble = await _trouble_with(calls, task.image_url)
+        return add_problem(report, f"Task {task.id} was finished without a link to its picture.")
+    trouble = await _link_problem(calls, task.image_url)
     report = attrs.evolve(report, links_reachable=trouble is None)
-    return _with_problem(report, _unreadable(task.id, trouble)) if trouble else report
+    return add_problem(report, unreadable_problem(task.id, trouble)) if trouble else report

@@ -17,13 +17,13 @@ from .._models import Button
 from .._text import printable
 from ..errors import ButtonNotFound
 
-__all__ = ["Buttons", "Meaning", "as_change", "is_pick", "meaning_of"]
+__all__ = ["ButtonMeaning", "Buttons", "change_payload", "classify_button", "is_grid_upscale"]
 
-_Table = tuple[tuple[re.Pattern[str], str, str], ...]
+_MeaningTable = tuple[tuple[re.Pattern[str], str, str], ...]
 
 
 @attrs.frozen
-class Meaning:
+class ButtonMeaning:
     """What a button does, whatever a model version calls it."""
 
     verb: str
@@ -35,7 +35,7 @@ class Meaning:
         return f"{self.verb} {self.detail}".strip()
 
 
-_IDS: Final = (
+_CUSTOM_ID_PATTERNS: Final = (
     (r"JOB::upsample::(\d)", "upscale", r"\1"),
     (r"JOB::video_virtual_upscale::(\d)", "upscale", r"\1"),
     (r"JOB::upsample_.*?(subtle|creative)", "upscale", r"\1"),
@@ -57,7 +57,7 @@ _IDS: Final = (
     (r"Job::PromptAnalyzerExtended", "details", ""),
     (r"BOOKMARK", "bookmark", ""),
 )
-_LABELS: Final = (
+_LABEL_PATTERNS: Final = (
     (r"U([1-4])", "upscale", r"\1"),
     (r"V([1-4])", "vary", r"\1"),
     (r"Upscale \((\w+)\)", "upscale", r"\1"),
@@ -82,35 +82,35 @@ _EMOJI: Final = (
 
 
 @cache
-def _tables() -> tuple[_Table, _Table, _Table]:
+def _tables() -> tuple[_MeaningTable, _MeaningTable, _MeaningTable]:
     """Compiled when first needed: that takes longer than loading this module."""
 
-    def compiled(rows: Iterable[tuple[str, str, str]]) -> _Table:
+    def compiled(rows: Iterable[tuple[str, str, str]]) -> _MeaningTable:
         return tuple((re.compile(text, re.IGNORECASE), verb, detail) for text, verb, detail in rows)
 
-    return compiled(_IDS), compiled(_LABELS), compiled(_EMOJI)
+    return compiled(_CUSTOM_ID_PATTERNS), compiled(_LABEL_PATTERNS), compiled(_EMOJI)
 
 
-def meaning_of(button: Button) -> Meaning | None:
+def classify_button(button: Button) -> ButtonMeaning | None:
     """What a button means: by its custom id, else by its label, else by its glyph; or None."""
     ids, labels, emoji = _tables()
     kind = re.sub(r"^MJ::", "", button.custom_id, flags=re.IGNORECASE)
     return (
-        _first(ids, kind, whole=False)
-        or _first(labels, button.label.strip(), whole=True)
-        or (None if button.label else _first(emoji, _plain(button.emoji), whole=True))
+        _first_match(ids, kind, whole=False)
+        or _first_match(labels, button.label.strip(), whole=True)
+        or (None if button.label else _first_match(emoji, _normalize(button.emoji), whole=True))
     )
 
 
-def _first(table: _Table, text: str, *, whole: bool) -> Meaning | None:
+def _first_match(table: _MeaningTable, text: str, *, whole: bool) -> ButtonMeaning | None:
     for pattern, verb, detail in table:
         match = pattern.fullmatch(text) if whole else pattern.match(text)
         if match:
-            return Meaning(verb, match.expand(detail).lower())
+            return ButtonMeaning(verb, match.expand(detail).lower())
     return None
 
 
-def _plain(text: str) -> str:
+def _normalize(text: str) -> str:
     """Without variation selectors and case: emoji may carry them or not (PROTOCOL §7.3)."""
     return text.replace("\ufe0f", "").replace("\ufe0e", "").strip().casefold()
 
@@ -138,7 +138,7 @@ class Buttons(Sequence[Button]):
             IndexError: The position is out of range.
         """
         if isinstance(key, str):
-            return self._by_name(key)
+            return self._find_by_name(key)
         if isinstance(key, slice):
             return Buttons(self._buttons[key])
         return self._buttons[key]
@@ -151,7 +151,7 @@ class Buttons(Sequence[Button]):
 
     def __contains__(self, key: object) -> bool:
         if isinstance(key, str):
-            return bool(self._named(key))
+            return bool(self._matches(key))
         return key in self._buttons
 
     def __eq__(self, other: object) -> bool:
@@ -174,18 +174,18 @@ class Buttons(Sequence[Button]):
         Raises:
             ButtonNotFound: No button means that.
         """
-        offered = {meaning_of(button): button for button in reversed(self._buttons)}
+        offered = {classify_button(button): button for button in reversed(self._buttons)}
         for detail in details or ("",):
-            button = offered.get(Meaning(verb, detail))
+            button = offered.get(ButtonMeaning(verb, detail))
             if button is not None:
                 return button
-        wanted = str(Meaning(verb, details[0] if details else ""))
-        raise self._missing(wanted)
+        wanted = str(ButtonMeaning(verb, details[0] if details else ""))
+        raise self._not_found(wanted)
 
-    def _by_name(self, key: str) -> Button:
-        found = self._named(key)
+    def _find_by_name(self, key: str) -> Button:
+        found = self._matches(key)
         if not found:
-            raise self._missing(key)
+            raise self._not_found(key)
         first, *others = found
         if others:
             shared = ", ".join(map(_name, found))
@@ -193,21 +193,21 @@ class Buttons(Sequence[Button]):
             raise ButtonNotFound(message)
         return first
 
-    def _named(self, key: str) -> tuple[Button, ...]:
+    def _matches(self, key: str) -> tuple[Button, ...]:
         """Every button that goes by `key`, the strongest kind of name first."""
-        wanted = _plain(key)
+        wanted = _normalize(key)
         if not wanted:
             return ()
-        for names_of in (_ids, _labels, _glyphs, _meanings):
+        for names_of in (_ids, _labels, _emoji, _meanings):
             found = tuple(b for b in self._buttons if wanted == names_of(b))
             if found:
                 return found
         return ()
 
-    def _missing(self, key: str) -> ButtonNotFound:
+    def _not_found(self, key: str) -> ButtonNotFound:
         if not self._buttons:
             return ButtonNotFound(f"There is no button {key!r}: this task has no buttons.")
-        names = [*self.names, *(str(m) for m in map(meaning_of, self._buttons) if m)]
+        names = [*self.names, *(str(m) for m in map(classify_button, self._buttons) if m)]
         import difflib
 
         near = difflib.get_close_matches(key.casefold(), [n.casefold() for n in names], n=1)
@@ -219,38 +219,38 @@ class Buttons(Sequence[Button]):
 
 
 def _ids(button: Button) -> str:
-    return _plain(button.custom_id)
+    return _normalize(button.custom_id)
 
 
 def _labels(button: Button) -> str:
-    return _plain(button.label)
+    return _normalize(button.label)
 
 
-def _glyphs(button: Button) -> str:
-    return _plain(button.emoji)
+def _emoji(button: Button) -> str:
+    return _normalize(button.emoji)
 
 
 def _meanings(button: Button) -> str:
-    return str(meaning_of(button) or "")
+    return str(classify_button(button) or "")
 
 
 def _name(button: Button) -> str:
     if button.label.strip():
         return button.label.strip()
-    meaning = meaning_of(button)
+    meaning = classify_button(button)
     words = [button.emoji.strip(), f"({meaning})" if meaning else ""]
     return " ".join(filter(None, words)) or button.custom_id
 
 
-def is_pick(button: Button) -> bool:
+def is_grid_upscale(button: Button) -> bool:
     """Whether it takes one picture out of a grid: U1-U4."""
-    meaning = meaning_of(button)
+    meaning = classify_button(button)
     return meaning is not None and meaning.verb == "upscale" and meaning.detail.isdecimal()
 
 
-def as_change(button: Button) -> dict[str, str | int]:
+def change_payload(button: Button) -> dict[str, str | int]:
     """What `/submit/change` calls a button; `index` always, gateways refuse without (§1.6)."""
-    meaning = meaning_of(button)
+    meaning = classify_button(button)
     verb = meaning.verb if meaning else ""
     action = {"upscale": "UPSCALE", "vary": "VARIATION", "reroll": "REROLL"}[verb]
     return {"action": action, "index": int(meaning.detail) if meaning and meaning.detail else 1}

@@ -25,18 +25,18 @@ from ..errors import (
     UnsupportedEndpoint,
 )
 from . import decoding
-from .parsing import _MATCHED_AT_MOST, Operation, Words
+from .parsing import MAX_MATCHED_TEXT, Operation, ParsedReply
 
-__all__ = ["_ACCEPTED", "_SEEDS", "_error", "_is_refusal", "error_for", "is_ban"]
-
-
-_ACCEPTED: Final = frozenset({1, 21, 22})
+__all__ = ["ACCEPTED_CODES", "NO_SEED_HINT", "classify", "is_ban_text", "is_refusal", "make_error"]
 
 
-_GONE: Final = frozenset({403, 404, 410})
+ACCEPTED_CODES: Final = frozenset({1, 21, 22})
 
 
-_BY_WORDS: Final[tuple[tuple[str, type[MJError]], ...]] = (
+_EXPIRED_LINK_STATUSES: Final = frozenset({403, 404, 410})
+
+
+_TEXT_PATTERNS: Final[tuple[tuple[str, type[MJError]], ...]] = (
     (r"队列已满|任务数已满|队列数已达上限|并发数已达上限|queue (is )?full", QueueFull),
     (r"敏感词|banned.?(prompt|word)", BannedPrompt),
     (
@@ -62,7 +62,7 @@ No pattern has an unbounded gap: on hostile text it would take quadratic time.
 """
 
 
-_HEARD_AT: Final[Mapping[int, frozenset[type[MJError]]]] = {
+_TEXT_ERRORS_BY_STATUS: Final[Mapping[int, frozenset[type[MJError]]]] = {
     401: frozenset({QuotaExhausted}),
     403: frozenset({QuotaExhausted, BannedPrompt}),
     429: frozenset({QuotaExhausted, QueueFull}),
@@ -71,29 +71,29 @@ _HEARD_AT: Final[Mapping[int, frozenset[type[MJError]]]] = {
 """At these statuses only these words overrule the status; 500 stands for all above it too."""
 
 
-_PLAIN_CODES: Final[Mapping[int | None, type[MJError]]] = {23: QueueFull, 24: BannedPrompt}
+_UNAMBIGUOUS_CODES: Final[Mapping[int | None, type[MJError]]] = {23: QueueFull, 24: BannedPrompt}
 """Codes that need no words to be understood."""
 
 
-_BY_CODE: Final[Mapping[int | None, type[MJError]]] = {
+_ERROR_BY_CODE: Final[Mapping[int | None, type[MJError]]] = {
     3: TaskNotFound,
     4: InvalidRequest,
     5: ServerError,
     9: ServerError,
     30: RateLimited,
-    **_PLAIN_CODES,
+    **_UNAMBIGUOUS_CODES,
 }
 
 
-_LOGIC_ERROR: Final = -1
+_LOGIC_ERROR_CODE: Final = -1
 """The code of PROTOCOL §7.1-C: the request is at fault, or only its words tell what is."""
 
 
-KNOWN_CODES: Final = frozenset({*_ACCEPTED, *_BY_CODE, _LOGIC_ERROR, None})
+KNOWN_CODES: Final = frozenset({*ACCEPTED_CODES, *_ERROR_BY_CODE, _LOGIC_ERROR_CODE, None})
 """Every code the protocol knows; another one is still read by its words and its status."""
 
 
-_BY_STATUS: Final[Mapping[int, type[MJError]]] = {
+_ERROR_BY_STATUS: Final[Mapping[int, type[MJError]]] = {
     400: InvalidRequest,
     401: AuthenticationError,
     402: QuotaExhausted,
@@ -112,7 +112,7 @@ _BY_STATUS: Final[Mapping[int, type[MJError]]] = {
 }
 
 
-_SAID_BEFORE_TAKING: Final = frozenset(
+_PRE_HANDLER_STATUSES: Final = frozenset(
     {401, 402, 404, 405, 407, 411, 413, 414, 415, 417, 429, 431, 501}
 )
 """Statuses that servers and front ends answer before they hand a request on, whatever the body.
@@ -122,33 +122,33 @@ Every other error is also what a front end answers for a job that the server beh
 """
 
 
-_REFUSABLE: Final = frozenset({400, 403, 422})
+_REFUSAL_STATUSES: Final = frozenset({400, 403, 422})
 """At these a refusal in one of the servers' own shapes is believed, whatever its words are."""
 
 
-_MOVED: Final = frozenset({301, 307, 308})
+_REDIRECT_STATUSES: Final = frozenset({301, 307, 308})
 
 
 _SAME_ENDPOINT: Final = re.compile(r"/(submit|insight-face)/")
 """What a redirect holds that says only that the endpoint has another address."""
 
 
-_REFUSING_CODES: Final = frozenset({3, 4, 23, 24, 30})
+_REFUSAL_CODES: Final = frozenset({3, 4, 23, 24, 30})
 """Codes that a server sends instead of taking a job, at any status."""
 
 
-_PASSED_ON: Final = "upstream_error"
+_UPSTREAM_ERROR_TYPE: Final = "upstream_error"
 """Type of an error in which a gateway tells what it was told; code 0 there: without any code."""
 
 
-_NOT_SENT_ON: Final = re.compile(
+_NOT_FORWARDED_TEXT: Final = re.compile(
     r"无法获取 ?provider|无可用的?渠道|渠道已被?禁用|无效的渠道"
     r"|(read|bind|marshal|copy|create)_(http_)?request(_body)?_failed"
 )
 """Words of a gateway's code 5 for: nothing was sent upstream."""
 
 
-_NO_ENTRY: Final = re.compile(
+_ACCESS_DENIED_TEXT: Final = re.compile(
     r"账号(不可用|已禁用|无权限)|演示模式|HTTP request (was sent )?to (an )?HTTPS|requires TLS",
     re.IGNORECASE,
 )
@@ -182,7 +182,7 @@ _TOKEN_HINTS: Final[Mapping[str, str]] = {
 """What to do about a refused token, by the header that carried it."""
 
 
-_GATEWAY_LOST_IT: Final = re.compile(
+_GATEWAY_LOST_TASK_HINT: Final = re.compile(
     r"do_request_failed|(unmarshal|read|close|copy|empty)_resp|connection termination"
     r"|time(d )?[- ]?out|deadline exceeded|reset by peer|connection reset|broken pipe"
     r"|unexpected EOF|超时|操作失败",
@@ -191,64 +191,64 @@ _GATEWAY_LOST_IT: Final = re.compile(
 """Words for: it was begun or sent upstream, and how that ended is unknown."""
 
 
-_SEEDS: Final = 1 << 32
+NO_SEED_HINT: Final = 1 << 32
 """Seeds there are; a larger number is something else, another task's id say."""
 
 
-_SHOWN_OF_JSON: Final = 200
+_MAX_SHOWN_JSON: Final = 200
 """Characters of a reply without words that an error repeats."""
 
 
-def _is_refusal(words: Words, ids: tuple[str, ...]) -> bool:
+def is_refusal(words: ParsedReply, ids: tuple[str, ...]) -> bool:
     """Whether it is certain that the server took nothing.
 
     The server has to say so in its own JSON, or the status has to be one that is answered before
     a request is handed on. Whatever stands in front of a server answers 400, 403, 499, 502, 503,
     52x or nothing at all for a job that was taken (PROTOCOL §7.1).
     """
-    said = words.description[:_MATCHED_AT_MOST]
-    is_odd = bool(ids) and words.code not in _BY_CODE
+    said = words.description[:MAX_MATCHED_TEXT]
+    is_odd = bool(ids) and words.code not in _ERROR_BY_CODE
     is_failure = words.status >= 500 and words.status not in {501, 503}
-    if words.code in _ACCEPTED or is_odd or is_failure or _GATEWAY_LOST_IT.search(said):
+    if words.code in ACCEPTED_CODES or is_odd or is_failure or _GATEWAY_LOST_TASK_HINT.search(said):
         return False
     if words.code == 5:
-        return _NOT_SENT_ON.search(said) is not None
-    if words.status in _SAID_BEFORE_TAKING:
+        return _NOT_FORWARDED_TEXT.search(said) is not None
+    if words.status in _PRE_HANDLER_STATUSES:
         return True
     if isinstance(words.json, dict):
-        return _refuses(words)
-    return _refuses_in_text(words, said)
+        return _is_refused_by_code(words)
+    return _is_refused_by_text(words, said)
 
 
-def _refuses_in_text(words: Words, said: str) -> bool:
+def _is_refused_by_text(words: ParsedReply, said: str) -> bool:
     if 400 <= words.status < 500:
-        return _NO_ENTRY.search(said) is not None
-    if words.status in _MOVED:
+        return _ACCESS_DENIED_TEXT.search(said) is not None
+    if words.status in _REDIRECT_STATUSES:
         return _SAME_ENDPOINT.search(said) is not None
     return words.is_app_page and 200 <= words.status < 300
 
 
-def _refuses(words: Words) -> bool:
+def _is_refused_by_code(words: ParsedReply) -> bool:
     """Whether a JSON object is a refusal that the tables know."""
-    if words.code in _REFUSING_CODES:
+    if words.code in _REFUSAL_CODES:
         return True
     value = words.json
-    is_known = _by_words(words) is not None
+    is_known = _by_text(words) is not None
     if 200 <= words.status < 300:
-        if words.code == _LOGIC_ERROR:
+        if words.code == _LOGIC_ERROR_CODE:
             return value.get("success") is False
-        return words.code in _BY_CODE or (_says_no(words) and is_known)
+        return words.code in _ERROR_BY_CODE or (_is_explicit_refusal(words) and is_known)
     if words.status < 400 or is_known:
         return is_known
-    return words.status in _REFUSABLE and _is_own_shape(words)
+    return words.status in _REFUSAL_STATUSES and _has_protocol_shape(words)
 
 
-def _is_own_shape(words: Words) -> bool:
+def _has_protocol_shape(words: ParsedReply) -> bool:
     """Whether servers of the family refuse in this shape (PROTOCOL §7.1), or FastAPI does."""
     value = words.json
-    if words.code in _BY_CODE:
+    if words.code in _ERROR_BY_CODE:
         return True
-    if words.code not in {None, _LOGIC_ERROR, words.status}:
+    if words.code not in {None, _LOGIC_ERROR_CODE, words.status}:
         return False
     error = value.get("error")
     if isinstance(error, dict):  # what it relays may be about a job that was sent on
@@ -261,30 +261,30 @@ def _is_own_shape(words: Words) -> bool:
     return "detail" in value and not is_problem and bool(words.description)
 
 
-def _says_no(words: Words) -> bool:
+def _is_explicit_refusal(words: ParsedReply) -> bool:
     """Whether this is a refusal, rather than something unheard of."""
     value = words.json
-    if not isinstance(value, dict) or words.code in _ACCEPTED:
+    if not isinstance(value, dict) or words.code in ACCEPTED_CODES:
         return False
-    if words.code in _BY_CODE or value.get("error") or value.get("success") is False:
+    if words.code in _ERROR_BY_CODE or value.get("error") or value.get("success") is False:
         return True
-    return words.code is not None and _by_words(words) is not None
+    return words.code is not None and _by_text(words) is not None
 
 
-def error_for(operation: Operation, words: Words) -> MJError:
+def classify(operation: Operation, words: ParsedReply) -> MJError:
     """The error a reply stands for: its place decides, then a plain code, words, code, status."""
     cls = (
-        _by_place(operation, words)
-        or _PLAIN_CODES.get(words.code)
-        or _by_words(words)
+        _by_context(operation, words)
+        or _UNAMBIGUOUS_CODES.get(words.code)
+        or _by_text(words)
         or _by_code(operation, words)
         or _by_status(operation, words)
     )
-    return _error(cls, words)
+    return make_error(cls, words)
 
 
-def _by_place(operation: Operation, words: Words) -> type[MJError] | None:
-    if operation is Operation.IMAGE and words.status in _GONE:
+def _by_context(operation: Operation, words: ParsedReply) -> type[MJError] | None:
+    if operation is Operation.IMAGE and words.status in _EXPIRED_LINK_STATUSES:
         return LinkExpired
     if words.is_empty and words.status == 403:
         return RateLimited
@@ -297,55 +297,57 @@ def _by_place(operation: Operation, words: Words) -> type[MJError] | None:
     return None
 
 
-def _by_words(words: Words) -> type[MJError] | None:
-    heard = _HEARD_AT.get(words.status, _HEARD_AT[500] if words.status > 500 else None)
+def _by_text(words: ParsedReply) -> type[MJError] | None:
+    heard = _TEXT_ERRORS_BY_STATUS.get(
+        words.status, _TEXT_ERRORS_BY_STATUS[500] if words.status > 500 else None
+    )
     if words.status == 403 and words.is_json:  # as plain text it is about the caller's account
-        heard = _HEARD_AT[403] | {NoAccount}
-    said = words.description[:_MATCHED_AT_MOST]
-    for pattern, cls in _BY_WORDS:
+        heard = _TEXT_ERRORS_BY_STATUS[403] | {NoAccount}
+    said = words.description[:MAX_MATCHED_TEXT]
+    for pattern, cls in _TEXT_PATTERNS:
         if (heard is None or cls in heard) and re.search(pattern, said, re.IGNORECASE):
             return cls
     return None
 
 
-def _by_code(operation: Operation, words: Words) -> type[MJError] | None:
-    if words.code is None or words.code in _ACCEPTED:
+def _by_code(operation: Operation, words: ParsedReply) -> type[MJError] | None:
+    if words.code is None or words.code in ACCEPTED_CODES:
         return None
-    if words.status in _HEARD_AT or words.status > 500:
+    if words.status in _TEXT_ERRORS_BY_STATUS or words.status > 500:
         return None
     if words.code == 3 and not _is_about_a_task(operation, words):
         return NoAccount
-    if words.code in _BY_CODE:
-        return _BY_CODE[words.code]
+    if words.code in _ERROR_BY_CODE:
+        return _ERROR_BY_CODE[words.code]
     return None if words.status >= 300 else _unknown_code(operation, words)
 
 
-def _is_about_a_task(operation: Operation, words: Words) -> bool:
+def _is_about_a_task(operation: Operation, words: ParsedReply) -> bool:
     if operation is Operation.SUBMIT:
         return words.status == 404
     return True
 
 
-def _unknown_code(operation: Operation, words: Words) -> type[MJError]:
-    is_logic_error = words.code == _LOGIC_ERROR and operation.is_paid
+def _unknown_code(operation: Operation, words: ParsedReply) -> type[MJError]:
+    is_logic_error = words.code == _LOGIC_ERROR_CODE and operation.is_paid
     return InvalidRequest if is_logic_error else ServerError
 
 
-def _by_status(operation: Operation, words: Words) -> type[MJError]:
-    if words.status in _BY_STATUS:
-        return _BY_STATUS[words.status]
+def _by_status(operation: Operation, words: ParsedReply) -> type[MJError]:
+    if words.status in _ERROR_BY_STATUS:
+        return _ERROR_BY_STATUS[words.status]
     if 300 <= words.status < 400:
         return UnsupportedEndpoint
     if words.status >= 500:
         return ServerError
     if words.status >= 400:
         return InvalidRequest
-    if _says_no(words):
+    if _is_explicit_refusal(words):
         return InvalidRequest if operation.is_paid else ServerError
     return MalformedReply
 
 
-def _error(cls: type[MJError], words: Words) -> MJError:
+def make_error(cls: type[MJError], words: ParsedReply) -> MJError:
     facts: dict[str, Any] = {
         "description": words.description,
         "code": words.code,
@@ -353,10 +355,10 @@ def _error(cls: type[MJError], words: Words) -> MJError:
         "retry_after": words.retry_after,
     }
     if cls is SubmitUncertain and not words.description and words.is_json:
-        facts["description"] = decoding.dumped(words.json).decode()[:_SHOWN_OF_JSON]
+        facts["description"] = decoding.dump_text(words.json).decode()[:_MAX_SHOWN_JSON]
     if cls is BannedPrompt:
-        facts["word"] = decoding.text(words.properties.get("bannedWord")) or ""
-        facts["prompt_en"] = decoding.text(words.properties.get("promptEn")) or ""
+        facts["word"] = decoding.parse_text(words.properties.get("bannedWord")) or ""
+        facts["prompt_en"] = decoding.parse_text(words.properties.get("promptEn")) or ""
         if facts["word"]:
             return cls(f"The prompt holds a banned word: '{printable(facts['word'])}'.", **facts)
     error = cls(_MESSAGES[cls], **facts)
@@ -365,7 +367,7 @@ def _error(cls: type[MJError], words: Words) -> MJError:
     return error
 
 
-def _hint(cls: type[MJError], words: Words) -> str:
+def _hint(cls: type[MJError], words: ParsedReply) -> str:
     """What to do next, where the request tells more than the class of the error."""
     if cls is AuthenticationError and words.token_header is not None:
         return _TOKEN_HINTS.get(words.token_header, "")
@@ -377,8 +379,8 @@ def _hint(cls: type[MJError], words: Words) -> str:
     return ""
 
 
-def is_ban(reason: str) -> bool:
+def is_ban_text(reason: str) -> bool:
     """Whether a task's failReason speaks of a banned word (PROTOCOL §2, code 24)."""
-    patterns = (pattern for pattern, cls in _BY_WORDS if cls is BannedPrompt)
-    said = reason[:_MATCHED_AT_MOST]
+    patterns = (pattern for pattern, cls in _TEXT_PATTERNS if cls is BannedPrompt)
+    said = reason[:MAX_MATCHED_TEXT]
     return any(re.search(pattern, said, re.IGNORECASE) for pattern in patterns)

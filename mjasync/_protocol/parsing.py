@@ -14,20 +14,20 @@ import attrs
 
 from . import decoding
 
-__all__ = ["_MATCHED_AT_MOST", "Operation", "Words", "read"]
+__all__ = ["MAX_MATCHED_TEXT", "Operation", "ParsedReply", "parse_reply"]
 
 
-_RETRY_AFTER_CAP: Final = 3600.0
+_MAX_RETRY_AFTER: Final = 3600.0
 
 
-_DESCRIBED_AT_MOST: Final = 20_000
+_MAX_DESCRIPTION: Final = 20_000
 """Characters of a server's description that are kept."""
 
 
-_DETAILS_AT_MOST: Final = 5
+_MAX_DETAILS: Final = 5
 
 
-_PAGE_START: Final = 16_384
+_MAX_PAGE_SCAN: Final = 16_384
 """Bytes of a web page that are looked at."""
 
 
@@ -54,7 +54,7 @@ class Operation(Enum):
 
 
 @attrs.frozen(kw_only=True)
-class Words:
+class ParsedReply:
     """What a reply says of itself, whatever its shape."""
 
     status: int
@@ -79,7 +79,7 @@ _APP_PAGE: Final = re.compile(rb"<div[^>]{0,80}\bid=[\"']?(root|app)\b", re.IGNO
 """What a gateway's own front page has, which it shows where it has no endpoint (PROTOCOL §7.5)."""
 
 
-def read(
+def parse_reply(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -87,7 +87,7 @@ def read(
     wall: float = 0.0,
     token_header: str | None = None,
     prefix: str = "",
-) -> Words:
+) -> ParsedReply:
     """Read any of the eleven shapes. By content: gateways send JSON as text/plain.
 
     Args:
@@ -98,68 +98,68 @@ def read(
         token_header: The header that carried the token, "" for none; None: not told.
         prefix: What stood before `/mj` in the path of the request, such as `/mj-turbo`.
     """
-    words = _read_body(status, headers, body, wall)
+    words = _parse_body(status, headers, body, wall)
     return attrs.evolve(words, token_header=token_header, prefix=prefix)
 
 
-def _read_body(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> Words:
-    after = retry_after(headers.get("Retry-After"), wall)
+def _parse_body(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> ParsedReply:
+    after = parse_retry_after(headers.get("Retry-After"), wall)
     body = body.removeprefix(BOM_UTF8)
     if not body.strip():
-        return Words(status=status, is_empty=True, retry_after=after)
+        return ParsedReply(status=status, is_empty=True, retry_after=after)
     try:
-        value = decoding.load_leniently(body)
+        value = decoding.parse_json_leniently(body)
     except ValueError:
-        return _read_text(status, body, after)
+        return _parse_text_body(status, body, after)
     if not isinstance(value, dict):
-        return Words(status=status, json=value, is_json=True, retry_after=after)
-    return _read_object(status, value, after)
+        return ParsedReply(status=status, json=value, is_json=True, retry_after=after)
+    return _parse_object_body(status, value, after)
 
 
-def _read_text(status: int, body: bytes, after: float | None) -> Words:
-    plain = body[:_MATCHED_AT_MOST].decode("utf-8", "replace").strip()
+def _parse_text_body(status: int, body: bytes, after: float | None) -> ParsedReply:
+    plain = body[:MAX_MATCHED_TEXT].decode("utf-8", "replace").strip()
     if re.match(r"<(!doctype\s+html|html|head|body|!--|\?xml)", plain, re.IGNORECASE):
         _, _, after_title = plain.partition("<title>")
         title, is_closed, _ = after_title.partition("</title>")
-        return Words(
+        return ParsedReply(
             status=status,
             is_html=True,
-            is_app_page=_APP_PAGE.search(body[:_PAGE_START]) is not None,
+            is_app_page=_APP_PAGE.search(body[:_MAX_PAGE_SCAN]) is not None,
             description=f"(a web page) {title.strip()}".strip() if is_closed else "(a web page)",
             retry_after=after,
         )
-    return Words(status=status, description=plain[:500], retry_after=after)
+    return ParsedReply(status=status, description=plain[:500], retry_after=after)
 
 
-def _read_object(status: int, value: dict[str, Any], after: float | None) -> Words:
+def _parse_object_body(status: int, value: dict[str, Any], after: float | None) -> ParsedReply:
     error = value.get("error")
     inner = error if isinstance(error, dict) else value
     said = [inner.get(name) for name in ("description", "message")]
     if isinstance(error, str):
         said.insert(0, error)
-    said.extend(_details(value.get("detail")))
+    said.extend(_describe_details(value.get("detail")))
     waits = value.get("retryAfter")
     if after is None and isinstance(waits, int | float) and not isinstance(waits, bool):
-        after = _capped(waits)
-    return Words(
+        after = _cap_retry_after(waits)
+    return ParsedReply(
         status=status,
-        code=decoding.whole(value.get("code")),
+        code=decoding.parse_int(value.get("code")),
         description=": ".join(
             dict.fromkeys(s.strip() for s in said if isinstance(s, str) and s.strip())
-        )[:_DESCRIBED_AT_MOST],
+        )[:_MAX_DESCRIPTION],
         result=value.get("result"),
-        properties=decoding.mapping(value.get("properties")),
+        properties=decoding.parse_object(value.get("properties")),
         retry_after=after,
         json=value,
         is_json=True,
     )
 
 
-def _details(detail: object) -> list[str]:
+def _describe_details(detail: object) -> list[str]:
     """What FastAPI says: text, or a list of objects that say where and what."""
     if isinstance(detail, str):
         return [detail]
-    items = detail[:_DETAILS_AT_MOST] if isinstance(detail, list) else []
+    items = detail[:_MAX_DETAILS] if isinstance(detail, list) else []
     found = []
     for item in items:
         if isinstance(item, dict) and isinstance(item.get("msg"), str):
@@ -169,12 +169,12 @@ def _details(detail: object) -> list[str]:
     return found
 
 
-def retry_after(value: str | None, wall: float) -> float | None:
+def parse_retry_after(value: str | None, wall: float) -> float | None:
     """Seconds to wait from a Retry-After header: a number or an HTTP date, capped at an hour."""
     if value is None:
         return None
     try:
-        return _capped(float(value))
+        return _cap_retry_after(float(value))
     except ValueError:
         pass
     try:
@@ -182,23 +182,27 @@ def retry_after(value: str | None, wall: float) -> float | None:
     except (ValueError, OverflowError):
         return None
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return _capped((aware - datetime.fromtimestamp(wall, UTC)).total_seconds())
+    return _cap_retry_after((aware - datetime.fromtimestamp(wall, UTC)).total_seconds())
 
 
-def _capped(seconds: float) -> float | None:
-    return min(max(0.0, seconds), _RETRY_AFTER_CAP) if seconds == seconds else None  # noqa: PLR0124 - NaN
+def _cap_retry_after(seconds: float) -> float | None:
+    return min(max(0.0, seconds), _MAX_RETRY_AFTER) if seconds == seconds else None  # noqa: PLR0124 - NaN
 
 
-def plain_task(task_id: str, status: int, body: bytes) -> dict[str, Any] | None:
-    """A task as promised, which most answers to a look are; None: `read` it and see."""
+def parse_task_fast(task_id: str, status: int, body: bytes) -> dict[str, Any] | None:
+    """A task as promised, which most answers to a look are; None: `parse_reply` it and see."""
     try:
-        value = decoding.load(body) if status == 200 else None
+        value = decoding.parse_json(body) if status == 200 else None
     except ValueError:
         return None
-    if isinstance(value, dict) and "status" in value and decoding.text(value.get("id")) == task_id:
+    if (
+        isinstance(value, dict)
+        and "status" in value
+        and decoding.parse_text(value.get("id")) == task_id
+    ):
         return value
     return None
 
 
-_MATCHED_AT_MOST: Final = 2000
+MAX_MATCHED_TEXT: Final = 2000
 """Characters of a server's text that patterns see."""

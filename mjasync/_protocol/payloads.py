@@ -11,58 +11,58 @@ from .._validation import check_encodable
 from ..errors import InvalidRequest
 from . import decoding
 
-__all__ = ["MADE_UP", "check_sendable", "common_fields", "filter_fields"]
+__all__ = ["GENERATED_STATE_PREFIX", "account_filter_payload", "check_sendable", "common_payload"]
 
 
-_BOTS: Final[Mapping[str, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}
+_BOT_TYPES: Final[Mapping[str, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}
 
 
-MADE_UP: Final = "mjasync-"
+GENERATED_STATE_PREFIX: Final = "mjasync-"
 """How a state begins that was made up here."""
 
 
-_STATE_AT_MOST: Final = 255
+_MAX_STATE_LENGTH: Final = 255
 
 
-def _state(value: object) -> str:
+def _check_state(value: object) -> str:
     if not isinstance(value, str):
         message = f"state must be text, not {type(value).__name__} ({value!r})."
         raise InvalidRequest(message)
-    if len(value) > _STATE_AT_MOST:
-        message = f"state has {len(value)} characters; servers take {_STATE_AT_MOST} at most."
+    if len(value) > _MAX_STATE_LENGTH:
+        message = f"state has {len(value)} characters; servers take {_MAX_STATE_LENGTH} at most."
         raise InvalidRequest(message)
     return value
 
 
-def _bot(value: object) -> str:
-    if not isinstance(value, str) or value not in _BOTS:
-        message = f"bot must be one of {', '.join(_BOTS)}, not {value!r}."
+def _bot_type(value: object) -> str:
+    if not isinstance(value, str) or value not in _BOT_TYPES:
+        message = f"bot must be one of {', '.join(_BOT_TYPES)}, not {value!r}."
         raise InvalidRequest(message)
-    return _BOTS[value]
+    return _BOT_TYPES[value]
 
 
-def _hook(value: object) -> str:
+def _check_webhook_url(value: object) -> str:
     if not isinstance(value, str) and not hasattr(value, "host"):  # URL objects count, too
         message = f"notify_hook must be an address as text, not {type(value).__name__} ({value!r})."
         raise InvalidRequest(message)
     return str(value)
 
 
-def _switch(value: object) -> bool:
+def _check_bool(value: object) -> bool:
     if not isinstance(value, bool):
         message = f"enable_remix and strong must be True, False or None, not {value!r}."
         raise InvalidRequest(message)
     return value
 
 
-def filter_fields(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
+def account_filter_payload(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
     """What goes on the wire for an account filter.
 
     Raises:
         InvalidRequest: It is none.
     """
     if isinstance(value, AccountFilter):
-        return value.to_wire()
+        return value.to_payload()
     try:
         return dict(value)
     except (TypeError, ValueError):
@@ -70,32 +70,32 @@ def filter_fields(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidRequest(message) from None
 
 
-_WIRE: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
-    "state": ("state", _state),
-    "notify_hook": ("notifyHook", _hook),
-    "account_filter": ("accountFilter", filter_fields),
-    "bot": ("botType", _bot),
-    "enable_remix": ("enableRemix", _switch),
-    "strong": ("strong", _switch),
+_OPTION_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "state": ("state", _check_state),
+    "notify_hook": ("notifyHook", _check_webhook_url),
+    "account_filter": ("accountFilter", account_filter_payload),
+    "bot": ("botType", _bot_type),
+    "enable_remix": ("enableRemix", _check_bool),
+    "strong": ("strong", _check_bool),
 }
 
 
-def common_fields(options: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+def common_payload(options: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
     """The options as the wire spells them; a `state` is made up where none is given.
 
-    `known` are the names of those that may be given.
+    `allowed` are the names of those that may be given.
 
     Raises:
         InvalidRequest: One of them cannot be sent.
         TypeError: There is no such option.
     """
-    unknown = options.keys() - known
+    unknown = options.keys() - allowed
     if unknown:
-        there_are = ", ".join(sorted(known))
+        there_are = ", ".join(sorted(allowed))
         message = f"There is no option {', '.join(sorted(unknown))}; there are {there_are}."
         raise TypeError(message)
-    fields: dict[str, Any] = {"state": f"{MADE_UP}{uuid.uuid4().hex}"}
-    for name, (wire_name, spell) in _WIRE.items():
+    fields: dict[str, Any] = {"state": f"{GENERATED_STATE_PREFIX}{uuid.uuid4().hex}"}
+    for name, (wire_name, spell) in _OPTION_FIELDS.items():
         value = options.get(name)
         if value is not None and value != "":
             fields[wire_name] = spell(value)
@@ -121,7 +121,7 @@ def check_sendable(fields: Mapping[str, Any]) -> None:
             check_encodable(value, f"The {name}")
             continue
         try:
-            decoding.dump(value)
+            decoding.dump_json(value)
         except TypeError as error:
             message = f"{name} cannot be sent as JSON: {error}."
             raise InvalidRequest(message) from None

@@ -18,8 +18,8 @@ from ..errors import (
     UnsupportedEndpoint,
 )
 from . import decoding
-from .error_rules import _ACCEPTED, _SEEDS, _error, _is_refusal, error_for
-from .parsing import Operation, Words, read
+from .error_rules import ACCEPTED_CODES, NO_SEED_HINT, classify, is_refusal, make_error
+from .parsing import Operation, ParsedReply, parse_reply
 
 __all__ = ["check_image", "parse_list", "parse_object", "parse_receipt"]
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 # --- from words to a value ---------------------------------------------------------------------
 
 
-def parse_receipt(operation: Operation, words: Words) -> SubmitReceipt:
+def parse_receipt(operation: Operation, words: ParsedReply) -> SubmitReceipt:
     """Read the answer to a submission.
 
     Raises:
@@ -44,22 +44,22 @@ def parse_receipt(operation: Operation, words: Words) -> SubmitReceipt:
     """
     ids = _ids(words.result)
     may_accept = words.status < 500 or words.status == 503
-    if words.code in _ACCEPTED and ids and may_accept:
+    if words.code in ACCEPTED_CODES and ids and may_accept:
         return SubmitReceipt(
             code=words.code or 1,
             ids=ids,
             description=words.description,
             properties=words.properties,
         )
-    if not _is_refusal(words, ids):
-        raise _error(SubmitUncertain, words)
-    raise error_for(operation, words)
+    if not is_refusal(words, ids):
+        raise make_error(SubmitUncertain, words)
+    raise classify(operation, words)
 
 
 def _ids(result: object) -> tuple[str, ...]:
     """The ids in `result`: a string, a number, a list, or several joined by commas."""
     items = result if isinstance(result, list) else [result]
-    words = (decoding.text(item) for item in items)
+    words = (decoding.parse_text(item) for item in items)
     return tuple(
         part
         for word in words
@@ -69,7 +69,9 @@ def _ids(result: object) -> tuple[str, ...]:
     )
 
 
-def parse_object(operation: Operation, words: Words, task_id: str | None = None) -> dict[str, Any]:
+def parse_object(
+    operation: Operation, words: ParsedReply, task_id: str | None = None
+) -> dict[str, Any]:
     """Read one task (FETCH) or a SubmitResult that starts nothing (OTHER).
 
     Args:
@@ -85,26 +87,26 @@ def parse_object(operation: Operation, words: Words, task_id: str | None = None)
     if 200 <= words.status < 300:
         is_nothing = words.is_empty or (words.is_json and words.json is None)
         if operation is Operation.FETCH and is_nothing:
-            raise _error(TaskNotFound, words)
-        if isinstance(words.json, dict) and _is_answer(operation, words):
+            raise make_error(TaskNotFound, words)
+        if isinstance(words.json, dict) and _is_own_reply(operation, words):
             _check_id(words.json, task_id)
             return words.json
-    raise error_for(operation, words)
+    raise classify(operation, words)
 
 
 def _check_id(task: Mapping[str, Any], task_id: str | None) -> None:
-    if task_id is not None and decoding.text(task.get("id")) != task_id:
-        other = printable(decoding.text(task.get("id")))
+    if task_id is not None and decoding.parse_text(task.get("id")) != task_id:
+        other = printable(decoding.parse_text(task.get("id")))
         raise MalformedReply(f"The server answered with task {other} instead of {task_id}.")
 
 
-def _is_answer(operation: Operation, words: Words) -> bool:
+def _is_own_reply(operation: Operation, words: ParsedReply) -> bool:
     if operation is Operation.FETCH:
-        return decoding.text(words.json.get("id")) is not None and "status" in words.json
-    return words.code in _ACCEPTED
+        return decoding.parse_text(words.json.get("id")) is not None and "status" in words.json
+    return words.code in ACCEPTED_CODES
 
 
-def parse_list(words: Words) -> list[dict[str, Any]]:
+def parse_list(words: ParsedReply) -> list[dict[str, Any]]:
     """Read a list of tasks; null is an empty one (Go's way of saying so).
 
     Raises:
@@ -115,10 +117,10 @@ def parse_list(words: Words) -> list[dict[str, Any]]:
             return []
         if isinstance(words.json, list):
             return [item for item in words.json if isinstance(item, dict)]
-    raise error_for(Operation.LIST, words)
+    raise classify(Operation.LIST, words)
 
 
-def only_asked_for(tasks: list[T], ids: Collection[str], id_of: Callable[[T], str]) -> list[T]:
+def filter_requested(tasks: list[T], ids: Collection[str], id_of: Callable[[T], str]) -> list[T]:
     """Leave out of a list what nobody asked for.
 
     Raises:
@@ -131,7 +133,7 @@ def only_asked_for(tasks: list[T], ids: Collection[str], id_of: Callable[[T], st
     return kept
 
 
-def parse_seed(words: Words) -> int:
+def parse_seed(words: ParsedReply) -> int:
     """Read the seed of a task.
 
     Raises:
@@ -140,8 +142,8 @@ def parse_seed(words: Words) -> int:
         MJError: By the tables above.
     """
     told = parse_object(Operation.OTHER, words).get("result")
-    number = decoding.whole(told)
-    if number is not None and 0 <= number < _SEEDS:
+    number = decoding.parse_int(told)
+    if number is not None and 0 <= number < NO_SEED_HINT:
         return number
     if told is None or told == "":
         message = "The server knows no seed of this task."
@@ -169,7 +171,7 @@ def check_image(
     looks_like_text = start.lstrip()[:1] in (b"", b"{", b"[", b"<")
     if 200 <= status < 300 and not looks_like_text:
         return
-    raise error_for(operation, read(status, headers, start, wall=wall))
+    raise classify(operation, parse_reply(status, headers, start, wall=wall))
 
 
 # --- from words to an error --------------------------------------------------------------------

@@ -7,19 +7,19 @@ from typing import Final
 
 from .._models import TaskInfo, TaskStatus, listed_buttons
 from ..errors import InvalidRequest, TaskBanned, TaskCancelled, TaskFailed
-from .buttons import Buttons, is_pick
-from .error_rules import is_ban
+from .buttons import Buttons, is_grid_upscale
+from .error_rules import is_ban_text
 
-__all__ = ["buttons_of", "is_grid", "judge", "link_of"]
+__all__ = ["buttons_of", "is_grid", "raise_for_status", "result_url"]
 
 _COLON: Final = re.compile("[:：]")
 """After it, a reason names the word it is about."""
-_WORD_AT_MOST: Final = 200
-_MATCHED_AT_MOST: Final = 2000
+_MAX_WORD_LENGTH: Final = 200
+_MAX_SEARCHED_TEXT: Final = 2000
 """Characters of a reason that are searched for that word."""
 
 
-def judge(info: TaskInfo) -> None:
+def raise_for_status(info: TaskInfo) -> None:
     """Raise what an ended task's status means.
 
     Raises:
@@ -33,10 +33,10 @@ def judge(info: TaskInfo) -> None:
     if info.status is TaskStatus.CANCEL or "取消" in reason:
         message = "The task was cancelled on the server."
         raise TaskCancelled(message, reason=reason, task_id=info.id, info=info)
-    if is_ban(reason):
+    if is_ban_text(reason):
         message = "The task failed: the prompt holds a banned word."
-        _, *after = _COLON.split(reason[:_MATCHED_AT_MOST], maxsplit=1)
-        word = "".join(after).strip()[:_WORD_AT_MOST]
+        _, *after = _COLON.split(reason[:_MAX_SEARCHED_TEXT], maxsplit=1)
+        word = "".join(after).strip()[:_MAX_WORD_LENGTH]
         raise TaskBanned(message, word=word, reason=reason, task_id=info.id, info=info)
     message = "The task failed on the server."
     raise TaskFailed(message, reason=reason, task_id=info.id, info=info)
@@ -51,16 +51,16 @@ def is_grid(info: TaskInfo) -> bool:
     """Whether the picture is four in one: it has U1-U4, and is no video."""
     if info.video_urls or "VIDEO" in info.action:
         return False
-    return any(map(is_pick, buttons_of(info)))
+    return any(map(is_grid_upscale, buttons_of(info)))
 
 
-def link_of(info: TaskInfo) -> str:
+def result_url(info: TaskInfo) -> str:
     """The link of the result.
 
     Raises:
         InvalidRequest: There is none.
     """
-    _must_be_finished(info)
+    _check_finished(info)
     link = next(iter(info.video_urls), None) or info.image_url
     if not link:
         message = (
@@ -70,7 +70,7 @@ def link_of(info: TaskInfo) -> str:
     return link
 
 
-def _must_be_finished(info: TaskInfo) -> None:
+def _check_finished(info: TaskInfo) -> None:
     if info.status is not TaskStatus.SUCCESS:
         message = f"There is no finished picture yet ({info.status}): await the Task first."
         raise InvalidRequest(message, task_id=info.id, info=info)

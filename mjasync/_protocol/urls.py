@@ -12,20 +12,22 @@ from yarl import URL
 from .._models import ImageHost, Speed
 from ..errors import ConfigurationError
 
-__all__ = ["Route"]
+__all__ = ["ServerUrl"]
 
-_MODE: Final = re.compile(
+_SPEED_SEGMENT: Final = re.compile(
     rf"mj(?:-(?P<speed>{'|'.join(get_args(Speed))}))?(?:-(?P<host>{'|'.join(get_args(ImageHost))}))?"
 )
 
-_LOCAL: Final = re.compile(
+_LOCAL_HOST: Final = re.compile(
     r"(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])(?::\d+)?(?:/|$)", re.IGNORECASE
 )
-_HOST: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?(?:/[\w./-]*)?$", re.IGNORECASE)
+_IMAGE_HOST_SUFFIX: Final = re.compile(
+    r"[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?(?:/[\w./-]*)?$", re.IGNORECASE
+)
 
 
 @attrs.frozen(kw_only=True)
-class Route:
+class ServerUrl:
     """Where calls go: an origin with its mount path, a speed and an image host."""
 
     base: str
@@ -47,7 +49,7 @@ class Route:
 
     @classmethod
     def parse(
-        cls, pasted: str, speed: Speed | None = None, image_host: ImageHost | None = None
+        cls, text: str, speed: Speed | None = None, image_host: ImageHost | None = None
     ) -> Self:
         """Understand a base URL in any form people paste it.
 
@@ -56,7 +58,7 @@ class Route:
         Raises:
             ConfigurationError: It is no http(s) URL, or carries a login or a query.
         """
-        url = _checked(pasted)
+        url = _validate(text)
         mount, mode = _split(url.raw_path.split("/"))
         base = str(url.origin()) + "".join(f"/{segment}" for segment in mount)
         words = mode.groupdict() if mode else {}
@@ -66,17 +68,17 @@ class Route:
             image_host=image_host or words.get("host"),  # type: ignore[arg-type]
         )
 
-    def url(self, path: str) -> URL:
+    def endpoint(self, path: str) -> URL:
         """The URL of `path` ("submit/imagine"), ready to be sent as it is."""
         return URL(f"{self.root}/{path}", encoded=True)
 
-    def task(self, task_id: str, verb: str) -> URL:
+    def task_endpoint(self, task_id: str, verb: str) -> URL:
         """The URL of `task/<id>/<verb>`, whatever characters the id has."""
         quoted = task_id if task_id.isalnum() and task_id.isascii() else quote(task_id, safe="")
-        return self.url(f"task/{quoted}/{verb}")
+        return self.endpoint(f"task/{quoted}/{verb}")
 
 
-def _checked(pasted: str) -> URL:
+def _validate(pasted: str) -> URL:
     text, url = _with_scheme(pasted.strip()), URL()
     try:
         url = URL(text)
@@ -93,7 +95,7 @@ def _checked(pasted: str) -> URL:
         )
         raise ConfigurationError(message)
     if not usable:
-        raise ConfigurationError(_advice(pasted.strip()))
+        raise ConfigurationError(_hint(pasted.strip()))
     if url.raw_query_string:
         message = (
             "The base URL must not carry a query (what follows its question mark): leave it out. "
@@ -106,23 +108,23 @@ def _checked(pasted: str) -> URL:
 
 def _with_scheme(pasted: str) -> str:
     """`localhost:8080` and addresses are of this network, where hardly anything speaks TLS."""
-    local = _LOCAL.match(pasted)
+    local = _LOCAL_HOST.match(pasted)
     return f"http://{pasted}" if local else pasted
 
 
-def _advice(pasted: str) -> str:
-    if _HOST.match(pasted):
+def _hint(pasted: str) -> str:
+    if _IMAGE_HOST_SUFFIX.match(pasted):
         return (
-            f"{_shown(pasted)} is not a base URL, since http:// or https:// is missing in front: "
+            f"{_without_secrets(pasted)} is not a base URL, since http:// or https:// is missing in front: "
             f"write 'https://{pasted}'."
         )
     return (
-        f"{_shown(pasted)} is not a base URL: it should look like 'https://api.example.com', "
+        f"{_without_secrets(pasted)} is not a base URL: it should look like 'https://api.example.com', "
         "with http:// or https:// in front."
     )
 
 
-def _shown(pasted: str) -> str:
+def _without_secrets(pasted: str) -> str:
     """What was pasted, but for a login before an `@`, or what may be a token in the wrong place."""
     host = pasted.rpartition("@")[2]
     return repr(host) if re.search(r"[.:/]", host) else "This"
@@ -133,5 +135,5 @@ def _split(segments: list[str]) -> tuple[list[str], re.Match[str] | None]:
     mount = [segment for segment in segments if segment]
     if "mj" in mount:
         mount = mount[: len(mount) - 1 - mount[::-1].index("mj")]
-    mode = _MODE.fullmatch(mount[-1]) if mount else None
+    mode = _SPEED_SEGMENT.fullmatch(mount[-1]) if mount else None
     return (mount[:-1] if mode else mount), mode

@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 from .._models import Button, TaskInfo, TaskStatus
-from .buttons import meaning_of
+from .buttons import classify_button
 
-__all__ = ["strange_words"]
+__all__ = ["unknown_terms"]
 
 _STATUSES: Final = frozenset(TaskStatus.__members__)
 # fmt: off
@@ -42,7 +42,7 @@ _JOB: Final = re.compile(r"[0-9a-fA-F-]{16,}")
 """What differs from job to job in the custom id of the same button."""
 
 
-def strange_words(info: TaskInfo, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def unknown_terms(info: TaskInfo, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the protocol does not know of this task, as (kind, word); buttons once it has ended."""
     if info.status not in _STATUSES:
         yield "status", info.status
@@ -59,4 +59,4 @@ def strange_words(info: TaskInfo, raw: Mapping[str, Any]) -> Iterator[tuple[str,
 
 @lru_cache(1024)
 def _means_something(custom_id: str, label: str, emoji: str) -> bool:
-    return meaning_of(Button(custom_id=custom_id, label=label, emoji=emoji)) is not None
+    return classify_button(Button(custom_id=custom_id, label=label, emoji=emoji)) is not None

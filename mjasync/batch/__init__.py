@@ -6,7 +6,7 @@ where it stopped, however it stopped.
 
 from ._batch import Batch
 from ._gallery.page import write_gallery
-from ._jobs import BatchInUse, File, Job, JobState, LedgerError, Totals
+from ._jobs import BatchInUse, File, Job, JobStatus, LedgerError, Totals
 from ._ledger.open import read_batch
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "BatchInUse",
     "File",
     "Job",
-    "JobState",
+    "JobStatus",
     "LedgerError",
     "Totals",
     "read_batch",

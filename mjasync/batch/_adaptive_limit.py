@@ -7,13 +7,13 @@ from typing import Final
 from .._http.retry import RetryPolicy
 from ..errors import MJError
 
-__all__ = ["Pace"]
+__all__ = ["AdaptiveLimit"]
 
-_LARGEST: Final = 60
+_MAX_STEP: Final = 60
 """Of the exponents of a wait: any larger one is beyond every bound."""
 
 
-class Pace:
+class AdaptiveLimit:
     """Additive increase, multiplicative decrease, and a pause after each refusal."""
 
     def __init__(self, limit: int, policy: RetryPolicy, now: float) -> None:
@@ -30,33 +30,35 @@ class Pace:
         """How many unfinished tasks there may be."""
         return int(self._allowed)
 
-    def speed_up(self) -> None:
+    def on_accepted(self) -> None:
         """The server accepted one."""
         self._refusals = 0
         self._allowed = min(float(self._limit), self._allowed + 1 / self._allowed)
 
-    def land(self, now: float) -> None:
+    def on_task_finished(self, now: float) -> None:
         """A task has ended: there is room, and reason to be patient again."""
         self._since = now
 
-    def slow_down(self, error: MJError, now: float, hasty: RetryPolicy | None = None) -> bool:
+    def on_refused(self, error: MJError, now: float, special: RetryPolicy | None = None) -> bool:
         """The server refused one for now; return whether it is worth going on.
 
         What was on the wire when a pause began is refused on the same occasion, and counts once.
-        `hasty` is for a refusal that is not worth the usual patience.
+        `special` is for a refusal that is not worth the usual patience.
         """
-        policy = hasty or self._policy
+        policy = special or self._policy
         if not self._refusals:
             self._since = now
         wait = error.retry_after or 0.0
         if now >= self.paused_until:
             self._refusals += 1
             self._allowed = max(1.0, self._allowed / 2)
-            wait = wait or min(policy.longest, policy.first * 2.0 ** min(self._refusals, _LARGEST))
+            wait = wait or min(
+                policy.max_delay, policy.initial_delay * 2.0 ** min(self._refusals, _MAX_STEP)
+            )
         self.paused_until = max(self.paused_until, now + wait)
-        is_soon = self.paused_until - self._since <= policy.budget
-        return is_soon and (hasty is None or self._refusals < hasty.tries)
+        is_soon = self.paused_until - self._since <= policy.max_elapsed
+        return is_soon and (special is None or self._refusals < special.max_attempts)
 
-    def patience(self, now: float, hasty: RetryPolicy | None = None) -> float:
+    def remaining_budget(self, now: float, policy: RetryPolicy | None = None) -> float:
         """For how many seconds it is worth going on at most, while the server takes nothing."""
-        return max(0.0, self._since + (hasty or self._policy).budget - now)
+        return max(0.0, self._since + (policy or self._policy).max_elapsed - now)

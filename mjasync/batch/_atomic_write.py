@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["_PART", "write_whole"]
+__all__ = ["PART_SUFFIX", "write_atomically"]
 
 
-_PART: Final = ".mjasync-*.part"
+PART_SUFFIX: Final = ".mjasync-*.part"
 
 
-def write_whole(target: Path, data: bytes, *, is_private: bool = False) -> None:
+def write_atomically(target: Path, data: bytes, *, is_private: bool = False) -> None:
     """Write a file so that it is there whole, on disk, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".mjasync-{secrets.token_hex(8)}.part"
@@ -29,10 +29,10 @@ def write_whole(target: Path, data: bytes, *, is_private: bool = False) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    _fsync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     """Have the new name itself be on disk, where folders can be asked."""
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY)

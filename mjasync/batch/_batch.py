@@ -24,48 +24,48 @@ import attrs
 from .._circuit_breaker import CircuitBreaker
 from .._client import Client
 from .._clock import Clock
-from .._concurrency import whole
+from .._concurrency import finish_despite_cancellation
 from .._http.retry import RetryPolicy
 from .._models import TaskInfo
 from .._text import printable
 from ..errors import ConfigurationError, MJError
-from ._adaptive_limit import Pace
-from ._client_adapter import Door
-from ._filenames import DEFAULT_NAME, Names
-from ._gallery.page import Gallery
-from ._job_executor import DOUBTFUL, NEVER_AGAIN, Life, no_function
-from ._jobs import CALL, Job, JobState, LedgerError, Totals
-from ._ledger.open import ledger_of
-from ._output import Images, Output
-from ._planning import Step, jobs_of, steps_of
+from ._adaptive_limit import AdaptiveLimit
+from ._client_adapter import BatchClient
+from ._filenames import DEFAULT_NAME, Filenames
+from ._gallery.page import GalleryPage
+from ._job_executor import NOT_RETRYABLE, UNCERTAIN_STATUSES, JobExecutor, missing_function_error
+from ._jobs import FUNCTION_STEP, Job, JobStatus, LedgerError, Totals
+from ._ledger.open import open_ledger
+from ._output import Images, OutputFolder
+from ._planning import StepInput, expand_steps, plan_jobs
 from ._readers import read_rows
 from ._recovery import Recovery
-from ._rows import Row, as_row, check_source, placed_by
-from ._runner import Bounds, Crew
+from ._rows import InputRow, check_source, parse_row, template_fields
+from ._runner import RunLimits, Runner
 
-__all__ = ["Batch", "Given"]
+__all__ = ["Batch", "PromptInput"]
 
 _log: Final = logging.getLogger("mjasync")
 
-Given: TypeAlias = str | Mapping[str, object]
+PromptInput: TypeAlias = str | Mapping[str, object]
 """A prompt, or a row: a mapping with a `prompt`, or with what goes into a template."""
-Source: TypeAlias = Given | Iterable[Given] | AsyncIterable[Given]
+PromptSource: TypeAlias = PromptInput | Iterable[PromptInput] | AsyncIterable[PromptInput]
 
-_PLANNED_AT_ONCE: Final = 500
-_SHOWN_EVERY: Final = 3.0
+_PLANNING_CHUNK: Final = 500
+_GALLERY_INTERVAL: Final = 3.0
 """Seconds between two galleries of a run."""
-_OPEN: Final = (
-    JobState.PLANNED,
-    JobState.SUBMITTING,
-    JobState.UNCERTAIN,
-    JobState.ACCEPTED,
-    JobState.FINISHED,
+_UNFINISHED_STATUSES: Final = (
+    JobStatus.PLANNED,
+    JobStatus.SUBMITTING,
+    JobStatus.UNCERTAIN,
+    JobStatus.ACCEPTED,
+    JobStatus.FINISHED,
 )
-_PROBES_FIRST: Final = 5
-_PROBES_LONGEST: Final = 15
+_INITIAL_PROBE_DELAY: Final = 5
+_MAX_PROBE_DELAY: Final = 15
 """How much slower probes are than the client's `retries.busy`: 5 s and 5 min by default."""
-_SOONEST_PROBE: Final = 0.001
-_IMAGES: Final[Mapping[Images, tuple[str, ...]]] = {
+_MIN_PROBE_DELAY: Final = 0.001
+_IMAGE_CHOICES: Final[Mapping[Images, tuple[str, ...]]] = {
     "grid": (),
     "split": (),
     "upscale-all": ("U1", "U2", "U3", "U4"),
@@ -86,7 +86,7 @@ class Batch:
         *,
         client: Client,
         limit: int = 8,
-        then: Step | Iterable[Step] = (),
+        steps: StepInput | Iterable[StepInput] = (),
         images: Images = "grid",
         name: str = DEFAULT_NAME,
         repeat: int = 1,
@@ -95,7 +95,7 @@ class Batch:
         max_submits: int | None = None,
         max_failures: int | None = None,
         max_uncertain: int | None = None,
-        settle: float = 60.0,
+        reconcile_after: float = 60.0,
         ledger: str | None = None,
         gallery: bool = True,
     ) -> None:
@@ -118,7 +118,7 @@ class Batch:
             max_failures: Begin nothing more once so many have failed in one run.
             max_uncertain: Begin nothing more once so many of one run may have been taken and cannot
                 be looked up.
-            settle: Seconds after which a submission the server does not list is taken as lost.
+            reconcile_after: Seconds after which a submission the server does not list is taken as lost.
             ledger: Where the ledger is, as the URL of a SQLite or PostgreSQL database; by default
                 `ledger.db` in the folder. On PostgreSQL several processes may share the batch.
             gallery: Whether to write `index.html`, the pictures to look at.
@@ -130,14 +130,14 @@ class Batch:
             if number < 1:
                 message = f"{what} must be at least 1, not {number}."
                 raise ConfigurationError(message)
-        if images not in _IMAGES:
-            message = f"images must be one of {', '.join(_IMAGES)}, not {images!r}."
+        if images not in _IMAGE_CHOICES:
+            message = f"images must be one of {', '.join(_IMAGE_CHOICES)}, not {images!r}."
             raise ConfigurationError(message)
-        given = [then] if isinstance(then, str) or callable(then) else [*then]
-        self._steps, self._calls = steps_of([*_IMAGES[images], *given])
+        given = [steps] if isinstance(steps, str) or callable(steps) else [*steps]
+        self._steps, self._functions = expand_steps([*_IMAGE_CHOICES[images], *given])
         self._folder = Path(folder)
         self._client = client
-        self._bounds = Bounds(
+        self._limits = RunLimits(
             limit=limit,
             max_submits=max_submits,
             max_failures=max_failures,
@@ -147,29 +147,29 @@ class Batch:
         classes = [retry_failed] if isinstance(retry_failed, str) else retry_failed
         self._retry_failed = classes if isinstance(classes, bool) else frozenset(classes)
         self._resubmit_uncertain = resubmit_uncertain
-        self._settle = settle
-        self._names = Names(name)
-        self._output = Output(self._folder, self._names, images)
-        self._gallery = Gallery(self._folder) if gallery else None
-        self._is_beside = ledger is None
-        place = ledger_of(self._folder, ledger)
+        self._reconcile_after = reconcile_after
+        self._filenames = Filenames(name)
+        self._output = OutputFolder(self._folder, self._filenames, images)
+        self._gallery = GalleryPage(self._folder) if gallery else None
+        self._has_local_ledger = ledger is None
+        place = open_ledger(self._folder, ledger)
         ledger = None  # a traceback shows variables, and it may have a password
         if isinstance(place, str):
             raise ConfigurationError(place)
         self._ledger, self._lock = place
-        if self._ledger.is_shared and not self._names.are_apart:
+        if self._ledger.is_shared and not self._filenames.are_unique:
             message = f"Where several processes write, {name!r} needs {{key}} or {{task_id}}."
             raise ConfigurationError(message)
-        self._sources: list[tuple[Source, str | None, int]] = []
+        self._sources: list[tuple[PromptSource, str | None, int]] = []
         self._duplicates = 0
-        self._asked_keys: set[str] = set()
+        self._requested: set[str] = set()
         self._columns: set[str] = set()
         self._used_columns: set[str] = set()
         self._is_open = False
-        self._crew: Crew | None = None
-        self._last: Crew | None = None
-        self._showing: asyncio.Task[None] | None = None
-        self._winding_up = asyncio.Lock()
+        self._runner: Runner | None = None
+        self._last_runner: Runner | None = None
+        self._gallery_task: asyncio.Task[None] | None = None
+        self._shutdown_task = asyncio.Lock()
 
     @property
     def stopped(self) -> str:
@@ -177,12 +177,12 @@ class Batch:
 
         "max_submits", "max_failures", "max_uncertain", "stop", or the class of an error.
         """
-        return self._last.stopped if self._last is not None else ""
+        return self._last_runner.stopped if self._last_runner is not None else ""
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
         """Ids of tasks that the server took in the last run and the ledger had no room for."""
-        return () if self._last is None else self._last.unrecorded
+        return () if self._last_runner is None else self._last_runner.unrecorded
 
     @property
     def duplicates(self) -> int:
@@ -198,23 +198,23 @@ class Batch:
         return tuple(sorted(self._columns - self._used_columns))
 
     @property
-    def under_way(self) -> tuple[tuple[Job, TaskInfo | None], ...]:
+    def active(self) -> tuple[tuple[Job, TaskInfo | None], ...]:
         """The jobs under way in the order they began, each with the last that is known of it."""
-        return self._crew.under_way if self._crew is not None else ()
+        return self._runner.active if self._runner is not None else ()
 
     @property
-    def held_up(self) -> tuple[MJError, float] | None:
+    def blocked_by(self) -> tuple[MJError, float] | None:
         """Why the server takes or tells nothing now, and for how many seconds more it is tried.
 
         A `SubmitUncertain` means that only single submissions are tried, ever more slowly, until
         one is accepted. None while all is well.
         """
-        return self._crew.held_up if self._crew is not None else None
+        return self._runner.blocked_by if self._runner is not None else None
 
     @property
     def uncertainty(self) -> str:
         """Why the last run tried only single submissions, with the server's own words; "" else."""
-        return self._last.reason if self._last is not None else ""
+        return self._last_runner.reason if self._last_runner is not None else ""
 
     # --- life ---
 
@@ -229,12 +229,12 @@ class Batch:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._lock is not None:
-            self._lock.take()
+            self._lock.acquire()
         try:
             await self._ledger.open()
             await self._check_manifest()
             if self._lock is not None:  # else they may be another's, and just being written
-                await asyncio.to_thread(self._output.tidy)
+                await asyncio.to_thread(self._output.remove_partial)
         except BaseException:
             await self._close()
             raise
@@ -248,8 +248,8 @@ class Batch:
             ConfigurationError: It is.
         """
         listed = await asyncio.to_thread(self._output.listed)
-        unknown = listed - await self._ledger.sent(listed)
-        if not unknown or not (self._is_beside or unknown == listed):
+        unknown = listed - await self._ledger.submitted(listed)
+        if not unknown or not (self._has_local_ledger or unknown == listed):
             return
         jobs = "job" if len(unknown) == 1 else "jobs"
         message = (
@@ -266,7 +266,7 @@ class Batch:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            await self._wind_up(self._crew)  # of a loop that was left: its generator ends later
+            await self._shut_down(self._runner)  # of a loop that was left: its generator ends later
         finally:
             await self._close()
 
@@ -285,7 +285,7 @@ class Batch:
 
     # --- what to do ---
 
-    def add(self, prompts: Source, *, template: str | None = None, repeat: int = 0) -> None:
+    def add(self, prompts: PromptSource, *, template: str | None = None, repeat: int = 0) -> None:
         """Add a prompt, a row, or any iterable of them; they are read when the batch runs.
 
         Args:
@@ -339,7 +339,7 @@ class Batch:
             MJError: A row makes no sense.
         """
         steps = await self.forecast()
-        return sum(many for step, many in steps.items() if not step.startswith(CALL))
+        return sum(many for step, many in steps.items() if not step.startswith(FUNCTION_STEP))
 
     async def forecast(self) -> Counter[str]:
         """The same by step, as `Job.step` names them: "" for grids.
@@ -348,17 +348,17 @@ class Batch:
             MJError: A row makes no sense.
         """
         self._check_open()
-        failed = await self._ledger.jobs(JobState.FAILED)
-        held = {job.key for job in failed if not self._retries(job)}
+        failed = await self._ledger.jobs(JobStatus.FAILED)
+        held = {job.key for job in failed if not self._is_retried(job)}
         todo: dict[str, str] = {}
-        async for job in self._to_pay():
+        async for job in self._unpaid_jobs():
             if job.parent in held:
                 held.add(job.key)
             else:
                 todo[job.key] = job.step
         return Counter(todo.values())
 
-    async def unasked(self) -> list[Job]:
+    async def not_requested(self) -> list[Job]:
         """The planned jobs that nothing added asks for: their prompts left the file, say.
 
         They are drawn with the others, unless they are dropped. None of a batch to which nothing
@@ -370,37 +370,37 @@ class Batch:
         self._check_open()
         await self._read_sources()
         if self._sources:
-            async for _ in self._asked(self._sources):
+            async for _ in self._requested_keys(self._sources):
                 pass
-        if not self._asked_keys or self._ledger.is_shared:
+        if not self._requested or self._ledger.is_shared:
             return []
-        planned = await self._ledger.jobs(JobState.PLANNED)
-        return [job for job in planned if job.key not in self._asked_keys]
+        planned = await self._ledger.jobs(JobStatus.PLANNED)
+        return [job for job in planned if job.key not in self._requested]
 
     async def drop(self, jobs: Iterable[Job]) -> int:
         """Forget planned jobs of which nothing was ever taken, and their steps; return how many."""
         self._check_open()
         keys = {job.key for job in jobs}
-        for job in await self._ledger.jobs(JobState.PLANNED):  # each after what it is a step of
+        for job in await self._ledger.jobs(JobStatus.PLANNED):  # each after what it is a step of
             if job.parent in keys:
                 keys.add(job.key)
         return await self._ledger.remove(keys)
 
-    async def _to_pay(self) -> AsyncIterator[Job]:
+    async def _unpaid_jobs(self) -> AsyncIterator[Job]:
         """What is left to pay for, and what is new, each after the job it is a step of."""
         for job in await self._unfinished():
-            is_doubtful = job.state in DOUBTFUL and self._resubmit_uncertain
-            if job.state is JobState.PLANNED or job.modal == "open" or is_doubtful:
+            is_doubtful = job.status in UNCERTAIN_STATUSES and self._resubmit_uncertain
+            if job.status is JobStatus.PLANNED or job.modal == "open" or is_doubtful:
                 yield job
         await self._read_sources()
-        async for jobs in self._new(self._sources):
+        async for jobs in self._new_jobs(self._sources):
             for job in jobs:
                 yield job
 
     async def _read_sources(self) -> None:
         """Read what can be read only once."""
         for at, (source, template, repeat) in enumerate(self._sources):
-            rows: list[Any] = [one async for one in _each(source)]
+            rows: list[Any] = [one async for one in _iterate_source(source)]
             self._sources[at] = (rows, template, repeat)
 
     async def plan(self) -> int:
@@ -412,45 +412,47 @@ class Batch:
             MJError: A row makes no sense.
         """
         self._check_open()
-        new = [job async for jobs in self._new(self._sources) for job in jobs]
+        new = [job async for jobs in self._new_jobs(self._sources) for job in jobs]
         count = await self._ledger.add(new) if new else 0
         self._sources = []
         return count
 
-    async def _new(self, sources: list[tuple[Source, str | None, int]]) -> AsyncIterator[list[Job]]:
+    async def _new_jobs(
+        self, sources: list[tuple[PromptSource, str | None, int]]
+    ) -> AsyncIterator[list[Job]]:
         """The jobs that the ledger does not have, so many at a time."""
-        async for chunk in self._asked(sources):
-            known = await self._ledger.known({job.key for job in chunk})
+        async for chunk in self._requested_keys(sources):
+            known = await self._ledger.existing_keys({job.key for job in chunk})
             fresh = [job for job in chunk if job.key not in known]
             for job in fresh:
-                self._names.check(job)
+                self._filenames.check(job)
             yield fresh
 
-    async def _asked(
-        self, sources: list[tuple[Source, str | None, int]]
+    async def _requested_keys(
+        self, sources: list[tuple[PromptSource, str | None, int]]
     ) -> AsyncIterator[list[Job]]:
         chunk: list[Job] = []
         seen: set[str] = set()
         if sources:
             self._duplicates = 0
             self._columns = set()
-            self._used_columns = {"bot"} | self._names.fields
-            self._used_columns |= {name for step in self._steps for name in placed_by(step)}
+            self._used_columns = {"bot"} | self._filenames.fields
+            self._used_columns |= {name for step in self._steps for name in template_fields(step)}
         for source, template, repeat in sources:
-            async for given in _each(source):
-                row = as_row(given, template, repeat)
+            async for given in _iterate_source(source):
+                row = parse_row(given, template, repeat)
                 self._columns |= row.variables.keys()
-                self._used_columns |= row.placed
-                jobs = [*jobs_of(row, self._steps)]
+                self._used_columns |= row.template_fields
+                jobs = [*plan_jobs(row, self._steps)]
                 keys = {job.key for job in jobs}
                 self._duplicates += keys <= seen
                 seen |= keys
                 chunk += jobs
-                if len(chunk) >= _PLANNED_AT_ONCE:
+                if len(chunk) >= _PLANNING_CHUNK:
                     yield chunk
                     chunk = []
         yield chunk
-        self._asked_keys |= seen
+        self._requested |= seen
 
     # --- doing it ---
 
@@ -460,140 +462,146 @@ class Batch:
         Leaving the loop early stops waiting: what is on the wire is finished and noted.
 
         Raises:
-            ConfigurationError: A function that is left to run is not in `then`.
+            ConfigurationError: A function that is left to run is not in `steps`.
             MJError: The account cannot go on (token, balance), or the server draws nothing; what
                 was under way is carried to its end first, and noted.
             OSError: The disk is full, or the like; the same.
         """
         self._check_open()
-        if self._crew is not None:
+        if self._runner is not None:
             message = "This Batch is running already."
             raise ConfigurationError(message)
-        door = Door(self._client)
+        door = BatchClient(self._client)
         recovery = Recovery(
-            door=door,
+            client=door,
             ledger=self._ledger,
             resubmit_uncertain=self._resubmit_uncertain,
-            settle=self._settle,
+            reconcile_after=self._reconcile_after,
         )
-        life = Life(
+        life = JobExecutor(
             client=self._client,
-            door=door,
+            client_adapter=door,
             ledger=self._ledger,
             output=self._output,
-            calls=self._calls,
+            functions=self._functions,
             recovery=recovery,
-            breaker=_breaker_of(door.busy),
-            saving=asyncio.Semaphore(self._bounds.limit),
+            breaker=_make_circuit_breaker(door.overloaded),
+            is_saving=asyncio.Semaphore(self._limits.limit),
         )
-        self._crew = self._last = crew = Crew(
-            life=life,
-            pace=Pace(self._bounds.limit, door.busy, door.clock.now()),
-            bounds=self._bounds,
+        self._runner = self._last_runner = crew = Runner(
+            executor=life,
+            adaptive_limit=AdaptiveLimit(self._limits.limit, door.overloaded, door.clock.now()),
+            limits=self._limits,
         )
         try:
             await self.plan()
             jobs = await self._unfinished()
-            self._check_calls(jobs)
-            lost = await self._lost(await self._list())
+            self._check_functions(jobs)
+            lost = await self._missing_results(await self._write_manifest())
             if jobs:
-                await self._ledger.reserve(self._bounds.limit)
-            await crew.begin([*lost, *jobs])
+                await self._ledger.reserve(self._limits.limit)
+            await crew.start([*lost, *jobs])
             if self._gallery is not None and crew.had_work:
-                self._showing = asyncio.create_task(self._keep_showing(door.clock))
-            while (job := await crew.next_ended()) is not None:
+                self._gallery_task = asyncio.create_task(self._update_gallery(door.clock))
+            while (job := await crew.next_completed()) is not None:
                 yield job
         finally:
-            await self._wind_up(crew)
+            await self._shut_down(crew)
         if crew.error is not None:
             raise _with_ids(crew.error, life.unrecorded)
 
-    async def _wind_up(self, crew: Crew | None) -> None:
+    async def _shut_down(self, runner: Runner | None) -> None:
         """End a run, once: what is on the wire is finished, noted and listed."""
-        await whole(self._wound_up(crew))  # however often it is cancelled meanwhile
+        await finish_despite_cancellation(
+            self._finish_shutdown(runner)
+        )  # however often it is cancelled meanwhile
 
-    async def _wound_up(self, crew: Crew | None) -> None:
-        async with self._winding_up:
-            if crew is None or self._crew is not crew:
+    async def _finish_shutdown(self, runner: Runner | None) -> None:
+        async with self._shutdown_task:
+            if runner is None or self._runner is not runner:
                 return
             try:
-                if self._showing is not None:
-                    self._showing.cancel()
-                    await asyncio.gather(self._showing, return_exceptions=True)
-                await crew.disband()
-                await self._list_at_the_end(crew)
+                if self._gallery_task is not None:
+                    self._gallery_task.cancel()
+                    await asyncio.gather(self._gallery_task, return_exceptions=True)
+                await runner.shutdown()
+                await self._write_final_manifest(runner)
             except OSError:
-                if crew.error is None:  # else that one is raised, with the ids that it alone has
+                if runner.error is None:  # else that one is raised, with the ids that it alone has
                     raise
             finally:
-                self._crew = self._showing = None
+                self._runner = self._gallery_task = None
 
-    async def _list_at_the_end(self, crew: Crew) -> None:
-        if getattr(crew.error, "errno", None) != errno.ENOSPC:  # else the next run needs it
+    async def _write_final_manifest(self, runner: Runner) -> None:
+        if getattr(runner.error, "errno", None) != errno.ENOSPC:  # else the next run needs it
             await self._ledger.give_back()
-        if crew.had_work:
-            await self._list()
-            await self._show(running=False)
+        if runner.had_work:
+            await self._write_manifest()
+            await self._write_gallery(running=False)
 
     def stop(self) -> None:
         """Begin nothing more; `run` ends when what is under way has ended."""
-        if self._crew is not None:
-            self._crew.stop("stop")
+        if self._runner is not None:
+            self._runner.stop("stop")
 
-    async def _list(self) -> list[Job]:
+    async def _write_manifest(self) -> list[Job]:
         """Write the manifest; return all jobs."""
-        async with self._ledger.listing():
+        async with self._ledger.manifest_lock():
             jobs = await self._ledger.jobs()
             for job in jobs:
-                self._names.keep(job)
+                self._filenames.reserve(job)
             try:
-                await self._output.list(jobs)
+                await self._output.write_manifest(jobs)
             except OSError as error:
-                raise _unwritable(error) from error
+                raise _manifest_error(error) from error
         return jobs
 
-    async def _lost(self, jobs: list[Job]) -> list[Job]:
+    async def _missing_results(self, jobs: list[Job]) -> list[Job]:
         """The saved ones among some jobs of which files are gone, as they are to be saved again."""
         if self._ledger.is_shared:  # they may be in the folder of another machine
             return []
-        gone = await asyncio.to_thread(self._output.gone, jobs)
-        return [attrs.evolve(job, state=JobState.FINISHED) for job in gone]
+        gone = await asyncio.to_thread(self._output.missing_files, jobs)
+        return [attrs.evolve(job, status=JobStatus.FINISHED) for job in gone]
 
-    def _check_calls(self, jobs: Iterable[Job]) -> None:
+    def _check_functions(self, jobs: Iterable[Job]) -> None:
         """See that every function that is left to run is there, before anything is sent."""
-        begun = {JobState.PLANNED, *(DOUBTFUL if self._resubmit_uncertain else ())}
+        begun = {JobStatus.PLANNED, *(UNCERTAIN_STATUSES if self._resubmit_uncertain else ())}
         for job in jobs:
-            if job.is_call and job.state in begun and job.step not in self._calls:
-                raise ConfigurationError(no_function(job))
+            if job.is_function and job.status in begun and job.step not in self._functions:
+                raise ConfigurationError(missing_function_error(job))
 
-    async def _keep_showing(self, clock: Clock) -> None:
+    async def _update_gallery(self, clock: Clock) -> None:
         """Have the gallery follow the run, for a tenth of the time at most."""
         while True:
             began = clock.now()
-            await self._show(running=True)
-            await clock.sleep(max(_SHOWN_EVERY, 9 * (clock.now() - began)))
+            await self._write_gallery(running=True)
+            await clock.sleep(max(_GALLERY_INTERVAL, 9 * (clock.now() - began)))
 
-    async def _show(self, *, running: bool) -> None:
+    async def _write_gallery(self, *, running: bool) -> None:
         """Write the gallery; a run does not fail for it, as it can be made again any time."""
         if self._gallery is not None:
             try:
-                await whole(self._gallery.write(await self._ledger.jobs(), running=running))
+                await finish_despite_cancellation(
+                    self._gallery.write(await self._ledger.jobs(), running=running)
+                )
             except Exception as error:  # noqa: BLE001 - one odd picture, say
                 _log.warning("the gallery was not written: %s", printable(error))
 
     async def _unfinished(self) -> list[Job]:
         """What is left to do, as it is to be begun."""
-        jobs = await self._ledger.jobs(*_OPEN)
-        failed = await self._ledger.jobs(JobState.FAILED) if self._retry_failed else []
-        again = [attrs.evolve(job, state=JobState.PLANNED) for job in failed if self._retries(job)]
-        return sorted([*jobs, *again], key=lambda job: (job.n, job.step))
+        jobs = await self._ledger.jobs(*_UNFINISHED_STATUSES)
+        failed = await self._ledger.jobs(JobStatus.FAILED) if self._retry_failed else []
+        again = [
+            attrs.evolve(job, status=JobStatus.PLANNED) for job in failed if self._is_retried(job)
+        ]
+        return sorted([*jobs, *again], key=lambda job: (job.number, job.step))
 
-    def _retries(self, job: Job) -> bool:
-        if job.error_class in NEVER_AGAIN:
+    def _is_retried(self, job: Job) -> bool:
+        if job.error_class in NOT_RETRYABLE:
             return False
         return self._retry_failed is True or job.error_class in (self._retry_failed or ())
 
-    async def jobs(self, *states: JobState) -> list[Job]:
+    async def jobs(self, *states: JobStatus) -> list[Job]:
         """Every job of the ledger, or those in some states, in the order they were planned."""
         self._check_open()
         return await self._ledger.jobs(*states)
@@ -604,15 +612,15 @@ class Batch:
         return await self._ledger.totals()
 
 
-def _breaker_of(busy: RetryPolicy) -> CircuitBreaker:
+def _make_circuit_breaker(busy: RetryPolicy) -> CircuitBreaker:
     """Slower than a server that says no is asked again: each probe may be paid for nothing."""
-    first = max(_PROBES_FIRST * busy.first, _SOONEST_PROBE)
+    first = max(_INITIAL_PROBE_DELAY * busy.initial_delay, _MIN_PROBE_DELAY)
     return CircuitBreaker(
-        first_delay=first, longest_delay=max(first, _PROBES_LONGEST * busy.longest)
+        first_delay=first, longest_delay=max(first, _MAX_PROBE_DELAY * busy.max_delay)
     )
 
 
-def _unwritable(error: OSError) -> LedgerError:
+def _manifest_error(error: OSError) -> LedgerError:
     return LedgerError(
         f"The batch's folder cannot be written: {printable(error)}.", errno=error.errno
     )
@@ -621,7 +629,7 @@ def _unwritable(error: OSError) -> LedgerError:
 def _with_ids(error: Exception, unrecorded: Sequence[str]) -> Exception:
     """What ended a run, with the ids that nothing but this error has."""
     if isinstance(error, OSError) and not isinstance(error, MJError):
-        told = _unwritable(error)
+        told = _manifest_error(error)
         told.__cause__, error = error, told
     if not unrecorded:
         return error
@@ -637,8 +645,8 @@ def _with_ids(error: Exception, unrecorded: Sequence[str]) -> Exception:
     return told
 
 
-async def _each(source: Source) -> AsyncIterator[object]:
-    if isinstance(source, str | Row | Mapping):
+async def _iterate_source(source: PromptSource) -> AsyncIterator[object]:
+    if isinstance(source, str | InputRow | Mapping):
         yield source
     elif isinstance(source, AsyncIterable):
         async for one in source:

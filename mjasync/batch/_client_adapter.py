@@ -6,41 +6,45 @@ from datetime import datetime
 
 import attrs
 
-from .._client import Client, _structured
+from .._client import Client, _decode_tasks
 from .._http.retry import RetryPolicy
 from .._models import TaskInfo, TaskStatus
-from .._submissions import Submits
+from .._submissions import SubmissionMethods
 from .._task import Task
 from ..errors import MJError
 
-__all__ = ["Door"]
+__all__ = ["BatchClient"]
 
-_ONCE = RetryPolicy(tries=1)
+_SINGLE_ATTEMPT = RetryPolicy(max_attempts=1)
 
 
-class Door(Submits):
+class BatchClient(SubmissionMethods):
     """Makes Tasks that share a client's connections and watcher, and are sent once."""
 
     def __init__(self, client: Client) -> None:
-        calls = client._calls  # noqa: SLF001 - another way into the same client
+        calls = client._api  # noqa: SLF001 - another way into the same client
         retries = attrs.evolve(
-            calls.retries, connect=_ONCE, busy=_ONCE, absent=_ONCE, lagging=_ONCE
+            calls.retries,
+            connect=_SINGLE_ATTEMPT,
+            overloaded=_SINGLE_ATTEMPT,
+            no_account=_SINGLE_ATTEMPT,
+            not_ready=_SINGLE_ATTEMPT,
         )
         self._client = client
-        self._runtime = attrs.evolve(
-            client._runtime,  # noqa: SLF001 - the same
-            calls=attrs.evolve(calls, retries=retries, reconcile=False),
+        self._context = attrs.evolve(
+            client._context,  # noqa: SLF001 - the same
+            api=attrs.evolve(calls, retries=retries, reconcile=False),
         )
         self._speed = client._speed  # noqa: SLF001 - the same
         self._speed_via = client._speed_via  # noqa: SLF001 - the same
         self.clock = calls.clock
-        self.busy = calls.retries.busy
+        self.overloaded = calls.retries.overloaded
         self.connect = calls.retries.connect
 
     @property
-    def trouble(self) -> tuple[MJError, float] | None:
+    def last_error(self) -> tuple[MJError, float] | None:
         """Why no task can be looked at now, and until when that is tried."""
-        return self._client._watcher.trouble  # noqa: SLF001 - the same
+        return self._client._poller.last_error  # noqa: SLF001 - the same
 
     def check_open(self) -> None:
         """See that the client is.
@@ -48,7 +52,7 @@ class Door(Submits):
         Raises:
             ClientClosed: It is not.
         """
-        self._client._runtime.check_open()  # noqa: SLF001 - the same
+        self._client._context.check_open()  # noqa: SLF001 - the same
 
     async def tasks(self) -> tuple[list[TaskInfo], datetime | None]:
         """The server's list of tasks, and its date: None where that is missing or a cache's.
@@ -57,14 +61,14 @@ class Door(Submits):
             UnsupportedEndpoint: It keeps no list.
             MJError: The read failed.
         """
-        rows, date = await self._runtime.calls.list_dated()
-        return _structured(rows), date
+        rows, date = await self._context.api.get_list_with_date()
+        return _decode_tasks(rows), date
 
     async def server_date(self, unknown_id: str) -> datetime | None:
         """The server's clock, from an answer that no cache has; None where it does not tell."""
-        return await self._runtime.calls.server_date(unknown_id)
+        return await self._context.api.server_date(unknown_id)
 
-    def task(self, task_id: str, modal: str = "", mark: str | None = None) -> Task:
+    def task(self, task_id: str, is_modal: str = "", state_token: str | None = None) -> Task:
         """Attach to a task the server knows.
 
         Args:
@@ -72,7 +76,13 @@ class Door(Submits):
             modal: Where its modal stands.
             mark: The state that was sent, where another one is that of another task.
         """
-        status = TaskStatus.MODAL if modal == "open" else TaskStatus.NOT_START
+        status = TaskStatus.MODAL if is_modal == "open" else TaskStatus.NOT_START
         info = TaskInfo(id=task_id, status=status)
-        sent = (mark, None) if mark else None
-        return Task(self._runtime, "attached", info=info, answered=modal == "answered", sent=sent)
+        sent = (state_token, None) if state_token else None
+        return Task(
+            self._context,
+            "attached",
+            info=info,
+            modal_answered=is_modal == "answered",
+            sent_state_and_prompt=sent,
+        )

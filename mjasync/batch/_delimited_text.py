@@ -11,20 +11,20 @@ from typing import Final, TypeAlias
 from ..errors import ConfigurationError
 from ._rows import column_name
 
-__all__ = ["Given", "is_table", "read_table"]
+__all__ = ["NumberedRows", "is_table", "read_table"]
 
-Given: TypeAlias = Iterator[tuple[str, object]]
+NumberedRows: TypeAlias = Iterator[tuple[str, object]]
 """Rows as a file has them, each with the place where it stands."""
-_Record: TypeAlias = tuple[int, int, list[str]]
+ParsedRecord: TypeAlias = tuple[int, int, list[str]]
 """The first and the last line of a row, and its cells."""
 _DELIMITERS: Final = ",;\t|"
-_SEP: Final = re.compile(r'"?sep=(\\t|.)"?[ \t;,]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_SEP_LINE: Final = re.compile(r'"?sep=(\\t|.)"?[ \t;,]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 """The line with which Excel is told what parts the cells."""
-_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
-_QUOTED: Final = re.compile(r'"(?:[^"]|"")*"')
-_NAME: Final = re.compile(r"[^\W\d]\w*")
-_WORDS_OF_A_NAME: Final = 3
-_RULE: Final = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
+_PHYSICAL_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
+_QUOTED_CELL: Final = re.compile(r'"(?:[^"]|"")*"')
+_COLUMN_NAME: Final = re.compile(r"[^\W\d]\w*")
+_MAX_WORDS_IN_NAME: Final = 3
+_RULER_LINE: Final = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
 """The line under the head of a table in Markdown."""
 
 
@@ -33,30 +33,30 @@ def is_table(text: str) -> bool:
 
     Prompts have commas of their own, so that commas alone prove nothing.
     """
-    if _SEP.match(text):
+    if _SEP_LINE.match(text):
         return True
-    lines = [line.strip() for line in _lines(text)]
+    lines = [line.strip() for line in _split_lines(text)]
     lines = [line for line in lines if line and not line.startswith("#")]
     if len(lines) < 2:
         return False
-    if "|" in lines[0] and _RULE.fullmatch(lines[1]):
+    if "|" in lines[0] and _RULER_LINE.fullmatch(lines[1]):
         return True
-    return any(_is_parted(lines, delimiter) for delimiter in _DELIMITERS)
+    return any(_is_delimited(lines, delimiter) for delimiter in _DELIMITERS)
 
 
-def _is_parted(lines: Sequence[str], delimiter: str) -> bool:
+def _is_delimited(lines: Sequence[str], delimiter: str) -> bool:
     """Whether a sign parts the cells of every line, below a head that looks like one."""
     head = [cell.strip(' "').casefold() for cell in lines[0].split(delimiter)]
-    if "prompt" in head and all(len(cell.split()) <= _WORDS_OF_A_NAME for cell in head):
+    if "prompt" in head and all(len(cell.split()) <= _MAX_WORDS_IN_NAME for cell in head):
         return True
     counts = {line.count(delimiter) for line in lines}
     is_regular = len(counts) == 1 and counts != {0}
     return is_regular and (
-        delimiter == "\t" or (delimiter != "," and all(map(_NAME.fullmatch, head)))
+        delimiter == "\t" or (delimiter != "," and all(map(_COLUMN_NAME.fullmatch, head)))
     )
 
 
-def read_table(text: str, name: str, delimiter: str) -> Given:
+def read_table(text: str, name: str, delimiter: str) -> NumberedRows:
     """Read a table whose first line names the columns.
 
     Args:
@@ -68,8 +68,8 @@ def read_table(text: str, name: str, delimiter: str) -> Given:
         ConfigurationError: A row has too many cells or too few, or a quote is not closed: the next
             rows would become part of its cell.
     """
-    lines = _lines(text)
-    marked = _SEP.match(text)
+    lines = _split_lines(text)
+    marked = _SEP_LINE.match(text)
     if marked:
         delimiter = "\t" if marked[1] == "\\t" else marked[1]
     start = 1 if marked else 0
@@ -77,9 +77,13 @@ def read_table(text: str, name: str, delimiter: str) -> Given:
         start += 1
     if start == len(lines):
         return
-    delimiter = delimiter if marked else _shown(lines[start], delimiter)
+    delimiter = delimiter if marked else _describe_header(lines[start], delimiter)
     is_tabbed = delimiter == "\t"
-    records = _tabbed(lines, start, name) if is_tabbed else _strict(lines, start, delimiter, name)
+    records = (
+        _parse_tabs(lines, start, name)
+        if is_tabbed
+        else _parse_quoted(lines, start, delimiter, name)
+    )
     number, _, header = next(records)
     header = [column_name(cell) for cell in header]
     _check_header(header, name, number)
@@ -97,12 +101,12 @@ def read_table(text: str, name: str, delimiter: str) -> Given:
         yield where, dict(zip(header, cells, strict=True))
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     """The lines with their ends; what Unicode calls a line separator parts none."""
-    return _LINE.findall(text)
+    return _PHYSICAL_LINE.findall(text)
 
 
-def _shown(header: str, expected: str) -> str:
+def _describe_header(header: str, expected: str) -> str:
     """What parts the cells: the expected sign, or the only one that makes sense of the header."""
     cells = {
         one: [column_name(cell.strip(' "\r\n')) for cell in header.split(one)]
@@ -120,7 +124,9 @@ def _check_header(header: Sequence[str], name: str, line: int) -> None:
         raise ConfigurationError(message)
 
 
-def _strict(lines: Sequence[str], start: int, delimiter: str, name: str) -> Iterator[_Record]:
+def _parse_quoted(
+    lines: Sequence[str], start: int, delimiter: str, name: str
+) -> Iterator[ParsedRecord]:
     """Each record of a table with commas or the like.
 
     Raises:
@@ -145,7 +151,7 @@ def _strict(lines: Sequence[str], start: int, delimiter: str, name: str) -> Iter
             raise ConfigurationError(message) from error
 
 
-def _tabbed(lines: Sequence[str], start: int, name: str) -> Iterator[_Record]:
+def _parse_tabs(lines: Sequence[str], start: int, name: str) -> Iterator[ParsedRecord]:
     """Each record of a table with tabs, where a quote is a sign like others unless it has its pair.
 
     Raises:
@@ -153,24 +159,24 @@ def _tabbed(lines: Sequence[str], start: int, name: str) -> Iterator[_Record]:
     """
     at, width = start, 0
     while at < len(lines):
-        cells, used = _plain(lines[at]), 1
-        if any(cell.startswith('"') and not _QUOTED.fullmatch(cell) for cell in cells):
-            longer = _over_lines(lines, at, width, name)
+        cells, used = _unquote_line(lines[at]), 1
+        if any(cell.startswith('"') and not _QUOTED_CELL.fullmatch(cell) for cell in cells):
+            longer = _join_multiline(lines, at, width, name)
             cells, used = longer or (cells, 1)
-        yield at + 1, at + used, [_unquoted(cell) for cell in cells]
+        yield at + 1, at + used, [_unquote(cell) for cell in cells]
         width = width or len(cells)
         at += used
 
 
-def _plain(line: str) -> list[str]:
+def _unquote_line(line: str) -> list[str]:
     return line.rstrip("\r\n").split("\t")
 
 
-def _unquoted(cell: str) -> str:
-    return cell[1:-1].replace('""', '"') if _QUOTED.fullmatch(cell) else cell
+def _unquote(cell: str) -> str:
+    return cell[1:-1].replace('""', '"') if _QUOTED_CELL.fullmatch(cell) else cell
 
 
-def _over_lines(
+def _join_multiline(
     lines: Sequence[str], at: int, width: int, name: str
 ) -> tuple[list[str], int] | None:
     """A record with a quoted cell that goes on in the next lines, and how many it takes.
@@ -188,7 +194,11 @@ def _over_lines(
     used = reader.line_num
     if width and len(cells) != width:
         return None
-    if width > 1 and used > 1 and all(len(_plain(line)) == width for line in lines[at : at + used]):
+    if (
+        width > 1
+        and used > 1
+        and all(len(_unquote_line(line)) == width for line in lines[at : at + used])
+    ):
         message = (
             f"{name}, line {at + 1}: a cell of this row begins with a quote, and one in line "
             f"{at + used} could end it. Double quotes that are signs of their own, within quotes "

@@ -6,28 +6,28 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Reserve"]
+__all__ = ["DiskReserve"]
 
-_FOR_EACH: Final = 2**15
+_BYTES_PER_JOB: Final = 2**15
 """Bytes that noting the answer to one submission may take."""
 _BLOCK: Final = 2**16
 
 
-class Reserve:
+class DiskReserve:
     """A file whose only use is to be deleted when there is no room left."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.is_spent = False
+        self.is_released = False
         """Whether it was needed: what is free now is for what is on the wire already."""
 
-    def take(self, places: int) -> None:
+    def reserve(self, places: int) -> None:
         """Set aside enough for so many submissions on the wire at once.
 
         Raises:
             OSError: There is not as much room.
         """
-        size = _FOR_EACH * (places + 2)
+        size = _BYTES_PER_JOB * (places + 2)
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             for _ in range(-(-size // _BLOCK)):  # bytes that no file system can do without
@@ -40,14 +40,14 @@ class Reserve:
             raise
         finally:
             os.close(fd)
-        self.is_spent = False
+        self.is_released = False
 
-    def spend(self) -> bool:
+    def release(self) -> bool:
         """Give the room to whoever needs it now; return whether there was any."""
-        self.is_spent = True
-        return self.give_back()
+        self.is_released = True
+        return self.close()
 
-    def give_back(self) -> bool:
+    def close(self) -> bool:
         """Free the room; return whether any was taken."""
         try:
             self._path.unlink()

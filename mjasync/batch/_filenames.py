@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
-from .._safe_filename import LONGEST_NAME, safe_filename
+from .._safe_filename import MAX_NAME_LENGTH, safe_filename
 from ..errors import ConfigurationError
-from ._jobs import CALL, Job
-from ._steps import elements
+from ._jobs import FUNCTION_STEP, Job
+from ._steps import split_steps
 
-__all__ = ["DEFAULT_NAME", "Names"]
+__all__ = ["DEFAULT_NAME", "Filenames"]
 
 DEFAULT_NAME: Final = "{n:04}-{slug}-{seed}-{task_id}{step}.{ext}"
 _SLUG: Final = 40
 """Characters of a prompt in a name."""
-_NOT_SAID: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
+_EXCLUDED_FIELDS: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
 """Links and flags."""
-_OURS: Final = frozenset({"ledger", "manifest"})
+_RESERVED_NAMES: Final = frozenset({"ledger", "manifest"})
 
 
-class Names:
+class Filenames:
     """Gives each file a name of its own: the same one whenever it is asked again."""
 
     def __init__(self, template: str) -> None:
@@ -47,7 +47,7 @@ class Names:
         return frozenset(re.findall(r"\{(\w[^{}!:.\[]*)", self._template))
 
     @property
-    def are_apart(self) -> bool:
+    def are_unique(self) -> bool:
         """Whether no two jobs can get the same name."""
         return bool(re.search(r"\{(key|task_id)\b", self._template))
 
@@ -57,37 +57,39 @@ class Names:
         Raises:
             ConfigurationError: The template names an unknown field.
         """
-        self._filled(self._template.removesuffix(".{ext}"), _fields(job, None))
+        self._fill(self._template.removesuffix(".{ext}"), _fields(job, None))
 
-    def keep(self, job: Job) -> None:
+    def reserve(self, job: Job) -> None:
         """Take note of the names a job has already."""
         for number, file in enumerate(job.files, 1):
             part = number if len(job.files) > 1 else None
             self._owners[file.path.casefold()] = (job.key, part)
 
-    def name(self, job: Job, part: int | None, extension: str, *, apart: bool = False) -> str:
+    def for_job(
+        self, job: Job, part: int | None, extension: str, *, force_unique: bool = False
+    ) -> str:
         """The path of a file, relative to the folder; `part` is its number where there are four.
 
-        `apart` is for a name that no other file can have, whatever the template leaves out.
+        `force_unique` is for a name that no other file can have, whatever the template leaves out.
 
         Raises:
             ConfigurationError: The template names an unknown field.
         """
         fields = _fields(job, part)
         stems = self._template.removesuffix(".{ext}").split("/")
-        filled = [self._filled(piece, fields) for piece in stems]
+        filled = [self._fill(piece, fields) for piece in stems]
         *folders, stem = (re.sub(r"-{2,}", "-", safe_filename(piece)) for piece in filled)
-        if stem.casefold() in _OURS:
+        if stem.casefold() in _RESERVED_NAMES:
             stem = f"_{stem}"
         unique = f"{stem}-{job.key}" if part is None else f"{stem}-{job.key}-{part}"
-        is_cut = any(len(piece.encode("utf-8", "replace")) > LONGEST_NAME for piece in filled)
-        for candidate in (unique if apart or is_cut else stem, unique):
+        is_cut = any(len(piece.encode("utf-8", "replace")) > MAX_NAME_LENGTH for piece in filled)
+        for candidate in (unique if force_unique or is_cut else stem, unique):
             path = "/".join([*folders, f"{candidate}.{safe_filename(extension)}"])
             if self._owners.setdefault(path.casefold(), (job.key, part)) == (job.key, part):
                 break
         return path
 
-    def _filled(self, piece: str, fields: Mapping[str, object]) -> str:
+    def _fill(self, piece: str, fields: Mapping[str, object]) -> str:
         try:
             return piece.format_map(fields)
         except (LookupError, ValueError, TypeError, AttributeError) as error:
@@ -97,7 +99,7 @@ class Names:
 
 
 def _fields(job: Job, part: int | None) -> dict[str, object]:
-    steps = [one.removeprefix(CALL) for one in elements(job.step) if one]
+    steps = [one.removeprefix(FUNCTION_STEP) for one in split_steps(job.step) if one]
     if part is not None:
         steps.append(str(part))
     texts = {
@@ -109,9 +111,9 @@ def _fields(job: Job, part: int | None) -> dict[str, object]:
     }
     step = "".join(f"-{_slug(one)}" for one in steps)
     safe = {name: safe_filename(text) if text else "" for name, text in texts.items()}
-    return {**safe, "n": job.n, "step": step}
+    return {**safe, "n": job.number, "step": step}
 
 
 def _slug(text: str) -> str:
-    words = re.findall(r"\w+", _NOT_SAID.sub("", text).casefold())
+    words = re.findall(r"\w+", _EXCLUDED_FIELDS.sub("", text).casefold())
     return "-".join(words)[:_SLUG].strip("-") or "untitled"

@@ -14,7 +14,7 @@ import attrs
 
 from .._circuit_breaker import CircuitBreaker
 from .._client import Client
-from .._concurrency import whole
+from .._concurrency import finish_despite_cancellation
 from .._models import TaskStatus
 from .._options import SubmitOptions
 from .._task import Task
@@ -41,56 +41,62 @@ from ..errors import (
     TaskTimeout,
     UnsupportedEndpoint,
 )
-from ._client_adapter import Door
-from ._jobs import CALL, BatchInUse, File, Job, JobState, LedgerError
+from ._client_adapter import BatchClient
+from ._jobs import FUNCTION_STEP, BatchInUse, File, Job, JobStatus, LedgerError
 from ._ledger.sqlite import Ledger
-from ._outcome import DOUBTFUL, Outcome, is_of_the_disk
-from ._output import Output
-from ._planning import Call
+from ._outcome import UNCERTAIN_STATUSES, JobOutcome, is_disk_error
+from ._output import OutputFolder
+from ._planning import StepFunction
 from ._recovery import Recovery
-from ._steps import filled, last, remixes
+from ._steps import fill_answer, last_step, needs_remix
 
-__all__ = ["DOUBTFUL", "NEVER_AGAIN", "Life", "Outcome", "no_function"]
+__all__ = [
+    "NOT_RETRYABLE",
+    "UNCERTAIN_STATUSES",
+    "JobExecutor",
+    "JobOutcome",
+    "missing_function_error",
+]
 
 _log: Final = logging.getLogger("mjasync")
 
-NEVER_AGAIN: Final = frozenset({"BannedPrompt", "ModalNotOpened", "TaskBanned"})
+NOT_RETRYABLE: Final = frozenset({"BannedPrompt", "ModalNotOpened", "TaskBanned"})
 """Failures that are not tried again, whatever is asked."""
-_HOPELESS: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
+FATAL: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
 """What would happen to every other job, too."""
-_FOR_NOW: Final = (QueueFull, RateLimited, NoAccount, ConnectionFailed, TaskNotReady)
+TRANSIENT: Final = (QueueFull, RateLimited, NoAccount, ConnectionFailed, TaskNotReady)
 """The server provably took nothing, and may take it later."""
-_OVER: Final = (TaskFailed, TaskNotFound, ModalNotOpened, BannedPrompt)
+ENDED: Final = (TaskFailed, TaskNotFound, ModalNotOpened, BannedPrompt)
 """The task has ended without a picture, or the server does not know it."""
-_PARENT_GONE: Final = (
+_PARENT_LOST: Final = (
     "The server does not know the task any more that this step follows: trying again helps only "
     "on a server that does. Else the grid must be drawn again, in a new folder."
 )
 
 
 @attrs.define(kw_only=True)
-class Life:
+class JobExecutor:
     """Carries jobs through."""
 
     client: Client
-    door: Door
+    client_adapter: BatchClient
     ledger: Ledger
-    output: Output
-    calls: Mapping[str, Call]
+    output: OutputFolder
+    functions: Mapping[str, StepFunction]
     recovery: Recovery
     breaker: CircuitBreaker
-    saving: asyncio.Semaphore
+    is_saving: asyncio.Semaphore
     tasks: dict[str, Task] = attrs.field(factory=dict, init=False)
     """What is waited for, by the key of its job."""
     unrecorded: list[str] = attrs.field(factory=list, init=False)
     """Ids of tasks that the server took and the ledger could not note."""
 
-    async def live(
-        self, job: Job, sent: Callable[[Job], None], landed: Callable[[Job], None]
-    ) -> Outcome:
+    async def run(
+        self, job: Job, on_submitted: Callable[[Job], None], on_finished: Callable[[Job], None]
+    ) -> JobOutcome:
         """Carry a job on from where it stands.
 
-        `sent` is told once the server may have taken it, `landed` once it has ended there. What
+        `on_submitted` is told once the server may have taken it, `on_finished` once it has ended there. What
         goes wrong with one job never concerns the others, unless it is the ledger or the disk.
 
         Raises:
@@ -99,163 +105,167 @@ class Life:
             OSError: The disk is full, or the like.
         """
         try:
-            return await self._carry_on(job, sent, landed)
-        except (BatchInUse, LedgerError, *_HOPELESS):
+            return await self._resume(job, on_submitted, on_finished)
+        except (BatchInUse, LedgerError, *FATAL):
             raise
         except Exception as error:
-            if is_of_the_disk(error):
+            if is_disk_error(error):
                 raise
-            return await self._poisoned(job, error)
+            return await self._on_invalid_row(job, error)
 
-    async def _poisoned(self, job: Job, error: Exception) -> Outcome:
+    async def _on_invalid_row(self, job: Job, error: Exception) -> JobOutcome:
         """Note what nobody foresaw: the job stays as it stands, and the next run tries it again."""
-        _log.warning("job %d met with %s: %s", job.n, type(error).__name__, printable(error))
-        job = (await self.ledger.find([job.key])).get(job.key, job)
-        is_sent = job.state is JobState.SUBMITTING
-        state = JobState.UNCERTAIN if is_sent else job.state
-        return Outcome(job=await self._note(job, error, state=state))
+        _log.warning("job %d met with %s: %s", job.number, type(error).__name__, printable(error))
+        job = (await self.ledger.by_keys([job.key])).get(job.key, job)
+        is_sent = job.status is JobStatus.SUBMITTING
+        state = JobStatus.UNCERTAIN if is_sent else job.status
+        return JobOutcome(job=await self._record_error(job, error, status=state))
 
-    async def _carry_on(
-        self, job: Job, sent: Callable[[Job], None], landed: Callable[[Job], None]
-    ) -> Outcome:
-        outcome = Outcome(job=job)
-        is_new = job.state is JobState.PLANNED
+    async def _resume(
+        self, job: Job, on_submitted: Callable[[Job], None], on_finished: Callable[[Job], None]
+    ) -> JobOutcome:
+        outcome = JobOutcome(job=job)
+        is_new = job.status is JobStatus.PLANNED
         if is_new:
-            outcome = await self._begin(job)
+            outcome = await self._submit(job)
             job = outcome.job
-            if job.state in {JobState.PLANNED, JobState.FAILED} or outcome.stop is not None:
+            if job.status in {JobStatus.PLANNED, JobStatus.FAILED} or outcome.abort is not None:
                 return outcome
-            sent(job)
-        if job.state in DOUBTFUL:
-            outcome = await self._clear_up(job, is_new=is_new)
+            on_submitted(job)
+        if job.status in UNCERTAIN_STATUSES:
+            outcome = await self._reconcile(job, is_new=is_new)
             job = outcome.job
-        if job.state is JobState.ACCEPTED:
-            outcome = await self._follow(job)
+        if job.status is JobStatus.ACCEPTED:
+            outcome = await self._wait_and_save(job)
             job = outcome.job
-        elif job.state is JobState.FINISHED and job.task_id:
-            outcome = await self._wait(job, self._task(job))
+        elif job.status is JobStatus.FINISHED and job.task_id:
+            outcome = await self._wait(job, self._attach_task(job))
             job = outcome.job
             if job.error_class:  # where its pictures are is not known
                 return outcome
-        if job.state is not JobState.FINISHED:
+        if job.status is not JobStatus.FINISHED:
             return outcome
-        landed(job)
-        return await self._save(job, self._task(job))
+        on_finished(job)
+        return await self._save(job, self._attach_task(job))
 
-    async def _clear_up(self, job: Job, *, is_new: bool) -> Outcome:
-        outcome = await self.recovery.clear_up(job, may_resend=not is_new)
-        if is_new and outcome.job.state is JobState.ACCEPTED:
-            self.breaker.accepted(0)  # the server takes what it is sent, and says so in its list
+    async def _reconcile(self, job: Job, *, is_new: bool) -> JobOutcome:
+        outcome = await self.recovery.reconcile(job, may_resend=not is_new)
+        if is_new and outcome.job.status is JobStatus.ACCEPTED:
+            self.breaker.record_accepted(
+                0
+            )  # the server takes what it is sent, and says so in its list
         return outcome
 
-    def _task(self, job: Job) -> Task:
+    def _attach_task(self, job: Job) -> Task:
         """The task of a job, as it was submitted or by its id."""
         if job.key not in self.tasks:
-            mark = None if job.is_step else job.mark  # a press may be answered with an older task
-            self.tasks[job.key] = self.door.task(job.task_id or "", job.modal, mark)
+            mark = (
+                None if job.is_step else job.state_token
+            )  # a press may be answered with an older task
+            self.tasks[job.key] = self.client_adapter.task(job.task_id or "", job.modal, mark)
         return self.tasks[job.key]
 
     # --- paid ---
 
     def _may_send(self) -> bool:
-        return self.breaker.delay(self.door.clock.now()) == 0
+        return self.breaker.delay(self.client_adapter.clock.now()) == 0
 
-    async def _begin(self, job: Job) -> Outcome:
+    async def _submit(self, job: Job) -> JobOutcome:
         """Have the server take a job: the ledger knows before it is asked, and what it said."""
-        self.door.check_open()
+        self.client_adapter.check_open()
         parent = None
         if job.is_step:
-            found = await self.ledger.find([job.parent or ""])
+            found = await self.ledger.by_keys([job.parent or ""])
             try:
                 parent = await self._parent(found[job.parent or ""])
             except MJError as error:
-                return await self._unread(job, error)
+                return await self._on_parent_unreadable(job, error)
         if not self._may_send():
-            return Outcome(job=job, again=True)
-        if parent is not None and job.is_call:
-            return await self._call(job, parent)
-        return await whole(self._pay(job, parent))
+            return JobOutcome(job=job, requeue=True)
+        if parent is not None and job.is_function:
+            return await self._call_function(job, parent)
+        return await finish_despite_cancellation(self._submit_paid(job, parent))
 
     async def _parent(self, job: Job) -> Task:
         """The finished Task a step follows."""
-        task = self.door.task(job.task_id or "")
+        task = self.client_adapter.task(job.task_id or "")
         await task.refresh()
         return await task.wait()
 
-    async def _pay(self, job: Job, parent: Task | None) -> Outcome:
+    async def _submit_paid(self, job: Job, parent: Task | None) -> JobOutcome:
         mark = f"mjasync-{uuid.uuid4().hex}"
         try:
-            task = self._new_task(job, parent, mark).adopt()
+            task = self._new_task(job, parent, mark)._suppress_unawaited_warning()
         except MJError as error:
-            return await self._refused(job, error)
-        job = await self._submitting(job, mark)
+            return await self._on_refusal(job, error)
+        job = await self._set_submitting(job, mark)
         refusal = await self._send(task.submit)
         if refusal is not None:
-            return await self._refused(job, refusal)
+            return await self._on_refusal(job, refusal)
         self.tasks[job.key] = task
         asks = "open" if task.status is TaskStatus.MODAL else ""
-        return Outcome(job=await self._accepted(job, task.id, asks))
+        return JobOutcome(job=await self._on_accepted(job, task.id, asks))
 
-    def _new_task(self, job: Job, parent: Task | None, mark: str) -> Task:
+    def _new_task(self, job: Job, parent: Task | None, state_token: str) -> Task:
         """What a job asks for, not sent yet.
 
         Raises:
             MJError: There is no such button, or it cannot be answered.
         """
         if parent is None:
-            options: SubmitOptions = {"state": mark}
+            options: SubmitOptions = {"state": state_token}
             if bot := job.variables.get("bot"):
                 options["bot"] = "niji" if bot == "niji" else "midjourney"
-            return self.door.imagine(job.prompt, **options)
-        label, answer = last(job.step)
-        if remixes(parent.buttons[label], answer):
-            return parent.action(label, state=mark, enable_remix=True)
-        return parent.action(label, state=mark)
+            return self.client_adapter.imagine(job.prompt, **options)
+        label, answer = last_step(job.step)
+        if needs_remix(parent.buttons[label], answer):
+            return parent.action(label, state=state_token, enable_remix=True)
+        return parent.action(label, state=state_token)
 
-    async def _submitting(self, job: Job, mark: str | None, **changes: object) -> Job:
-        clock = self.door.clock
+    async def _set_submitting(self, job: Job, state_token: str | None, **changes: object) -> Job:
+        clock = self.client_adapter.clock
         afresh: dict[str, object] = {
-            "mark": mark,
+            "state_token": state_token,
             "accepted_at": None,
-            "accepted_n": None,
+            "accepted_sequence": None,
             "task_id": None,
             "modal": "",
-            "earlier": job.paid,
+            "previous_charges": job.charges,
             "action": "",
             "speed": "",
         }
-        return await self.ledger.note(
+        return await self.ledger.update(
             job,
-            event="sent",
-            state=JobState.SUBMITTING,
-            noted_at=clock.wall(),
-            sent_boot=clock.boot_id(),
-            sent_uptime=clock.since_boot(),
+            event="submitting",
+            status=JobStatus.SUBMITTING,
+            submitting_at=clock.wall(),
+            submitting_boot=clock.boot_id(),
+            submitting_uptime=clock.uptime(),
             attempts=job.attempts + 1,
             **(changes or afresh),
         )
 
     async def _send(self, submit: Callable[[], Awaitable[object]]) -> MJError | None:
         """Send a submission; return what was raised, None if the server took it."""
-        number = self.breaker.begin()
+        number = self.breaker.start_submission()
         try:
             await submit()
         except (SubmitUncertain, TaskTimeout) as error:
-            self.breaker.uncertain(number, error, self.door.clock.now())
+            self.breaker.record_uncertain(number, error, self.client_adapter.clock.now())
             return error
         except MJError as error:
-            self.breaker.not_taken(number)
+            self.breaker.record_not_taken(number)
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, it may be out
             lost = SubmitUncertain(f"The submission met with {type(error).__name__}: {error}.")
-            self.breaker.uncertain(number, lost, self.door.clock.now())
+            self.breaker.record_uncertain(number, lost, self.client_adapter.clock.now())
             return lost
-        self.breaker.accepted(number)
+        self.breaker.record_accepted(number)
         return None
 
-    async def _accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
+    async def _on_accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
         try:
-            return await self.recovery.accepted(job, task_id, modal)
+            return await self.recovery.record_accepted(job, task_id, modal)
         except Exception as error:
             if job.task_id != task_id:
                 self.unrecorded.append(task_id)
@@ -265,181 +275,189 @@ class Life:
             message = f"The batch's ledger cannot be written: {printable(error)}."
             raise LedgerError(message) from error
 
-    async def _refused(self, job: Job, error: MJError, **back: object) -> Outcome:
+    async def _on_refusal(self, job: Job, error: MJError, **back: object) -> JobOutcome:
         """What an error says about a job that was to be sent; `back` is how it stood before."""
-        back = back or {"state": JobState.PLANNED}
+        back = back or {"status": JobStatus.PLANNED}
         if isinstance(error, SubmitUncertain | TaskTimeout):
-            return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
+            return JobOutcome(job=await self._record_error(job, error, status=JobStatus.UNCERTAIN))
         is_elsewhere = isinstance(error, UnsupportedEndpoint) and not job.is_step
-        if is_elsewhere and await self.ledger.marked():
+        if is_elsewhere and await self.ledger.accepted():
             lost = SubmitUncertain(
                 "The answer was that of a server without such a path, which has taken jobs before.",
                 description=error.description,
                 http_status=error.http_status,
             )
-            return Outcome(job=await self._note(job, lost, state=JobState.UNCERTAIN), stop=error)
-        if isinstance(error, _HOPELESS) or is_elsewhere:  # what draws no prompt draws no other
-            return Outcome(job=await self._note(job, error, **back), stop=error)
-        if isinstance(error, _FOR_NOW) or _is_busy(error):
-            job = await self._note(job, error, **back)
+            return JobOutcome(
+                job=await self._record_error(job, lost, status=JobStatus.UNCERTAIN), abort=error
+            )
+        if isinstance(error, FATAL) or is_elsewhere:  # what draws no prompt draws no other
+            return JobOutcome(job=await self._record_error(job, error, **back), abort=error)
+        if isinstance(error, TRANSIENT) or _is_overload(error):
+            job = await self._record_error(job, error, **back)
             may_try = not isinstance(error, TaskNotReady) or self.recovery.may_try(job)
-            return Outcome(job=job, again=may_try, refusal=error)
-        return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+            return JobOutcome(job=job, requeue=may_try, refusal=error)
+        return JobOutcome(job=await self._record_error(job, error, status=JobStatus.FAILED))
 
-    async def _unread(self, job: Job, error: MJError) -> Outcome:
+    async def _on_parent_unreadable(self, job: Job, error: MJError) -> JobOutcome:
         """What it means that the task before a job cannot be read: nothing was sent."""
-        if isinstance(error, (*_HOPELESS, UnsupportedEndpoint)):
-            return Outcome(job=await self._note(job, error, state=JobState.PLANNED), stop=error)
+        if isinstance(error, (*FATAL, UnsupportedEndpoint)):
+            return JobOutcome(
+                job=await self._record_error(job, error, status=JobStatus.PLANNED), abort=error
+            )
         if not error.retryable:
-            said = {"error": _PARENT_GONE} if isinstance(error, TaskNotFound) else {}
-            return Outcome(job=await self._note(job, error, state=JobState.FAILED, **said))
-        job = await self._note(job, error, state=JobState.PLANNED)
-        return Outcome(job=job, again=self.recovery.may_try(job), refusal=error)
+            said = {"error": _PARENT_LOST} if isinstance(error, TaskNotFound) else {}
+            return JobOutcome(
+                job=await self._record_error(job, error, status=JobStatus.FAILED, **said)
+            )
+        job = await self._record_error(job, error, status=JobStatus.PLANNED)
+        return JobOutcome(job=job, requeue=self.recovery.may_try(job), refusal=error)
 
-    async def _note(self, job: Job, raised: Exception, **changes: object) -> Job:
+    async def _record_error(self, job: Job, exception: Exception, **changes: object) -> Job:
         facts: dict[str, Any] = {
-            "error_class": type(raised).__name__,
-            "error": str(raised) or repr(raised),
+            "error_class": type(exception).__name__,
+            "error": str(exception) or repr(exception),
         }
-        return await self.ledger.note(job, **{**facts, **changes})
+        return await self.ledger.update(job, **{**facts, **changes})
 
-    async def _call(self, job: Job, parent: Task) -> Outcome:
+    async def _call_function(self, job: Job, parent: Task) -> JobOutcome:
         """Run a function: once, for nobody knows what it pays for."""
-        call = self.calls.get(job.step)
+        call = self.functions.get(job.step)
         if call is None:
-            return Outcome(job=await self._note(job, ConfigurationError(no_function(job))))
-        job = await self._submitting(job, None)
-        number = self.breaker.begin()
+            return JobOutcome(
+                job=await self._record_error(job, ConfigurationError(missing_function_error(job)))
+            )
+        job = await self._set_submitting(job, None)
+        number = self.breaker.start_submission()
         try:
-            task = _returned(await call(self.client.task(parent.id)))
+            task = _check_returned(await call(self.client.task(parent.id)))
             if task is not None and not task.id:
                 await task.submit()
         except SubmitUncertain as error:
-            self.breaker.uncertain(number, error, self.door.clock.now())
-            return Outcome(job=await self._note(job, error, state=JobState.UNCERTAIN))
+            self.breaker.record_uncertain(number, error, self.client_adapter.clock.now())
+            return JobOutcome(job=await self._record_error(job, error, status=JobStatus.UNCERTAIN))
         except Exception as error:  # noqa: BLE001 - the function is not ours
-            self.breaker.not_taken(number)
-            return Outcome(job=await self._note(job, error, state=JobState.FAILED))
+            self.breaker.record_not_taken(number)
+            return JobOutcome(job=await self._record_error(job, error, status=JobStatus.FAILED))
         except BaseException:
-            self.breaker.not_taken(number)
+            self.breaker.record_not_taken(number)
             raise
         if task is None or not task.id:
-            self.breaker.not_taken(number)
-            job = await self.ledger.note(job, state=JobState.FINISHED, error_class="", error="")
-            return Outcome(job=job)
-        self.breaker.accepted(number)
-        return Outcome(job=await self._accepted(job, task.id))
+            self.breaker.record_not_taken(number)
+            job = await self.ledger.update(job, status=JobStatus.FINISHED, error_class="", error="")
+            return JobOutcome(job=job)
+        self.breaker.record_accepted(number)
+        return JobOutcome(job=await self._on_accepted(job, task.id))
 
     # --- asked first ---
 
-    async def _follow(self, job: Job) -> Outcome:
+    async def _wait_and_save(self, job: Job) -> JobOutcome:
         """Wait for a task; where the server asks first, answer."""
-        outcome = await self._wait(job, self._task(job))
-        if outcome.job.state in DOUBTFUL:
-            outcome = await self.recovery.clear_up(outcome.job, may_resend=False)
-            if outcome.job.state is JobState.ACCEPTED:
-                outcome = await self._wait(outcome.job, self._task(outcome.job))
+        outcome = await self._wait(job, self._attach_task(job))
+        if outcome.job.status in UNCERTAIN_STATUSES:
+            outcome = await self.recovery.reconcile(outcome.job, may_resend=False)
+            if outcome.job.status is JobStatus.ACCEPTED:
+                outcome = await self._wait(outcome.job, self._attach_task(outcome.job))
         return outcome
 
-    async def _reply(self, job: Job, task: Task, question: ModalRequired) -> Outcome:
+    async def _answer_modal(self, job: Job, task: Task, question: ModalRequired) -> JobOutcome:
         """Answer a modal: as the step says, or with what the server proposes."""
-        if job.is_call or not job.is_step:
-            return Outcome(job=await self._note(job, question, state=JobState.FAILED))
-        _, answer = last(job.step)
-        text = filled(answer, {**job.variables, "prompt": job.prompt}) if answer else None
-        text = text or task.final_prompt or await self._proposed(job)
+        if job.is_function or not job.is_step:
+            return JobOutcome(job=await self._record_error(job, question, status=JobStatus.FAILED))
+        _, answer = last_step(job.step)
+        text = fill_answer(answer, {**job.variables, "prompt": job.prompt}) if answer else None
+        text = text or task.final_prompt or await self._modal_default(job)
         if not self._may_send():  # the press is free, and waits open
-            job = await self.ledger.note(job, modal="open")
-            return Outcome(job=job, again=True)
-        outcome = await whole(self._answer(job, task, text))
-        if outcome.job.state is not JobState.ACCEPTED or outcome.again or outcome.stop:
+            job = await self.ledger.update(job, modal="open")
+            return JobOutcome(job=job, requeue=True)
+        outcome = await finish_despite_cancellation(self._send_answer(job, task, text))
+        if outcome.job.status is not JobStatus.ACCEPTED or outcome.requeue or outcome.abort:
             return outcome
-        return await self._wait(outcome.job, self._task(outcome.job))
+        return await self._wait(outcome.job, self._attach_task(outcome.job))
 
-    async def _proposed(self, job: Job) -> str:
-        task = self.door.task(job.task_id or "")
+    async def _modal_default(self, job: Job) -> str:
+        task = self.client_adapter.task(job.task_id or "")
         with suppress(MJError):
             await task.refresh()
         return task.final_prompt or job.prompt
 
-    async def _answer(self, job: Job, task: Task, text: str) -> Outcome:
+    async def _send_answer(self, job: Job, task: Task, text: str) -> JobOutcome:
         """Send an answer: the ledger knows before, for the modal is paid for by it."""
         self.tasks.pop(job.key, None)
-        answer = task.modal(text).adopt()
-        job = await self._submitting(job, job.mark, modal="answered")
+        answer = task.modal(text)._suppress_unawaited_warning()
+        job = await self._set_submitting(job, job.state_token, modal="answered")
         refusal = await self._send(answer.submit)
         if refusal is not None:
-            return await self._refused(job, refusal, state=JobState.ACCEPTED, modal="open")
+            return await self._on_refusal(job, refusal, status=JobStatus.ACCEPTED, modal="open")
         self.tasks[job.key] = answer
-        return Outcome(job=await self._accepted(job, answer.id, "answered"))
+        return JobOutcome(job=await self._on_accepted(job, answer.id, "answered"))
 
     # --- free ---
 
-    async def _wait(self, job: Job, task: Task) -> Outcome:
+    async def _wait(self, job: Job, task: Task) -> JobOutcome:
         try:
             await task.wait()
         except ModalRequired as question:
             asked = question
-        except _HOPELESS as error:
-            return Outcome(job=await self._note(job, error), stop=error)
-        except _OVER as error:
-            return Outcome(job=await self._not_had(job, error, JobState.FAILED))
+        except FATAL as error:
+            return JobOutcome(job=await self._record_error(job, error), abort=error)
+        except ENDED as error:
+            return JobOutcome(job=await self._on_result_lost(job, error, JobStatus.FAILED))
         except MJError as error:  # it could not be read, and goes on
-            return Outcome(job=await self._note(job, error))
+            return JobOutcome(job=await self._record_error(job, error))
         else:
-            return await self._finished(job, task)
-        return await self._reply(job, task, asked)
+            return await self._on_finished(job, task)
+        return await self._answer_modal(job, task, asked)
 
-    async def _finished(self, job: Job, task: Task) -> Outcome:
-        if not job.modal and not job.is_call and last(job.step)[1] is not None:
+    async def _on_finished(self, job: Job, task: Task) -> JobOutcome:
+        if not job.modal and not job.is_function and last_step(job.step)[1] is not None:
             astray = ModalNotOpened("The server went ahead without asking; `task_id` is that job.")
-            return Outcome(job=await self._note(job, astray, state=JobState.FAILED))
-        job = await self.ledger.note(
+            return JobOutcome(job=await self._record_error(job, astray, status=JobStatus.FAILED))
+        job = await self.ledger.update(
             job,
-            state=JobState.FINISHED,
+            status=JobStatus.FINISHED,
             action=task.info.action,
             speed=task.info.mode or "",
             error_class="",
             error="",
         )
-        return Outcome(job=job)
+        return JobOutcome(job=job)
 
-    async def _not_had(self, job: Job, error: Exception, state: JobState) -> Job:
+    async def _on_result_lost(self, job: Job, error: Exception, state: JobStatus) -> Job:
         """Note why there is no picture; where it was saved once, it is not to be paid for again."""
         if not job.files:
-            return await self._note(job, error, state=state)
+            return await self._record_error(job, error, status=state)
         said = f"Its picture was saved, is missing, and cannot be had again. {error}"
-        return await self._note(job, error, state=JobState.SAVED, error=said)
+        return await self._record_error(job, error, status=JobStatus.SAVED, error=said)
 
-    async def _save(self, job: Job, task: Task) -> Outcome:
-        async with self.saving:
+    async def _save(self, job: Job, task: Task) -> JobOutcome:
+        async with self.is_saving:
             if self.ledger.is_full:  # what room there is, is for what the server answers
                 full = LedgerError("The disk is full: no picture was saved.", errno=errno.ENOSPC)
-                return Outcome(job=job, stop=full)
+                return JobOutcome(job=job, abort=full)
             try:
-                files = await whole(self._files(job, task))
+                files = await finish_despite_cancellation(self._download(job, task))
             except MJError as error:
-                return Outcome(job=await self._not_had(job, error, JobState.FINISHED))
+                return JobOutcome(job=await self._on_result_lost(job, error, JobStatus.FINISHED))
             except Exception as error:
-                if not is_of_the_disk(error):
+                if not is_disk_error(error):
                     raise
-                return Outcome(job=await self._note(job, error), stop=error)
-            job = await self.ledger.note(
-                job, state=JobState.SAVED, files=files, error_class="", error=""
+                return JobOutcome(job=await self._record_error(job, error), abort=error)
+            job = await self.ledger.update(
+                job, status=JobStatus.SAVED, files=files, error_class="", error=""
             )
             try:
-                await whole(self.output.append(job))
+                await finish_despite_cancellation(self.output.append_manifest(job))
             except OSError as error:
-                return Outcome(job=job, stop=error)
-        return Outcome(job=job)
+                return JobOutcome(job=job, abort=error)
+        return JobOutcome(job=job)
 
-    async def _files(self, job: Job, task: Task) -> tuple[File, ...]:
+    async def _download(self, job: Job, task: Task) -> tuple[File, ...]:
         """Save the pictures of a job, within the time that a wait may take.
 
         Raises:
             RequestTimeout: They did not arrive by then.
         """
-        seconds = self.client._runtime.timeout  # noqa: SLF001 - what it was made with
+        seconds = self.client._context.timeout  # noqa: SLF001 - what it was made with
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
@@ -451,22 +469,22 @@ class Life:
             raise RequestTimeout(message, task=task) from None
 
 
-def _is_busy(error: MJError) -> bool:
+def _is_overload(error: MJError) -> bool:
     return isinstance(error, ServerError) and error.http_status == 503
 
 
-def no_function(job: Job) -> str:
+def missing_function_error(job: Job) -> str:
     """What to say where the function of a step is not there."""
-    name = job.step.removeprefix(CALL)
+    name = job.step.removeprefix(FUNCTION_STEP)
     return (
-        f"The function {name!r} is left to run in this batch: pass it in then=, or one of that "
+        f"The function {name!r} is left to run in this batch: pass it in steps=, or one of that "
         "name that returns None."
     )
 
 
-def _returned(given: object) -> Task | None:
+def _check_returned(value: object) -> Task | None:
     """What a function returned, if it may."""
-    if given is None or isinstance(given, Task):
-        return given
-    message = f"A step returns a Task or None, not {type(given).__name__}."
+    if value is None or isinstance(value, Task):
+        return value
+    message = f"A step returns a Task or None, not {type(value).__name__}."
     raise TypeError(message)

@@ -12,12 +12,12 @@ import attrs
 from ..errors import ConfigurationError, MJError
 from ..prompt import without_flags
 
-__all__ = ["CALL", "BatchInUse", "File", "Job", "JobState", "LedgerError", "Totals"]
+__all__ = ["FUNCTION_STEP", "BatchInUse", "File", "Job", "JobStatus", "LedgerError", "Totals"]
 
-CALL: Final = "call:"
+FUNCTION_STEP: Final = "call:"
 """What a step that is a function begins with."""
 _NOTHING: Final[Mapping[str, str]] = {}
-_UNMENDABLE: Final = frozenset(
+_PERMANENT_ERRORS: Final = frozenset(
     {
         "BannedPrompt",
         "ButtonNotFound",
@@ -58,7 +58,7 @@ class LedgerError(MJError, OSError):
         self.unrecorded: tuple[str, ...] = tuple(unrecorded)
 
 
-class JobState(StrEnum):
+class JobStatus(StrEnum):
     """Where a job stands."""
 
     PLANNED = "planned"
@@ -86,13 +86,13 @@ class File:
     sha256: str
 
 
-def _files(given: object) -> tuple[File, ...]:
-    rows = given if isinstance(given, list | tuple) else ()
+def _to_files(value: object) -> tuple[File, ...]:
+    rows = value if isinstance(value, list | tuple) else ()
     return tuple(row if isinstance(row, File) else File(**row) for row in rows)
 
 
-def _pairs(given: object) -> tuple[tuple[str, str], ...]:
-    rows = given if isinstance(given, list | tuple) else ()
+def _to_pairs(value: object) -> tuple[tuple[str, str], ...]:
+    rows = value if isinstance(value, list | tuple) else ()
     return tuple((action, speed) for action, speed in rows)
 
 
@@ -102,7 +102,7 @@ class Job:
 
     key: str
     """A hash of what is asked."""
-    n: int
+    number: int
     """Number of the prompt, from 1; its steps share it."""
     prompt: str
     parent: str | None = None
@@ -115,49 +115,53 @@ class Job:
     """The seed asked for."""
     variables: Mapping[str, str] = _NOTHING
     """The columns of its row."""
-    state: JobState = attrs.field(default=JobState.PLANNED, converter=JobState)
-    mark: str | None = None
+    status: JobStatus = attrs.field(default=JobStatus.PLANNED, converter=JobStatus)
+    state_token: str | None = None
     """What was sent along to find it by."""
-    noted_at: float | None = None
+    submitting_at: float | None = None
     """When it was last about to be sent, in seconds since the epoch, as the machine had it."""
-    sent_boot: str = ""
+    submitting_boot: str = ""
     """The start of the machine during which that was; "" in an older ledger."""
-    sent_uptime: float | None = None
+    submitting_uptime: float | None = None
     """How many seconds after that start it was."""
-    sent_n: int | None = None
+    submitting_sequence: int | None = None
     """Its place in the order in which submissions and acceptances were noted."""
     accepted_at: float | None = None
     """When the server's acceptance was noted, in seconds since the epoch, as the machine had it."""
-    accepted_n: int | None = None
+    accepted_sequence: int | None = None
     """Its place in the same order."""
     task_id: str | None = None
     modal: str = ""
     """Where its modal stands: "open", "answered" (its answer went out), "" for none."""
     attempts: int = 0
     """How often it was sent."""
-    taken: int = 0
+    times_accepted: int = 0
     """How often the server took it, as far as is known: again after a failure is paid again."""
     action: str = ""
     """The server's word for it, once it has finished."""
     speed: str = ""
     """RELAX, FAST or TURBO, where the server tells."""
-    earlier: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs)
+    previous_charges: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_to_pairs)
     """Action and speed of what had finished and was lost before it was sent again."""
-    files: tuple[File, ...] = attrs.field(default=(), converter=_files)
+    files: tuple[File, ...] = attrs.field(default=(), converter=_to_files)
     error_class: str = ""
     """What was last raised on its behalf ("TaskFailed"); "" for nothing."""
     error: str = ""
     """The same in words."""
 
     @property
-    def paid(self) -> tuple[tuple[str, str], ...]:
+    def charges(self) -> tuple[tuple[str, str], ...]:
         """Action and speed of all that has finished."""
-        return (*self.earlier, (self.action, self.speed)) if self.action else self.earlier
+        return (
+            (*self.previous_charges, (self.action, self.speed))
+            if self.action
+            else self.previous_charges
+        )
 
     @property
     def retry_can_help(self) -> bool:
         """Whether a failed job may succeed when the same is begun anew (`retry_failed`)."""
-        return self.error_class not in _UNMENDABLE and not self.is_orphan
+        return self.error_class not in _PERMANENT_ERRORS and not self.is_orphan
 
     @property
     def is_orphan(self) -> bool:
@@ -170,12 +174,12 @@ class Job:
         return self.parent is not None
 
     @property
-    def is_call(self) -> bool:
+    def is_function(self) -> bool:
         """Whether it is a function of yours."""
-        return self.step.startswith(CALL)
+        return self.step.startswith(FUNCTION_STEP)
 
     @property
-    def shares(self) -> str:
+    def conflict_key(self) -> str:
         """What no two jobs in flight may share: servers tell results apart by their prompt."""
         return self.key if self.is_step else without_flags(self.prompt, "seed").casefold()
 
@@ -184,19 +188,19 @@ class Job:
 class Totals:
     """Where a batch stands, in numbers."""
 
-    states: Mapping[JobState, int]
+    by_status: Mapping[JobStatus, int]
     """Jobs by where they stand; states without any are missing."""
     submits: int
     """Submissions the server has taken, as far as is known."""
-    paid: Mapping[tuple[str, str], int]
+    charges: Mapping[tuple[str, str], int]
     """Finished jobs by action and speed, as the server calls them."""
 
     @classmethod
-    def of(cls, jobs: Iterable[Job]) -> Self:
+    def from_jobs(cls, jobs: Iterable[Job]) -> Self:
         """Those of some jobs."""
         given = list(jobs)
         return cls(
-            states=Counter(job.state for job in given),
-            submits=sum(max(job.taken, job.accepted_at is not None) for job in given),
-            paid=Counter(paid for job in given for paid in job.paid),
+            by_status=Counter(job.status for job in given),
+            submits=sum(max(job.times_accepted, job.accepted_at is not None) for job in given),
+            charges=Counter(charge for job in given for charge in job.charges),
         )

@@ -8,13 +8,13 @@ from typing import Final
 import attrs
 
 from ..errors import MJError
-from ._jobs import Job, JobState
+from ._jobs import Job, JobStatus
 
-__all__ = ["DOUBTFUL", "Outcome", "is_of_the_disk"]
+__all__ = ["UNCERTAIN_STATUSES", "JobOutcome", "is_disk_error"]
 
-DOUBTFUL: Final = frozenset({JobState.SUBMITTING, JobState.UNCERTAIN})
+UNCERTAIN_STATUSES: Final = frozenset({JobStatus.SUBMITTING, JobStatus.UNCERTAIN})
 """States in which the server may have a job whose id is not known."""
-_OF_THE_DISK: Final = frozenset(
+_DISK_ERRNOS: Final = frozenset(
     {
         errno.EACCES,
         errno.EDQUOT,
@@ -31,22 +31,22 @@ _OF_THE_DISK: Final = frozenset(
 
 
 @attrs.frozen(kw_only=True)
-class Outcome:
+class JobOutcome:
     """What became of a job for now."""
 
     job: Job
-    again: bool = False
+    requeue: bool = False
     """It is to be begun again in this run."""
     later: bool = False
     """It may be cleared up once the server has accepted others."""
-    elsewhere: bool = False
+    claimed_elsewhere: bool = False
     """Another process has it, or has had it."""
     refusal: MJError | None = None
     """Why the server refused it for now."""
-    stop: Exception | None = None
+    abort: Exception | None = None
     """Why no other job may be begun."""
 
 
-def is_of_the_disk(error: Exception) -> bool:
+def is_disk_error(error: Exception) -> bool:
     """Whether an error would meet every other job, too: Pillow's, say, concern one picture."""
-    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
+    return isinstance(error, OSError) and error.errno in _DISK_ERRNOS

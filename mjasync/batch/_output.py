@@ -13,30 +13,30 @@ from typing import Any, Final, Literal
 
 from .._media.grid import Picture
 from .._task import Task
-from ._atomic_write import _PART, write_whole
-from ._filenames import Names
-from ._jobs import File, Job, JobState
-from ._png_metadata import _as_json, with_facts
+from ._atomic_write import PART_SUFFIX, write_atomically
+from ._filenames import Filenames
+from ._jobs import File, Job, JobStatus
+from ._png_metadata import embed_metadata, metadata_json
 
-__all__ = ["Images", "Output"]
+__all__ = ["Images", "OutputFolder"]
 
 Images = Literal["grid", "split", "upscale-all"]
-_MOST_SAID: Final = 20_000
+_MAX_PROMPT_LENGTH: Final = 20_000
 """Characters of a server's text in a picture: readers refuse pictures with more than a megabyte."""
 
 
-class Output:
+class OutputFolder:
     """The folder of a batch."""
 
-    def __init__(self, folder: Path, names: Names, images: Images) -> None:
+    def __init__(self, folder: Path, names: Filenames, images: Images) -> None:
         self._folder = folder
-        self._names = names
+        self._filenames = names
         self._images = images
         self._manifest = folder / "manifest.jsonl"
 
-    def tidy(self) -> None:
+    def remove_partial(self) -> None:
         """Take away what a process that was killed left half written."""
-        for part in self._folder.rglob(_PART):
+        for part in self._folder.rglob(PART_SUFFIX):
             part.unlink(missing_ok=True)
 
     async def save(self, job: Job, task: Task) -> tuple[File, ...]:
@@ -55,7 +55,7 @@ class Output:
             parts = [(None, Picture(await task.read()))]
         if len(parts) == 1:
             parts = [(None, parts[0][1])]
-        return await asyncio.to_thread(self._write_all, job, parts, _facts(job, task))
+        return await asyncio.to_thread(self._write_all, job, parts, _image_metadata(job, task))
 
     def _write_all(
         self, job: Job, parts: Iterable[tuple[int | None, Picture]], facts: Mapping[str, Any]
@@ -65,30 +65,30 @@ class Output:
     def _write(
         self, job: Job, part: int | None, picture: Picture, facts: Mapping[str, Any]
     ) -> File:
-        data = with_facts(picture.data, {**facts, "part": part})
-        path = self._names.name(job, part, picture.extension)
-        if _is_anothers(self._folder / path, job, data):
-            path = self._names.name(job, part, picture.extension, apart=True)
-        write_whole(self._folder / path, data)
+        data = embed_metadata(picture.data, {**facts, "part": part})
+        path = self._filenames.for_job(job, part, picture.extension)
+        if _belongs_to_other_job(self._folder / path, job, data):
+            path = self._filenames.for_job(job, part, picture.extension, force_unique=True)
+        write_atomically(self._folder / path, data)
         return File(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
-    def gone(self, jobs: Iterable[Job]) -> list[Job]:
+    def missing_files(self, jobs: Iterable[Job]) -> list[Job]:
         """The saved ones among some jobs of which a file is missing."""
         return [
             job
             for job in jobs
-            if job.state is JobState.SAVED
+            if job.status is JobStatus.SAVED
             and job.task_id
             and not all((self._folder / file.path).exists() for file in job.files)
         ]
 
-    async def list(self, jobs: Iterable[Job]) -> None:
+    async def write_manifest(self, jobs: Iterable[Job]) -> None:
         """Write the manifest afresh: one line for each saved job."""
-        await asyncio.to_thread(self._list, jobs)
+        await asyncio.to_thread(self._write_manifest, jobs)
 
-    def _list(self, jobs: Iterable[Job]) -> None:
-        lines = [_line(job) for job in jobs if job.state is JobState.SAVED]
-        write_whole(self._manifest, "".join(lines).encode(), is_private=True)
+    def _write_manifest(self, jobs: Iterable[Job]) -> None:
+        lines = [_manifest_line(job) for job in jobs if job.status is JobStatus.SAVED]
+        write_atomically(self._manifest, "".join(lines).encode(), is_private=True)
 
     def listed(self) -> set[str]:
         """The keys of the jobs in the manifest; of lines that make no sense there is none."""
@@ -99,9 +99,9 @@ class Output:
                     keys.add(str(json.loads(line)["key"]))
         return keys
 
-    async def append(self, job: Job) -> None:
+    async def append_manifest(self, job: Job) -> None:
         """Add a saved job to the manifest."""
-        await asyncio.to_thread(self._append, _line(job))
+        await asyncio.to_thread(self._append, _manifest_line(job))
 
     def _append(self, line: str) -> None:
         fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -109,24 +109,24 @@ class Output:
             file.write(line)
 
 
-def _facts(job: Job, task: Task) -> dict[str, Any]:
+def _image_metadata(job: Job, task: Task) -> dict[str, Any]:
     return {
         "prompt": job.prompt,
-        "final_prompt": (task.final_prompt or "")[:_MOST_SAID],
+        "final_prompt": (task.final_prompt or "")[:_MAX_PROMPT_LENGTH],
         "task_id": job.task_id,
-        "action": (task.info.action or "")[:_MOST_SAID],
+        "action": (task.info.action or "")[:_MAX_PROMPT_LENGTH],
         "step": job.step,
         "seed": job.seed,
         "key": job.key,
-        "n": job.n,
+        "n": job.number,
         "variables": dict(job.variables),
     }
 
 
-def _line(job: Job) -> str:
+def _manifest_line(job: Job) -> str:
     facts = {
         "key": job.key,
-        "n": job.n,
+        "n": job.number,
         "prompt": job.prompt,
         "step": job.step,
         "parent": job.parent,
@@ -137,10 +137,10 @@ def _line(job: Job) -> str:
         "speed": job.speed,
         "files": [{"path": f.path, "size": f.size, "sha256": f.sha256} for f in job.files],
     }
-    return _as_json(facts) + "\n"
+    return metadata_json(facts) + "\n"
 
 
-def _is_anothers(path: Path, job: Job, data: bytes) -> bool:
+def _belongs_to_other_job(path: Path, job: Job, data: bytes) -> bool:
     """Whether a file is there that is not what a run that was killed has left of this one."""
     try:
         there = path.read_bytes()

@@ -19,68 +19,79 @@ import attrs
 from .._task import Task
 from ..errors import ConfigurationError
 from ..prompt import expand, normalise, with_flag, without_flags
-from ._jobs import CALL, Job
-from ._rows import _REPEAT, _SEED, _SEEDS, Row, _check_present, _count, _not_blank, placed_by
-from ._steps import before, check_fields, filled, last, parsed
+from ._jobs import FUNCTION_STEP, Job
+from ._rows import (
+    _REPEAT_COLUMNS,
+    _SEED_COLUMNS,
+    _SEED_RANGE,
+    InputRow,
+    _check_not_blank,
+    _check_present,
+    _count,
+    template_fields,
+)
+from ._steps import check_fields, fill_answer, last_step, parent_path, parse_path
 
-__all__ = ["Call", "Step", "jobs_of", "steps_of"]
+__all__ = ["StepFunction", "StepInput", "expand_steps", "plan_jobs"]
 
-Call = Callable[[Task], Awaitable[Task | None]]
+StepFunction = Callable[[Task], Awaitable[Task | None]]
 """A step of your own: takes the finished Task, may return another one to be saved."""
-Step = str | Call
+StepInput = str | StepFunction
 
-_ON_NO_GRID: Final = re.compile(r"[UV](?![1-4]$)\d+", re.IGNORECASE)
+_NOT_ON_GRIDS: Final = re.compile(r"[UV](?![1-4]$)\d+", re.IGNORECASE)
 """Labels as they are on grids, of a picture that none has."""
 
 
 # --- jobs --------------------------------------------------------------------------------------
 
 
-def jobs_of(row: Row, steps: Sequence[str]) -> Iterator[Job]:
+def plan_jobs(row: InputRow, steps: Sequence[str]) -> Iterator[Job]:
     """The jobs of a row, each grid followed by its steps; numbered by whoever adds them.
 
     Raises:
         InvalidRequest: Its braces do not match, it is blank, or an answer names no column of it.
     """
-    for answer in filter(None, (last(step)[1] for step in steps)):
+    for answer in filter(None, (last_step(step)[1] for step in steps)):
         check_fields(answer, dict.fromkeys(["prompt", *row.variables]))
-        _check_present(placed_by(answer), row.missing)
+        _check_present(template_fields(answer), row.missing)
     for expanded in expand(row.prompt):
         tidy = normalise(expanded)
-        found = _REPEAT.search(tidy)
-        prompt = _not_blank(_REPEAT.sub("", tidy).strip())
+        found = _REPEAT_COLUMNS.search(tidy)
+        prompt = _check_not_blank(_REPEAT_COLUMNS.sub("", tidy).strip())
         for variant in range(_count(found[1]) if found else row.repeat):
-            grid = _grid(prompt, variant, row.variables)
+            grid = _grid_job(prompt, variant, row.variables)
             yield grid
-            yield from _steps(grid, steps)
+            yield from _step_jobs(grid, steps)
 
 
-def _grid(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
+def _grid_job(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
     """A prompt again, with a seed of its own; the first time as it is."""
-    given = _SEED.search(prompt)
+    given = _SEED_COLUMNS.search(prompt)
     seed = int(given[1]) if given else None
     if variant:
         start = int(given[1]) if given else int(_key(without_flags(prompt, "seed")), 16)
-        seed = (start + variant) % _SEEDS
+        seed = (start + variant) % _SEED_RANGE
         prompt = with_flag(prompt, "seed", seed)
     bot = variables.get("bot")
     key = _key("imagine", prompt, bot) if bot else _key("imagine", prompt)
-    return Job(key=key, root=key, n=0, prompt=prompt, seed=seed, variables=dict(variables))
+    return Job(key=key, root=key, number=0, prompt=prompt, seed=seed, variables=dict(variables))
 
 
-def _steps(grid: Job, steps: Sequence[str]) -> Iterator[Job]:
+def _step_jobs(grid: Job, steps: Sequence[str]) -> Iterator[Job]:
     keys = {"": grid.key}
     columns = {name: text for name, text in grid.variables.items() if name != "prompt"}
     for step in steps:
-        keys[step] = _key("step", grid.key, filled(step, columns))
-        yield attrs.evolve(grid, key=keys[step], parent=keys[before(step)], step=step)
+        keys[step] = _key("step", grid.key, fill_answer(step, columns))
+        yield attrs.evolve(grid, key=keys[step], parent=keys[parent_path(step)], step=step)
 
 
 def _key(*asked: str) -> str:
     return hashlib.sha256("\0".join(asked).encode()).hexdigest()[:32]
 
 
-def steps_of(then: Step | Iterable[Step]) -> tuple[tuple[str, ...], dict[str, Call]]:
+def expand_steps(
+    then: StepInput | Iterable[StepInput],
+) -> tuple[tuple[str, ...], dict[str, StepFunction]]:
     """Every step of some paths, each after the one it follows; and the functions among them.
 
     Raises:
@@ -88,26 +99,30 @@ def steps_of(then: Step | Iterable[Step]) -> tuple[tuple[str, ...], dict[str, Ca
             share a name.
     """
     paths: dict[str, None] = {}
-    calls: dict[str, Call] = {}
+    calls: dict[str, StepFunction] = {}
     for step in [then] if isinstance(then, str) or callable(then) else then:
         if not isinstance(step, str):
-            name = CALL + getattr(step, "__qualname__", type(step).__qualname__).replace(">", "")
+            name = FUNCTION_STEP + getattr(step, "__qualname__", type(step).__qualname__).replace(
+                ">", ""
+            )
             if calls.setdefault(name, step) is not step:
-                message = f"Two functions of then= are called {name.removeprefix(CALL)!r}."
+                message = f"Two functions of steps= are called {name.removeprefix(FUNCTION_STEP)!r}."
                 raise ConfigurationError(message)
             paths[name] = None
             continue
-        names = parsed(step)
+        names = parse_path(step)
         _check_labels(step, names)
-        if any(name.startswith(CALL) for name in names):
-            message = f"{step!r} is no path of buttons: {CALL!r} is what functions are called."
+        if any(name.startswith(FUNCTION_STEP) for name in names):
+            message = (
+                f"{step!r} is no path of buttons: {FUNCTION_STEP!r} is what functions are called."
+            )
             raise ConfigurationError(message)
         paths.update(dict.fromkeys(">".join(names[: n + 1]) for n in range(len(names))))
     return tuple(paths), calls
 
 
 def _check_labels(step: str, names: Iterable[str]) -> None:
-    for label in (last(name)[0] for name in names):
-        if _ON_NO_GRID.fullmatch(label):
+    for label in (last_step(name)[0] for name in names):
+        if _NOT_ON_GRIDS.fullmatch(label):
             message = f"{step!r}: no grid has a button {label!r}; U1 to U4 and V1 to V4 exist."
             raise ConfigurationError(message)

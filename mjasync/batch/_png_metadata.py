@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["_as_json", "with_facts"]
+__all__ = ["embed_metadata", "metadata_json"]
 
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -18,12 +18,12 @@ _HEADER: Final = len(_PNG) + 25
 """Where a PNG's first chunk, the IHDR, ends."""
 
 
-def with_facts(data: bytes, facts: Mapping[str, Any]) -> bytes:
+def embed_metadata(data: bytes, facts: Mapping[str, Any]) -> bytes:
     """A PNG with facts about it in text chunks, its pixels untouched; anything else as it is."""
     if not data.startswith(_PNG) or data[12:16] != b"IHDR":
         return data
     said = {name: value for name, value in facts.items() if value not in (None, "", {})}
-    text = _as_json(said)
+    text = metadata_json(said)
     chunks = _text_chunk("Description", str(facts["prompt"])) + _text_chunk("mjasync", text)
     return data[:_HEADER] + chunks + data[_HEADER:]
 
@@ -33,13 +33,13 @@ def _text_chunk(keyword: str, text: str) -> bytes:
     return (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
 
 
-def _as_json(facts: Mapping[str, Any]) -> str:
+def metadata_json(facts: Mapping[str, Any]) -> str:
     """JSON on one line of any reader, with escapes for what acts on the text around it."""
     text = json.dumps(facts, ensure_ascii=False)
-    return _ACTING.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return _ESCAPED_CHARACTERS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
-_ACTING: Final = re.compile(
+_ESCAPED_CHARACTERS: Final = re.compile(
     "[\x80-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from ..errors import ConfigurationError, InvalidRequest
-from ._delimited_text import Given, is_table, read_table
-from ._planning import jobs_of
-from ._rows import Row, as_row, placed_by
+from ._delimited_text import NumberedRows, is_table, read_table
+from ._planning import plan_jobs
+from ._rows import InputRow, parse_row, template_fields
 
-__all__ = ["Rows", "read_rows"]
+__all__ = ["InputRows", "read_rows"]
 
 _ENCODINGS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark this one begins with
@@ -39,7 +39,7 @@ _BINARY: Final = (
     (b"\xff\xd8\xff", "a picture"),
     (b"GIF8", "a picture"),
 )
-_NO_PROMPTS: Final = re.compile(
+_NOT_PROMPTS: Final = re.compile(
     r"\.(x?html?|mhtml|xml|svg|md|markdown|rst|tex|rtf|docx?|odt|pages|pdf|xls[xmb]?|ods|numbers|"
     r"parquet|arrow|feather|pkl|db|sqlite3?|sql|zip|gz|bz2|xz|zst|7z|rar|tar|tgz|json5|toml|ini|"
     r"cfg|py|js|ts|ipynb|css|png|jpe?g|webp|gif|avif|bmp|mp4)",
@@ -50,22 +50,22 @@ _MARKUP: Final = re.compile(
     r"p|ul|ol|li|span|pre|br|h[1-6]|svg|rss|feed|urlset)\b[^<>]*>)",
     re.IGNORECASE,
 )
-_STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+_QUOTED_STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
 _JSON_START: Final = re.compile(
-    rf"\s*(?:\[\s*(?:{_STRING}\s*[,\]]|\{{\s*{_STRING}\s*:|\n)|\{{\s*(?:{_STRING}\s*:|\n))"
+    rf"\s*(?:\[\s*(?:{_QUOTED_STRING}\s*[,\]]|\{{\s*{_QUOTED_STRING}\s*:|\n)|\{{\s*(?:{_QUOTED_STRING}\s*:|\n))"
 )
 """What begins a document of JSON and no prompt: `["a fox",`, `{"prompt":`, a bracket alone."""
 _YAML_START: Final = re.compile(r"""\s*(?:#.*\n\s*)*(?:-\s+)?\{?\s*["']?prompts?["']?\s*:\s""")
 """What begins a document of YAML and is no prompt: `- prompt: a fox`, `prompts:`."""
-_LITERAL: Final = re.compile(rf"\s*{_STRING},\s*")
+_QUOTED_LINE: Final = re.compile(rf"\s*{_QUOTED_STRING},\s*")
 """A line of a list in a program, and no prompt: `"a fox",`."""
-_SAVE_AS: Final = (
+_SAVE_AS_HINT: Final = (
     "Save it as plain text with one prompt on each line (.txt), or as a table (.csv, .tsv), JSON "
     "(.json, .jsonl) or YAML."
 )
 
 
-class Rows(list[Row]):
+class InputRows(list[InputRow]):
     """The rows of a file, and how many of its lines are none."""
 
     comments: int = 0
@@ -76,7 +76,7 @@ class Rows(list[Row]):
     """The places of rows of a table that go over several lines, by quotes."""
 
 
-def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int = 1) -> Rows:
+def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int = 1) -> InputRows:
     """Read a file by its ending: .csv, .tsv, .json, .jsonl, .ndjson, .yaml; else lines of text.
 
     What is plainly something else than lines of text is read as what it is (JSON) or refused (web
@@ -92,23 +92,25 @@ def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int 
     """
     path = source if isinstance(source, Path) else _path_of(source)
     suffix = path.suffix.lower()
-    text = _decoded(_content_of(source, path), path)
-    read = _READERS.get(suffix) or _reader_of(text, suffix, path)
+    text = _decode(_content_of(source, path), path)
+    read = _READERS.get(suffix) or _choose_reader(text, suffix, path)
     if _MARKUP.match(text):
-        raise ConfigurationError(f"{path} is a web page or XML, and holds no prompts. {_SAVE_AS}")
-    if template and read is _read_text and "prompt" not in placed_by(template):
+        raise ConfigurationError(
+            f"{path} is a web page or XML, and holds no prompts. {_SAVE_AS_HINT}"
+        )
+    if template and read is _read_text and "prompt" not in template_fields(template):
         message = f"{path} has no columns: its lines can go into a template only as {{prompt}}."
         raise ConfigurationError(message)
-    rows = Rows()
+    rows = InputRows()
     if read is _read_text:
-        lines = [line.strip() for line in _lines(text)]
+        lines = [line.strip() for line in _split_text_lines(text)]
         rows.comments = sum(line.startswith("#") for line in lines)
         rows.blank = lines.count("")
     for where, given in read(text, str(path)):
         try:
-            rows.append(as_row(given, template, repeat))
+            rows.append(parse_row(given, template, repeat))
             rows.spanning += (where,) if where.startswith("lines") else ()
-            next(jobs_of(rows[-1], ()))
+            next(plan_jobs(rows[-1], ()))
         except InvalidRequest as error:
             message = f"{path}, {where}: {error.message}"
             raise ConfigurationError(message) from error
@@ -132,13 +134,13 @@ def _content_of(source: Path | BinaryIO, path: Path) -> bytes:
         message = f"The file {str(path)!r} is open as text: open it in binary mode ('rb')."
         raise ConfigurationError(message)
     what = next((what for start, what in _BINARY if data.startswith(start)), None)
-    if what or _NO_PROMPTS.fullmatch(path.suffix):
+    if what or _NOT_PROMPTS.fullmatch(path.suffix):
         what = what or f"no list of prompts by its ending, {path.suffix!r}"
-        raise ConfigurationError(f"{path} is {what}. {_SAVE_AS}")
+        raise ConfigurationError(f"{path} is {what}. {_SAVE_AS_HINT}")
     return data
 
 
-def _decoded(data: bytes, path: Path) -> str:
+def _decode(data: bytes, path: Path) -> str:
     encoding = next((name for mark, name in _ENCODINGS if data.startswith(mark)), "utf-8-sig")
     try:
         text = data.decode(encoding)
@@ -157,7 +159,7 @@ def _decoded(data: bytes, path: Path) -> str:
     return text
 
 
-def _reader_of(text: str, suffix: str, path: Path) -> Callable[[str, str], Given]:
+def _choose_reader(text: str, suffix: str, path: Path) -> Callable[[str, str], NumberedRows]:
     """How to read what has no ending that says so: as lines of text, unless it is plainly JSON.
 
     Raises:
@@ -165,8 +167,8 @@ def _reader_of(text: str, suffix: str, path: Path) -> Callable[[str, str], Given
     """
     if _JSON_START.match(text):
         return _read_json
-    first = next((line for line in _lines(text) if line.strip()), "")
-    if _LITERAL.fullmatch(first):
+    first = next((line for line in _split_text_lines(text) if line.strip()), "")
+    if _QUOTED_LINE.fullmatch(first):
         message = (
             f"The lines of {path} are strings of a program: take the quotes and commas away, or "
             "put brackets around all of it and call it .json."
@@ -181,23 +183,23 @@ def _reader_of(text: str, suffix: str, path: Path) -> Callable[[str, str], Given
     return _read_text
 
 
-def _lines(text: str) -> list[str]:
+def _split_text_lines(text: str) -> list[str]:
     """The lines as editors number them; other separators of Unicode are blanks in a prompt."""
     return re.split(r"\r\n|\r|\n", text.removesuffix("\n").removesuffix("\r"))
 
 
-def _read_text(text: str, _: str) -> Given:
-    for number, line in enumerate(map(str.strip, _lines(text)), 1):
+def _read_text(text: str, _: str) -> NumberedRows:
+    for number, line in enumerate(map(str.strip, _split_text_lines(text)), 1):
         if line and not line.startswith("#"):
             yield f"line {number}", line[1:] if line.startswith("\\#") else line
 
 
-def _read_csv(text: str, name: str) -> Given:
+def _read_csv(text: str, name: str) -> NumberedRows:
     _refuse_json(text, name)
     yield from read_table(text, name, ",")
 
 
-def _read_tsv(text: str, name: str) -> Given:
+def _read_tsv(text: str, name: str) -> NumberedRows:
     _refuse_json(text, name)
     yield from read_table(text, name, "\t")
 
@@ -207,7 +209,7 @@ def _refuse_json(text: str, name: str) -> None:
         raise ConfigurationError(f"{name} holds JSON and is no table: call it .json.")
 
 
-def _read_json(text: str, name: str) -> Given:
+def _read_json(text: str, name: str) -> NumberedRows:
     """An array, one object, or one of either on each line."""
     try:
         whole: Any = json.loads(text)
@@ -240,7 +242,7 @@ def _is_value(line: str) -> bool:
     return True
 
 
-def _read_json_lines(text: str, name: str) -> Given:
+def _read_json_lines(text: str, name: str) -> NumberedRows:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
@@ -250,7 +252,7 @@ def _read_json_lines(text: str, name: str) -> Given:
                 raise ConfigurationError(message) from error
 
 
-def _read_yaml(text: str, name: str) -> Given:
+def _read_yaml(text: str, name: str) -> NumberedRows:
     try:
         yaml = import_module("yaml")
     except ImportError:
@@ -268,7 +270,7 @@ def _read_yaml(text: str, name: str) -> Given:
         yield f"row {number}", row
 
 
-_READERS: Final[Mapping[str, Callable[[str, str], Given]]] = {
+_READERS: Final[Mapping[str, Callable[[str, str], NumberedRows]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".tab": _read_tsv,

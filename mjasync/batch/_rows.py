@@ -15,86 +15,86 @@ from uuid import UUID
 import attrs
 
 from .._models import Bot
-from .._options import one_of
+from .._options import check_choice
 from ..errors import InvalidRequest
 from ._steps import FIELD, check_fields
 
 __all__ = [
-    "_REPEAT",
-    "_SEED",
-    "_SEEDS",
-    "Row",
+    "_REPEAT_COLUMNS",
+    "_SEED_COLUMNS",
+    "_SEED_RANGE",
+    "InputRow",
+    "_check_not_blank",
     "_check_present",
     "_count",
-    "_not_blank",
-    "as_row",
     "check_source",
     "column_name",
-    "placed_by",
+    "parse_row",
+    "template_fields",
 ]
 
 
-_REPEAT: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
+_REPEAT_COLUMNS: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
 
 
-_SEED: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
+_SEED_COLUMNS: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
 
 
-_SEEDS: Final = 2**32
+_SEED_RANGE: Final = 2**32
 
 
-_MOST_REPEATS: Final = 10_000
+_MAX_REPEATS: Final = 10_000
 
 
-_PROMPT: Final = "{prompt}"
+_PROMPT_COLUMNS: Final = "{prompt}"
 
 
-_FILE_NAME: Final = re.compile(r"\S+\.(txt|csv|tsv|jsonl?|ndjson|ya?ml|xlsx?)", re.IGNORECASE)
+_FILE_PATTERN: Final = re.compile(r"\S+\.(txt|csv|tsv|jsonl?|ndjson|ya?ml|xlsx?)", re.IGNORECASE)
 
 
-_MISSING: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
+_MISSING_TEXTS: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
 """Types whose values stand for none in pandas and NumPy, which need not be there."""
 
 
-_WRITTEN_OUT: Final = (str, Number, date, UUID)
+_MISSING_SPELLINGS: Final = (str, Number, date, UUID)
 """Types whose values read the same in a prompt as where they were typed."""
 
 
 @attrs.frozen
-class Row:
+class InputRow:
     """One line of input."""
 
     prompt: str
     repeat: int = 1
     variables: Mapping[str, str] = attrs.field(factory=dict)
-    placed: frozenset[str] = frozenset()
+    template_fields: frozenset[str] = frozenset()
     """The columns that stand in the prompt."""
     missing: frozenset[str] = frozenset()
     """The columns in which this row has no value."""
 
 
-def check_source(given: object) -> None:
+def check_source(source: object) -> None:
     """See that something holds prompts, rather than the name or the lines of a file of them.
 
     Raises:
         InvalidRequest: It is no prompt and no row, and holds none.
     """
-    what = f"not {type(given).__name__}"
-    if isinstance(given, str) and _FILE_NAME.fullmatch(given.strip()):
-        what = f"and {given.strip()!r} looks like the name of a file: use add_file"
-    elif isinstance(given, io.IOBase | os.PathLike):
+    what = f"not {type(source).__name__}"
+    if isinstance(source, str) and _FILE_PATTERN.fullmatch(source.strip()):
+        what = f"and {source.strip()!r} looks like the name of a file: use add_file"
+    elif isinstance(source, io.IOBase | os.PathLike):
         what += ": add_file takes a file, and knows its comments and columns"
-    elif hasattr(given, "columns") and (hasattr(given, "to_dict") or hasattr(given, "to_dicts")):
+    elif hasattr(source, "columns") and (hasattr(source, "to_dict") or hasattr(source, "to_dicts")):
         what += ': take its rows, with .to_dict("records") of pandas or .to_dicts() of polars'
-    elif isinstance(given, str | Mapping | Iterable | AsyncIterable) and not isinstance(
-        given, bytes
+    elif isinstance(source, str | Mapping | Iterable | AsyncIterable) and not isinstance(
+        source, bytes
     ):
         return
     message = f"add takes a prompt, a mapping of columns, or an iterable of them, {what}."
     raise InvalidRequest(message)
 
 
-def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
+def parse_row(value: object, template: str | None = None, repeat: int = 1) -> InputRow:
     """A prompt, or a mapping with a `prompt`, or one whose values go into a template.
 
     A prompt goes into a template as `{prompt}`.
@@ -102,37 +102,39 @@ def as_row(given: object, template: str | None = None, repeat: int = 1) -> Row:
     Raises:
         InvalidRequest: It is none of these, or braces name a column that is not there.
     """
-    if isinstance(given, Row):
-        return given
-    if isinstance(given, str):
-        return Row(_in_template(_not_blank(given), template or _PROMPT), _count(repeat))
-    if not isinstance(given, Mapping):
-        message = f"A row is a prompt or a mapping of columns, not {type(given).__name__}."
+    if isinstance(value, InputRow):
+        return value
+    if isinstance(value, str):
+        return InputRow(
+            _apply_template(_check_not_blank(value), template or _PROMPT_COLUMNS), _count(repeat)
+        )
+    if not isinstance(value, Mapping):
+        message = f"A row is a prompt or a mapping of columns, not {type(value).__name__}."
         raise InvalidRequest(message)
-    names = [column_name(name) for name in given if name]
+    names = [column_name(name) for name in value if name]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         message = f"A row has several columns called {twice!r}."
         raise InvalidRequest(message)
-    columns = {column_name(name): value for name, value in given.items() if name}
+    columns = {column_name(name): value for name, value in value.items() if name}
     columns.pop("", None)
     missing = frozenset(name for name, value in columns.items() if _is_missing(value))
-    texts = {name: _cell(name, value, missing) for name, value in columns.items()}
+    texts = {name: _cell_text(name, value, missing) for name, value in columns.items()}
     prompt = template or texts.pop("prompt", "")
     times = _count(texts.pop("repeat", "") or repeat)
     if texts.get("bot"):
         texts["bot"] = texts["bot"].strip().lower()
-        one_of("bot", texts["bot"], Bot)
+        check_choice("bot", texts["bot"], Bot)
     if not prompt.strip():
         raise InvalidRequest(_without_prompt(tuple(columns)))
-    placed = placed_by(prompt) & texts.keys()
+    placed = template_fields(prompt) & texts.keys()
     if template or texts:
         check_fields(prompt, texts)
         _check_present(placed, missing)
-    return Row(_not_blank(_filled(prompt, texts)), times, texts, placed, missing)
+    return InputRow(_check_not_blank(_fill(prompt, texts)), times, texts, placed, missing)
 
 
-def placed_by(text: str) -> frozenset[str]:
+def template_fields(text: str) -> frozenset[str]:
     """The columns whose values go into a text."""
     return frozenset(name.strip() for name in FIELD.findall(text))
 
@@ -148,12 +150,12 @@ def _check_present(placed: Iterable[str], missing: Iterable[str]) -> None:
 
 def _is_missing(value: object) -> bool:
     """Whether a value stands for none: None, NaN, and what pandas and databases have for them."""
-    if value is None or type(value).__name__ in _MISSING:
+    if value is None or type(value).__name__ in _MISSING_TEXTS:
         return True
     return isinstance(value, Number | date) and value != value  # noqa: PLR0124 - as NaN is defined
 
 
-def _cell(name: str, value: object, missing: frozenset[str]) -> str:
+def _cell_text(name: str, value: object, missing: frozenset[str]) -> str:
     """What a cell holds, as text.
 
     Raises:
@@ -166,8 +168,8 @@ def _cell(name: str, value: object, missing: frozenset[str]) -> str:
         is_endless = math.isinf(value)
         if float(value).is_integer():
             value = int(float(value))  # a column with gaps is one of floats in pandas
-    is_flag = isinstance(value, bool) and name in _OBEYED
-    if is_endless or is_flag or not isinstance(value, _WRITTEN_OUT):
+    is_flag = isinstance(value, bool) and name in _SETTING_COLUMNS
+    if is_endless or is_flag or not isinstance(value, _MISSING_SPELLINGS):
         message = (
             f"The column {name!r} holds {repr(value)[:80]}, which is neither text nor a number."
         )
@@ -175,14 +177,14 @@ def _cell(name: str, value: object, missing: frozenset[str]) -> str:
     return _text(value)
 
 
-def _in_template(prompt: str, template: str) -> str:
+def _apply_template(prompt: str, template: str) -> str:
     """A prompt in its place; its own braces still stand for several."""
-    if _PROMPT not in template:
-        message = f"The template {template!r} has no place for a prompt: {_PROMPT}."
+    if _PROMPT_COLUMNS not in template:
+        message = f"The template {template!r} has no place for a prompt: {_PROMPT_COLUMNS}."
         raise InvalidRequest(message)
-    if template != _PROMPT:
+    if template != _PROMPT_COLUMNS:
         check_fields(template, ["prompt"])
-    return template.replace(_PROMPT, prompt)
+    return template.replace(_PROMPT_COLUMNS, prompt)
 
 
 def column_name(name: object) -> str:
@@ -201,7 +203,7 @@ def _without_prompt(columns: Sequence[str]) -> str:
     )
 
 
-def _filled(template: str, columns: Mapping[str, str]) -> str:
+def _fill(template: str, columns: Mapping[str, str]) -> str:
     """Put the columns in; what they hold is text, and never expanded."""
 
     def value(match: re.Match[str]) -> str:
@@ -222,18 +224,18 @@ def _count(value: object) -> int:
         number = float(str(value).strip() or "nan")
     except ValueError:
         number = 0.0
-    if not (1 <= number <= _MOST_REPEATS and number.is_integer()):
-        message = f"repeat must be a number from 1 to {_MOST_REPEATS}, not {value!r}."
+    if not (1 <= number <= _MAX_REPEATS and number.is_integer()):
+        message = f"repeat must be a number from 1 to {_MAX_REPEATS}, not {value!r}."
         raise InvalidRequest(message)
     return int(number)
 
 
-def _not_blank(prompt: str) -> str:
+def _check_not_blank(prompt: str) -> str:
     if not prompt.strip():
         message = "A row has no prompt."
         raise InvalidRequest(message)
     return prompt
 
 
-_OBEYED: Final = ("prompt", "repeat", "bot")
+_SETTING_COLUMNS: Final = ("prompt", "repeat", "bot")
 """Columns that mean something by themselves."""

@@ -13,24 +13,24 @@ import attrs
 from .._circuit_breaker import CircuitState
 from .._models import TaskInfo
 from ..errors import ConnectionFailed, MJError
-from ._adaptive_limit import Pace
-from ._job_executor import Life
-from ._jobs import Job, JobState
-from ._outcome import Outcome
+from ._adaptive_limit import AdaptiveLimit
+from ._job_executor import JobExecutor
+from ._jobs import Job, JobStatus
+from ._outcome import JobOutcome
 
-__all__ = ["Bounds", "Crew"]
+__all__ = ["RunLimits", "Runner"]
 
-_WORKERS: Final = 4
+_MAX_WORKERS: Final = 4
 """Workers for each place: those that only save a picture take none."""
-_SOONEST: Final = 0.05
-_LATEST: Final = 2.0
+_MIN_POLL_DELAY: Final = 0.05
+_MAX_POLL_DELAY: Final = 2.0
 """Seconds between two looks at a shared ledger: the longer there was nothing, the longer."""
-_LEFT: Final = (JobState.PLANNED, JobState.SUBMITTING, JobState.ACCEPTED, JobState.FINISHED)
+_LEAVING: Final = (JobStatus.PLANNED, JobStatus.SUBMITTING, JobStatus.ACCEPTED, JobStatus.FINISHED)
 """Where a job stands that another process has left, or not come to."""
 
 
 @attrs.frozen(kw_only=True)
-class Bounds:
+class RunLimits:
     """How much a run may do."""
 
     limit: int
@@ -50,67 +50,69 @@ class Bounds:
 
 
 @attrs.define
-class _Worker:
+class RunningJob:
     job: Job
-    task: asyncio.Task[None]
+    asyncio_task: asyncio.Task[None]
 
 
-class Crew:
+class Runner:
     """Jobs under way in one run."""
 
-    def __init__(self, *, life: Life, pace: Pace, bounds: Bounds) -> None:
+    def __init__(
+        self, *, executor: JobExecutor, adaptive_limit: AdaptiveLimit, limits: RunLimits
+    ) -> None:
         self.error: Exception | None = None
         """What ended the run, if anything did."""
         self.stopped = ""
         """Why nothing more is begun; "" while it is."""
         self.had_work = False
         """Whether there was anything to do."""
-        self._life = life
-        self._ledger = life.ledger
-        self._pace = pace
-        self._connect = life.door.connect
-        self._breaker = life.breaker
-        self._patience = life.door.busy.budget
+        self._executor = executor
+        self._ledger = executor.ledger
+        self._adaptive_limit = adaptive_limit
+        self._connect = executor.client_adapter.connect
+        self._breaker = executor.breaker
+        self._patience = executor.client_adapter.overloaded.max_elapsed
         self._refusal: MJError | None = None
-        self._was_there = False
-        self._clock = life.door.clock
-        self._bounds = bounds
-        self._planned: deque[Job] = deque()
-        self._begun: deque[Job] = deque()
-        self._after: defaultdict[str, list[Job]] = defaultdict(list)
-        self._held: defaultdict[str, deque[Job]] = defaultdict(deque)
-        self._workers: dict[str, _Worker] = {}
+        self._had_connection = False
+        self._clock = executor.client_adapter.clock
+        self._limits = limits
+        self._queue: deque[Job] = deque()
+        self._started: deque[Job] = deque()
+        self._children: defaultdict[str, list[Job]] = defaultdict(list)
+        self._blocked: defaultdict[str, deque[Job]] = defaultdict(deque)
+        self._workers: dict[str, RunningJob] = {}
         self._in_flight: dict[str, str] = {}
         self._paying: set[str] = set()
         self._answering: set[str] = set()
         self._uncertain: set[str] = set()
-        self._open: deque[tuple[Job, int]] = deque()
-        self._news: asyncio.Queue[Outcome | None] = asyncio.Queue()
-        self._alarm: asyncio.Task[None] | None = None
-        self._scout: asyncio.Task[None] | None = None
-        self._pause = _SOONEST
-        self._done: set[str] = set()
+        self._unfinished: deque[tuple[Job, int]] = deque()
+        self._completed: asyncio.Queue[JobOutcome | None] = asyncio.Queue()
+        self._wakeup_timer: asyncio.Task[None] | None = None
+        self._poller: asyncio.Task[None] | None = None
+        self._pause = _MIN_POLL_DELAY
+        self._is_done: set[str] = set()
         self._count: Counter[str] = Counter()
 
     @property
-    def under_way(self) -> tuple[tuple[Job, TaskInfo | None], ...]:
+    def active(self) -> tuple[tuple[Job, TaskInfo | None], ...]:
         """The jobs under way in the order they began, each with the last that is known of it."""
-        tasks = self._life.tasks
+        tasks = self._executor.tasks
         return tuple(
             (worker.job, tasks[key].info if key in tasks else None)
             for key, worker in self._workers.items()
         )
 
     @property
-    def held_up(self) -> tuple[MJError, float] | None:
+    def blocked_by(self) -> tuple[MJError, float] | None:
         """Why the server takes or tells nothing, and for how many seconds more it is tried."""
-        now, trouble = self._clock.now(), self._life.door.trouble
+        now, trouble = self._clock.now(), self._executor.client_adapter.last_error
         lost, since = self._breaker.error, self._breaker.opened_at
         if lost is not None and since is not None and not self.stopped and self._has_unsent():
             return lost, max(0.0, since + self._patience - now)
         if self._refusal is not None and not self.stopped and self._has_unsent():
-            hasty = None if self._was_there else self._connect
-            return self._refusal, self._pace.patience(now, hasty)
+            hasty = None if self._had_connection else self._connect
+            return self._refusal, self._adaptive_limit.remaining_budget(now, hasty)
         if trouble is not None and self._in_flight:
             return trouble[0], max(0.0, trouble[1] - now)
         return None
@@ -123,43 +125,45 @@ class Crew:
     @property
     def unrecorded(self) -> tuple[str, ...]:
         """Ids that the server gave and the ledger had no room for."""
-        return tuple(self._life.unrecorded)
+        return tuple(self._executor.unrecorded)
 
     def _has_unsent(self) -> bool:
-        return bool(self._planned or self._paying)
+        return bool(self._queue or self._paying)
 
-    async def begin(self, jobs: Iterable[Job]) -> None:
+    async def start(self, jobs: Iterable[Job]) -> None:
         """Take what is left to do; and from now on what other processes leave."""
-        await self._take(jobs)
+        await self._enqueue(jobs)
         if self._ledger.is_shared:
-            self._scout = asyncio.get_running_loop().create_task(self._look_around())
+            self._poller = asyncio.get_running_loop().create_task(self._poll_shared_ledger())
 
-    async def next_ended(self) -> Job | None:
+    async def next_completed(self) -> Job | None:
         """The next job that ends for this run; None after the last one."""
         while True:
-            self._begin_some()
-            if not self._workers and self._news.empty() and not self._waits():
-                if not self._open:
+            self._start_jobs()
+            if not self._workers and self._completed.empty() and not self._is_blocked():
+                if not self._unfinished:
                     return None
-                left, accepted = self._open.popleft()
+                left, accepted = self._unfinished.popleft()
                 if self.stopped or self._count["accepted"] == accepted:
-                    return self._end(left)
-                self._begun.append(left)  # others were accepted since: the list may prove more now
+                    return self._finish(left)
+                self._started.append(
+                    left
+                )  # others were accepted since: the list may prove more now
                 continue
-            outcome = await self._news.get()
-            if outcome is not None and (job := self._settle(outcome)) is not None:
+            outcome = await self._completed.get()
+            if outcome is not None and (job := self._on_outcome(outcome)) is not None:
                 return job
 
     def stop(self, reason: str) -> None:
         """Begin nothing more."""
         self.stopped = self.stopped or reason
-        self._life.recovery.stopping.set()
-        self._news.put_nowait(None)
+        self._executor.recovery.stopping.set()
+        self._completed.put_nowait(None)
 
-    async def disband(self) -> None:
+    async def shutdown(self) -> None:
         """Stop waiting for anything; what is on the wire is finished and noted first."""
-        tasks = [worker.task for worker in self._workers.values()]
-        tasks += filter(None, [self._alarm, self._scout])
+        tasks = [worker.asyncio_task for worker in self._workers.values()]
+        tasks += filter(None, [self._wakeup_timer, self._poller])
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -167,22 +171,22 @@ class Crew:
 
     # --- what there is to do ---
 
-    async def _take(self, jobs: Iterable[Job]) -> None:
+    async def _enqueue(self, jobs: Iterable[Job]) -> None:
         """Sort jobs: what waits for its parent, what the server has, the rest."""
         jobs = list(jobs)
         self.had_work = self.had_work or bool(jobs)
         coming = {job.key for job in jobs} | self._workers.keys()
         wanted = {job.parent for job in jobs if job.parent and job.parent not in coming}
-        parents = await self._ledger.find(wanted)
+        parents = await self._ledger.by_keys(wanted)
         for job in jobs:
-            if job.state is not JobState.PLANNED:
-                self._begun.append(job)
+            if job.status is not JobStatus.PLANNED:
+                self._started.append(job)
             elif job.parent in coming:
-                self._after[job.parent or ""].append(job)
+                self._children[job.parent or ""].append(job)
             elif job.parent is None or _is_saved(parents.get(job.parent)):
-                self._planned.append(job)
+                self._queue.append(job)
 
-    async def _look_around(self) -> None:
+    async def _poll_shared_ledger(self) -> None:
         """Find what other processes have left to do, until there is nothing and nobody."""
         try:
             while not self.stopped:
@@ -191,93 +195,93 @@ class Crew:
                     break
         except Exception as error:  # noqa: BLE001 - the ledger cannot be read, say
             self._give_up(error)
-        self._scout = None
-        self._news.put_nowait(None)
+        self._poller = None
+        self._completed.put_nowait(None)
 
     def _has_work(self) -> bool:
-        return bool(self._planned or self._begun)
+        return bool(self._queue or self._started)
 
     async def _find_work(self) -> bool:
         """Take what nobody does; return whether there may be more, now or later."""
-        jobs, others_work = await self._ledger.unclaimed(*_LEFT)
+        jobs, others_work = await self._ledger.unclaimed(*_LEAVING)
         found = {job.key for job in jobs}
-        waiting = chain(*self._after.values(), *self._held.values())
+        waiting = chain(*self._children.values(), *self._blocked.values())
         jobs += [job for job in waiting if job.key not in found]  # failed ones, to be tried again
-        self._after.clear()
-        self._held.clear()
-        busy = self._done | self._workers.keys() | {job.key for job in self._planned}
+        self._children.clear()
+        self._blocked.clear()
+        busy = self._is_done | self._workers.keys() | {job.key for job in self._queue}
         had_workers = bool(self._workers)  # one that ends meanwhile leaves steps to look for
-        await self._take(job for job in jobs if job.key not in busy)
-        self._pause = min(2 * self._pause, _LATEST)
-        self._news.put_nowait(None)
+        await self._enqueue(job for job in jobs if job.key not in busy)
+        self._pause = min(2 * self._pause, _MAX_POLL_DELAY)
+        self._completed.put_nowait(None)
         return others_work or self._has_work() or had_workers
 
-    def _waits(self) -> bool:
+    def _is_blocked(self) -> bool:
         """Whether what is to be begun is held up, or may yet turn up."""
         if self.stopped:
             return False
-        return self._scout is not None or (self._alarm is not None and bool(self._planned))
+        return self._poller is not None or (self._wakeup_timer is not None and bool(self._queue))
 
     # --- beginning ---
 
-    def _begin_some(self) -> None:
-        while (job := self._next()) is not None:
+    def _start_jobs(self) -> None:
+        while (job := self._next_job()) is not None:
             task = asyncio.get_running_loop().create_task(self._work(job))
-            self._workers[job.key] = _Worker(job, task)
-            if job.state is not JobState.FINISHED:
-                self._in_flight[job.key] = job.shares
-            if job.state is JobState.PLANNED:
+            self._workers[job.key] = RunningJob(job, task)
+            if job.status is not JobStatus.FINISHED:
+                self._in_flight[job.key] = job.conflict_key
+            if job.status is JobStatus.PLANNED:
                 self._paying.add(job.key)
             elif job.modal == "open":
                 self._answering.add(job.key)
 
-    def _next(self) -> Job | None:
+    def _next_job(self) -> Job | None:
         """The next job there is a place for, if any."""
-        if self.stopped or len(self._workers) >= _WORKERS * self._bounds.limit:
+        if self.stopped or len(self._workers) >= _MAX_WORKERS * self._limits.limit:
             return None
-        if self._begun and len(self._in_flight) < self._bounds.limit:
-            return self._begun.popleft()
-        if self._begun or not self._planned or len(self._in_flight) >= self._pace.allowed:
+        if self._started and len(self._in_flight) < self._limits.limit:
+            return self._started.popleft()
+        if self._started or not self._queue or len(self._in_flight) >= self._adaptive_limit.allowed:
             return None
-        if self._is_enough() or self._is_paused() or self._is_probing():
+        if self._is_limit_reached() or self._is_paused() or self._is_probing():
             return None
-        return self._pop_planned()
+        return self._pop_queued()
 
     def _is_probing(self) -> bool:
         """Whether what was begun must be answered before anything else is sent."""
         is_unanswered = bool(self._paying or self._answering)
         return self._breaker.state is not CircuitState.CLOSED and is_unanswered
 
-    def _pop_planned(self) -> Job | None:
+    def _pop_queued(self) -> Job | None:
         """The next one that shares nothing with those in flight; the others are held back."""
         busy = set(self._in_flight.values())
-        while self._planned:
-            job = self._planned.popleft()
-            if job.shares not in busy:
+        while self._queue:
+            job = self._queue.popleft()
+            if job.conflict_key not in busy:
                 return job
-            self._held[job.shares].append(job)
+            self._blocked[job.conflict_key].append(job)
         return None
 
-    def _is_enough(self) -> bool:
+    def _is_limit_reached(self) -> bool:
         submits = self._count["submits"] + len(self._paying)
-        reason = self._bounds.reached(submits, self._count["failures"], len(self._uncertain))
+        reason = self._limits.reached(submits, self._count["failures"], len(self._uncertain))
         if reason and not (reason == "max_submits" and self._paying):
             self.stopped = reason
         return bool(reason)
 
     def _is_paused(self) -> bool:
         now = self._clock.now()
-        rest = max(self._pace.paused_until - now, self._breaker.delay(now) or 0.0)
+        rest = max(self._adaptive_limit.paused_until - now, self._breaker.delay(now) or 0.0)
         if rest <= 0:
             return False
-        if self._alarm is None:
-            self._alarm = asyncio.get_running_loop().create_task(self._wake(rest))
+        if self._wakeup_timer is None:
+            self._wakeup_timer = asyncio.get_running_loop().create_task(self._wake(rest))
         return True
 
     async def _wake(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
-        self._alarm = None
-        self._news.put_nowait(None)
+        self._wakeup_timer = None
+        self._completed.put_nowait(None)
 
     # --- ending ---
 
@@ -285,30 +289,30 @@ class Crew:
         try:
             outcome = await self._do(job)
         except Exception as error:  # noqa: BLE001 - the ledger cannot be written, say
-            outcome = Outcome(job=job, stop=error)
-        self._news.put_nowait(outcome)
+            outcome = JobOutcome(job=job, abort=error)
+        self._completed.put_nowait(outcome)
 
-    async def _do(self, job: Job) -> Outcome:
+    async def _do(self, job: Job) -> JobOutcome:
         if not await self._ledger.claim(job):
-            return Outcome(job=job, elsewhere=True)
-        self._pause = _SOONEST
+            return JobOutcome(job=job, claimed_elsewhere=True)
+        self._pause = _MIN_POLL_DELAY
         try:
-            return await self._life.live(job, self._sent, self._landed)
+            return await self._executor.run(job, self._on_submitted, self._on_finished)
         finally:
             await self._ledger.release(job)
 
-    def _sent(self, job: Job) -> None:
+    def _on_submitted(self, job: Job) -> None:
         self._workers[job.key].job = job
         self._paying.discard(job.key)
         self._count["submits"] += 1
-        if job.state is JobState.ACCEPTED:
+        if job.status is JobStatus.ACCEPTED:
             self._count["accepted"] += 1
-            self._pace.speed_up()
-            self._refusal, self._was_there = None, True
-        elif job.state is JobState.UNCERTAIN:
+            self._adaptive_limit.on_accepted()
+            self._refusal, self._had_connection = None, True
+        elif job.status is JobStatus.UNCERTAIN:
             self._uncertain.add(job.key)
             self._check_patience()
-        self._news.put_nowait(None)  # a probe was answered, perhaps
+        self._completed.put_nowait(None)  # a probe was answered, perhaps
 
     def _check_patience(self) -> None:
         """Give up once the server has confirmed nothing for as long as it is tried."""
@@ -319,61 +323,61 @@ class Crew:
         if now + wait - since > self._patience:
             self._give_up(lost)
 
-    def _landed(self, job: Job) -> None:
+    def _on_finished(self, job: Job) -> None:
         self._workers[job.key].job = job
-        self._leave(job)
-        self._was_there = True
-        self._pace.land(self._clock.now())
-        self._news.put_nowait(None)
+        self._drop(job)
+        self._had_connection = True
+        self._adaptive_limit.on_task_finished(self._clock.now())
+        self._completed.put_nowait(None)
 
-    def _leave(self, job: Job) -> None:
+    def _drop(self, job: Job) -> None:
         """Make room for the first of those held back by this one."""
         shares = self._in_flight.pop(job.key, None)
-        held = self._held.get(shares, None) if shares is not None else None
+        held = self._blocked.get(shares, None) if shares is not None else None
         if shares is not None and held:
-            self._planned.appendleft(held.popleft())
+            self._queue.appendleft(held.popleft())
             if not held:
-                del self._held[shares]
+                del self._blocked[shares]
 
-    def _settle(self, outcome: Outcome) -> Job | None:
+    def _on_outcome(self, outcome: JobOutcome) -> Job | None:
         """Take a job off; return it unless it is to be begun again."""
         job = outcome.job
         self._workers.pop(job.key, None)
-        if job.state is not JobState.UNCERTAIN:
+        if job.status is not JobStatus.UNCERTAIN:
             self._uncertain.discard(job.key)
-        self._life.tasks.pop(job.key, None)
-        self._leave(job)
+        self._executor.tasks.pop(job.key, None)
+        self._drop(job)
         self._paying.discard(job.key)
         self._answering.discard(job.key)
         if outcome.refusal is not None:
-            self._slow_down(outcome.refusal)
-        if outcome.stop is not None:
-            self._give_up(outcome.stop)
-        if outcome.elsewhere:
+            self._on_refused(outcome.refusal)
+        if outcome.abort is not None:
+            self._give_up(outcome.abort)
+        if outcome.claimed_elsewhere:
             return None
-        if outcome.again:
-            self._planned.appendleft(job)
+        if outcome.requeue:
+            self._queue.appendleft(job)
             return None
         if outcome.later and not self.stopped:
-            self._open.append((job, self._count["accepted"]))
+            self._unfinished.append((job, self._count["accepted"]))
             return None
-        if outcome.stop is not None and job.state is JobState.PLANNED:
-            self._done.add(job.key)
+        if outcome.abort is not None and job.status is JobStatus.PLANNED:
+            self._is_done.add(job.key)
             return None
-        return self._end(job)
+        return self._finish(job)
 
-    def _end(self, job: Job) -> Job:
-        self._done.add(job.key)
-        if job.state in {JobState.SAVED, JobState.FINISHED}:
-            self._planned.extendleft(reversed(self._after.pop(job.key, [])))
-        self._count["failures"] += job.state is JobState.FAILED
+    def _finish(self, job: Job) -> Job:
+        self._is_done.add(job.key)
+        if job.status in {JobStatus.SAVED, JobStatus.FINISHED}:
+            self._queue.extendleft(reversed(self._children.pop(job.key, [])))
+        self._count["failures"] += job.status is JobStatus.FAILED
         return job
 
-    def _slow_down(self, refusal: MJError) -> None:
-        self._was_there = self._was_there or not isinstance(refusal, ConnectionFailed)
+    def _on_refused(self, refusal: MJError) -> None:
+        self._had_connection = self._had_connection or not isinstance(refusal, ConnectionFailed)
         self._refusal = refusal
-        hasty = None if self._was_there else self._connect  # perhaps it was never there
-        goes_on = self._pace.slow_down(refusal, self._clock.now(), hasty)
+        hasty = None if self._had_connection else self._connect  # perhaps it was never there
+        goes_on = self._adaptive_limit.on_refused(refusal, self._clock.now(), hasty)
         if not goes_on and not self._in_flight:
             self._give_up(refusal)
 
@@ -383,4 +387,4 @@ class Crew:
 
 
 def _is_saved(job: Job | None) -> bool:
-    return job is not None and job.state is JobState.SAVED
+    return job is not None and job.status is JobStatus.SAVED

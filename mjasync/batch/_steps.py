@@ -12,23 +12,32 @@ from itertools import accumulate
 from typing import Final
 
 from .._models import Button
-from .._protocol.buttons import Meaning, meaning_of
+from .._protocol.buttons import ButtonMeaning, classify_button
 from ..errors import ConfigurationError, InvalidRequest, ModalRequired
 
-__all__ = ["FIELD", "before", "check_fields", "elements", "filled", "last", "parsed", "remixes"]
+__all__ = [
+    "FIELD",
+    "check_fields",
+    "fill_answer",
+    "last_step",
+    "needs_remix",
+    "parent_path",
+    "parse_path",
+    "split_steps",
+]
 
 FIELD: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
 """A name in braces: what holds a comma stands for several instead."""
 _ESCAPED: Final = re.compile(r"\\([{}])")
-_REGION: Final = Meaning("inpaint")
-_CUSTOM: Final = Meaning("zoom", "custom")
-_REMIXED: Final = frozenset({"vary", "reroll", "pan", "animate", "extend"})
+_REGION: Final = ButtonMeaning("inpaint")
+_CUSTOM_ZOOM: Final = ButtonMeaning("zoom", "custom")
+_REMIX_VERBS: Final = frozenset({"vary", "reroll", "pan", "animate", "extend"})
 """Verbs whose buttons open a modal when they are asked to (PROTOCOL §4.1)."""
-_SILENT: Final = frozenset({"upscale", "zoom", "bookmark", "details"})
+_WITHOUT_MODAL: Final = frozenset({"upscale", "zoom", "bookmark", "details"})
 """Verbs whose buttons open none, but for the custom zoom."""
 
 
-def elements(step: str) -> list[str]:
+def split_steps(step: str) -> list[str]:
     """The buttons of a path, each with its answer."""
     depth, start, found = 0, 0, []
     for at, character in enumerate(step):
@@ -39,16 +48,16 @@ def elements(step: str) -> list[str]:
     return [*found, step[start:]]
 
 
-def parsed(step: str) -> tuple[str, ...]:
+def parse_path(step: str) -> tuple[str, ...]:
     """A path as it was meant: the buttons, blanks around them and their answers gone.
 
     Raises:
         ConfigurationError: It is none.
     """
-    return tuple(_parsed(element, step) for element in elements(step))
+    return tuple(_parse_element(element, step) for element in split_steps(step))
 
 
-def _parsed(element: str, step: str) -> str:
+def _parse_element(element: str, step: str) -> str:
     label, opens, rest = element.partition("[")
     answer, closes, trail = rest.rpartition("]")
     is_answer = bool(closes and answer.strip() and not trail.strip()) and _match(answer)
@@ -67,18 +76,18 @@ def _match(text: str) -> bool:
     return min(depths) >= 0 and depths[-1] == 0
 
 
-def before(step: str) -> str:
+def parent_path(step: str) -> str:
     """The path without its last button; "" for the grid."""
-    return ">".join(elements(step)[:-1])
+    return ">".join(split_steps(step)[:-1])
 
 
-def last(step: str) -> tuple[str, str | None]:
+def last_step(step: str) -> tuple[str, str | None]:
     """The last button of a path, and the answer to its modal if there is one."""
-    label, opens, answer = elements(step)[-1].partition("[")
+    label, opens, answer = split_steps(step)[-1].partition("[")
     return label, answer.removesuffix("]") if opens else None
 
 
-def filled(answer: str, fields: Mapping[str, str]) -> str:
+def fill_answer(answer: str, fields: Mapping[str, str]) -> str:
     """An answer with `{prompt}` and the columns of the row put in."""
     parts, end = [], 0
     for found in FIELD.finditer(answer):
@@ -105,15 +114,15 @@ def check_fields(text: str, columns: Iterable[str]) -> None:
             raise InvalidRequest(message)
 
 
-def remixes(button: Button, answer: str | None) -> bool:
+def needs_remix(button: Button, answer: str | None) -> bool:
     """Whether a press must ask for its modal, for there is an answer.
 
     Raises:
         ModalRequired: It always opens one, and there is no answer that would do.
         InvalidRequest: It never opens one.
     """
-    meaning = meaning_of(button)
-    if meaning == _REGION or (meaning == _CUSTOM and answer is None):
+    meaning = classify_button(button)
+    if meaning == _REGION or (meaning == _CUSTOM_ZOOM and answer is None):
         name = button.label or button.emoji
         error = ModalRequired(f"{name} opens a modal, and the step does not answer it.")
         error.hint = (
@@ -122,8 +131,8 @@ def remixes(button: Button, answer: str | None) -> bool:
             else f"Write the answer in brackets, as in '{name}[{{prompt}} --zoom 1.8]'."
         )
         raise error
-    if meaning is None or answer is None or meaning == _CUSTOM:
+    if meaning is None or answer is None or meaning == _CUSTOM_ZOOM:
         return False
-    if meaning.verb in _SILENT:
+    if meaning.verb in _WITHOUT_MODAL:
         raise InvalidRequest(f"{button.label or button.emoji} opens no modal to be answered.")
-    return meaning.verb in _REMIXED
+    return meaning.verb in _REMIX_VERBS

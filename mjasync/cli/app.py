@@ -22,10 +22,10 @@ from cyclopts import (
 )
 from cyclopts.validators import Number
 
-from .batch_options import Order
+from .batch_options import BatchOptions
 from .console import print_note
-from .server_options import Server
-from .unexpected_errors import Sentences, without_debug
+from .server_options import ServerOptions
+from .unexpected_errors import SentenceHandler, without_debug
 
 __all__ = ["app", "run"]
 
@@ -37,14 +37,14 @@ server: --simulate.
 After an unexpected error, --debug shows where it happened.
 
 Exit codes: 0 done, 1 some failed, 2 usage, 130 after Ctrl-C."""
-_SERVER: Final = Server()
-_ORDER: Final = Order()
-_OF_PROMPTS: Final = ("imagine", "shorten")
-_SLIP: Final = 0.8
+_SERVER: Final = ServerOptions()
+_BATCH_GROUP: Final = BatchOptions()
+_PROMPT_COMMANDS: Final = ("imagine", "shorten")
+_TYPO_HINT: Final = 0.8
 """How alike two options are when one is meant for the other."""
 
-ServerOptions = Annotated[Server, Parameter(name="*")]
-BatchOptions = Annotated[Order, Parameter(name="*")]
+ServerParameters = Annotated[ServerOptions, Parameter(name="*")]
+BatchParameters = Annotated[BatchOptions, Parameter(name="*")]
 Json = Annotated[bool, Parameter(name="--json")]
 
 
@@ -66,7 +66,7 @@ app: Final = App(
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     words, debug = without_debug(sys.argv[1:] if argv is None else argv)
-    logging.lastResort = Sentences(debug=debug)
+    logging.lastResort = SentenceHandler(debug=debug)
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -74,27 +74,29 @@ def run(argv: Sequence[str] | None = None) -> int:
     return command(*bound.args, **bound.kwargs) or 0
 
 
-def _refuse(error: CycloptsError, words: Sequence[str]) -> int:
+def _refuse(error: CycloptsError, arguments: Sequence[str]) -> int:
     """Say what is wrong with a command line; a value given to an option is not repeated."""
     error.verbose = False
     said = re.sub(r"(--?[\w-]+)=\S+", r"\1=…", str(error))
     said = re.sub(
         r'Unknown option: "?(--?[\w-]+)"?\. Did you mean "?\1"?\?', r"Misplaced: \1.", said
     )
-    command = next((word for word in words if word in _names()), "")
+    command = next((word for word in arguments if word in _names()), "")
     print_note(f"mjasync: {said.strip()}")
-    for hint in _hints(error, said, command, words):
+    for hint in _hints(error, said, command, arguments):
         print_note(hint)
     print_note(f"Try: {' '.join(filter(None, ('mjasync', command, '--help')))}")
     return 2
 
 
-def _hints(error: CycloptsError, said: str, command: str, words: Sequence[str]) -> Iterator[str]:
+def _hints(
+    error: CycloptsError, said: str, command: str, arguments: Sequence[str]
+) -> Iterator[str]:
     """What may have been meant."""
-    option, dashed = _dashed(words)
+    option, dashed = _dashed(arguments)
     if dashed and isinstance(error, MissingArgumentError):
         yield f"What begins with a dash is joined to its option: {option}={shlex.quote(dashed)}"
-    elif command in _OF_PROMPTS and _is_unquoted(error, said):
+    elif command in _PROMPT_COMMANDS and _is_unquoted(error, said):
         if dashed:
             yield (
                 "What begins with a dash is taken for an option. If it is the prompt, options come "
@@ -102,7 +104,7 @@ def _hints(error: CycloptsError, said: str, command: str, words: Sequence[str]) 
             )
         else:
             yield "A prompt of several words, or with --flags, needs quotes around it."
-    if command == "batch" and "--retry-failed" in words:
+    if command == "batch" and "--retry-failed" in arguments:
         yield "FILE comes first: mjasync batch FILE --out DIR --retry-failed"
 
 
@@ -121,7 +123,7 @@ def _is_unquoted(error: CycloptsError, said: str) -> bool:
     if not isinstance(error, UnknownOptionError):
         return isinstance(error, UnusedCliTokensError)
     options = re.findall(r"--[\w-]+", said)
-    return len(options) < 2 or SequenceMatcher(None, *options[:2]).ratio() < _SLIP
+    return len(options) < 2 or SequenceMatcher(None, *options[:2]).ratio() < _TYPO_HINT
 
 
 def _names() -> set[str]:
@@ -136,7 +138,7 @@ def imagine(
     image: Annotated[tuple[str, ...], Parameter(name="--image")] = (),
     save: str | None = None,
     json: Json = False,
-    server: ServerOptions = _SERVER,
+    server: ServerParameters = _SERVER,
 ) -> int:
     """Draw a grid of four pictures.
 
@@ -148,17 +150,17 @@ def imagine(
         server: Where.
     """
     from ..prompt import normalise
-    from .folders import check_picture, check_target
-    from .run_tasks import Work
-    from .task_jobs import Job
+    from .folders import check_image, check_target
+    from .run_tasks import TaskCommand
+    from .task_jobs import TaskRun
 
     server.check()
     check_target(save)
     for picture in image:
-        check_picture(picture)
+        check_image(picture)
     text = normalise(prompt)
-    job = Job(make=lambda mj: mj.imagine(text, images=image), prompt=text, save=save)
-    return Work(server=server, jobs=[job], as_json=json).run()
+    job = TaskRun(create_task=lambda mj: mj.imagine(text, images=image), prompt=text, save=save)
+    return TaskCommand(server=server, runs=[job], as_json=json).run()
 
 
 @app.command
@@ -167,7 +169,7 @@ def blend(
     dimensions: Literal["PORTRAIT", "SQUARE", "LANDSCAPE"] = "SQUARE",
     save: str | None = None,
     json: Json = False,
-    server: ServerOptions = _SERVER,
+    server: ServerParameters = _SERVER,
 ) -> int:
     """Blend two to five pictures into a grid of four.
 
@@ -178,24 +180,24 @@ def blend(
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
-    from .folders import check_picture, check_target
-    from .run_tasks import Work
-    from .task_jobs import Job
+    from .folders import check_image, check_target
+    from .run_tasks import TaskCommand
+    from .task_jobs import TaskRun
 
     server.check()
     check_target(save)
     for picture in images:
-        check_picture(picture)
-    job = Job(
-        make=lambda mj: mj.blend(images, dimensions=dimensions),
+        check_image(picture)
+    job = TaskRun(
+        create_task=lambda mj: mj.blend(images, dimensions=dimensions),
         prompt=f"blend of {', '.join(Path(image).name for image in images)}",
         save=save,
     )
-    return Work(server=server, jobs=[job], as_json=json).run()
+    return TaskCommand(server=server, runs=[job], as_json=json).run()
 
 
 @app.command
-def describe(image: str, /, *, json: Json = False, server: ServerOptions = _SERVER) -> int:
+def describe(image: str, /, *, json: Json = False, server: ServerParameters = _SERVER) -> int:
     """Put a picture into words: four prompts.
 
     Args:
@@ -203,18 +205,18 @@ def describe(image: str, /, *, json: Json = False, server: ServerOptions = _SERV
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
-    from .folders import check_picture
-    from .run_tasks import Work
-    from .task_jobs import Job
+    from .folders import check_image
+    from .run_tasks import TaskCommand
+    from .task_jobs import TaskRun
 
     server.check()
-    check_picture(image)
-    job = Job(make=lambda mj: mj.describe(image), prompt=f"describe {Path(image).name}")
-    return Work(server=server, jobs=[job], as_json=json).run()
+    check_image(image)
+    job = TaskRun(create_task=lambda mj: mj.describe(image), prompt=f"describe {Path(image).name}")
+    return TaskCommand(server=server, runs=[job], as_json=json).run()
 
 
 @app.command
-def shorten(prompt: str, /, *, json: Json = False, server: ServerOptions = _SERVER) -> int:
+def shorten(prompt: str, /, *, json: Json = False, server: ServerParameters = _SERVER) -> int:
     """Find out which words of a prompt matter.
 
     Args:
@@ -222,12 +224,12 @@ def shorten(prompt: str, /, *, json: Json = False, server: ServerOptions = _SERV
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
-    from .run_tasks import Work
-    from .task_jobs import Job
+    from .run_tasks import TaskCommand
+    from .task_jobs import TaskRun
 
     server.check()
-    job = Job(make=lambda mj: mj.shorten(prompt), prompt=prompt)
-    return Work(server=server, jobs=[job], as_json=json).run()
+    job = TaskRun(create_task=lambda mj: mj.shorten(prompt), prompt=prompt)
+    return TaskCommand(server=server, runs=[job], as_json=json).run()
 
 
 @app.command
@@ -238,7 +240,7 @@ def action(
     *,
     save: str | None = None,
     json: Json = False,
-    server: ServerOptions = _SERVER,
+    server: ServerParameters = _SERVER,
 ) -> int:
     """Press a button of a finished task.
 
@@ -250,15 +252,17 @@ def action(
         server: Where.
     """
     from .folders import check_target
-    from .run_tasks import Work
-    from .task_jobs import Job
+    from .run_tasks import TaskCommand
+    from .task_jobs import TaskRun
 
     server.check()
     check_target(save)
-    job = Job(
-        make=lambda mj: mj.task(task_id).action(button), prompt=f"{button} of {task_id}", save=save
+    job = TaskRun(
+        create_task=lambda mj: mj.task(task_id).action(button),
+        prompt=f"{button} of {task_id}",
+        save=save,
     )
-    return Work(server=server, jobs=[job], as_json=json).run()
+    return TaskCommand(server=server, runs=[job], as_json=json).run()
 
 
 @app.command
@@ -270,7 +274,7 @@ def modal(
     mask: str | None = None,
     save: str | None = None,
     json: Json = False,
-    server: ServerOptions = _SERVER,
+    server: ServerParameters = _SERVER,
 ) -> int:
     """Answer the modal that a button opened.
 
@@ -282,19 +286,19 @@ def modal(
         json: Print one JSON object on stdout when the task has ended.
         server: Where.
     """
-    from .folders import check_picture, check_target
-    from .run_tasks import Work
-    from .task_jobs import Job
+    from .folders import check_image, check_target
+    from .run_tasks import TaskCommand
+    from .task_jobs import TaskRun
 
     server.check()
     check_target(save)
-    check_picture(mask)
-    job = Job(
-        make=lambda mj: mj.task(task_id).modal(prompt, mask=mask),
+    check_image(mask)
+    job = TaskRun(
+        create_task=lambda mj: mj.task(task_id).modal(prompt, mask=mask),
         prompt=prompt or f"modal of {task_id}",
         save=save,
     )
-    work = Work(server=server, jobs=[job], as_json=json, resume=("watch", "--answered"))
+    work = TaskCommand(server=server, runs=[job], as_json=json, resume=("watch", "--answered"))
     return work.run()
 
 
@@ -304,7 +308,7 @@ def watch(
     answered: bool = False,
     save: str | None = None,
     json: Json = False,
-    server: ServerOptions = _SERVER,
+    server: ServerParameters = _SERVER,
 ) -> int:
     """Wait for tasks the server has; nothing is submitted.
 
@@ -317,8 +321,8 @@ def watch(
     """
     from ..errors import ConfigurationError
     from .folders import check_target
-    from .run_tasks import Work
-    from .task_jobs import Job
+    from .run_tasks import TaskCommand
+    from .task_jobs import TaskRun
 
     server.check()
     ids = list(dict.fromkeys(task_ids))
@@ -327,11 +331,13 @@ def watch(
         raise ConfigurationError(message)
     check_target(save, several=len(ids) > 1)
 
-    def job(task_id: str) -> Job:
-        return Job(make=lambda mj: mj.task(task_id, answered=answered), save=save, attached=True)
+    def job(task_id: str) -> TaskRun:
+        return TaskRun(
+            create_task=lambda mj: mj.task(task_id, answered=answered), save=save, attached=True
+        )
 
     resume = ("watch", "--answered") if answered else ("watch",)
-    work = Work(server=server, jobs=[*map(job, ids)], as_json=json, resume=resume)
+    work = TaskCommand(server=server, runs=[*map(job, ids)], as_json=json, resume=resume)
     return work.run()
 
 
@@ -344,9 +350,9 @@ def batch(
     file: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    order: BatchOptions = _ORDER,
+    options: BatchParameters = _BATCH_GROUP,
     json: Json = False,
-    server: ServerOptions = _SERVER,
+    server: ServerParameters = _SERVER,
 ) -> int:
     """Draw every prompt of a file, many at once. Again: go on where it stopped.
 
@@ -359,12 +365,12 @@ def batch(
         json: Print one JSON object on stdout for each job that has ended.
         server: Where.
     """
-    from .server_options import check_can_keep
+    from .server_options import check_ledger_support
 
-    check_can_keep()
-    from .run_batch import draw
+    check_ledger_support()
+    from .run_batch import run_batch
 
-    return draw(file, order=order, server=server, as_json=json)
+    return run_batch(file, options=options, server=server, as_json=json)
 
 
 @_batch.command
@@ -384,12 +390,12 @@ def status(
         ledger: Where its ledger is, as a database URL; ledger.db in the folder.
         json: Print one JSON object on stdout.
     """
-    from .server_options import check_can_keep
+    from .server_options import check_ledger_support
 
-    check_can_keep()
-    from .batch_status import tell
+    check_ledger_support()
+    from .batch_status import print_status
 
-    return tell(folder, ledger=ledger, as_json=json)
+    return print_status(folder, ledger=ledger, as_json=json)
 
 
 @app.command
@@ -407,16 +413,16 @@ def gallery(
         ledger: Where its ledger is, as a database URL; ledger.db in the folder.
         open: Show it in a browser.
     """
-    from .server_options import check_can_keep
+    from .server_options import check_ledger_support
 
-    check_can_keep()
-    from .batch_status import show
+    check_ledger_support()
+    from .batch_status import write_and_open_gallery
 
-    return show(folder, ledger=ledger, in_browser=open)
+    return write_and_open_gallery(folder, ledger=ledger, in_browser=open)
 
 
 @app.command
-def doctor(*, spend: bool = False, json: Json = False, server: ServerOptions = _SERVER) -> int:
+def doctor(*, spend: bool = False, json: Json = False, server: ServerParameters = _SERVER) -> int:
     """Find out which server this is, and what will not work there.
 
     It only reads, unless told to spend. Exit code 1 means that something is wrong.
@@ -455,7 +461,7 @@ def simulate(
         host: The address to listen on.
         port: The port to listen on; 0 picks a free one.
         dialect: Which server of the family it plays: plus, original, open-plus, new-api,
-            new-api-2025, one-hub, one-api or seed-gateway.
+            new-api-2025, one-hub, one-api or path-gateway.
         time_scale: Real seconds per simulated second; a grid takes about 40 simulated ones.
         token: What clients must send; none by default.
         version: The model of prompts that ask for none: 7, 6.1, niji 6…

@@ -11,18 +11,18 @@ import attrs
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-__all__ = ["Order", "flags_of", "without_password"]
+__all__ = ["BatchOptions", "flags_of", "without_password"]
 
 _URLS: Final = frozenset({"ledger", "proxy"})
 """What may hold a password."""
 _GROUP: Final = Group("Batch", sort_key=5)
 _AT_LEAST_ONE: Final = Number(gte=1)
-_UNSAID: Final = frozenset({"token", "retry_failed", "resubmit_uncertain", "drop_missing"})
+_NOT_REPEATED: Final = frozenset({"token", "retry_failed", "resubmit_uncertain", "drop_missing"})
 """What is secret, or is asked for once."""
 
 
 @attrs.frozen(kw_only=True)
-class Order:
+class BatchOptions:
     """The options that say what to draw, how often, and what to do about what went wrong."""
 
     out: Annotated[
@@ -121,7 +121,7 @@ class Order:
 
 def flags_of(options: attrs.AttrsInstance) -> list[str]:
     """The words of a command line that goes on with it; no token, and no password."""
-    return [word for field in attrs.fields(type(options)) for word in _words(options, field)]
+    return [word for field in attrs.fields(type(options)) for word in _option_words(options, field)]
 
 
 def without_password(url: str) -> str:
@@ -130,9 +130,9 @@ def without_password(url: str) -> str:
     return re.sub(r"^([^/]*//[^:/]*):.*@", r"\1:***@", told, flags=re.DOTALL)
 
 
-def _words(options: attrs.AttrsInstance, field: attrs.Attribute[object]) -> Iterator[str]:
+def _option_words(options: attrs.AttrsInstance, field: attrs.Attribute[object]) -> Iterator[str]:
     value = getattr(options, field.name)
-    if value == field.default or field.name in _UNSAID:
+    if value == field.default or field.name in _NOT_REPEATED:
         return
     flag = f"--{field.name.replace('_', '-')}"
     if value is True:

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..batch import Job, JobState, Totals, read_batch, write_gallery
+from ..batch import Job, JobStatus, Totals, read_batch, write_gallery
 from ..batch._ledger.open import is_running
 from .batch_options import without_password
-from .batch_text import counts, money, money_record, record, troubles
+from .batch_text import charges_dict, format_charges, format_counts, format_problems, job_dict
 from .console import print_result
-from .folders import is_simulated, kept_command
+from .folders import is_simulated, load_resume_command
 from .task_text import command, json_line, path_text
 
-__all__ = ["show", "tell"]
+__all__ = ["print_status", "write_and_open_gallery"]
 
 
-def tell(folder: Path, *, ledger: str | None, as_json: bool) -> int:
+def print_status(folder: Path, *, ledger: str | None, as_json: bool) -> int:
     """Say where a batch stands; return 0 when all of it is saved.
 
     Raises:
@@ -28,10 +28,10 @@ def tell(folder: Path, *, ledger: str | None, as_json: bool) -> int:
     jobs = asyncio.run(read_batch(folder, ledger=ledger))
     said = json_line(_record(folder, jobs)) if as_json else "\n".join(_lines(folder, jobs, ledger))
     print_result(said)
-    return 0 if all(job.state is JobState.SAVED for job in jobs) else 1
+    return 0 if all(job.status is JobStatus.SAVED for job in jobs) else 1
 
 
-def show(folder: Path, *, ledger: str | None, in_browser: bool) -> int:
+def write_and_open_gallery(folder: Path, *, ledger: str | None, in_browser: bool) -> int:
     """Make the gallery again; print its path.
 
     Raises:
@@ -45,27 +45,27 @@ def show(folder: Path, *, ledger: str | None, in_browser: bool) -> int:
 
 
 def _lines(folder: Path, jobs: Sequence[Job], ledger: str | None) -> Iterable[str]:
-    totals = Totals.of(jobs)
+    totals = Totals.from_jobs(jobs)
     running = is_running(folder, ledger)
     known = {True: " It is running.", False: " It is not running.", None: ""}
-    yield f"{path_text(folder)}: {len(jobs)} jobs: {counts(totals)}.{known[running]}"
-    yield money(totals)
+    yield f"{path_text(folder)}: {len(jobs)} jobs: {format_counts(totals)}.{known[running]}"
+    yield format_charges(totals)
     options = ["--ledger", without_password(ledger)] if ledger else []
     options += ["--simulate"] if is_simulated(folder) else []
-    again = kept_command(folder) or command("batch", "FILE", "--out", str(folder), *options)
+    again = load_resume_command(folder) or command("batch", "FILE", "--out", str(folder), *options)
     lead = "Go on with:" if running is False else "Unless it is running, go on with:"
-    yield from troubles(jobs, again, "When it has ended, go on with:" if running else lead)
+    yield from format_problems(jobs, again, "When it has ended, go on with:" if running else lead)
 
 
 def _record(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
     """The JSON of a batch. Every key is always there."""
-    totals = Totals.of(jobs)
+    totals = Totals.from_jobs(jobs)
     return {
-        "ok": all(job.state is JobState.SAVED for job in jobs),
+        "ok": all(job.status is JobStatus.SAVED for job in jobs),
         "jobs": len(jobs),
-        "states": {str(state): totals.states.get(state, 0) for state in JobState},
+        "states": {str(state): totals.by_status.get(state, 0) for state in JobStatus},
         "submits": totals.submits,
-        "paid": money_record(totals),
-        "failed": [record(job, folder) for job in jobs if job.state is JobState.FAILED],
-        "uncertain": [record(job, folder) for job in jobs if job.state is JobState.UNCERTAIN],
+        "paid": charges_dict(totals),
+        "failed": [job_dict(job, folder) for job in jobs if job.status is JobStatus.FAILED],
+        "uncertain": [job_dict(job, folder) for job in jobs if job.status is JobStatus.UNCERTAIN],
     }

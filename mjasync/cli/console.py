@@ -13,10 +13,17 @@ from rich.text import Text
 
 from .._text import printable
 
-__all__ = ["Stream", "block", "print_note", "print_result", "silence", "stream_to"]
+__all__ = [
+    "BrokenPipeSafeConsole",
+    "print_note",
+    "print_result",
+    "printable_block",
+    "safe_console",
+    "silence",
+]
 
 
-def block(text: str) -> str:
+def printable_block(text: str) -> str:
     """Render text of several lines from elsewhere."""
     return printable(text, None, lines=True)
 
@@ -41,13 +48,13 @@ def silence(file: TextIO) -> None:
 
 def _print(file: TextIO, text: str) -> None:
     try:
-        file.write(f"{block(text)}\n")
+        file.write(f"{printable_block(text)}\n")
         file.flush()
     except OSError:
         silence(file)
 
 
-class Stream(Console):
+class BrokenPipeSafeConsole(Console):
     """A console whose end is not the end of the jobs: when its reader has left, they go on."""
 
     def on_broken_pipe(self) -> None:
@@ -55,9 +62,9 @@ class Stream(Console):
         self.quiet = True
         silence(cast("TextIO", self.file))
 
-    def say(self, text: Text | str) -> None:
+    def write_line(self, text: Text | str) -> None:
         """Print one piece of text: no markup, no wrapping, and nothing that steers a terminal."""
-        plain = block(str(text))
+        plain = printable_block(str(text))
         shown = text if plain == str(text) else plain
         try:
             self.print(shown, markup=False, emoji=False, highlight=False, soft_wrap=True)
@@ -66,7 +73,7 @@ class Stream(Console):
             self.on_broken_pipe()
 
 
-class _Outlet:
+class SafeStream:
     """A stream each of whose failures is that of a reader who has left, which consoles know.
 
     A terminal whose connection was dropped fails with another error than a pipe does.
@@ -77,12 +84,12 @@ class _Outlet:
 
     def write(self, text: str) -> int:
         """Write some text."""
-        with _failing_as_a_pipe():
+        with _raising_broken_pipe():
             return self._stream.write(text)
 
     def flush(self) -> None:
         """Have it written."""
-        with _failing_as_a_pipe():
+        with _raising_broken_pipe():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the rest of the stream
@@ -90,13 +97,13 @@ class _Outlet:
 
 
 @contextlib.contextmanager
-def _failing_as_a_pipe() -> Iterator[None]:
+def _raising_broken_pipe() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise BrokenPipeError from error
 
 
-def stream_to(file: TextIO) -> Stream:
+def safe_console(file: TextIO) -> BrokenPipeSafeConsole:
     """Make a console that survives its reader."""
-    return Stream(file=cast("IO[str]", _Outlet(file)))
+    return BrokenPipeSafeConsole(file=cast("IO[str]", SafeStream(file)))

@@ -11,9 +11,9 @@ import attrs
 from .._probe.report import Probe
 from ..errors import MJError, RequestTimeout
 from .console import print_note, print_result
-from .server_options import Server, proxy_of
-from .signals import Stop
-from .task_jobs import Job, look_back
+from .server_options import ServerOptions, proxy_of
+from .signals import GracefulShutdown
+from .task_jobs import TaskRun, resolve_in_flight
 from .task_text import command, explain, is_usage, json_line, one_line
 
 if TYPE_CHECKING:
@@ -28,33 +28,33 @@ _AUTH: Final[Mapping[str, str]] = {
     "none": "no token is needed",
     "unknown": "unknown",
 }
-_WORKS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "unknown"}
+_MARKS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "unknown"}
 
 
-def doctor(*, server: Server, spend: bool, as_json: bool) -> int:
+def doctor(*, server: ServerOptions, spend: bool, as_json: bool) -> int:
     """Probe a server, say what was found, and return the exit code."""
     return asyncio.run(_doctor(server, spend=spend, as_json=as_json))
 
 
-async def _doctor(server: Server, *, spend: bool, as_json: bool) -> int:
-    job = Job(make=lambda mj: mj.imagine(_PROMPT), prompt=_PROMPT)
+async def _doctor(server: ServerOptions, *, spend: bool, as_json: bool) -> int:
+    job = TaskRun(create_task=lambda mj: mj.imagine(_PROMPT), prompt=_PROMPT)
     report: Probe | None = None
     error: Exception | None = None
     proxy = ""
-    with Stop(lambda: None, lambda: None) as stop:
+    with GracefulShutdown(lambda: None, lambda: None) as stop:
         try:
             async with server.open(1) as mj:
                 proxy = proxy_of(mj)
-                report = await _examine(mj, job if spend else None, server.timeout)
+                report = await _run_probe(mj, job if spend else None, server.timeout)
         except (MJError, OSError) as caught:
             error = caught
     if stop.exit_code is not None:
-        await _say_what_is_left(job, server)
+        await _report_open_job(job, server)
         return stop.exit_code
     if report is None:
-        await _say_what_is_left(job, server)
+        await _report_open_job(job, server)
         if proxy:
-            print_note(_by_way_of(proxy))
+            print_note(_describe_proxy(proxy))
         return _give_up(error or OSError(), as_json=as_json)
     print_result(
         json_line(_record(report, job)) if as_json else "\n".join(_lines(report, job, proxy))
@@ -62,7 +62,7 @@ async def _doctor(server: Server, *, spend: bool, as_json: bool) -> int:
     return 0 if report.ok else 1
 
 
-async def _examine(mj: Client, job: Job | None, timeout: float | None) -> Probe:
+async def _run_probe(mj: Client, job: TaskRun | None, timeout: float | None) -> Probe:
     """Probe a server, for so many seconds in all.
 
     Raises:
@@ -70,7 +70,7 @@ async def _examine(mj: Client, job: Job | None, timeout: float | None) -> Probe:
         MJError: As `Client.probe` does.
     """
     if job is not None:
-        job.task = job.make(mj)
+        job.task = job.create_task(mj)
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
@@ -85,9 +85,9 @@ async def _examine(mj: Client, job: Job | None, timeout: float | None) -> Probe:
         raise RequestTimeout(message) from None
 
 
-async def _say_what_is_left(job: Job, server: Server) -> None:
+async def _report_open_job(job: TaskRun, server: ServerOptions) -> None:
     """Name the paid task that nobody waits for any more."""
-    await look_back([job])
+    await resolve_in_flight([job])
     if job.is_open and not server.simulate:
         go_on = command("watch", *server.flags(), job.id)
         print_note(f"Its picture is on the server; nothing is lost. Go on with:\n  {go_on}")
@@ -107,7 +107,7 @@ def _give_up(error: Exception, *, as_json: bool) -> int:
     return 1
 
 
-def _record(report: Probe, job: Job) -> dict[str, Any]:
+def _record(report: Probe, job: TaskRun) -> dict[str, Any]:
     """The JSON of a report. Every key is always there."""
     return {"ok": report.ok, **attrs.asdict(report), "task": job.id or None, "error": None}
 
@@ -115,28 +115,28 @@ def _record(report: Probe, job: Job) -> dict[str, Any]:
 # --- for people --------------------------------------------------------------------------------
 
 
-def _by_way_of(proxy: str) -> str:
+def _describe_proxy(proxy: str) -> str:
     return (
         f"Requests go through the proxy {one_line(proxy)}. Another is named with --proxy; "
         "NO_PROXY names hosts that need none."
     )
 
 
-def _lines(report: Probe, job: Job, proxy: str) -> Iterable[str]:
+def _lines(report: Probe, job: TaskRun, proxy: str) -> Iterable[str]:
     yield one_line(report.url)
     for name, value in _rows(report, job):
         yield f"  {name:<12} {value}"
     for said in report.problems:
         yield f"problem: {one_line(said)}"
     if proxy:
-        yield f"note: {_by_way_of(proxy)}"
+        yield f"note: {_describe_proxy(proxy)}"
     for said in report.notes:
         yield f"note: {one_line(said)}"
     if report.ok:
         yield "No problems."
 
 
-def _rows(report: Probe, job: Job) -> Iterable[tuple[str, str]]:
+def _rows(report: Probe, job: TaskRun) -> Iterable[tuple[str, str]]:
     kind = ", a gateway in front of others" if report.is_gateway else ""
     yield "family", f"{report.family}{kind}"
     yield "auth", _AUTH[report.auth]
@@ -145,12 +145,12 @@ def _rows(report: Probe, job: Job) -> Iterable[tuple[str, str]]:
     yield "lists", _lists(report)
     yield "webhooks", report.webhooks
     yield "clock", _clock(report.clock_skew)
-    yield "links", f"reachable: {_WORKS[report.links_reachable]}"
+    yield "links", f"reachable: {_MARKS[report.links_reachable]}"
     yield "round trip", f"{report.round_trip * 1000:.0f} ms"
     if report.drawn is not None:
         yield (
             "picture",
-            f"drawn: {_WORKS[report.drawn]}{f' (task {one_line(job.id)})' if job.id else ''}",
+            f"drawn: {_MARKS[report.drawn]}{f' (task {one_line(job.id)})' if job.id else ''}",
         )
 
 
@@ -160,7 +160,7 @@ def _lists(report: Probe) -> str:
         "task/list": report.task_list,
         "task/queue": report.task_queue,
     }
-    return ", ".join(f"{way}: {_WORKS[there]}" for way, there in ways.items())
+    return ", ".join(f"{way}: {_MARKS[there]}" for way, there in ways.items())
 
 
 def _clock(skew: int | None) -> str:

@@ -11,17 +11,17 @@ from typing import Final
 from ..errors import ConfigurationError
 
 __all__ = [
-    "check_picture",
+    "check_image",
     "check_target",
     "is_simulated",
-    "keep_command",
-    "kept_command",
+    "load_resume_command",
     "make_folder",
     "mark_simulated",
+    "save_resume_command",
 ]
 
-_MARK: Final = ".simulated"
-_COMMAND: Final = ".command"
+_SIMULATED_MARKER: Final = ".simulated"
+_COMMAND_FILE: Final = ".command"
 _TEMPLATE_FIELDS: Final = ("id", "action", "prompt", "state")
 
 
@@ -42,30 +42,30 @@ def make_folder(folder: Path) -> None:
 
 def is_simulated(folder: Path) -> bool:
     """Whether the pictures of a folder are a simulator's."""
-    return (folder / _MARK).exists()
+    return (folder / _SIMULATED_MARKER).exists()
 
 
 def mark_simulated(folder: Path) -> None:
     """Have them be taken for that."""
-    (folder / _MARK).touch()
+    (folder / _SIMULATED_MARKER).touch()
 
 
-def keep_command(folder: Path, command: str) -> None:
+def save_resume_command(folder: Path, command: str) -> None:
     """Note the command that goes on with the batch of a folder; it can do without.
 
     Nobody else may read it, and what a link of that name points to is left alone.
     """
     with contextlib.suppress(OSError):
-        number, new = tempfile.mkstemp(prefix=_COMMAND, dir=folder)  # of mode 0600
+        number, new = tempfile.mkstemp(prefix=_COMMAND_FILE, dir=folder)  # of mode 0600
         with os.fdopen(number, "w", encoding="utf-8") as file:
             file.write(f"{command}\n")
-        Path(new).replace(folder / _COMMAND)
+        Path(new).replace(folder / _COMMAND_FILE)
 
 
-def kept_command(folder: Path) -> str | None:
+def load_resume_command(folder: Path) -> str | None:
     """The command that goes on with the batch of a folder, if it was noted."""
     try:
-        return (folder / _COMMAND).read_text("utf-8").strip() or None
+        return (folder / _COMMAND_FILE).read_text("utf-8").strip() or None
     except (OSError, ValueError):
         return None
 
@@ -103,15 +103,15 @@ def _filled(save: str, mark: str) -> str:
         raise ConfigurationError(message) from error
 
 
-def check_picture(picture: str | None) -> None:
+def check_image(picture: str | None) -> None:
     """See that a picture given as a path is there.
 
     Raises:
         ConfigurationError: There is no such file.
     """
-    from .._media.inputs import is_data_url, link_of
+    from .._media.inputs import input_url, is_data_url
 
-    if picture is None or link_of(picture) or is_data_url(picture):
+    if picture is None or input_url(picture) or is_data_url(picture):
         return
     if not Path(picture).is_file():
         message = f"There is no picture {picture!r}."

@@ -7,31 +7,31 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from .console import stream_to
-from .progress import Bars
+from .console import safe_console
+from .progress import ProgressBars
 
-__all__ = ["Voice", "on_terminal"]
+__all__ = ["ConsoleOutput", "on_terminal"]
 
 
-class Voice:
+class ConsoleOutput:
     """Says results on stdout, and everything else on stderr, where bars may be."""
 
     def __init__(self) -> None:
-        self._out = stream_to(sys.stdout)
-        self._err = stream_to(sys.stderr)
-        self._bars: Bars | None = None
+        self._out = safe_console(sys.stdout)
+        self._err = safe_console(sys.stderr)
+        self._bars: ProgressBars | None = None
 
-    def note(self, text: Text | str) -> None:
+    def info(self, text: Text | str) -> None:
         """Say something beside the results."""
-        self._err.say(text)
+        self._err.write_line(text)
 
-    def complain(self, text: str) -> None:
+    def error(self, text: str) -> None:
         """Say that the command cannot go on."""
-        self._err.say(Text.assemble(("mjasync: ", "bold red"), text))
+        self._err.write_line(Text.assemble(("mjasync: ", "bold red"), text))
 
     def _result(self, text: Text | str) -> None:
         same_terminal = self._bars is not None and sys.stdout.isatty()
-        (self._err if same_terminal else self._out).say(text)
+        (self._err if same_terminal else self._out).write_line(text)
 
 
 def on_terminal(console: Console) -> bool:

@@ -12,16 +12,16 @@ from rich.progress import Task as Row
 from rich.table import Column
 from rich.text import Text
 
-__all__ = ["Bars"]
+__all__ = ["ProgressBars"]
 
 
 _BAR_WIDTH: Final = 24
 
 
-_FOR_ECHO: Final = 4
+_ECHO_WIDTH: Final = 4
 
 
-class _Title(ProgressColumn):
+class TitleColumn(ProgressColumn):
     """The prompt, cut where the room ends."""
 
     def __init__(self) -> None:
@@ -32,24 +32,24 @@ class _Title(ProgressColumn):
 
 
 @attrs.frozen
-class _Narrower:
+class NarrowRenderable:
     """Leaves the end of each line to the `^C` that a terminal echoes: a wrap would upset it."""
 
     content: RenderableType
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        narrower = options.update_width(max(1, options.max_width - _FOR_ECHO))
+        narrower = options.update_width(max(1, options.max_width - _ECHO_WIDTH))
         yield from console.render(self.content, narrower)
 
 
-class _Progress(Progress):
+class JobProgress(Progress):
     """Rows that do not fill the whole line."""
 
     def get_renderable(self) -> RenderableType:
-        return _Narrower(super().get_renderable())
+        return NarrowRenderable(super().get_renderable())
 
 
-class Bars:
+class ProgressBars:
     """A bar for everything under way, and one above them for all of it.
 
     Args:
@@ -58,8 +58,8 @@ class Bars:
     """
 
     def __init__(self, console: Console, total: int) -> None:
-        self._progress = _Progress(
-            _Title(),
+        self._progress = JobProgress(
+            TitleColumn(),
             BarColumn(bar_width=_BAR_WIDTH),
             TextColumn("{task.fields[state]:<14}", markup=False),
             TimeElapsedColumn(),
@@ -68,10 +68,10 @@ class Bars:
             transient=True,
             redirect_stdout=False,
         )
-        self._rows: dict[Hashable, TaskID] = {}
-        self._whole: TaskID | None = None
+        self._task_ids: dict[Hashable, TaskID] = {}
+        self._overall: TaskID | None = None
         if total > 1:
-            self._whole = self._progress.add_task(f"0 of {total}", total=total, state="")
+            self._overall = self._progress.add_task(f"0 of {total}", total=total, state="")
 
     def start(self) -> None:
         """Put them on the terminal."""
@@ -81,24 +81,24 @@ class Bars:
         """Take them away."""
         self._progress.stop()
 
-    def show(self, key: Hashable, title: str, percent: int, state: str) -> None:
+    def update(self, key: Hashable, title: str, percent: int, state: str) -> None:
         """Show where something stands."""
-        if key not in self._rows:
-            self._rows[key] = self._progress.add_task(title, total=100, state=state)
-        row = self._rows[key]
+        if key not in self._task_ids:
+            self._task_ids[key] = self._progress.add_task(title, total=100, state=state)
+        row = self._task_ids[key]
         self._progress.update(row, completed=percent, state=state, description=title)
 
     def drop(self, key: Hashable) -> None:
         """Something has ended."""
-        if key in self._rows:
-            self._progress.remove_task(self._rows.pop(key))
+        if key in self._task_ids:
+            self._progress.remove_task(self._task_ids.pop(key))
 
-    def keep(self, keys: Collection[Hashable]) -> None:
+    def keep_only(self, keys: Collection[Hashable]) -> None:
         """Drop all but these."""
-        for key in [key for key in self._rows if key not in keys]:
+        for key in [key for key in self._task_ids if key not in keys]:
             self.drop(key)
 
     def overall(self, done: int, title: str, state: str = "") -> None:
         """Show where all of it stands."""
-        if self._whole is not None:
-            self._progress.update(self._whole, completed=done, description=title, state=state)
+        if self._overall is not None:
+            self._progress.update(self._overall, completed=done, description=title, state=state)

@@ -15,57 +15,71 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..batch import Batch, Job, JobState, LedgerError, Totals
+from ..batch import Batch, Job, JobStatus, LedgerError, Totals
 from ..batch._filenames import DEFAULT_NAME
-from ..batch._planning import jobs_of
-from ..batch._readers import Rows, read_rows
-from ..batch._rows import Row
+from ..batch._planning import plan_jobs
+from ..batch._readers import InputRows, read_rows
+from ..batch._rows import InputRow
 from ..errors import ConfigurationError, MJError
-from .batch_options import Order, flags_of
-from .batch_text import asked, counts, forecast, forecast_record, money, remarks, troubles, unasked
-from .batch_view import Board
+from .batch_options import BatchOptions, flags_of
+from .batch_text import (
+    forecast_dict,
+    format_charges,
+    format_counts,
+    format_forecast,
+    format_input_notes,
+    format_not_requested,
+    format_problems,
+    preview_prompts,
+)
+from .batch_view import BatchDisplay
 from .console import print_note, print_result
-from .folders import is_simulated, keep_command, make_folder, mark_simulated
-from .server_options import Server
-from .signals import Stop
+from .folders import is_simulated, make_folder, mark_simulated, save_resume_command
+from .server_options import ServerOptions
+from .signals import GracefulShutdown
 from .task_text import command, explain, is_usage, json_line, one_line, path_text
 
 if TYPE_CHECKING:
     from .._client import Client
 
-__all__ = ["draw"]
+__all__ = ["run_batch"]
 
-_SENT: Final = (JobState.SUBMITTING, JobState.UNCERTAIN, JobState.ACCEPTED, JobState.FINISHED)
+_SUBMITTED_STATUSES: Final = (
+    JobStatus.SUBMITTING,
+    JobStatus.UNCERTAIN,
+    JobStatus.ACCEPTED,
+    JobStatus.FINISHED,
+)
 """Where a job stands of which a server may have something."""
-_NOWHERE: Final = "http://127.0.0.1:9"
+_NO_SERVER_OPTIONS: Final = "http://127.0.0.1:9"
 """The server of a dry run, which asks none."""
-_LIMITS: Final = {
+_LIMIT_OPTIONS: Final = {
     "max_submits": "--max-submits",
     "max_failures": "--max-failures",
     "max_uncertain": "--max-uncertain",
 }
 
 
-def draw(file: str, *, order: Order, server: Server, as_json: bool) -> int:
+def run_batch(file: str, *, options: BatchOptions, server: ServerOptions, as_json: bool) -> int:
     """Do a batch, or go on with it; return the exit code.
 
     Raises:
         ConfigurationError: It cannot work as it was asked for.
     """
-    _check_classes(order.retry_failed or ())
-    if order.out is not None:
-        _keep_apart(order.out, order, server)
-    if order.dry_run:
-        return _dry_run(_rows(file, order), order, server, as_json=as_json)
-    if order.out is None:
+    _check_classes(options.retry_failed or ())
+    if options.out is not None:
+        _check_not_mixed(options.out, options, server)
+    if options.dry_run:
+        return _dry_run(_rows(file, options), options, server, as_json=as_json)
+    if options.out is None:
         message = (
             "Where to? Name a folder for the pictures: --out renders. The same command with the "
             "same folder goes on where it stopped."
         )
         raise ConfigurationError(message)
     server.check()
-    rows = _rows(file, order)
-    return asyncio.run(_Run(file, rows, order, server, order.out, as_json=as_json).run())
+    rows = _rows(file, options)
+    return asyncio.run(BatchRun(file, rows, options, server, options.out, as_json=as_json).run())
 
 
 def _check_classes(names: tuple[str, ...]) -> None:
@@ -77,10 +91,10 @@ def _check_classes(names: tuple[str, ...]) -> None:
             raise ConfigurationError(message)
 
 
-def _keep_apart(folder: Path, order: Order, server: Server) -> None:
+def _check_not_mixed(folder: Path, options: BatchOptions, server: ServerOptions) -> None:
     """See that a simulated batch and a real one do not take each other's pictures for theirs."""
     simulated = is_simulated(folder)
-    if server.simulate and order.ledger:
+    if server.simulate and options.ledger:
         message = "--ledger is for real servers: run one with `mjasync simulate`, and name it."
         raise ConfigurationError(message)
     if simulated and not server.simulate:
@@ -91,10 +105,10 @@ def _keep_apart(folder: Path, order: Order, server: Server) -> None:
         raise ConfigurationError(message)
 
 
-def _rows(file: str, order: Order) -> Rows:
+def _rows(file: str, options: BatchOptions) -> InputRows:
     """What is to be drawn."""
     source = sys.stdin.buffer if file == "-" else Path(file)
-    rows = read_rows(source, order.template, order.repeat)
+    rows = read_rows(source, options.template, options.repeat)
     if not rows:
         name = "stdin" if file == "-" else repr(file)
         message = f"There is no prompt in {name}: write one on each line."
@@ -102,47 +116,49 @@ def _rows(file: str, order: Order) -> Rows:
     return rows
 
 
-def _batch(mj: Client, rows: Sequence[Row], folder: Path, order: Order) -> Batch:
+def _batch(mj: Client, rows: Sequence[InputRow], folder: Path, options: BatchOptions) -> Batch:
     """The batch as it was ordered."""
-    retry = order.retry_failed
+    retry = options.retry_failed
     batch = Batch(
         folder,
         client=mj,
-        limit=order.limit,
-        then=order.then,
-        images=order.images,
-        name=DEFAULT_NAME if order.name is None else order.name,
+        limit=options.limit,
+        steps=options.then,
+        images=options.images,
+        name=DEFAULT_NAME if options.name is None else options.name,
         retry_failed=retry or retry is not None,
-        resubmit_uncertain=order.resubmit_uncertain,
-        max_submits=order.max_submits,
-        max_failures=order.max_failures,
-        max_uncertain=order.max_uncertain,
-        ledger=order.ledger,
-        gallery=not order.no_gallery,
+        resubmit_uncertain=options.resubmit_uncertain,
+        max_submits=options.max_submits,
+        max_failures=options.max_failures,
+        max_uncertain=options.max_uncertain,
+        ledger=options.ledger,
+        gallery=not options.no_gallery,
     )
     batch.add(rows)  # type: ignore[arg-type]  # rows are taken as they are
     return batch
 
 
-def _dry_run(rows: Rows, order: Order, server: Server, *, as_json: bool) -> int:
+def _dry_run(
+    rows: InputRows, options: BatchOptions, server: ServerOptions, *, as_json: bool
+) -> int:
     """Say what would be paid; return the exit code."""
     try:
-        steps, unused, missing = asyncio.run(_forecast(rows, order, server))
+        steps, unused, missing = asyncio.run(_forecast(rows, options, server))
     except MJError as error:
         print_note(f"mjasync: {error.message if is_usage(error) else explain(error)}")
         return 2 if is_usage(error) else 1
     if as_json:
-        print_result(json_line(forecast_record(steps)))
+        print_result(json_line(forecast_dict(steps)))
         return 0
-    grids = [job for row in rows for job in jobs_of(row, ())]
-    left_out = remarks(rows.comments, rows.blank, rows.spanning, unused)
-    gone = unasked(missing, is_dropped=order.drop_missing)
-    print_result("\n".join((forecast(steps), *asked(grids), *left_out, *gone)))
+    grids = [job for row in rows for job in plan_jobs(row, ())]
+    left_out = format_input_notes(rows.comments, rows.blank, rows.spanning, unused)
+    gone = format_not_requested(missing, is_dropped=options.drop_missing)
+    print_result("\n".join((format_forecast(steps), *preview_prompts(grids), *left_out, *gone)))
     return 0
 
 
 async def _forecast(
-    rows: Sequence[Row], order: Order, server: Server
+    rows: Sequence[InputRow], options: BatchOptions, server: ServerOptions
 ) -> tuple[Mapping[str, int], Sequence[str], Sequence[Job]]:
     """What would be paid by step, unused columns, and jobs that nothing asks for any more.
 
@@ -151,31 +167,31 @@ async def _forecast(
     from .._client import Client
 
     with tempfile.TemporaryDirectory() as nowhere:
-        place = order.out or Path(nowhere)
-        if order.ledger is not None or not (place / "ledger.db").exists():
+        place = options.out or Path(nowhere)
+        if options.ledger is not None or not (place / "ledger.db").exists():
             place = Path(nowhere)
         async with (
-            Client(_NOWHERE, "", **server.options()) as mj,
-            _batch(mj, rows, place, order) as batch,
+            Client(_NO_SERVER_OPTIONS, "", **server.options()) as mj,
+            _batch(mj, rows, place, options) as batch,
         ):
-            missing = await batch.unasked()
+            missing = await batch.not_requested()
             steps = await batch.forecast()
-            if order.drop_missing:
+            if options.drop_missing:
                 steps -= Counter(job.step for job in missing)
             return steps, batch.unused_columns, missing
 
 
 @attrs.define
-class _Run:
+class BatchRun:
     """One run of a batch."""
 
     file: str
-    rows: Rows
-    order: Order
-    server: Server
+    rows: InputRows
+    options: BatchOptions
+    server: ServerOptions
     folder: Path
     as_json: bool = attrs.field(kw_only=True)
-    _board: Board = attrs.field(init=False)
+    _display: BatchDisplay = attrs.field(init=False)
     _batch: Batch | None = attrs.field(default=None, init=False)
     """While it runs, so that it has to be stopped."""
     _before: Totals | None = attrs.field(default=None, init=False)
@@ -189,75 +205,75 @@ class _Run:
     """Ids that the server gave, and the ledger had no room for."""
 
     def __attrs_post_init__(self) -> None:
-        self._board = Board(self.folder, as_json=self.as_json)
+        self._display = BatchDisplay(self.folder, as_json=self.as_json)
 
     async def run(self) -> int:
         """Do it, and return the exit code."""
         began = time.monotonic()
         trouble: Exception | None = None
-        with Stop(self._leaving, self._giving_up, self._draining) as stop:
+        with GracefulShutdown(self._on_cancel, self._on_abort, self._on_drain) as stop:
             try:
-                async with self.server.open(self.order.limit) as mj:
+                async with self.server.open(self.options.limit) as mj:
                     await self._draw(mj)
             except Exception as error:  # noqa: BLE001 - told, or raised again, when all is said
                 trouble = error
         if isinstance(trouble, MJError) and is_usage(trouble):
-            self._board.complain(trouble.message)
+            self._display.error(trouble.message)
             return 2
         is_expected = isinstance(trouble, MJError | OSError | SQLAlchemyError)
         if trouble is not None and is_expected:
             is_telling = isinstance(trouble, LedgerError) and trouble.unrecorded
             cause = trouble.__cause__ if is_telling else None  # the ids are told below
-            self._board.complain(explain(cause or trouble, self.server.flags()))
+            self._display.error(explain(cause or trouble, self.server.flags()))
         if self._before is not None:
             self._sum_up(time.monotonic() - began, is_stopped=stop.exit_code is not None)
         if trouble is not None and not is_expected:
             raise trouble
-        is_whole = trouble is None and all(job.state is JobState.SAVED for job in self._jobs)
+        is_whole = trouble is None and all(job.status is JobStatus.SAVED for job in self._jobs)
         return stop.exit_code or (0 if is_whole else 1)
 
     async def _draw(self, mj: Client) -> None:
-        batch = _batch(mj, self.rows, self.folder, self.order)
+        batch = _batch(mj, self.rows, self.folder, self.options)
         make_folder(self.folder)
         if self.server.simulate:
             mark_simulated(self.folder)
         async with batch:
-            keep_command(self.folder, self._again())
+            save_resume_command(self.folder, self._retry_command())
             await batch.plan()
-            missing = await batch.unasked()
-            for said in unasked(missing, is_dropped=self.order.drop_missing):
-                self._board.note(said)
-            if self.order.drop_missing:
+            missing = await batch.not_requested()
+            for said in format_not_requested(missing, is_dropped=self.options.drop_missing):
+                self._display.info(said)
+            if self.options.drop_missing:
                 await batch.drop(missing)
             if batch.duplicates:
                 rows = "row asks" if batch.duplicates == 1 else "rows ask"
-                self._board.note(f"{batch.duplicates} {rows} for what others do: drawn once.")
+                self._display.info(f"{batch.duplicates} {rows} for what others do: drawn once.")
             read, unused = self.rows, batch.unused_columns
-            for said in remarks(read.comments, read.blank, read.spanning, unused):
-                self._board.note(said)
+            for said in format_input_notes(read.comments, read.blank, read.spanning, unused):
+                self._display.info(said)
             if self.server.simulate:
                 await self._plan_again(batch)
             self._before = await batch.totals()
-            await self._pass(batch, self._before)
+            await self._run_once(batch, self._before)
 
     async def _plan_again(self, batch: Batch) -> None:
         """Have drawn again what was sent to an earlier simulator: it ended with its process."""
-        gone = await batch.jobs(*_SENT)
+        gone = await batch.jobs(*_SUBMITTED_STATUSES)
         for job in gone:
-            await batch._ledger.note(job, state=JobState.PLANNED)  # noqa: SLF001 - with real servers nobody may
+            await batch._ledger.update(job, status=JobStatus.PLANNED)  # noqa: SLF001 - with real servers nobody may
         if gone:
-            self._board.note(f"{len(gone)} ended with an earlier simulator: tried again.")
+            self._display.info(f"{len(gone)} ended with an earlier simulator: tried again.")
 
-    async def _pass(self, batch: Batch, totals: Totals) -> None:
+    async def _run_once(self, batch: Batch, totals: Totals) -> None:
         """Do what is left to do."""
-        retries = self.order.retry_failed is not None
-        ends = [JobState.SAVED] if retries else [JobState.SAVED, JobState.FAILED]
-        before = sum(totals.states.get(state, 0) for state in ends)
+        retries = self.options.retry_failed is not None
+        ends = [JobStatus.SAVED] if retries else [JobStatus.SAVED, JobStatus.FAILED]
+        before = sum(totals.by_status.get(state, 0) for state in ends)
         self._batch = batch
         try:
-            async with self._board.showing(batch, totals, before), aclosing(batch.run()) as jobs:
+            async with self._display.display(batch, totals, before), aclosing(batch.run()) as jobs:
                 async for job in jobs:
-                    self._board.end(job)
+                    self._display.job_ended(job)
         finally:
             self._batch = None
             self._reason, self._uncertainty = batch.stopped, batch.uncertainty
@@ -268,63 +284,65 @@ class _Run:
 
     def _sum_up(self, seconds: float, *, is_stopped: bool) -> None:
         """Say how it went, where the pictures are, and what to do about the rest."""
-        note, jobs = self._board.note, self._jobs
-        totals, before = Totals.of(jobs), self._before or Totals.of([])
-        is_whole = set(before.states) == {JobState.SAVED} and not any(job.error for job in jobs)
+        note, jobs = self._display.info, self._jobs
+        totals, before = Totals.from_jobs(jobs), self._before or Totals.from_jobs([])
+        is_whole = set(before.by_status) == {JobStatus.SAVED} and not any(job.error for job in jobs)
         if is_whole:
             note(f"All {len(jobs)} are there already: nothing was sent.")
         else:
-            if self._reason in _LIMITS:
-                note(f"Stopped by {_LIMITS[self._reason]}.")
+            if self._reason in _LIMIT_OPTIONS:
+                note(f"Stopped by {_LIMIT_OPTIONS[self._reason]}.")
             if self._uncertainty:
                 note(one_line(self._uncertainty))
-            note(f"{'Stopped: ' if is_stopped else ''}{counts(totals)}, in {seconds:.1f} s.")
+            note(f"{'Stopped: ' if is_stopped else ''}{format_counts(totals)}, in {seconds:.1f} s.")
             mine = f" In this run: {totals.submits - before.submits}."
-            note(money(totals) + ("" if self.order.ledger else mine))
-        if totals.states.get(JobState.SAVED):
+            note(format_charges(totals) + ("" if self.options.ledger else mine))
+        if totals.by_status.get(JobStatus.SAVED):
             page = self.folder / "index.html"
             shown = f" Look at them: {path_text(page)}" if page.exists() else ""
             note(f"The pictures are in {path_text(self.folder)}.{shown}")
-        self._tell_unrecorded()
+        self._report_unrecorded()
         lead = "Go on with:" if self._unrecorded else "Nothing is lost. Go on with:"
-        for said in troubles(jobs, self._again(), lead):
+        for said in format_problems(jobs, self._retry_command(), lead):
             note(said)
 
-    def _tell_unrecorded(self) -> None:
+    def _report_unrecorded(self) -> None:
         """Name what is paid and in no ledger: this is the only place where its ids are."""
         if self._unrecorded:
-            self._board.note(
+            self._display.info(
                 "The server took these, which are paid, and the ledger could not note their ids. "
                 "Keep them, and save their pictures with:"
             )
             save = ("--save", f"{self.folder}/")
             watch = command("watch", *self.server.flags(), *save, *self._unrecorded)
-            self._board.note(f"  {watch}")
+            self._display.info(f"  {watch}")
 
-    def _again(self) -> str:
+    def _retry_command(self) -> str:
         """The command that goes on with it."""
-        return command("batch", self.file, *flags_of(self.order), *flags_of(self.server))
+        return command("batch", self.file, *flags_of(self.options), *flags_of(self.server))
 
     # --- signals ---
 
-    def _draining(self) -> bool:
+    def _on_drain(self) -> bool:
         if self._batch is None:
             return False
-        self._board.is_stopping = True
-        under_way = len(self._batch.under_way)
+        self._display.is_stopping = True
+        under_way = len(self._batch.active)
         self._batch.stop()
-        self._board.note(
+        self._display.info(
             f"Stopping: nothing more is begun; {under_way} under way are waited for and saved. "
             "Again to stop at once."
         )
         return True
 
-    def _leaving(self) -> None:
-        self._board.is_stopping = True
-        self._board.note("Stopping at once: what is being submitted is noted.")
+    def _on_cancel(self) -> None:
+        self._display.is_stopping = True
+        self._display.info("Stopping at once: what is being submitted is noted.")
 
-    def _giving_up(self) -> None:
+    def _on_abort(self) -> None:
         self._unrecorded = () if self._batch is None else self._batch.unrecorded
-        self._tell_unrecorded()
-        self._board.note(f"Stopped. What was sent is in the ledger. Go on with:\n  {self._again()}")
-        self._board.hush()  # what is torn down now has nothing to add
+        self._report_unrecorded()
+        self._display.info(
+            f"Stopped. What was sent is in the ledger. Go on with:\n  {self._retry_command()}"
+        )
+        self._display.mute()  # what is torn down now has nothing to add

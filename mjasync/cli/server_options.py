@@ -18,17 +18,17 @@ from .batch_options import without_password
 if TYPE_CHECKING:
     from .._client import Client
 
-__all__ = ["Server", "check_can_draw", "check_can_keep", "proxy_of"]
+__all__ = ["ServerOptions", "check_drawing_support", "check_ledger_support", "proxy_of"]
 
 _GROUP: Final = Group("Server", sort_key=10)
 _TIME_SCALE: Final = 0.01
 """Of the simulator inside the process: a grid takes 0.4 s."""
-_RUNNING_AT_LEAST: Final = 3
+_MIN_CONCURRENCY: Final = 3
 """Jobs that simulator runs at once, as a real account does."""
 
 
 @attrs.frozen(kw_only=True)
-class Server:
+class ServerOptions:
     """The options that say where the server is, or that a simulated one will do."""
 
     base_url: Annotated[
@@ -104,7 +104,7 @@ class Server:
             message = "Choose one: --base-url, or --simulate."
             raise ConfigurationError(message)
         if self.simulate:
-            check_can_draw()
+            check_drawing_support()
         elif not (self.base_url or os.environ.get("MJASYNC_BASE_URL")):
             message = (
                 "No server. Either name one with --base-url URL (or MJASYNC_BASE_URL), "
@@ -113,8 +113,8 @@ class Server:
             raise ConfigurationError(message)
 
     @asynccontextmanager
-    async def open(self, at_once: int) -> AsyncIterator[Client]:
-        """Open a client to the server; or start a simulator that runs `at_once` jobs, and use that.
+    async def open(self, concurrency: int) -> AsyncIterator[Client]:
+        """Open a client to the server; or start a simulator that runs `concurrency` jobs, and use that.
 
         Raises:
             ConfigurationError: The options make no sense.
@@ -128,7 +128,7 @@ class Server:
                 proxy_of(mj)
                 yield mj
             return
-        async with _simulated(at_once, options) as mj:
+        async with _simulated(concurrency, options) as mj:
             yield mj
 
     def options(self) -> dict[str, Any]:
@@ -156,13 +156,13 @@ class Server:
 
 
 @asynccontextmanager
-async def _simulated(at_once: int, options: dict[str, Any]) -> AsyncIterator[Client]:
+async def _simulated(concurrency: int, options: dict[str, Any]) -> AsyncIterator[Client]:
     from .._client import Client
     from .._polling.schedule import Schedule
     from ..simulator import Simulator
 
-    schedule = Schedule(shortest=0.02, longest=0.1, together=0.02)
-    running = max(at_once, _RUNNING_AT_LEAST)
+    schedule = Schedule(min_interval=0.02, max_interval=0.1, coalesce=0.02)
+    running = max(concurrency, _MIN_CONCURRENCY)
     async with (
         Simulator(token=None, time_scale=_TIME_SCALE, concurrency=running) as sim,
         Client(sim.url, "simulated", schedule=schedule, **options) as mj,
@@ -176,35 +176,35 @@ def proxy_of(mj: Client) -> str:
     Raises:
         ConfigurationError: The environment's cannot be used.
     """
-    url = URL(mj._calls.route.base)  # noqa: SLF001 - nothing else tells
+    url = URL(mj._api.url.base)  # noqa: SLF001 - nothing else tells
     proxy = mj._transport.network.proxy_for(url)  # noqa: SLF001
     return "" if proxy is None else str(proxy.with_user(None))
 
 
-def check_can_draw() -> None:
+def check_drawing_support() -> None:
     """Raise when the simulator cannot draw.
 
     Raises:
         ConfigurationError: Pillow is not installed.
     """
-    _need({"PIL": "Pillow"}, "The simulator draws with", "sim")
+    _require({"PIL": "Pillow"}, "The simulator draws with", "sim")
 
 
-def check_can_keep() -> None:
+def check_ledger_support() -> None:
     """Raise when there can be no ledger.
 
     Raises:
         ConfigurationError: What it needs is not installed.
     """
     needed = {"sqlalchemy": "SQLAlchemy", "aiosqlite": "aiosqlite", "PIL": "Pillow"}
-    _need(needed, "Batches are kept and shown with", "batch")
+    _require(needed, "Batches are kept and shown with", "batch")
 
 
-def _need(modules: Mapping[str, str], what_for: str, extra: str) -> None:
+def _require(modules: Mapping[str, str], purpose: str, extra: str) -> None:
     from ..errors import ConfigurationError
 
     missing = [name for module, name in modules.items() if not importlib.util.find_spec(module)]
     if missing:
         names = " and ".join(missing)
-        message = f'{what_for} {names}: python -m pip install "mjasync[{extra}]".'
+        message = f'{purpose} {names}: python -m pip install "mjasync[{extra}]".'
         raise ConfigurationError(message)

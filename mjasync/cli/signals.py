@@ -10,20 +10,20 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
-__all__ = ["Stop"]
+__all__ = ["GracefulShutdown"]
 
 _SIGNALS: Final = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
     if hasattr(signal, name)  # Windows has neither of the last two
 )
-_ECHO: Final = 1.0
+_REPEAT_SECONDS: Final = 1.0
 """Seconds within which another signal than Ctrl-C repeats the one before it: `timeout` signals the
 process, and then the group that it is in; systemd sends SIGHUP after SIGTERM; a terminal that goes
 away is told of by the kernel and by the shell."""
 
 
-class Stop:
+class GracefulShutdown:
     """`with Stop(…) as stop:` cancels its body on a signal and swallows the cancellation.
 
     Args:
@@ -36,18 +36,18 @@ class Stop:
 
     def __init__(
         self,
-        first: Callable[[], None],
-        again: Callable[[], None],
-        drain: Callable[[], bool] = lambda: False,
+        on_cancel: Callable[[], None],
+        on_abort: Callable[[], None],
+        on_drain: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._first = first
-        self._again = again
-        self._drain = drain
+        self._on_cancel = on_cancel
+        self._on_abort = on_abort
+        self._on_drain = on_drain
         self._handlers: dict[signal.Signals, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._is_cancelled = False
-        self._last_told = float("-inf")
+        self._last_notice = float("-inf")
         self.exit_code: int | None = None
         """128 and the number of the first signal; None while there was none."""
 
@@ -76,8 +76,8 @@ class Stop:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGINT:
-            before, self._last_told = self._last_told, time.monotonic()
-            if self._last_told - before < _ECHO:
+            before, self._last_notice = self._last_notice, time.monotonic()
+            if self._last_notice - before < _REPEAT_SECONDS:
                 return
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop, number)
@@ -86,14 +86,14 @@ class Stop:
         is_new = self.exit_code is None
         self.exit_code = self.exit_code or 128 + number
         if self._is_cancelled:
-            self._again()
-            from .._pending_submission import stop_at_once
+            self._on_abort()
+            from .._pending_submission import cancel_in_flight_submissions
 
-            stop_at_once()
+            cancel_in_flight_submissions()
             raise SystemExit(self.exit_code)
-        if is_new and number == signal.SIGINT and self._drain():
+        if is_new and number == signal.SIGINT and self._on_drain():
             return
         self._is_cancelled = True
-        self._first()
+        self._on_cancel()
         if self._task is not None:
             self._task.cancel()

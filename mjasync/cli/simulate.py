@@ -9,8 +9,8 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..simulator import Simulator
 from .console import print_note, print_result
-from .server_options import check_can_draw
-from .signals import Stop
+from .server_options import check_drawing_support
+from .signals import GracefulShutdown
 
 __all__ = ["serve"]
 
@@ -21,7 +21,7 @@ def serve(**options: Any) -> int:  # noqa: ANN401 - those of the Simulator
     Raises:
         ConfigurationError: It cannot run as asked.
     """
-    check_can_draw()
+    check_drawing_support()
     try:
         simulator = Simulator(**options)
     except ValueError as error:
@@ -31,7 +31,7 @@ def serve(**options: Any) -> int:  # noqa: ANN401 - those of the Simulator
 
 
 async def _serve(simulator: Simulator, address: str) -> int:
-    with Stop(lambda: None, lambda: None):
+    with GracefulShutdown(lambda: None, lambda: None):
         try:
             await simulator.start()
         except OSError as error:

@@ -11,35 +11,35 @@ from typing import Final
 from rich.text import Text
 
 from ..errors import ModalRequired
-from .output import Voice, on_terminal
-from .progress import Bars
-from .task_jobs import Job
+from .output import ConsoleOutput, on_terminal
+from .progress import ProgressBars
+from .task_jobs import TaskRun
 from .task_text import (
+    button_names,
     command,
     explain,
     is_usage,
     json_line,
-    names_of,
     one_line,
     path_text,
     progress_of,
-    record,
-    stands_of,
+    run_state,
+    task_dict,
 )
 
-__all__ = ["Cards", "Screen"]
+__all__ = ["TaskDisplay", "TaskFormatter"]
 
-_WHICH: Final = 60
+_WHICH_IMAGE: Final = 60
 """Characters of an id in a line about it."""
-_DONE: Final = ("done", "green")
-_FAILED: Final = ("failed", "red")
-_ASKED: Final = ("modal", "yellow")
+_DONE_MARK: Final = ("done", "green")
+_FAILED_MARK: Final = ("failed", "red")
+_MODAL_MARK: Final = ("modal", "yellow")
 
 
 # --- how results look --------------------------------------------------------------------------
 
 
-class Cards:
+class TaskFormatter:
     """Everything about a task.
 
     Args:
@@ -47,18 +47,18 @@ class Cards:
         flags: The options that commands to copy need.
     """
 
-    def __init__(self, *, fleeting: bool, flags: Sequence[str] = ()) -> None:
-        self._fleeting = fleeting
+    def __init__(self, *, links_expire: bool, flags: Sequence[str] = ()) -> None:
+        self._links_expire = links_expire
         self._flags = flags
 
-    def shown(self, job: Job) -> Text:
+    def format(self, job: TaskRun) -> Text:
         """Its id, link, buttons, words, file, and what may come next."""
         card = _headline(job, job.title)
         for name, value in self._rows(job):
             card.append(f"\n  {name:<8} ", style="dim").append(value)
         return card
 
-    def failed(self, job: Job) -> Text:
+    def format_failure(self, job: TaskRun) -> Text:
         """What was asked, and why it failed."""
         card = _headline(job, one_line(job.title, 60))
         if job.error is not None:
@@ -67,7 +67,7 @@ class Cards:
             card.append("\n  proposed ", style="dim").append(one_line(job.task.final_prompt))
         return card
 
-    def _rows(self, job: Job) -> list[tuple[str, str]]:
+    def _rows(self, job: TaskRun) -> list[tuple[str, str]]:
         if job.task is None:
             return []
         info, buttons = job.task.info, job.task.buttons
@@ -76,25 +76,25 @@ class Cards:
         links = info.video_urls or filter(None, [info.image_url])
         rows += [("link", one_line(link)) for link in links if not words]
         if buttons:
-            rows.append(("buttons", " · ".join(names_of(buttons))))
+            rows.append(("buttons", " · ".join(button_names(buttons))))
         if job.file is not None:
             rows.append(("saved", path_text(job.file)))
-        if self._fleeting and job.file is None and not words:
+        if self._links_expire and job.file is None and not words:
             note = "the link ends with this command: keep the picture with --save PATH"
             rows.append(("note", note))
-        elif buttons and not self._fleeting:
-            rows.append(("next", command("action", *self._flags, job.id, names_of(buttons)[0])))
+        elif buttons and not self._links_expire:
+            rows.append(("next", command("action", *self._flags, job.id, button_names(buttons)[0])))
         return rows
 
 
-def _mark(job: Job) -> tuple[str, str]:
+def _mark(job: TaskRun) -> tuple[str, str]:
     """What became of it in a word, and its colour."""
     if job.error is None:
-        return _DONE
-    return _ASKED if isinstance(job.error, ModalRequired) else _FAILED
+        return _DONE_MARK
+    return _MODAL_MARK if isinstance(job.error, ModalRequired) else _FAILED_MARK
 
 
-def _headline(job: Job, title: str) -> Text:
+def _headline(job: TaskRun, title: str) -> Text:
     word, colour = _mark(job)
     line = Text.assemble((word, f"bold {colour}"))
     for part in (job.id, job.task.info.action if job.task else ""):
@@ -106,7 +106,7 @@ def _headline(job: Job, title: str) -> Text:
 # --- the screen --------------------------------------------------------------------------------
 
 
-class Screen(Voice):
+class TaskDisplay(ConsoleOutput):
     """Shows jobs as they go: an `Onlooker`.
 
     Args:
@@ -115,15 +115,15 @@ class Screen(Voice):
         total: How many jobs there are.
     """
 
-    def __init__(self, cards: Cards, *, as_json: bool, total: int) -> None:
+    def __init__(self, formatter: TaskFormatter, *, as_json: bool, total: int) -> None:
         super().__init__()
-        self._cards = cards
+        self._formatter = formatter
         self._as_json = as_json
         self._total = total
         self._ends = {True: 0, False: 0}
-        self._said: dict[Job, str] = {}
+        self._last_lines: dict[TaskRun, str] = {}
         if on_terminal(self._err):
-            self._bars = Bars(self._err, total)
+            self._bars = ProgressBars(self._err, total)
 
     def __enter__(self) -> None:
         if self._bars is not None:
@@ -140,38 +140,38 @@ class Screen(Voice):
 
     # --- told by the jobs ---
 
-    def begin(self, job: Job) -> None:
+    def task_started(self, job: TaskRun) -> None:
         """Show a job that is about to be sent."""
         if self._bars is not None:
-            self._bars.show(job, one_line(job.title), 0, "sending")
+            self._bars.update(job, one_line(job.title), 0, "sending")
 
-    def change(self, job: Job) -> None:
+    def task_changed(self, job: TaskRun) -> None:
         """Show where a job stands now."""
-        state = stands_of(job)
+        state = run_state(job)
         if self._bars is not None:
             percent = 100 if job.info and job.info.status == "SUCCESS" else progress_of(job.info)
             saving = percent == 100 and job.save
-            self._bars.show(job, one_line(job.title), percent, "saving" if saving else state)
-        elif job.id and self._said.get(job) != state:
-            self._said[job] = state
-            self.note(f"{one_line(job.id, _WHICH)}  {state}")
+            self._bars.update(job, one_line(job.title), percent, "saving" if saving else state)
+        elif job.id and self._last_lines.get(job) != state:
+            self._last_lines[job] = state
+            self.info(f"{one_line(job.id, _WHICH_IMAGE)}  {state}")
 
-    def end(self, job: Job) -> None:
+    def task_ended(self, job: TaskRun) -> None:
         """Show what became of a job."""
         ok = job.error is None
         self._ends[ok] += 1
-        self._said.pop(job, None)
+        self._last_lines.pop(job, None)
         if self._bars is not None:
             self._bars.drop(job)
             failed = f", {self._ends[False]} failed" if self._ends[False] else ""
             ended = sum(self._ends.values())
             self._bars.overall(ended, f"{ended} of {self._total}{failed}")
         if job.error is not None and self._total == 1 and is_usage(job.error):
-            self.complain(getattr(job.error, "message", ""))
+            self.error(getattr(job.error, "message", ""))
             return
         if self._as_json:
-            self._result(json_line(record(job)))
+            self._result(json_line(task_dict(job)))
         elif ok:
-            self._result(self._cards.shown(job))
+            self._result(self._formatter.format(job))
         if not ok:
-            self.note(self._cards.failed(job))
+            self.info(self._formatter.format_failure(job))

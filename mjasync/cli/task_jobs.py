@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from .._protocol.decoding import is_told
+from .._protocol.decoding import is_from_server
 from ..errors import MJError, RequestTimeout, SubmitUncertain, TaskTimeout
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from .._models import TaskInfo
     from .._task import Task
 
-__all__ = ["Job", "Onlooker", "carry_out", "look_back"]
+__all__ = ["ProgressListener", "TaskRun", "resolve_in_flight", "run_all"]
 
 
 @attrs.define(kw_only=True, eq=False)
-class Job:
+class TaskRun:
     """One task of a command, from before it is sent until it is delivered."""
 
-    make: Callable[[Client], Task]
+    create_task: Callable[[Client], Task]
     prompt: str = ""
     save: str | None = None
     """Where its picture goes: anything `Task.save` takes."""
@@ -62,7 +62,7 @@ class Job:
     @property
     def is_seen(self) -> bool:
         """Whether the server is known to have it."""
-        return not self.attached or (self.info is not None and is_told(self.info))
+        return not self.attached or (self.info is not None and is_from_server(self.info))
 
     @property
     def is_unsaved(self) -> bool:
@@ -71,32 +71,32 @@ class Job:
         return is_drawn and bool(self.save) and not self.delivered
 
     @property
-    def is_being_sent(self) -> bool:
+    def is_submitting(self) -> bool:
         """Whether its submission is on the wire at this moment."""
         return self.task is not None and self.task.phase in {"sending", "held-up"}
 
     @property
-    def is_on_wire(self) -> bool:
+    def is_in_flight(self) -> bool:
         """Whether it was begun, and it is not known yet whether the server took it."""
         undecided = self.error is None or isinstance(self.error, TaskTimeout)
         return self.task is not None and not self.id and undecided
 
 
-class Onlooker(Protocol):
+class ProgressListener(Protocol):
     """Somebody who is told how the jobs go."""
 
-    def begin(self, job: Job) -> None:
+    def task_started(self, job: TaskRun) -> None:
         """A job is about to be sent."""
 
-    def change(self, job: Job) -> None:
+    def task_changed(self, job: TaskRun) -> None:
         """Something about it changed."""
 
-    def end(self, job: Job) -> None:
+    def task_ended(self, job: TaskRun) -> None:
         """It was delivered, or failed with `job.error`."""
 
 
-async def carry_out(
-    jobs: Sequence[Job], mj: Client, onlooker: Onlooker, timeout: float | None = None
+async def run_all(
+    runs: Sequence[TaskRun], mj: Client, listener: ProgressListener, timeout: float | None = None
 ) -> None:
     """Carry every job to its end, all at once; what fails stays on its job.
 
@@ -108,23 +108,25 @@ async def carry_out(
     """
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     async with asyncio.TaskGroup() as group:
-        for job in jobs:
-            group.create_task(_carry_out(job, mj, onlooker, deadline))
+        for job in runs:
+            group.create_task(_run_one(job, mj, listener, deadline))
 
 
-async def _carry_out(job: Job, mj: Client, onlooker: Onlooker, deadline: float | None) -> None:
+async def _run_one(
+    run: TaskRun, mj: Client, listener: ProgressListener, deadline: float | None
+) -> None:
     """Send a job, wait until it is finished, and save what it has to show."""
-    onlooker.begin(job)
+    listener.task_started(run)
     try:
-        job.task = job.make(mj)
-        async for _ in job.task:
-            onlooker.change(job)
-        if job.save and not job.task.text:
-            job.file = await _save(job.task, job.save, deadline)
-        job.delivered = True
+        run.task = run.create_task(mj)
+        async for _ in run.task:
+            listener.task_changed(run)
+        if run.save and not run.task.text:
+            run.file = await _save(run.task, run.save, deadline)
+        run.delivered = True
     except Exception as error:  # noqa: BLE001 - shown, and the others go on
-        job.error = error
-    onlooker.end(job)
+        run.error = error
+    listener.task_ended(run)
 
 
 async def _save(task: Task, target: str, deadline: float | None) -> Path:
@@ -145,10 +147,10 @@ async def _save(task: Task, target: str, deadline: float | None) -> Path:
         raise RequestTimeout(message, task=task) from None
 
 
-async def look_back(jobs: Sequence[Job]) -> None:
+async def resolve_in_flight(jobs: Sequence[TaskRun]) -> None:
     """Find out, once the client is closed, what became of what was left on the wire."""
     for job in jobs:
-        if job.task is not None and job.is_on_wire:
+        if job.task is not None and job.is_in_flight:
             try:
                 await job.task.wait()
             except SubmitUncertain as error:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .._models import TaskInfo
-from .._protocol.buttons import meaning_of
+from .._protocol.buttons import classify_button
 from .._text import printable
 from ..errors import (
     ConfigurationError,
@@ -24,27 +24,27 @@ from ..errors import (
 
 if TYPE_CHECKING:
     from .._models import Button
-    from .task_jobs import Job
+    from .task_jobs import TaskRun
 
 __all__ = [
-    "LONGEST_LINE",
+    "MAX_LINE",
+    "button_names",
     "command",
     "duration",
     "explain",
     "is_usage",
     "json_line",
-    "names_of",
     "one_line",
     "path_text",
     "progress_of",
-    "record",
-    "stands",
-    "stands_of",
+    "run_state",
+    "task_dict",
+    "task_state",
 ]
 
-LONGEST_LINE: Final = 4000
+MAX_LINE: Final = 4000
 """Characters of one line; signed links are long, and have to be shown whole."""
-_LONGEST_STATUS: Final = 40
+_MAX_STATUS: Final = 40
 _STATES: Final[Mapping[str, str]] = {
     "NOT_START": "waiting",
     "SUBMITTED": "submitted",
@@ -54,7 +54,7 @@ _STATES: Final[Mapping[str, str]] = {
     "FAILURE": "failed",
     "CANCEL": "cancelled",
 }
-_BEFORE: Final[Mapping[str, str]] = {
+_PHASE_TEXT: Final[Mapping[str, str]] = {
     "waiting": "waiting",
     "preparing": "preparing",
     "queued": "queued here",
@@ -67,7 +67,7 @@ _HELD_UP: Final[Mapping[str, str]] = {
     "ConnectionFailed": "no connection",
 }
 """What a submission is held up by."""
-_NEXT: Final[Mapping[str, str]] = {
+_NEXT_STEPS: Final[Mapping[str, str]] = {
     "ModalNotOpened": "The job runs and is paid: mjasync watch {flags}{id}",
     "ModalRequired": "Answer it: mjasync modal {flags}{id} --prompt TEXT",
     "ClientClosed": "What the server accepted goes on: mjasync watch {flags}{id}",
@@ -97,10 +97,10 @@ _OPTIONS: Final[Mapping[str, str]] = {
 _ARGUMENT: Final = re.compile(r'\b(auth|speed_via|speed|image_host)="(\w+)"')
 
 
-def one_line(text: str, most: int = LONGEST_LINE) -> str:
-    """Render text from elsewhere as one line that cannot steer a terminal, cut to `most`."""
-    line = printable(" ".join(text.split()), most)
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+def one_line(text: str, max_length: int = MAX_LINE) -> str:
+    """Render text from elsewhere as one line that cannot steer a terminal, cut to `max_length`."""
+    line = printable(" ".join(text.split()), max_length)
+    return line if len(line) <= max_length else f"{line[: max_length - 1].rstrip()}…"
 
 
 def path_text(path: object) -> str:
@@ -131,24 +131,24 @@ def duration(seconds: float) -> str:
     return f"{round(seconds)} s" if seconds < 120 else f"{round(seconds / 60)} min"
 
 
-def stands(info: TaskInfo | None) -> str:
+def task_state(info: TaskInfo | None) -> str:
     """Where a task stands, in a word and perhaps a percentage."""
     if info is None or not info.id:
         return "sending"
-    word = _STATES.get(info.status) or one_line(info.status.lower(), _LONGEST_STATUS)
+    word = _STATES.get(info.status) or one_line(info.status.lower(), _MAX_STATUS)
     running = info.status == "IN_PROGRESS" and info.progress is not None
     return f"{word} {info.progress}%" if running else word
 
 
-def stands_of(job: Job) -> str:
+def run_state(job: TaskRun) -> str:
     """Where a job stands, while the server does not have it yet as well."""
     task = job.task
     if task is None:
-        return stands(None)
+        return task_state(None)
     if task.held_up is not None:
         classes = (cls.__name__ for cls in type(task.held_up.error).__mro__)
         return next((_HELD_UP[name] for name in classes if name in _HELD_UP), "held up")
-    return _BEFORE.get(task.phase) or stands(task.info)
+    return _PHASE_TEXT.get(task.phase) or task_state(task.info)
 
 
 def progress_of(info: TaskInfo | None) -> int:
@@ -156,10 +156,12 @@ def progress_of(info: TaskInfo | None) -> int:
     return (info.progress if info else None) or 0
 
 
-def names_of(buttons: Collection[Button]) -> list[str]:
+def button_names(buttons: Collection[Button]) -> list[str]:
     """What to type for each button: its label, else what it means, else its emoji."""
     return [
-        one_line(button.label or str(meaning_of(button) or "") or button.emoji or button.custom_id)
+        one_line(
+            button.label or str(classify_button(button) or "") or button.emoji or button.custom_id
+        )
         for button in buttons
     ]
 
@@ -180,7 +182,7 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
         known = isinstance(error, OSError)
         return one_line(words if known else f"{type(error).__name__}: {words}")
     classes = (cls.__name__ for cls in type(error).__mro__)
-    hint = next((_NEXT[name] for name in classes if name in _NEXT), None)
+    hint = next((_NEXT_STEPS[name] for name in classes if name in _NEXT_STEPS), None)
     if isinstance(error, ModalNotOpened) and error.info is not None and error.info.status.is_final:
         hint = "It is finished and asks for nothing: mjasync watch {flags}{id} --save PATH"
     if isinstance(error, LinkRefused) and error.http_status is not None:
@@ -193,7 +195,7 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
     if "{id}" in hint and not error.task_id:
         return one_line(happened)
     given = "".join(f"{_quoted(flag)} " for flag in flags)
-    step = hint.format(id=_quoted(error.task_id), state=_state_of(error), flags=given)
+    step = hint.format(id=_quoted(error.task_id), state=_run_phase(error), flags=given)
     return one_line(f"{happened} {step}")
 
 
@@ -225,34 +227,34 @@ def is_usage(error: BaseException | None) -> bool:
     )
 
 
-def _state_of(error: BaseException) -> str | None:
+def _run_phase(error: BaseException) -> str | None:
     return error.state if isinstance(error, SubmitUncertain) else None
 
 
 # --- for machines ------------------------------------------------------------------------------
 
 
-def record(job: Job) -> dict[str, Any]:
+def task_dict(job: TaskRun) -> dict[str, Any]:
     """The JSON of one finished job. Every key is always there."""
     info = job.info
-    known = info.to_dict() if info is not None and info.id else _nothing_told()
+    known = info.to_dict() if info is not None and info.id else _empty_task_dict()
     return {
         "ok": job.error is None,
         **known,
         "prompt": (known["prompt"] or job.prompt) or None,
         "file": str(job.file) if job.file else None,
-        "error": None if job.error is None else _error_record(job.error),
+        "error": None if job.error is None else _error_dict(job.error),
     }
 
 
-def _nothing_told() -> dict[str, Any]:
+def _empty_task_dict() -> dict[str, Any]:
     """Return the record of a task that no server has told of."""
     return {
         name: [] if name in {"buttons", "prompts"} else None for name in TaskInfo(id="").to_dict()
     }
 
 
-def _error_record(error: BaseException) -> dict[str, Any]:
+def _error_dict(error: BaseException) -> dict[str, Any]:
     return {
         "type": type(error).__name__,
         "message": explain(error),
@@ -260,5 +262,5 @@ def _error_record(error: BaseException) -> dict[str, Any]:
         "code": getattr(error, "code", None),
         "http_status": getattr(error, "http_status", None),
         "retryable": getattr(error, "retryable", False),
-        "state": _state_of(error),
+        "state": _run_phase(error),
     }

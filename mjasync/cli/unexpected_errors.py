@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from .._text import printable, redact
 from .console import print_note
 
-__all__ = ["DEBUG", "Sentences", "report", "without_debug"]
+__all__ = ["DEBUG", "SentenceHandler", "report", "without_debug"]
 
 DEBUG: Final = "--debug"
 """The option of every command that has unexpected errors shown with a traceback."""
@@ -22,14 +22,14 @@ _LOGIN: Final = re.compile(r"//[^:/\s]*:(\S*)@")
 _PASSWORD: Final = re.compile(r"password=([^&\s]*)", re.IGNORECASE)
 
 
-def without_debug(words: Sequence[str]) -> tuple[list[str], bool]:
+def without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Take `--debug` out of a command line; tell whether it was there."""
-    end = words.index("--") if "--" in words else len(words)
-    given = [word for word in words[:end] if word != DEBUG]
-    return [*given, *words[end:]], len(given) < end
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = [word for word in arguments[:end] if word != DEBUG]
+    return [*given, *arguments[end:]], len(given) < end
 
 
-def report(error: Exception, words: Sequence[str], *, debug: bool) -> int:
+def report(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
     """Say what went wrong, without the secrets of the command line; return the exit code.
 
     Args:
@@ -39,7 +39,7 @@ def report(error: Exception, words: Sequence[str], *, debug: bool) -> int:
     """
     from .task_text import is_usage
 
-    secrets = [*_secrets(words, os.environ)]
+    secrets = [*_secrets(arguments, os.environ)]
     if debug:
         shown = "".join(traceback.format_exception(error))
         print_note(redact(shown, secrets))
@@ -64,21 +64,21 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def _secrets(words: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
+def _secrets(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
     """The token, and the passwords in the URLs of a command line or of the environment."""
     yield environment.get("MJASYNC_TOKEN", "").strip()
-    for before, word in zip(("", *words), words, strict=False):
+    for before, word in zip(("", *arguments), arguments, strict=False):
         if before == "--token":
             yield word.strip()
         elif word.startswith("--token="):
             yield word.partition("=")[2].strip()
     proxies = [value for name, value in environment.items() if name.lower().endswith("_proxy")]
-    for text in (*words, *proxies):
+    for text in (*arguments, *proxies):
         for found in (*_LOGIN.findall(text), *_PASSWORD.findall(text)):
             yield from {found, unquote(found)}
 
 
-class Sentences(logging.Handler):
+class SentenceHandler(logging.Handler):
     """Prints what is logged as one line of a command's own; tracebacks are for `--debug`."""
 
     def __init__(self, *, debug: bool) -> None:

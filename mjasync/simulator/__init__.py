@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from .faults import Fault
 from .server import DIALECTS, Simulator
-from .sim_task import Request, Submission
+from .sim_task import RequestRecord, Submission
 
-__all__ = ["DIALECTS", "Fault", "Request", "Simulator", "Submission"]
+__all__ = ["DIALECTS", "Fault", "RequestRecord", "Simulator", "Submission"]

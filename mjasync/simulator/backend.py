@@ -9,31 +9,31 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .dispatch import Door
+from .dispatch import Dispatcher
 from .engine import Engine
-from .handlers.queries import Reads
-from .images.store import Gallery
-from .prompts import flag_of
-from .responses import Refusal, Reply
-from .routes import Route, route_of
-from .submitting import Desk
-from .task_json import View
-from .webhook_sender import HookPost, Hooks
+from .handlers.queries import Queries
+from .images.store import ImageStore
+from .prompts import parse_version
+from .responses import RequestRefused, SimResponse
+from .routes import MatchedRoute, match_route
+from .submitting import SubmissionService
+from .task_json import TaskSerializer
+from .webhook_sender import WebhookDelivery, WebhookSender
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from .dialect import Dialect
-    from .faults import Faults
-    from .sim_task import Request, SimTask, Submission
+    from .faults import FaultScript
+    from .sim_task import RequestRecord, SimTask, Submission
 
-__all__ = ["Settings", "Workshop"]
+__all__ = ["ServerBackend", "SimulatorSettings"]
 
-_SHORTEST_NAP: Final = 0.001
+_MIN_TIMER_SECONDS: Final = 0.001
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
+class SimulatorSettings:
     """What a simulator is told about the Midjourney it plays; see `Simulator` for each."""
 
     time_scale: float
@@ -53,83 +53,85 @@ class Settings:
     record_limit: int | None = None
 
 
-class Workshop:
+class ServerBackend:
     """An engine and all that is around it, in one dialect."""
 
     def __init__(
         self,
         dialect: Dialect,
-        settings: Settings,
+        settings: SimulatorSettings,
         *,
         token: str | None,
-        faults: Faults,
+        faults: FaultScript,
         submissions: list[Submission],
     ) -> None:
         self.faults = faults
-        self.gallery: Gallery = Gallery(
-            draw=settings.draw,
-            size=settings.picture_size,
-            lifetime=settings.link_lifetime,
+        self.images: ImageStore = ImageStore(
+            draws_images=settings.draw,
+            grid_size=settings.picture_size,
+            link_lifetime=settings.link_lifetime,
             expired_status=dialect.expired_link_status,
-            preview_from=dialect.preview_from,
-            renews=dialect.renews_links,
+            preview_from_percent=dialect.preview_from_percent,
+            renews_links=dialect.refreshes_links,
         )
         self.engine: Engine = Engine(
             time_scale=settings.time_scale,
-            accounts=settings.accounts,
+            account_count=settings.accounts,
             concurrency=settings.concurrency,
             queue_size=settings.queue_size,
             seed=settings.seed,
-            modal_linger=dialect.modal_linger,
-            changed=self._changed,
+            modal_linger_seconds=dialect.modal_linger_seconds,
+            on_change=self._on_task_changed,
         )
-        desk = Desk(
+        submission_service = SubmissionService(
             dialect=dialect,
             engine=self.engine,
-            gallery=self.gallery,
+            images=self.images,
             faults=faults,
             submissions=submissions,
-            model=flag_of(settings.version),
-            remix=settings.remix,
-            banned=settings.banned_words,
+            default_model=parse_version(settings.version),
+            has_remix=settings.remix,
+            banned_words=settings.banned_words,
         )
         self._dialect = dialect
-        self._hooks = Hooks(faults=faults, anywhere=settings.hooks == "any")
-        self._hooks.sent.limit = settings.record_limit
-        self._view = View(dialect=dialect, gallery=self.gallery, image_urls=settings.image_urls)
-        self._door = Door(
+        self._webhooks = WebhookSender(faults=faults, allow_any_host=settings.hooks == "any")
+        self._webhooks.deliveries.limit = settings.record_limit
+        self._serializer = TaskSerializer(
+            dialect=dialect, images=self.images, includes_image_urls=settings.image_urls
+        )
+        self._dispatcher = Dispatcher(
             dialect=dialect,
             token=token,
-            list_endpoint=settings.list_endpoint,
-            desk=desk,
-            reads=Reads(dialect=dialect, engine=self.engine, view=self._view),
+            has_list_endpoint=settings.list_endpoint,
+            submissions=submission_service,
+            queries=Queries(dialect=dialect, engine=self.engine, serializer=self._serializer),
         )
         self._is_open = False
         self._timer: asyncio.TimerHandle | None = None
-        self._calm = asyncio.Event()
+        self._idle = asyncio.Event()
 
     # --- life -----------------------------------------------------------------------------------
 
     async def open(self, url: str) -> None:
         """Begin; links lead to ``url``."""
-        self.gallery.base, self._is_open = url, True
-        self._wind()
+        self.images.base_url, self._is_open = url, True
+        self._schedule_timer()
 
     async def close(self) -> None:
         """Rest. Tasks go on in their own time; webhooks that are left are dropped."""
         self._is_open = False
-        self._unwind()
-        self._calm.set()
-        await self._hooks.stop()
+        self._cancel_timer()
+        self._idle.set()
+        await self._webhooks.stop()
 
-    async def settled(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until no task will change by itself and every webhook is sent."""
         while self._next_due() is not None:
             if not self._is_open:
                 raise RuntimeError("a stopped simulator settles nothing: start() it again")
-            self._calm.clear()
-            await self._calm.wait()
-        await self._hooks.drained()
+            self._idle.clear()
+            await self._idle.wait()
+        await self._webhooks.wait_idle()
 
     async def refresh(self) -> None:
         """Nothing to look at: this server does the work itself."""
@@ -154,23 +156,23 @@ class Workshop:
         return self.engine.max_in_flight
 
     @property
-    def hooks(self) -> list[HookPost]:
+    def hooks(self) -> list[WebhookDelivery]:
         """Every webhook it has posted, in order."""
-        return self._hooks.sent
+        return self._webhooks.deliveries
 
     # --- what can be done to it -----------------------------------------------------------------
 
     def forget(self, task_id: str | None) -> None:
         """Lose one task, or all of them."""
         now = time.time()
-        known = self.engine.tasks
-        for task in [known[task_id]] if task_id else [*known.values()]:
+        tasks = self.engine.tasks
+        for task in [tasks[task_id]] if task_id else [*tasks.values()]:
             self.engine.forget(task, now)
-        self._wind()
+        self._schedule_timer()
 
     def expire_links(self) -> None:
         """Make every image link handed out so far expire."""
-        self.gallery.expire()
+        self.images.expire_links()
 
     # --- the clock ------------------------------------------------------------------------------
 
@@ -178,62 +180,66 @@ class Workshop:
         self.engine.advance(time.time())
         return self.engine.next_due
 
-    def _wind(self) -> None:
+    def _schedule_timer(self) -> None:
         """Set the one timer there is to the next thing that happens."""
-        due = self._next_due()
-        if due is None:
-            self._calm.set()
-        if due is None or not self._is_open:
-            self._unwind()
+        due_at = self._next_due()
+        if due_at is None:
+            self._idle.set()
+        if due_at is None or not self._is_open:
+            self._cancel_timer()
             return
         loop = asyncio.get_running_loop()
-        when = loop.time() + max(due - time.time(), _SHORTEST_NAP)
-        if self._timer is None or self._timer.when() > when:
-            self._unwind()
-            self._timer = loop.call_at(when, self._ring)
+        fire_at = loop.time() + max(due_at - time.time(), _MIN_TIMER_SECONDS)
+        if self._timer is None or self._timer.when() > fire_at:
+            self._cancel_timer()
+            self._timer = loop.call_at(fire_at, self._fire)
 
-    def _unwind(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self._timer = None
-        self._wind()
+        self._schedule_timer()
 
-    def _changed(self, task: SimTask) -> None:
+    def _on_task_changed(self, task: SimTask) -> None:
         if task.notify_hook and self._is_open:
-            payload = self._view.task(task)
-            self._hooks.post(task.notify_hook, task.id, payload, last=task.terminal)
+            payload = self._serializer.dump(task)
+            self._webhooks.enqueue(task.notify_hook, task.id, payload, is_last=task.is_terminal)
 
     # --- one request ----------------------------------------------------------------------------
 
-    def route(self, method: str, path: str) -> Route:
+    def route(self, method: str, path: str) -> MatchedRoute:
         """The route of a request."""
-        http = self._dialect.http
-        asked = "GET" if method == "HEAD" and http.head_is_get else method
-        return route_of(asked, http.path(path))
+        http = self._dialect.http_rules
+        effective_method = "GET" if method == "HEAD" and http.serves_head_as_get else method
+        return match_route(effective_method, http.normalize_path(path))
 
-    async def answer(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
+    async def answer(
+        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
+    ) -> SimResponse:
         """Do what a request asks for."""
         if route.kind == "image":
-            return await self._picture(request, route)
-        http = self._dialect.http
-        reply = http.before(request) or self._enter(request, route, record)
+            return await self._serve_image(request, route)
+        http = self._dialect.http_rules
+        reply = http.before_routing(request) or self._dispatch(request, route, record)
         if reply.delay:
             await asyncio.sleep(reply.delay)
-        return http.after(request, reply)
+        return http.after_response(request, reply)
 
-    def _enter(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
+    def _dispatch(
+        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
+    ) -> SimResponse:
         self.engine.advance(record.at)
         try:
-            return self._door.enter(request, route, record)
-        except Refusal as refusal:
-            return refusal.reply
+            return self._dispatcher.dispatch(request, route, record)
+        except RequestRefused as refusal:
+            return refusal.response
         finally:
-            self._wind()
+            self._schedule_timer()
 
-    async def _picture(self, request: web.BaseRequest, route: Route) -> Reply:
-        if self.faults.take("link", endpoint=None):
-            return self.gallery.refuse(request.query_string)
-        return await self.gallery.serve(route.task_id, request.query_string)
+    async def _serve_image(self, request: web.BaseRequest, route: MatchedRoute) -> SimResponse:
+        if self.faults.next_fault("link", endpoint=None):
+            return self.images.check_signature(request.query_string)
+        return await self.images.serve(route.task_id, request.query_string)

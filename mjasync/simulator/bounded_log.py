@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Final, TypeVar
 
-__all__ = ["Record"]
+__all__ = ["BoundedLog"]
 
 _T = TypeVar("_T")
 _LOG: Final = logging.getLogger(__name__)
 
 
-class Record(list[_T]):
+class BoundedLog(list[_T]):
     """A list that forgets its oldest entries once it is too long.
 
     Args:
@@ -19,13 +19,13 @@ class Record(list[_T]):
         limit: The most entries it keeps; None: any number.
     """
 
-    def __init__(self, what: str, limit: int | None) -> None:
+    def __init__(self, entry_name: str, limit: int | None) -> None:
         super().__init__()
         self.limit = limit
         """The most entries it keeps; None: any number."""
         self.dropped: int = 0
         """How many entries it has forgotten."""
-        self._what = what
+        self._entry_name = entry_name
 
     def append(self, entry: _T) -> None:
         """Add an entry; a tenth of the oldest go when there are too many."""
@@ -36,7 +36,7 @@ class Record(list[_T]):
             _LOG.warning(
                 "more than %d %s: the oldest are dropped from the record (record_limit=)",
                 self.limit,
-                self._what,
+                self._entry_name,
             )
         count = max(1, self.limit // 10)
         self.dropped += count

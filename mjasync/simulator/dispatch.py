@@ -6,105 +6,113 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .handlers.commands import COMMANDS
-from .handlers.follow_ups import PRESSES
-from .handlers.queries import ASKS, LOOKS
-from .request_bodies import FORM
-from .responses import Refusal, Reply
-from .routes import Route, route_of
-from .sim_task import Order
+from .handlers.commands import COMMAND_HANDLERS
+from .handlers.follow_ups import FOLLOW_UP_HANDLERS
+from .handlers.queries import GET_HANDLERS, POST_HANDLERS
+from .request_bodies import FORM_TYPE
+from .responses import RequestRefused, SimResponse
+from .routes import MatchedRoute, match_route
+from .sim_task import SubmissionRequest
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from .dialect import Dialect
-    from .handlers.queries import Reads
-    from .sim_task import Request
-    from .submitting import Desk
+    from .handlers.queries import Queries
+    from .sim_task import RequestRecord
+    from .submitting import SubmissionService
 
-__all__ = ["Door"]
+__all__ = ["Dispatcher"]
 
-_LISTS: Final = frozenset({"list", "list-by-condition", "list-by-ids"})
-_FORMS: Final = frozenset({"video-swap"})
-_SUBMITS: Final = {**COMMANDS, **PRESSES}
+_LIST_ENDPOINTS: Final = frozenset({"list", "list-by-condition", "list-by-ids"})
+_FORM_ENDPOINTS: Final = frozenset({"video-swap"})
+_SUBMIT_HANDLERS: Final = {**COMMAND_HANDLERS, **FOLLOW_UP_HANDLERS}
 
 
 @attrs.frozen(kw_only=True)
-class Door:
+class Dispatcher:
     """Lets requests in, in one dialect."""
 
     dialect: Dialect
     token: str | None
-    list_endpoint: bool
-    desk: Desk
-    reads: Reads
+    has_list_endpoint: bool
+    submissions: SubmissionService
+    queries: Queries
 
-    def enter(self, request: web.BaseRequest, route: Route, record: Request) -> Reply:
+    def dispatch(
+        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
+    ) -> SimResponse:
         """Answer a request.
 
         Raises:
             Refusal: It is refused; the answer is in the exception.
         """
         endpoint = route.endpoint
-        if endpoint is None or not self._leads_somewhere(route):
-            return self._astray(request)
-        if not self._knows(request):
-            return self.dialect.unauthorised
-        if endpoint in self.dialect.admin_only and not self._is_admin(request):
-            return self.dialect.not_admin
-        if look := LOOKS.get(endpoint):
-            return look(self.reads, route.task_id, record.at)
-        order = self._order(request, route, record)
-        if ask := ASKS.get(endpoint):
-            return ask(self.reads, order)
-        return _SUBMITS[endpoint](self.desk, order)
+        if endpoint is None or not self._is_routed(route):
+            return self._unrouted(request)
+        if not self._is_authorized(request):
+            return self.dialect.unauthorized
+        if endpoint in self.dialect.admin_only_endpoints and not self._is_admin(request):
+            return self.dialect.not_admin_response
+        if path_handler := GET_HANDLERS.get(endpoint):
+            return path_handler(self.queries, route.task_id, record.at)
+        parsed = self._submit(request, route, record)
+        if body_handler := POST_HANDLERS.get(endpoint):
+            return body_handler(self.queries, parsed)
+        return _SUBMIT_HANDLERS[endpoint](self.submissions, parsed)
 
-    def _astray(self, request: web.BaseRequest) -> Reply:
+    def _unrouted(self, request: web.BaseRequest) -> SimResponse:
         """The answer where nothing is served, or not with this method."""
-        path = self.dialect.http.path(request.path)
-        routes = {method: route_of(method, path) for method in ("GET", "POST")}
-        allowed = [
+        path = self.dialect.http_rules.normalize_path(request.path)
+        routes = {method: match_route(method, path) for method in ("GET", "POST")}
+        allowed_methods = [
             method
             for method, route in routes.items()
-            if route.endpoint is not None and self._leads_somewhere(route)
+            if route.endpoint is not None and self._is_routed(route)
         ]
-        reply = self.dialect.http.astray(request, allowed, self._knows(request))
-        return reply or self.dialect.unrouted(404, request.path)
+        reply = self.dialect.http_rules.unrouted(request, allowed_methods, self._is_authorized(request))
+        return reply or self.dialect.unrouted_response(404, request.path)
 
-    def _leads_somewhere(self, route: Route) -> bool:
-        if route.mode and not self.dialect.path_modes:
+    def _is_routed(self, route: MatchedRoute) -> bool:
+        if route.has_mode and not self.dialect.has_path_modes:
             return False
-        if route.image_host and not self.dialect.path_hosts:
+        if route.image_host and not self.dialect.has_path_hosts:
             return False
-        listed = self.list_endpoint or route.endpoint not in _LISTS
-        return listed and route.endpoint in self.dialect.endpoints
+        is_listed = self.has_list_endpoint or route.endpoint not in _LIST_ENDPOINTS
+        return is_listed and route.endpoint in self.dialect.endpoints
 
-    def _knows(self, request: web.BaseRequest) -> bool:
+    def _is_authorized(self, request: web.BaseRequest) -> bool:
         """Whether the token is right, or the administrator's."""
-        return self.token is None or self._shown(request) == self.token or self._is_admin(request)
+        return (
+            self.token is None
+            or self._read_arguments(request) == self.token
+            or self._is_admin(request)
+        )
 
     def _is_admin(self, request: web.BaseRequest) -> bool:
-        admin = self.dialect.admin_token
-        return admin is not None and self._shown(request) == admin
+        admin_token = self.dialect.admin_token
+        return admin_token is not None and self._read_arguments(request) == admin_token
 
-    def _shown(self, request: web.BaseRequest) -> str | None:
+    def _read_arguments(self, request: web.BaseRequest) -> str | None:
         """The token a request shows; the first header that is there decides (PROTOCOL §6.2)."""
-        present = (request.headers.get(name) for name in self.dialect.auth_headers)
-        return next(filter(None, present), None)
+        tokens = (request.headers.get(name) for name in self.dialect.auth_headers)
+        return next(filter(None, tokens), None)
 
-    def _order(self, request: web.BaseRequest, route: Route, record: Request) -> Order:
-        form = route.endpoint in _FORMS
-        kind = request.content_type
-        if not (kind == FORM if form else self.dialect.http.is_json(kind)):
-            raise Refusal(self.dialect.malformed(415, request.path))
+    def _submit(
+        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
+    ) -> SubmissionRequest:
+        is_form = route.endpoint in _FORM_ENDPOINTS
+        content_type = request.content_type
+        if not (content_type == FORM_TYPE if is_form else self.dialect.http_rules.is_json(content_type)):
+            raise RequestRefused(self.dialect.malformed_response(415, request.path))
         if not isinstance(record.body, dict):
-            raise Refusal(self.dialect.malformed(400, request.path))
-        return Order(
+            raise RequestRefused(self.dialect.malformed_response(400, request.path))
+        return SubmissionRequest(
             endpoint=route.endpoint or "",
             path=request.path,
             body=record.body,
             speed=route.speed,
             image_host=route.image_host,
-            any_case=form or self.dialect.any_case,
-            at=record.at,
+            ignores_key_case=is_form or self.dialect.ignores_key_case,
+            received_at=record.at,
         )

@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .sim_task import TERMINAL, SimTask, Step
+from .sim_task import TERMINAL_STATUSES, SimTask, StatusStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .sim_task import Fate
+    from .sim_task import TaskOutcome
 
-__all__ = ["Account", "Engine"]
+__all__ = ["Engine", "SimAccount"]
 
-_PACE: Final = {"TURBO": 0.4, "FAST": 1.0, "RELAX": 3.0}
-_LEAD: Final = 1.0
-_PERCENTS: Final = (0, 15, 31, 46, 62, 78, 93)
-_MIDWAY: Final = 62
+_SPEED_FACTORS: Final = {"TURBO": 0.4, "FAST": 1.0, "RELAX": 3.0}
+_QUEUE_SECONDS: Final = 1.0
+_PROGRESS_PERCENTS: Final = (0, 15, 31, 46, 62, 78, 93)
+_PROGRESS_STEP: Final = 62
 
 
 @attrs.define(kw_only=True, eq=False)
-class Account:
+class SimAccount:
     """One Midjourney account: so many jobs at once, so many more in the queue."""
 
     id: str
-    channel: str
-    running: int = 0
-    waiting: deque[SimTask] = attrs.field(factory=deque)
+    channel_id: str
+    running_count: int = 0
+    waiting_tasks: deque[SimTask] = attrs.field(factory=deque)
 
     @property
     def user_token(self) -> str:
@@ -45,34 +45,34 @@ class Account:
         return f"sim-user-token-{self.id}"
 
     @property
-    def load(self) -> int:
+    def task_count(self) -> int:
         """Jobs it has taken on."""
-        return self.running + len(self.waiting)
+        return self.running_count + len(self.waiting_tasks)
 
 
 @attrs.define(kw_only=True, eq=False)
 class Engine:
-    """Runs tasks. ``changed`` is called after every change of a task's status or progress."""
+    """Runs tasks. ``on_change`` is called after every change of a task's status or progress."""
 
     time_scale: float
-    accounts: int
+    account_count: int
     concurrency: int
     queue_size: int
     seed: int
-    modal_linger: float = 0.0
-    changed: Callable[[SimTask], None] = lambda _task: None
+    modal_linger_seconds: float = 0.0
+    on_change: Callable[[SimTask], None] = lambda _task: None
     tasks: dict[str, SimTask] = attrs.field(factory=dict, init=False)
     in_flight: int = attrs.field(default=0, init=False)
     max_in_flight: int = attrs.field(default=0, init=False)
-    _accounts: dict[str, Account] = attrs.field(init=False)
+    _accounts: dict[str, SimAccount] = attrs.field(init=False)
     _random: random.Random = attrs.field(init=False)
-    _due: list[tuple[float, int, SimTask]] = attrs.field(factory=list, init=False)
-    _pushed: int = attrs.field(default=0, init=False)
+    _events: list[tuple[float, int, SimTask]] = attrs.field(factory=list, init=False)
+    _event_count: int = attrs.field(default=0, init=False)
     _last_id: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        accounts = (_account(number) for number in range(self.accounts))
+        accounts = (_make_account(number) for number in range(self.account_count))
         self._accounts = {account.id: account for account in accounts}
 
     def new_id(self, now: float) -> str:
@@ -85,210 +85,216 @@ class Engine:
         """A seed as Midjourney picks one."""
         return self._random.getrandbits(32)
 
-    def new_job(self) -> str:
+    def new_job_id(self) -> str:
         """A job id as Midjourney picks one."""
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
     @property
-    def everyone(self) -> list[Account]:
+    def all_accounts(self) -> list[SimAccount]:
         """Every account."""
         return [*self._accounts.values()]
 
-    def keep(self, task: SimTask) -> None:
+    def add(self, task: SimTask) -> None:
         """Store a task that does not run: it waits for its modal to be answered."""
         self.tasks[task.id] = task
 
-    def choose(self, parent: SimTask | None = None, wanted: str | None = None) -> Account | None:
+    def choose_account(
+        self, parent: SimTask | None = None, account_id: str | None = None
+    ) -> SimAccount | None:
         """The account a job goes to: its parent's, the one wanted or the least busy.
 
         None: there is none, or not the one wanted.
         """
-        if parent is not None and parent.account in self._accounts:
-            return self._accounts[parent.account]
-        if wanted is not None:
-            return self._accounts.get(wanted)
-        return min(self._accounts.values(), key=lambda account: account.load, default=None)
+        if parent is not None and parent.account_id in self._accounts:
+            return self._accounts[parent.account_id]
+        if account_id is not None:
+            return self._accounts.get(account_id)
+        return min(self._accounts.values(), key=lambda account: account.task_count, default=None)
 
-    def is_full(self, account: Account) -> bool:
+    def is_full(self, account: SimAccount) -> bool:
         """Whether an account takes no more jobs."""
-        return account.running >= self.concurrency and len(account.waiting) >= self.queue_size
+        return account.running_count >= self.concurrency and len(account.waiting_tasks) >= self.queue_size
 
-    def accept(self, task: SimTask, account: Account, fate: Fate, now: float) -> int:
+    def accept(self, task: SimTask, account: SimAccount, outcome: TaskOutcome, now: float) -> int:
         """Take a task on; its place in the queue, 0 when it starts at once."""
-        task.account, task.channel = account.id, account.channel
-        task.fate, task.accepted, task.cache = fate, True, None
+        task.account_id, task.channel_id = account.id, account.channel_id
+        task.outcome, task.accepted, task.cached_json = outcome, True, None
         self.tasks[task.id] = task
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        if account.running < self.concurrency:
+        if account.running_count < self.concurrency:
             self._start(task, account, now)
             return 0
-        account.waiting.append(task)
-        return len(account.waiting)
+        account.waiting_tasks.append(task)
+        return len(account.waiting_tasks)
 
     def advance(self, now: float) -> None:
         """Apply everything that has fallen due."""
-        while self._due and self._due[0][0] <= now:
-            due, _, task = heapq.heappop(self._due)
-            if not (task.gone or task.terminal):
-                self._step(task, due)
+        while self._events and self._events[0][0] <= now:
+            due_at, _, task = heapq.heappop(self._events)
+            if not (task.forgotten or task.is_terminal):
+                self._apply_step(task, due_at)
 
     @property
     def next_due(self) -> float | None:
         """When the next thing happens; None: nothing will, unless somebody asks for it."""
-        while self._due and (self._due[0][2].gone or self._due[0][2].terminal):
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
+        while self._events and (self._events[0][2].forgotten or self._events[0][2].is_terminal):
+            heapq.heappop(self._events)
+        return self._events[0][0] if self._events else None
 
     def cancel(self, task: SimTask, status: str, now: float) -> None:
         """End a task early; a task that has ended stays as it is (PROTOCOL §1.15)."""
-        if task.terminal:
+        if task.is_terminal:
             return
         task.fail_reason = "取消任务"
-        self._change(task, Step(0, status, task.percent or 0), now)
-        self._leave(task, now)
+        self._apply_status(task, StatusStep(0, status, task.percent or 0), now)
+        self._release_account(task, now)
 
-    def divert(self, task: SimTask, fate: Fate, now: float) -> None:
+    def change_outcome(self, task: SimTask, outcome: TaskOutcome, now: float) -> None:
         """Give a task another fate, from now on."""
-        task.fate = fate
+        task.outcome = outcome
         if not task.running:
             return
-        done = task.steps[-1].at if task.steps else 0.0
-        steps = _steps(task, 1.0, 0.0)
-        task.steps = [step for step in steps if step.at >= done][::-1]
-        self._due = [entry for entry in self._due if entry[2] is not task]
-        heapq.heapify(self._due)
-        if task.steps:
-            self._queue_step(task, now, 0.0)
+        elapsed = task.pending_steps[-1].offset_seconds if task.pending_steps else 0.0
+        steps = _plan_steps(task, 1.0, 0.0)
+        task.pending_steps = [step for step in steps if step.offset_seconds >= elapsed][::-1]
+        self._events = [entry for entry in self._events if entry[2] is not task]
+        heapq.heapify(self._events)
+        if task.pending_steps:
+            self._schedule_step(task, now, 0.0)
 
     def forget(self, task: SimTask, now: float) -> None:
         """Lose a task: it is no longer known, and what it held is free again."""
         del self.tasks[task.id]
-        task.gone = True
-        if not task.terminal:
-            self._leave(task, now)
+        task.forgotten = True
+        if not task.is_terminal:
+            self._release_account(task, now)
 
-    def _start(self, task: SimTask, account: Account, at: float) -> None:
-        account.running += 1
+    def _start(self, task: SimTask, account: SimAccount, now: float) -> None:
+        account.running_count += 1
         task.running = True
-        wobble = self._random.uniform(0.85, 1.15)
-        task.steps = _steps(task, wobble, self.modal_linger)[::-1]
+        duration_factor = self._random.uniform(0.85, 1.15)
+        task.pending_steps = _plan_steps(task, duration_factor, self.modal_linger_seconds)[::-1]
         task.started_ms = None
-        if task.steps:
-            self._queue_step(task, at, task.steps[-1].at)
+        if task.pending_steps:
+            self._schedule_step(task, now, task.pending_steps[-1].offset_seconds)
 
-    def _queue_step(self, task: SimTask, at: float, wait: float) -> None:
-        self._pushed += 1
-        heapq.heappush(self._due, (at + wait * self.time_scale, self._pushed, task))
+    def _schedule_step(self, task: SimTask, now: float, delay: float) -> None:
+        self._event_count += 1
+        heapq.heappush(self._events, (now + delay * self.time_scale, self._event_count, task))
 
-    def _step(self, task: SimTask, at: float) -> None:
-        step = task.steps.pop()
-        self._change(task, step, at)
-        if step.status in TERMINAL:
-            self._leave(task, at)
-        elif task.steps:
-            self._queue_step(task, at, task.steps[-1].at - step.at)
+    def _apply_step(self, task: SimTask, now: float) -> None:
+        step = task.pending_steps.pop()
+        self._apply_status(task, step, now)
+        if step.status in TERMINAL_STATUSES:
+            self._release_account(task, now)
+        elif task.pending_steps:
+            self._schedule_step(task, now, task.pending_steps[-1].offset_seconds - step.offset_seconds)
 
-    def _change(self, task: SimTask, step: Step, at: float) -> None:
-        task.status, task.percent, task.cache = step.status, step.percent, None
-        millis = int(at * 1000)
-        task.begun = task.begun or step.status == "IN_PROGRESS"
-        never = step.status == "FAILURE" and task.started_ms is None
-        if step.status == "SUBMITTED" or (never and task.fate.started):
+    def _apply_status(self, task: SimTask, step: StatusStep, now: float) -> None:
+        task.status, task.percent, task.cached_json = step.status, step.percent, None
+        millis = int(now * 1000)
+        task.has_started = task.has_started or step.status == "IN_PROGRESS"
+        failed_before_start = step.status == "FAILURE" and task.started_ms is None
+        if step.status == "SUBMITTED" or (failed_before_start and task.outcome.has_start_time):
             task.started_ms = millis
-        if step.status in TERMINAL:
+        if step.status in TERMINAL_STATUSES:
             task.finished_ms = millis
         if step.status == "FAILURE" and not task.fail_reason:
-            task.fail_reason = task.fate.reason
-        self.changed(task)
-        if task.told_twice and task.terminal:
-            self.changed(task)
+            task.fail_reason = task.outcome.fail_reason
+        self.on_change(task)
+        if task.notify_twice and task.is_terminal:
+            self.on_change(task)
 
-    def _leave(self, task: SimTask, at: float) -> None:
+    def _release_account(self, task: SimTask, now: float) -> None:
         """A task is no longer anybody's work: what it held is free for the next."""
         if not task.accepted:
             return
         self.in_flight -= 1
-        account = self._accounts[task.account]
+        account = self._accounts[task.account_id]
         if not task.running:
-            account.waiting.remove(task)
+            account.waiting_tasks.remove(task)
             return
         task.running = False
-        account.running -= 1
-        if account.waiting:
-            self._start(account.waiting.popleft(), account, at)
+        account.running_count -= 1
+        if account.waiting_tasks:
+            self._start(account.waiting_tasks.popleft(), account, now)
 
 
-def _account(number: int) -> Account:
-    return Account(id=str(1_000_000_000_000_000_000 + number), channel=str(2_000_000 + number))
+def _make_account(number: int) -> SimAccount:
+    return SimAccount(id=str(1_000_000_000_000_000_000 + number), channel_id=str(2_000_000 + number))
 
 
-def _steps(task: SimTask, wobble: float, linger: float) -> list[Step]:
+def _plan_steps(task: SimTask, duration_factor: float, linger_seconds: float) -> list[StatusStep]:
     """All that is going to happen to a task, in order, from the moment its account is free."""
-    verb = task.verb
-    lead = _LEAD + (linger if task.status == "MODAL" else 0)
-    total = verb.seconds * _PACE[task.mode] * wobble
-    well = [
-        Step(lead, "SUBMITTED"),
-        *(Step(lead + total * share, "IN_PROGRESS", n) for share, n in _course(task)),
-        Step(lead + total, "SUCCESS", 100),
+    operation = task.command
+    start_seconds = _QUEUE_SECONDS + (linger_seconds if task.status == "MODAL" else 0)
+    run_seconds = operation.typical_seconds * _SPEED_FACTORS[task.mode] * duration_factor
+    success_steps = [
+        StatusStep(start_seconds, "SUBMITTED"),
+        *(StatusStep(start_seconds + run_seconds * share, "IN_PROGRESS", n) for share, n in _status_course(task)),
+        StatusStep(start_seconds + run_seconds, "SUCCESS", 100),
     ]
-    return _ENDINGS[task.fate.ending](well, task.fate)
+    return _STEPS_BY_OUTCOME[task.outcome.kind](success_steps, task.outcome)
 
 
-def _course(task: SimTask) -> list[tuple[float, int]]:
+def _status_course(task: SimTask) -> list[tuple[float, int]]:
     """At which share of its time it shows how many percent."""
-    if task.verb.direct:
+    if task.command.is_immediate:
         return []
-    once = [((n + 1) / 101, n) for n in _PERCENTS]
-    if not task.restarts:
-        return once
-    first = [(share / 2, n) for share, n in once if n <= _MIDWAY]
-    return [*first, *(((1 + share) / 2, n) for share, n in once)]
+    single_pass = [((n + 1) / 101, n) for n in _PROGRESS_PERCENTS]
+    if not task.restarts_progress:
+        return single_pass
+    first_pass = [(share / 2, n) for share, n in single_pass if n <= _PROGRESS_STEP]
+    return [*first_pass, *(((1 + share) / 2, n) for share, n in single_pass)]
 
 
-def _ends_well(well: list[Step], fate: Fate) -> list[Step]:  # noqa: ARG001 - as every ending
-    return well
+def _succeed(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:  # noqa: ARG001 - as every ending
+    return success_steps
 
 
-def _stalls(well: list[Step], fate: Fate) -> list[Step]:
+def _stall(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
     """It gets to exactly so many percent and no further, unless the server loses patience."""
-    halted = _halted(well, fate.at)
-    return [*halted, *_given_up(halted[0].at, fate)]
+    stopped_steps = _stopped_at(success_steps, outcome.at_percent)
+    return [*stopped_steps, *_upstream_timeout(stopped_steps[0].offset_seconds, outcome)]
 
 
-def _is_stuck(well: list[Step], fate: Fate) -> list[Step]:  # noqa: ARG001 - as every ending
+def _never_start(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:  # noqa: ARG001 - as every ending
     """Nothing ever happens to it, unless the server loses patience."""
-    return _given_up(0, fate)
+    return _upstream_timeout(0, outcome)
 
 
-def _given_up(start: float, fate: Fate) -> list[Step]:
+def _upstream_timeout(start_seconds: float, outcome: TaskOutcome) -> list[StatusStep]:
     """The server's own timeout (PROTOCOL §3.6)."""
-    return [] if fate.patience is None else [Step(start + fate.patience, "FAILURE", fate.at)]
+    return (
+        []
+        if outcome.timeout is None
+        else [StatusStep(start_seconds + outcome.timeout, "FAILURE", outcome.at_percent)]
+    )
 
 
-def _halted(well: list[Step], at: int) -> list[Step]:
-    kept = [step for step in well[:-1] if step.percent < at] or well[:1]
-    share = at / 100
-    moment = kept[-1].at + (well[-1].at - kept[-1].at) * share
-    return [*kept, Step(moment, "IN_PROGRESS", at)] if at else kept
+def _stopped_at(success_steps: list[StatusStep], percent: int) -> list[StatusStep]:
+    reached_steps = [step for step in success_steps[:-1] if step.percent < percent] or success_steps[:1]
+    share = percent / 100
+    stop_seconds = reached_steps[-1].offset_seconds + (success_steps[-1].offset_seconds - reached_steps[-1].offset_seconds) * share
+    return [*reached_steps, StatusStep(stop_seconds, "IN_PROGRESS", percent)] if percent else reached_steps
 
 
-def _fails(well: list[Step], fate: Fate) -> list[Step]:
+def _fail(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
     """It gets to exactly so many percent and fails there."""
-    kept = _halted(well, fate.at)
-    return [*kept, Step(kept[-1].at + 1, "FAILURE", fate.at)]
+    reached_steps = _stopped_at(success_steps, outcome.at_percent)
+    return [*reached_steps, StatusStep(reached_steps[-1].offset_seconds + 1, "FAILURE", outcome.at_percent)]
 
 
-def _is_refused(well: list[Step], fate: Fate) -> list[Step]:
+def _refuse(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
     """It fails before it has started (PROTOCOL §3.6)."""
-    return [Step(well[0].at, "FAILURE", fate.at)]
+    return [StatusStep(success_steps[0].offset_seconds, "FAILURE", outcome.at_percent)]
 
 
-_ENDINGS: Final[Mapping[str, Callable[[list[Step], Fate], list[Step]]]] = {
-    "well": _ends_well,
-    "stall": _stalls,
-    "stuck": _is_stuck,
-    "fail": _fails,
-    "refuse": _is_refused,
+_STEPS_BY_OUTCOME: Final[Mapping[str, Callable[[list[StatusStep], TaskOutcome], list[StatusStep]]]] = {
+    "well": _succeed,
+    "stall": _stall,
+    "stuck": _never_start,
+    "fail": _fail,
+    "refuse": _refuse,
 }

@@ -13,38 +13,38 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 from aiohttp import web
 
-from .responses import Reply
+from .responses import SimResponse
 
 if TYPE_CHECKING:
     from .faults import Fault
 
-__all__ = ["answer", "sabotage"]
+__all__ = ["inject_fault", "send_response"]
 
-_PAGE: Final = b"""<!doctype html>
+_ERROR_PAGE: Final = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>New API</title></head>
 <body><noscript>You need to enable JavaScript to run this app.</noscript><div id="root"></div>
 <script type="module" src="/assets/index.js"></script></body></html>
 """
-_LINGER: Final = struct.pack("ii", 1, 0)
-_MISSING: Final = 64
+_LINGER_SECONDS: Final = struct.pack("ii", 1, 0)
+_UNSENT_BYTES: Final = 64
 _CLOSED_CHECK_INTERVAL: Final = 0.01
 """Seconds between two looks at whether the other side has closed the connection."""
 
-_Process: TypeAlias = Callable[[], Awaitable[Reply]]
-_Outcome: TypeAlias = tuple[web.StreamResponse, int | None]
+_Handle: TypeAlias = Callable[[], Awaitable[SimResponse]]
+_FaultResult: TypeAlias = tuple[web.StreamResponse, int | None]
 
 
 @attrs.frozen(kw_only=True)
-class _Exchange:
+class FaultExchange:
     """A request on the point of being answered wrongly."""
 
     options: Mapping[str, object]
     """Those of the fault."""
     request: web.BaseRequest
-    process: _Process
+    handle: _Handle
 
 
-class _Anonymous(web.Response):
+class AnonymousResponse(web.Response):
     """A response that does not say what made it."""
 
     async def _prepare_headers(self) -> None:
@@ -52,14 +52,14 @@ class _Anonymous(web.Response):
         self.headers.popall("Server", None)
 
 
-def answer(reply: Reply) -> web.Response:
+def send_response(reply: SimResponse) -> web.Response:
     """An untampered answer."""
-    typed = {"Content-Type": _typed(reply.content_type)} if reply.body else {}
-    headers = {**typed, **reply.headers}
-    return _Anonymous(status=reply.status, body=reply.body, headers=headers)
+    content_type = {"Content-Type": _with_charset(reply.content_type)} if reply.body else {}
+    headers = {**content_type, **reply.headers}
+    return AnonymousResponse(status=reply.status, body=reply.body, headers=headers)
 
 
-async def sabotage(fault: Fault, request: web.BaseRequest, process: _Process) -> _Outcome:
+async def inject_fault(fault: Fault, request: web.BaseRequest, handle: _Handle) -> _FaultResult:
     """Answer a request as a fault would have it.
 
     Args:
@@ -70,28 +70,28 @@ async def sabotage(fault: Fault, request: web.BaseRequest, process: _Process) ->
     Returns:
         The response, and the status the client gets to see; None: it sees none.
     """
-    exchange = _Exchange(options=fault.options, request=request, process=process)
-    return await _WAYS[fault.kind](exchange)
+    context = FaultExchange(options=fault.options, request=request, handle=handle)
+    return await _INJECTORS[fault.kind](context)
 
 
-def _typed(content_type: str) -> str:
+def _with_charset(content_type: str) -> str:
     return f"{content_type}; charset=utf-8" if content_type == "text/html" else content_type
 
 
-async def _reply(exchange: _Exchange) -> _Outcome:
-    body, guessed = _encoded(exchange.options["body"])
-    content_type = exchange.options["content_type"] or guessed
+async def _send_reply(context: FaultExchange) -> _FaultResult:
+    body, default_type = _encode_body(context.options["body"])
+    content_type = context.options["content_type"] or default_type
     headers = (
-        {"Content-Type": str(content_type)} if body or exchange.options["content_type"] else {}
+        {"Content-Type": str(content_type)} if body or context.options["content_type"] else {}
     )
-    given = exchange.options["headers"]
-    if isinstance(given, dict):
-        headers |= given
-    status = int(str(exchange.options["status"]))
+    extra_headers = context.options["headers"]
+    if isinstance(extra_headers, dict):
+        headers |= extra_headers
+    status = int(str(context.options["status"]))
     return web.Response(status=status, body=body, headers=headers), status
 
 
-def _encoded(body: object) -> tuple[bytes, str]:
+def _encode_body(body: object) -> tuple[bytes, str]:
     if isinstance(body, bytes):
         return body, "application/octet-stream"
     if isinstance(body, str):
@@ -99,86 +99,88 @@ def _encoded(body: object) -> tuple[bytes, str]:
     return json.dumps(body, ensure_ascii=False).encode(), "application/json"
 
 
-async def _html(exchange: _Exchange) -> _Outcome:
-    reply = Reply(status=int(str(exchange.options["status"])), body=_PAGE, content_type="text/html")
-    return answer(reply), reply.status
-
-
-async def _truncated(exchange: _Exchange) -> _Outcome:
-    """A Content-Length longer than what is sent, and then the end."""
-    reply = await exchange.process()
-    head = (
-        f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\n"
-        f"Content-Length: {len(reply.body) + _MISSING}\r\n\r\n"
+async def _send_html(context: FaultExchange) -> _FaultResult:
+    reply = SimResponse(
+        status=int(str(context.options["status"])), body=_ERROR_PAGE, content_type="text/html"
     )
-    if exchange.request.transport is not None:
-        exchange.request.transport.write(head.encode() + reply.body[: -(-len(reply.body) // 2)])
-        exchange.request.transport.close()
+    return send_response(reply), reply.status
+
+
+async def _truncate(context: FaultExchange) -> _FaultResult:
+    """A Content-Length longer than what is sent, and then the end."""
+    reply = await context.handle()
+    header = (
+        f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\n"
+        f"Content-Length: {len(reply.body) + _UNSENT_BYTES}\r\n\r\n"
+    )
+    if context.request.transport is not None:
+        context.request.transport.write(header.encode() + reply.body[: -(-len(reply.body) // 2)])
+        context.request.transport.close()
     return web.Response(), reply.status
 
 
-async def _reset_before(exchange: _Exchange) -> _Outcome:
-    _cut(exchange)
+async def _reset_before(context: FaultExchange) -> _FaultResult:
+    _reset_connection(context)
     return web.Response(), None
 
 
-async def _reset_after(exchange: _Exchange) -> _Outcome:
-    await exchange.process()
-    _cut(exchange)
+async def _reset_after(context: FaultExchange) -> _FaultResult:
+    await context.handle()
+    _reset_connection(context)
     return web.Response(), None
 
 
-async def _silent_after(exchange: _Exchange) -> _Outcome:
+async def _silent_after(context: FaultExchange) -> _FaultResult:
     """Do what was asked and never answer: the other side has to end the wait."""
-    await exchange.process()
-    transport = exchange.request.transport
+    await context.handle()
+    transport = context.request.transport
     while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - no event tells
         await asyncio.sleep(_CLOSED_CHECK_INTERVAL)
     return web.Response(), None
 
 
-def _cut(exchange: _Exchange) -> None:
+def _reset_connection(context: FaultExchange) -> None:
     """Cut the connection with a reset instead of an orderly end."""
-    transport = exchange.request.transport
+    transport = context.request.transport
     if transport is None:
         return
-    if (raw := transport.get_extra_info("socket")) is not None:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+    if (raw_socket := transport.get_extra_info("socket")) is not None:
+        raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_SECONDS)
     transport.abort()
 
 
-async def _slow_body(exchange: _Exchange) -> _Outcome:
+async def _send_slowly(context: FaultExchange) -> _FaultResult:
     """Byte by byte."""
-    reply = await exchange.process()
+    reply = await context.handle()
     response = web.StreamResponse(
-        status=reply.status, headers={"Content-Type": _typed(reply.content_type)}
+        status=reply.status, headers={"Content-Type": _with_charset(reply.content_type)}
     )
     response.content_length = len(reply.body)
     with contextlib.suppress(ConnectionError):
-        await response.prepare(exchange.request)
+        await response.prepare(context.request)
         for position in range(len(reply.body)):
             await response.write(reply.body[position : position + 1])
-            await asyncio.sleep(float(str(exchange.options["gap"])))
+            await asyncio.sleep(float(str(context.options["gap"])))
     return response, reply.status
 
 
-async def _numeric_result(exchange: _Exchange) -> _Outcome:
+async def _send_numeric_result(context: FaultExchange) -> _FaultResult:
     """``result`` as a JSON integer, as in published examples (PROTOCOL §2)."""
-    reply = await exchange.process()
+    reply = await context.handle()
     body = json.loads(reply.body) if reply.body[:1] == b"{" else None
     if isinstance(body, dict) and str(body.get("result")).isdecimal():
         body["result"] = int(body["result"])
-        reply = Reply(status=reply.status, body=_encoded(body)[0])
-    return answer(reply), reply.status
+        reply = SimResponse(status=reply.status, body=_encode_body(body)[0])
+    return send_response(reply), reply.status
 
 
-_WAYS: Final[Mapping[str, Callable[[_Exchange], Awaitable[_Outcome]]]] = {
-    "reply": _reply,
-    "html": _html,
-    "truncated": _truncated,
+_INJECTORS: Final[Mapping[str, Callable[[FaultExchange], Awaitable[_FaultResult]]]] = {
+    "reply": _send_reply,
+    "html": _send_html,
+    "truncated": _truncate,
     "reset_before": _reset_before,
     "reset_after": _reset_after,
     "silent_after": _silent_after,
-    "slow_body": _slow_body,
-    "numeric_result": _numeric_result,
+    "slow_body": _send_slowly,
+    "numeric_result": _send_numeric_result,
 }

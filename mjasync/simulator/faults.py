@@ -10,12 +10,12 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KINDS", "Fault", "Faults", "Kind"]
+__all__ = ["FAULT_KINDS", "Fault", "FaultKind", "FaultScript"]
 
-PLACES: Final = frozenset({"submit", "fetch", "list", "image", "other", "any"})
+FAULT_TARGETS: Final = frozenset({"submit", "fetch", "list", "image", "other", "any"})
 """Where an HTTP fault may strike."""
 
-_PLACE_OF: Final[Mapping[str, str]] = {
+_LEVEL_TARGETS: Final[Mapping[str, str]] = {
     "fetch": "fetch",
     **dict.fromkeys(("list", "queue", "list-by-condition", "list-by-ids"), "list"),
     "image": "image",
@@ -26,7 +26,7 @@ _PLACE_OF: Final[Mapping[str, str]] = {
 
 
 @attrs.frozen(kw_only=True)
-class Kind:
+class FaultKind:
     """One kind of fault: the level it strikes at, and its options with their defaults."""
 
     level: str
@@ -34,35 +34,35 @@ class Kind:
     options: Mapping[str, object] = attrs.field(factory=dict)
 
 
-_REPLY: Final = {"status": 500, "body": b"", "content_type": None, "headers": None}
-_FAIL: Final = {"reason": "Internal Server Error", "at": 0, "exception": False}
+_REPLY_OPTIONS: Final = {"status": 500, "body": b"", "content_type": None, "headers": None}
+_FAIL_OPTIONS: Final = {"reason": "Internal Server Error", "at": 0, "exception": False}
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "reply": Kind(level="http", options=_REPLY),
-    "html": Kind(level="http", options={"status": 200}),
-    "truncated": Kind(level="http"),
-    "reset_before": Kind(level="http"),
-    "reset_after": Kind(level="http"),
-    "silent_after": Kind(level="http"),
-    "slow_body": Kind(level="http", options={"gap": 0.001}),
-    "numeric_result": Kind(level="http"),
-    "fail": Kind(level="task", options=_FAIL),
-    "stall": Kind(level="task", options={"at": 0, "for_ever": False, "progress": None}),
-    "stuck": Kind(level="task", options={"for_ever": False}),
-    "lost": Kind(level="task"),
-    "banned_late": Kind(level="task", options={"word": ""}),
-    "id_collision": Kind(level="task"),
-    "account_disabled": Kind(level="task", options={"at": 31}),
-    "queue_ghost": Kind(level="task", options={"reason": "Internal Server Error"}),
-    "crossed_pictures": Kind(level="pair"),
-    "duplicate_hooks": Kind(level="hook"),
-    "reorder_hooks": Kind(level="hook"),
-    "expired_link": Kind(level="link"),
-    "cpu_guard": Kind(level="gateway", options={"load": 97.3, "threshold": 90}),
-    "ssrf_guard": Kind(level="gateway"),
-    "web_limit": Kind(level="gateway", options={"allowed": 60}),
-    "no_channel": Kind(level="gateway"),
-    "parent_channel_off": Kind(level="gateway", options={"gone": False}),
+FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
+    "reply": FaultKind(level="http", options=_REPLY_OPTIONS),
+    "html": FaultKind(level="http", options={"status": 200}),
+    "truncated": FaultKind(level="http"),
+    "reset_before": FaultKind(level="http"),
+    "reset_after": FaultKind(level="http"),
+    "silent_after": FaultKind(level="http"),
+    "slow_body": FaultKind(level="http", options={"gap": 0.001}),
+    "numeric_result": FaultKind(level="http"),
+    "fail": FaultKind(level="task", options=_FAIL_OPTIONS),
+    "stall": FaultKind(level="task", options={"at": 0, "for_ever": False, "progress": None}),
+    "stuck": FaultKind(level="task", options={"for_ever": False}),
+    "lost": FaultKind(level="task"),
+    "banned_late": FaultKind(level="task", options={"word": ""}),
+    "id_collision": FaultKind(level="task"),
+    "account_disabled": FaultKind(level="task", options={"at": 31}),
+    "queue_ghost": FaultKind(level="task", options={"reason": "Internal Server Error"}),
+    "crossed_pictures": FaultKind(level="pair"),
+    "duplicate_hooks": FaultKind(level="hook"),
+    "reorder_hooks": FaultKind(level="hook"),
+    "expired_link": FaultKind(level="link"),
+    "cpu_guard": FaultKind(level="gateway", options={"load": 97.3, "threshold": 90}),
+    "ssrf_guard": FaultKind(level="gateway"),
+    "web_limit": FaultKind(level="gateway", options={"allowed": 60}),
+    "no_channel": FaultKind(level="gateway"),
+    "parent_channel_off": FaultKind(level="gateway", options={"gone": False}),
 }
 """Every kind of fault by name."""
 
@@ -86,13 +86,13 @@ class Fault:
     @property
     def level(self) -> str:
         """The level its kind strikes at."""
-        return KINDS[self.kind].level
+        return FAULT_KINDS[self.kind].level
 
     def remove(self) -> None:
         """Strike no more."""
         self.remaining = 0
 
-    def meets(self, level: str, on: str, endpoint: str | None) -> bool:
+    def matches(self, level: str, on: str, endpoint: str | None) -> bool:
         """Whether this place is one it may strike."""
         return (
             self.level == level
@@ -100,19 +100,19 @@ class Fault:
             and self.endpoint in {None, endpoint}
         )
 
-    def strike(self) -> None:
+    def use(self) -> None:
         """Count one hit."""
         self.hits += 1
         if self.remaining is not None:
             self.remaining -= 1
 
 
-class Faults:
+class FaultScript:
     """Every fault that is scripted, in the order it was."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
-        self._scripted: list[Fault] = []
+        self._faults: list[Fault] = []
 
     def add(
         self,
@@ -135,51 +135,51 @@ class Faults:
             on=on,
             endpoint=endpoint,
             chance=chance,
-            options=_options_of(kind, options),
+            options=_check_options(kind, options),
             remaining=times,
         )
-        if on not in PLACES:
-            raise ValueError(f"no requests are called {on!r}; there are {_listed(PLACES)}")
-        place = _PLACE_OF.get(endpoint or "", on)
-        if fault.level == "http" and on not in {"any", place}:
-            raise ValueError(f"no {on} request goes to {endpoint!r}: pass on={place!r}")
-        self._scripted.append(fault)
+        if on not in FAULT_TARGETS:
+            raise ValueError(f"no requests are called {on!r}; there are {_join(FAULT_TARGETS)}")
+        request_kind = _LEVEL_TARGETS.get(endpoint or "", on)
+        if fault.level == "http" and on not in {"any", request_kind}:
+            raise ValueError(f"no {on} request goes to {endpoint!r}: pass on={request_kind!r}")
+        self._faults.append(fault)
         return fault
 
-    def take(
+    def next_fault(
         self, level: str, *, on: str = "any", endpoint: str | None = None, kind: str | None = None
     ) -> Fault | None:
         """The fault that strikes here now, if any (of this kind); that counts as one hit."""
         fault = self.find(level, on=on, endpoint=endpoint, kind=kind)
         if fault is not None:
-            fault.strike()
+            fault.use()
         return fault
 
     def find(
         self, level: str, *, on: str = "any", endpoint: str | None = None, kind: str | None = None
     ) -> Fault | None:
         """The fault that would strike here now, if any (of this kind)."""
-        if not self._scripted:
+        if not self._faults:
             return None
-        self._scripted = [fault for fault in self._scripted if fault.remaining != 0]
-        for fault in self._scripted:
-            wanted = kind in {None, fault.kind} and fault.meets(level, on, endpoint)
-            if wanted and self._falls(fault.chance):
+        self._faults = [fault for fault in self._faults if fault.remaining != 0]
+        for fault in self._faults:
+            is_match = kind in {None, fault.kind} and fault.matches(level, on, endpoint)
+            if is_match and self._roll(fault.chance):
                 return fault
         return None
 
-    def _falls(self, chance: float) -> bool:
+    def _roll(self, chance: float) -> bool:
         return chance >= 1 or self._random.random() < chance
 
 
-def _options_of(kind: str, given: Mapping[str, object]) -> dict[str, object]:
-    if kind not in KINDS:
-        raise ValueError(f"no fault is called {kind!r}; there are {_listed(KINDS)}")
-    known = KINDS[kind].options
-    if unknown := given.keys() - known.keys():
-        raise TypeError(f"fault {kind!r} has no option {_listed(unknown)}")
-    return {**known, **given}
+def _check_options(kind: str, options: Mapping[str, object]) -> dict[str, object]:
+    if kind not in FAULT_KINDS:
+        raise ValueError(f"no fault is called {kind!r}; there are {_join(FAULT_KINDS)}")
+    defaults = FAULT_KINDS[kind].options
+    if unknown := options.keys() - defaults.keys():
+        raise TypeError(f"fault {kind!r} has no option {_join(unknown)}")
+    return {**defaults, **options}
 
 
-def _listed(names: object) -> str:
+def _join(names: object) -> str:
     return ", ".join(sorted(names))  # type: ignore[call-overload]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .responses import Reply, spring_error
+from .responses import SimResponse, spring_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ASP_NET", "OPEN_TO_BROWSERS", "SPRING", "HttpRules"]
 
-_PREFLIGHT: Final = "Access-Control-Request-Method"
-_GUARDED: Final = re.compile(r"/mj/(?:submit|task|account)/.")
+_PREFLIGHT_HEADER: Final = "Access-Control-Request-Method"
+_GUARDED_PATH: Final = re.compile(r"/mj/(?:submit|task|account)/.")
 _SPRING_JSON: Final = re.compile(r"application/(?:[\w.-]+\+)?json")
 _ASP_NET_JSON: Final = re.compile(r"(?:application/(?:[\w.-]+\+)?|text/)json")
-_PAGE: Final = (
+_HTML_ERROR: Final = (
     b'<!doctype html><html lang="en"><head><title>HTTP Status %d</title></head>'
     b"<body><h1>HTTP Status %d</h1></body></html>"
 )
@@ -30,99 +30,103 @@ _PAGE: Final = (
 class HttpRules:
     """How one framework answers what no endpoint is asked about."""
 
-    path: Callable[[str], str]
+    normalize_path: Callable[[str], str]
     """The path an endpoint is looked up by."""
-    before: Callable[[web.BaseRequest], Reply | None]
+    before_routing: Callable[[web.BaseRequest], SimResponse | None]
     """The answer to what never reaches an endpoint; None: look for one."""
-    astray: Callable[[web.BaseRequest, Sequence[str], bool], Reply | None]
+    unrouted: Callable[[web.BaseRequest, Sequence[str], bool], SimResponse | None]
     """The answer where nothing is served, from the request, the methods that are served there and
     whether the token is right; None: as for any unknown path."""
-    after: Callable[[web.BaseRequest, Reply], Reply]
+    after_response: Callable[[web.BaseRequest, SimResponse], SimResponse]
     """The answer with what every answer gets."""
     is_json: Callable[[str], bool]
     """Whether a media type is read as JSON."""
-    head_is_get: bool = False
+    serves_head_as_get: bool = False
     """Whether HEAD is served where GET is."""
 
 
-_EXACT_JSON: Final = re.compile(r"application/json;\s*charset=[\w-]+", re.IGNORECASE)
+_JSON_WITH_CHARSET: Final = re.compile(r"application/json;\s*charset=[\w-]+", re.IGNORECASE)
 """An Accept header that is repeated as the type of the answer."""
-_HTML: Final = "text/html;charset=utf-8"
+_HTML_TYPE: Final = "text/html;charset=utf-8"
 """As Tomcat writes it."""
 
 
 def _is_preflight(request: web.BaseRequest) -> bool:
-    asks = "Origin" in request.headers and _PREFLIGHT in request.headers
-    return request.method == "OPTIONS" and asks
+    has_headers = "Origin" in request.headers and _PREFLIGHT_HEADER in request.headers
+    return request.method == "OPTIONS" and has_headers
 
 
-def _page(status: int) -> Reply:
-    return Reply(status=status, body=_PAGE % (status, status), content_type=_HTML)
+def _html_error(status: int) -> SimResponse:
+    return SimResponse(status=status, body=_HTML_ERROR % (status, status), content_type=_HTML_TYPE)
 
 
 # --- Spring MVC in Tomcat, at the context path /mj -----------------------------------------------
 
 
-def _spring_path(path: str) -> str:
+def _normalize_spring_path(path: str) -> str:
     path = re.sub("/+", "/", path)
     return path.removesuffix("/") or "/"
 
 
-def _spring_before(request: web.BaseRequest) -> Reply | None:
+def _before_spring_routing(request: web.BaseRequest) -> SimResponse | None:
     path = re.sub("/+", "/", request.path)
     if path in {"/mj", "/mj/"}:
-        place = "/mj/" if path == "/mj" else "/mj/doc.html"
-        return Reply(status=302, headers={"Location": f"http://{request.host}{place}"})
+        location = "/mj/" if path == "/mj" else "/mj/doc.html"
+        return SimResponse(status=302, headers={"Location": f"http://{request.host}{location}"})
     if not path.startswith("/mj/"):
-        return _page(404)
+        return _html_error(404)
     return None
 
 
-def _spring_astray(
+def _spring_unrouted(
     request: web.BaseRequest,
-    allowed: Sequence[str],
-    known: bool,  # noqa: FBT001 - as every rule
-) -> Reply | None:
+    allowed_methods: Sequence[str],
+    is_authorized: bool,  # noqa: FBT001 - as every rule
+) -> SimResponse | None:
     if _is_preflight(request):  # the token is looked at first, which no browser sends here
-        barred = Reply(status=403, body=b"Invalid CORS request", content_type="text/plain")
-        return barred if known else Reply(status=401)
-    if allowed and request.method != "OPTIONS":
+        forbidden = SimResponse(status=403, body=b"Invalid CORS request", content_type="text/plain")
+        return forbidden if is_authorized else SimResponse(status=401)
+    if allowed_methods and request.method != "OPTIONS":
         reply = spring_error(405, request.path)
-        return attrs.evolve(reply, headers={"Allow": ", ".join(allowed)})
-    if not known and _GUARDED.match(_spring_path(request.path)):
-        return Reply(status=401)
-    if not allowed:
+        return attrs.evolve(reply, headers={"Allow": ", ".join(allowed_methods)})
+    if not is_authorized and _GUARDED_PATH.match(_normalize_spring_path(request.path)):
+        return SimResponse(status=401)
+    if not allowed_methods:
         return None
-    served = [*allowed, *(["HEAD"] if "GET" in allowed else []), "OPTIONS"]
-    return Reply(headers={"Allow": ",".join(served)})
+    served_methods = [*allowed_methods, *(["HEAD"] if "GET" in allowed_methods else []), "OPTIONS"]
+    return SimResponse(headers={"Allow": ",".join(served_methods)})
 
 
-def _spring_after(request: web.BaseRequest, reply: Reply) -> Reply:
+def _after_spring_response(request: web.BaseRequest, reply: SimResponse) -> SimResponse:
     """Refuse to write JSON for whoever does not want it: the work is done by then."""
-    wanted = request.headers.get("Accept", "*/*").lower()
+    accept = request.headers.get("Accept", "*/*").lower()
     if reply.content_type != "application/json" or not reply.body:
         return reply
-    if _takes_json(wanted):
-        asked = request.headers.get("Accept", "")
-        is_exact = _EXACT_JSON.fullmatch(asked) is not None
-        return attrs.evolve(reply, content_type=asked) if is_exact else reply
+    if _accepts_json(accept):
+        accept_header = request.headers.get("Accept", "")
+        is_exact = _JSON_WITH_CHARSET.fullmatch(accept_header) is not None
+        return attrs.evolve(reply, content_type=accept_header) if is_exact else reply
     status = 406 if reply.status < 400 else reply.status
-    return _page(status) if "text/html" in wanted else Reply(status=status, headers=reply.headers)
+    return (
+        _html_error(status)
+        if "text/html" in accept
+        else SimResponse(status=status, headers=reply.headers)
+    )
 
 
-def _takes_json(accept: str) -> bool:
+def _accepts_json(accept: str) -> bool:
     types = {part.partition(";")[0].strip() for part in accept.split(",")}
-    plus = any(kind.startswith("application/") and kind.endswith("+json") for kind in types)
-    return plus or not types.isdisjoint({"", "*/*", "application/*", "application/json"})
+    has_json_suffix = any(kind.startswith("application/") and kind.endswith("+json") for kind in types)
+    return has_json_suffix or not types.isdisjoint({"", "*/*", "application/*", "application/json"})
 
 
 SPRING: Final = HttpRules(
-    path=_spring_path,
-    before=_spring_before,
-    astray=_spring_astray,
-    after=_spring_after,
+    normalize_path=_normalize_spring_path,
+    before_routing=_before_spring_routing,
+    unrouted=_spring_unrouted,
+    after_response=_after_spring_response,
     is_json=lambda kind: _SPRING_JSON.fullmatch(kind) is not None,
-    head_is_get=True,
+    serves_head_as_get=True,
 )
 """The original: no CORS, an answer to every method, JSON or nothing."""
 
@@ -130,48 +134,50 @@ SPRING: Final = HttpRules(
 # --- ASP.NET Core --------------------------------------------------------------------------------
 
 
-def _asp_net_path(path: str) -> str:
+def _normalize_asp_net_path(path: str) -> str:
     return path.removesuffix("/") or "/"
 
 
-def _asp_net_before(request: web.BaseRequest) -> Reply | None:
+def _before_asp_net_routing(request: web.BaseRequest) -> SimResponse | None:
     if not _is_preflight(request):
         return None
-    headers = _origin(request)
-    headers["Access-Control-Allow-Methods"] = request.headers[_PREFLIGHT]
-    if asked := request.headers.get("Access-Control-Request-Headers"):
-        headers["Access-Control-Allow-Headers"] = asked
-    return Reply(status=204, headers=headers)
+    headers = _origin_headers(request)
+    headers["Access-Control-Allow-Methods"] = request.headers[_PREFLIGHT_HEADER]
+    if requested_headers := request.headers.get("Access-Control-Request-Headers"):
+        headers["Access-Control-Allow-Headers"] = requested_headers
+    return SimResponse(status=204, headers=headers)
 
 
-def _asp_net_astray(
+def _asp_net_unrouted(
     request: web.BaseRequest,  # noqa: ARG001 - as every rule
-    allowed: Sequence[str],
-    known: bool,  # noqa: FBT001
-) -> Reply | None:
+    allowed_methods: Sequence[str],
+    is_authorized: bool,  # noqa: FBT001
+) -> SimResponse | None:
     """Look at the token first of all: its middleware runs where there is no endpoint, too."""
-    if not known:
-        return Reply(status=401, body=b"Authorization header missing.", content_type="text/plain")
-    return Reply(status=405, headers={"Allow": ", ".join(allowed)}) if allowed else None
+    if not is_authorized:
+        return SimResponse(
+            status=401, body=b"Authorization header missing.", content_type="text/plain"
+        )
+    return SimResponse(status=405, headers={"Allow": ", ".join(allowed_methods)}) if allowed_methods else None
 
 
-def _plain_astray(
+def _plain_unrouted(
     request: web.BaseRequest,  # noqa: ARG001 - as every rule
-    allowed: Sequence[str],
-    known: bool,  # noqa: FBT001
-) -> Reply | None:
-    if allowed and known:
-        return Reply(status=405, headers={"Allow": ", ".join(allowed)})
+    allowed_methods: Sequence[str],
+    is_authorized: bool,  # noqa: FBT001
+) -> SimResponse | None:
+    if allowed_methods and is_authorized:
+        return SimResponse(status=405, headers={"Allow": ", ".join(allowed_methods)})
     return None
 
 
-def _asp_net_after(request: web.BaseRequest, reply: Reply) -> Reply:
+def _after_asp_net_response(request: web.BaseRequest, reply: SimResponse) -> SimResponse:
     if "Origin" not in request.headers:
         return reply
-    return attrs.evolve(reply, headers={**reply.headers, **_origin(request)})
+    return attrs.evolve(reply, headers={**reply.headers, **_origin_headers(request)})
 
 
-def _origin(request: web.BaseRequest) -> dict[str, str]:
+def _origin_headers(request: web.BaseRequest) -> dict[str, str]:
     return {
         "Access-Control-Allow-Origin": request.headers["Origin"],
         "Access-Control-Allow-Credentials": "true",
@@ -180,13 +186,13 @@ def _origin(request: web.BaseRequest) -> dict[str, str]:
 
 
 ASP_NET: Final = HttpRules(
-    path=_asp_net_path,
-    before=_asp_net_before,
-    astray=_asp_net_astray,
-    after=_asp_net_after,
+    normalize_path=_normalize_asp_net_path,
+    before_routing=_before_asp_net_routing,
+    unrouted=_asp_net_unrouted,
+    after_response=_after_asp_net_response,
     is_json=lambda kind: _ASP_NET_JSON.fullmatch(kind) is not None,
 )
 """The open re-implementation: every origin is let in, with credentials."""
 
-OPEN_TO_BROWSERS: Final = attrs.evolve(ASP_NET, astray=_plain_astray)
+OPEN_TO_BROWSERS: Final = attrs.evolve(ASP_NET, unrouted=_plain_unrouted)
 """The same for the closed server, of which no more is known: unknown paths need no token."""

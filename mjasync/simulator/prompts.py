@@ -13,39 +13,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "DEFAULT_BANNED",
+    "DEFAULT_BANNED_WORDS",
     "KEYCAPS",
-    "Model",
-    "Words",
-    "analysis",
-    "banned_word",
-    "descriptions",
-    "flag_of",
-    "model_of",
-    "numbered",
-    "seed_of",
-    "speed_of",
-    "wants_video",
+    "GeneratedText",
+    "ModelVersion",
+    "describe_result",
+    "find_banned_word",
+    "find_model",
+    "find_seed",
+    "find_speed",
+    "is_video_prompt",
+    "numbered_lines",
+    "parse_version",
+    "shorten_result",
+    "split_zoom",
     "with_model",
-    "zoom_of",
 ]
 
-DEFAULT_BANNED: Final = ("bloodbath", "gore", "naked", "nsfw", "nude")
+DEFAULT_BANNED_WORDS: Final = ("bloodbath", "gore", "naked", "nsfw", "nude")
 """Words a simulator bans unless told otherwise."""
 
 KEYCAPS: Final = ("1️⃣", "2️⃣", "3️⃣", "4️⃣", "5️⃣")
 
-_VERSION: Final = re.compile(r"--(?:v|version)\s+(\d+(?:\.\d+)?)\b", re.IGNORECASE)
-_NIJI: Final = re.compile(r"--niji\b(?:\s+(\d+(?:\.\d+)?)\b)?", re.IGNORECASE)
-_SPEED: Final = re.compile(r"--((?i:fast)|turbo|relax)\b")
-_VIDEO: Final = re.compile(r"(?:^|\s)--video\b")
-_ZOOM: Final = re.compile(r"\s*--zoom\s+(\d+(?:\.\d+)?)(?![\w.])", re.IGNORECASE)
-_SEED: Final = re.compile(r"--seed\s+(\d+)\b", re.IGNORECASE)
-_FLAGS: Final = re.compile(r"\s--\w.*$", re.DOTALL)
+_VERSION_FLAG: Final = re.compile(r"--(?:v|version)\s+(\d+(?:\.\d+)?)\b", re.IGNORECASE)
+_NIJI_FLAG: Final = re.compile(r"--niji\b(?:\s+(\d+(?:\.\d+)?)\b)?", re.IGNORECASE)
+_SPEED_FLAG: Final = re.compile(r"--((?i:fast)|turbo|relax)\b")
+_VIDEO_FLAG: Final = re.compile(r"(?:^|\s)--video\b")
+_ZOOM_FLAG: Final = re.compile(r"\s*--zoom\s+(\d+(?:\.\d+)?)(?![\w.])", re.IGNORECASE)
+_SEED_FLAG: Final = re.compile(r"--seed\s+(\d+)\b", re.IGNORECASE)
+_TRAILING_FLAGS: Final = re.compile(r"\s--\w.*$", re.DOTALL)
 
 
 @attrs.frozen
-class Model:
+class ModelVersion:
     """A model version: ``v 6.1``, ``niji 6``."""
 
     family: str
@@ -63,63 +63,63 @@ class Model:
         return f"--{self.family} {self.number}"
 
 
-def _tidy(number: str) -> str:
+def _format_number(number: str) -> str:
     return number.removesuffix(".0")
 
 
-def flag_of(version: str) -> Model:
+def parse_version(version: str) -> ModelVersion:
     """The model a setting such as ``6.1`` or ``niji 6`` names."""
     family, _, number = version.strip().removeprefix("--").rpartition(" ")
-    return Model(family or "v", _tidy(number.removeprefix("v")))
+    return ModelVersion(family or "v", _format_number(number.removeprefix("v")))
 
 
-def model_of(prompt: str, default: Model, *, niji: bool = False) -> Model:
+def find_model(prompt: str, default: ModelVersion, *, niji: bool = False) -> ModelVersion:
     """The model a prompt asks for, else ``default``; ``niji`` is what the chosen bot draws."""
-    if found := _NIJI.search(prompt):
-        return Model("niji", _tidy(found[1] or str(default.generation)))
-    if found := _VERSION.search(prompt):
-        return Model("niji" if niji else "v", _tidy(found[1]))
-    return Model("niji", str(default.generation)) if niji else default
+    if match := _NIJI_FLAG.search(prompt):
+        return ModelVersion("niji", _format_number(match[1] or str(default.generation)))
+    if match := _VERSION_FLAG.search(prompt):
+        return ModelVersion("niji" if niji else "v", _format_number(match[1]))
+    return ModelVersion("niji", str(default.generation)) if niji else default
 
 
-def with_model(prompt: str, model: Model) -> str:
+def with_model(prompt: str, model: ModelVersion) -> str:
     """The prompt as Midjourney echoes it: with the model's flag, should it have none."""
-    if _NIJI.search(prompt) or _VERSION.search(prompt):
+    if _NIJI_FLAG.search(prompt) or _VERSION_FLAG.search(prompt):
         return prompt
     return f"{prompt} {model.flag}".strip()
 
 
-def speed_of(prompt: str) -> str | None:
+def find_speed(prompt: str) -> str | None:
     """The speed a flag in the prompt asks for, as in the Task JSON (PROTOCOL §6.1)."""
-    found = _SPEED.search(prompt)
-    return found[1].upper() if found else None
+    match = _SPEED_FLAG.search(prompt)
+    return match[1].upper() if match else None
 
 
-def wants_video(prompt: str) -> bool:
+def is_video_prompt(prompt: str) -> bool:
     """Whether a prompt asks for a video (PROTOCOL §1.2)."""
-    return _VIDEO.search(prompt) is not None
+    return _VIDEO_FLAG.search(prompt) is not None
 
 
-def seed_of(prompt: str) -> int | None:
+def find_seed(prompt: str) -> int | None:
     """The seed a prompt asks for."""
-    found = _SEED.search(prompt)
-    return int(found[1]) if found else None
+    match = _SEED_FLAG.search(prompt)
+    return int(match[1]) if match else None
 
 
-def zoom_of(prompt: str) -> tuple[float | None, str]:
+def split_zoom(prompt: str) -> tuple[float | None, str]:
     """The ``--zoom`` of a prompt and the prompt without it (PROTOCOL §4.2)."""
-    found = _ZOOM.search(prompt)
-    return (float(found[1]) if found else None), _ZOOM.sub("", prompt).strip()
+    match = _ZOOM_FLAG.search(prompt)
+    return (float(match[1]) if match else None), _ZOOM_FLAG.sub("", prompt).strip()
 
 
-def banned_word(prompt: str, banned: Iterable[str]) -> str | None:
+def find_banned_word(prompt: str, banned_words: Iterable[str]) -> str | None:
     """The first banned word that stands in the prompt as a word of its own, as written there."""
-    found = (re.search(rf"\b{re.escape(word)}\b", prompt, re.IGNORECASE) for word in banned)
-    return next((word[0] for word in found if word), None)
+    matches = (re.search(rf"\b{re.escape(word)}\b", prompt, re.IGNORECASE) for word in banned_words)
+    return next((word[0] for word in matches if word), None)
 
 
 @attrs.frozen
-class Words:
+class GeneratedText:
     """The result of a describe or a shorten: the prompts, and the whole text around them."""
 
     prompts: tuple[str, ...]
@@ -144,44 +144,44 @@ _STYLES: Final = (
 )
 
 
-def numbered(lines: Iterable[str]) -> str:
+def numbered_lines(lines: Iterable[str]) -> str:
     """Lines with keycaps before them, as Discord shows prompts to choose from."""
     pairs = zip(KEYCAPS, lines, strict=False)
     return "\n\n".join(f"{keycap} {line}" for keycap, line in pairs)
 
 
-def descriptions(source: bytes) -> Words:
+def describe_result(source: bytes) -> GeneratedText:
     """Four prompts for a picture; the same picture gets the same four (PROTOCOL §1.4)."""
-    chance = random.Random(hashlib.sha256(source).digest())
-    subjects, styles = chance.sample(_SUBJECTS, 4), chance.sample(_STYLES, 4)
+    rng = random.Random(hashlib.sha256(source).digest())
+    subjects, styles = rng.sample(_SUBJECTS, 4), rng.sample(_STYLES, 4)
     prompts = [f"{s[0]}, {t[0]} --ar 1:1" for s, t in zip(subjects, styles, strict=True)]
     chinese = [f"{s[1]}，{t[1]} --ar 1:1" for s, t in zip(subjects, styles, strict=True)]
-    return Words(tuple(prompts), numbered(prompts), numbered(chinese))
+    return GeneratedText(tuple(prompts), numbered_lines(prompts), numbered_lines(chinese))
 
 
-def analysis(prompt: str, *, details: bool = False) -> Words:
+def shorten_result(prompt: str, *, details: bool = False) -> GeneratedText:
     """Five shorter prompts and the words that matter (PROTOCOL §1.5)."""
-    words = _FLAGS.sub("", prompt).split() or ["…"]
-    weights = {word: _weight(word) for word in words}
+    words = _TRAILING_FLAGS.sub("", prompt).split() or ["…"]
+    weights = {word: _word_weight(word) for word in words}
     ranked = sorted(weights, key=lambda word: (-weights[word], word))
-    shorter = tuple(
+    short_prompts = tuple(
         " ".join(word for word in words if word in ranked[: max(1, len(ranked) * part // 6)])
         for part in (5, 4, 3, 2, 1)
     )
-    shown = _detailed(weights, ranked) if details else _marked(words, ranked)
-    text = f"## Important tokens\n{shown}\n\n## Shortened prompts\n{numbered(shorter)}"
-    text_zh = f"## 重要词语\n{shown}\n\n## 精简提示词\n{numbered(shorter)}"
-    return Words(shorter, text, text_zh)
+    tokens = _word_weights(weights, ranked) if details else _mark_words(words, ranked)
+    text = f"## Important tokens\n{tokens}\n\n## Shortened prompts\n{numbered_lines(short_prompts)}"
+    text_zh = f"## 重要词语\n{tokens}\n\n## 精简提示词\n{numbered_lines(short_prompts)}"
+    return GeneratedText(short_prompts, text, text_zh)
 
 
-def _weight(word: str) -> float:
+def _word_weight(word: str) -> float:
     return hashlib.sha256(word.lower().encode()).digest()[0] / 255
 
 
-def _marked(words: list[str], ranked: list[str]) -> str:
+def _mark_words(words: list[str], ranked: list[str]) -> str:
     important = ranked[: (len(ranked) + 1) // 2]
     return " ".join(f"**{word}**" if word in important else f"~~{word}~~" for word in words)
 
 
-def _detailed(weights: dict[str, float], ranked: list[str]) -> str:
+def _word_weights(weights: dict[str, float], ranked: list[str]) -> str:
     return "\n".join(f"**{word}** ({weights[word]:.2f})" for word in ranked)

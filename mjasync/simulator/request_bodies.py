@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 
-__all__ = ["FORM", "read_body"]
+__all__ = ["FORM_TYPE", "read_body"]
 
-FORM = "multipart/form-data"
+FORM_TYPE = "multipart/form-data"
 """The content type of a form with files in it."""
 
 
-def read_body(raw: bytes, content_type: str, *, first: bool = False) -> Any:  # noqa: ANN401 - JSON
+def read_body(raw: bytes, content_type: str, *, first_value_only: bool = False) -> Any:  # noqa: ANN401 - JSON
     """What a body says.
 
     Args:
@@ -26,37 +26,37 @@ def read_body(raw: bytes, content_type: str, *, first: bool = False) -> Any:  # 
         Any JSON value; for a form a dict of strings, and of bytes for its files; None for
         nothing, and for what cannot be read.
     """
-    if content_type.lower().startswith(FORM):
-        return _fields(raw, content_type)
-    if first:
-        return _first_value(raw)
+    if content_type.lower().startswith(FORM_TYPE):
+        return _form_fields(raw, content_type)
+    if first_value_only:
+        return _parse_first_value(raw)
     try:
         return orjson.loads(raw) if raw else None
     except orjson.JSONDecodeError:
         return None
 
 
-def _first_value(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
+def _parse_first_value(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
     """Read the way Jackson does: a BOM is fine, and what follows the first value is not read."""
     try:
         text = raw.decode(json.detect_encoding(raw)).lstrip(" \t\r\n")
-        return _JACKSON.raw_decode(text)[0]
+        return _FIRST_VALUE_DECODER.raw_decode(text)[0]
     except (ValueError, RecursionError):
         return None
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(name)
 
 
-_JACKSON = json.JSONDecoder(parse_constant=_no_constant)
+_FIRST_VALUE_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
 
 
-def _fields(raw: bytes, content_type: str) -> dict[str, str | bytes]:
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    form = message_from_bytes(head + raw, policy=policy.HTTP)
+def _form_fields(raw: bytes, content_type: str) -> dict[str, str | bytes]:
+    header = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = message_from_bytes(header + raw, policy=policy.HTTP)
     fields: dict[str, str | bytes] = {}
-    for part in form.iter_parts():
+    for part in message.iter_parts():
         data = part.get_payload(decode=True)
         name = part.get_param("name", header="content-disposition")
         if isinstance(name, str) and isinstance(data, bytes):

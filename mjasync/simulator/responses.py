@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "Refusal",
-    "Reply",
-    "bare",
-    "json_reply",
-    "not_successful",
-    "refuse",
+    "RequestRefused",
+    "SimResponse",
+    "asp_net_binding_error",
+    "asp_net_error",
+    "empty_response",
+    "json_response",
+    "make_refusal",
     "spring_error",
     "submit_result",
-    "success_false",
 ]
 
-_REASONS = {
+_REASON_PHRASES = {
     400: "Bad Request",
     401: "Unauthorized",
     404: "Not Found",
@@ -36,7 +36,7 @@ _TICKS_AT_EPOCH = 621_355_968_000_000_000
 
 
 @attrs.frozen(kw_only=True)
-class Reply:
+class SimResponse:
     """One HTTP answer, before any scripted misbehaviour."""
 
     status: int = 200
@@ -47,21 +47,21 @@ class Reply:
     """Real seconds the server takes over it."""
     headers: Mapping[str, str] = attrs.field(factory=dict)
     """Headers besides the usual ones."""
-    dropped: bool = False
+    closes_connection: bool = False
     """Whether the connection is closed instead of an answer."""
 
 
-class Refusal(Exception):
-    """Raised by a handler to answer at once with ``reply``."""
+class RequestRefused(Exception):
+    """Raised by a handler to answer at once with ``response``."""
 
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.status)
-        self.reply = reply
+    def __init__(self, response: SimResponse) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
-def json_reply(value: object, status: int = 200) -> Reply:
+def json_response(value: object, status: int = 200) -> SimResponse:
     """Any value as JSON."""
-    return Reply(status=status, body=orjson.dumps(value))
+    return SimResponse(status=status, body=orjson.dumps(value))
 
 
 def submit_result(
@@ -71,7 +71,7 @@ def submit_result(
     properties: Mapping[str, object] | None = None,
     *,
     status: int = 200,
-) -> Reply:
+) -> SimResponse:
     """A SubmitResult (PROTOCOL §2)."""
     body = {
         "code": code,
@@ -79,45 +79,45 @@ def submit_result(
         "result": result,
         "properties": properties or {},
     }
-    return json_reply(body, status)
+    return json_response(body, status)
 
 
-def refuse(
+def make_refusal(
     code: int,
     description: str,
     properties: Mapping[str, object] | None = None,
     *,
     status: int = 200,
-) -> Refusal:
+) -> RequestRefused:
     """The exception that answers with a SubmitResult that accepts nothing."""
-    return Refusal(submit_result(code, description, None, properties, status=status))
+    return RequestRefused(submit_result(code, description, None, properties, status=status))
 
 
-def bare(refusal: Refusal) -> Refusal:
+def empty_response(refusal: RequestRefused) -> RequestRefused:
     """The same with nothing but its code and its description (PROTOCOL §1.12)."""
-    body = orjson.loads(refusal.reply.body)
-    kept = {key: body[key] for key in ("code", "description")}
-    return Refusal(json_reply(kept, refusal.reply.status))
+    body = orjson.loads(refusal.response.body)
+    fields = {key: body[key] for key in ("code", "description")}
+    return RequestRefused(json_response(fields, refusal.response.status))
 
 
-def spring_error(status: int, path: str) -> Reply:
+def spring_error(status: int, path: str) -> SimResponse:
     """What Spring answers when a request does not bind (PROTOCOL §7.1-H)."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    body = {"timestamp": now, "status": status, "error": _REASONS[status], "path": path}
-    return json_reply(body, status)
+    body = {"timestamp": now, "status": status, "error": _REASON_PHRASES[status], "path": path}
+    return json_response(body, status)
 
 
-def success_false(status: int, path: str) -> Reply:
+def asp_net_binding_error(status: int, path: str) -> SimResponse:
     """What the .NET server answers when a request does not bind (PROTOCOL §7.1-C).
 
     A wrong media type never reaches its model binder: it is a bare 415.
     """
     if status == 415:
-        return Reply(status=status)
-    return not_successful(f"The request to {path} could not be read.")
+        return SimResponse(status=status)
+    return asp_net_error(f"The request to {path} could not be read.")
 
 
-def not_successful(message: str) -> Reply:
+def asp_net_error(message: str) -> SimResponse:
     """What the .NET server answers when its logic objects (PROTOCOL §7.1-C)."""
     ticks = str(_TICKS_AT_EPOCH + time.time_ns() // 100)
-    return json_reply({"success": False, "code": -1, "message": message, "timestamp": ticks})
+    return json_response({"success": False, "code": -1, "message": message, "timestamp": ticks})

@@ -10,11 +10,11 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Route", "route_of"]
+__all__ = ["MatchedRoute", "match_route"]
 
 
 @attrs.frozen(kw_only=True)
-class Route:
+class MatchedRoute:
     """Where a request goes."""
 
     kind: str
@@ -23,25 +23,25 @@ class Route:
     """The name in the dialect's table; None: nothing of the API."""
     task_id: str = ""
     """The id of a task or an account in the path, or the file name of a picture."""
-    mode: bool = False
+    has_mode: bool = False
     """Whether the path has a mode segment."""
     speed: str | None = None
     image_host: str | None = None
 
 
-_API: Final = re.compile(
+_API_PATH: Final = re.compile(
     r"/(?P<mode>mj(?:-(?P<speed>fast|turbo|relax))?(?:-(?P<host>relay|origin|proxy))?/)?mj/"
     r"(?P<rest>.+)"
 )
-_PICTURE: Final = re.compile(r"/attachments/([^/]+)")
-_ABOUT: Final = re.compile(r"(task|account)/([^/]+)/([a-z-]+)")
+_IMAGE_PATH: Final = re.compile(r"/attachments/([^/]+)")
+_TASK_PATH: Final = re.compile(r"(task|account)/([^/]+)/([a-z-]+)")
 
-_SUBMITS: Final = (
+_SUBMIT_NAMES: Final = (
     *("imagine", "blend", "describe", "shorten", "action", "modal", "change", "simple-change"),
     *("upload-discord-images", "edits", "retexture", "video", "show"),
 )
-_FIXED: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
-    **{("POST", f"submit/{name}"): ("submit", name) for name in _SUBMITS},
+_FIXED_PATHS: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
+    **{("POST", f"submit/{name}"): ("submit", name) for name in _SUBMIT_NAMES},
     ("POST", "submit/edit"): ("submit", "edits"),
     ("POST", "insight-face/swap"): ("submit", "swap"),
     ("POST", "insight-face/video-swap"): ("submit", "video-swap"),
@@ -52,7 +52,7 @@ _FIXED: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("GET", "account/list"): ("other", "account-list"),
     ("POST", "account/query"): ("other", "account-query"),
 }
-_BY_ID: Final[Mapping[tuple[str, str, str], tuple[str, str]]] = {
+_TASK_ENDPOINTS: Final[Mapping[tuple[str, str, str], tuple[str, str]]] = {
     ("GET", "task", "fetch"): ("fetch", "fetch"),
     ("GET", "task", "image-seed"): ("other", "image-seed"),
     ("POST", "task", "cancel"): ("other", "cancel"),
@@ -60,28 +60,28 @@ _BY_ID: Final[Mapping[tuple[str, str, str], tuple[str, str]]] = {
 }
 
 
-def route_of(method: str, path: str) -> Route:
+def match_route(method: str, path: str) -> MatchedRoute:
     """The route of a request; one that leads nowhere has no endpoint."""
-    if found := _PICTURE.fullmatch(path):
-        return Route(kind="image", endpoint="image", task_id=found[1])
-    api = _API.fullmatch(path)
-    if api is None:
-        return Route(kind="other")
-    kind, endpoint, task_id = _endpoint(method, api["rest"])
-    return Route(
+    if image_match := _IMAGE_PATH.fullmatch(path):
+        return MatchedRoute(kind="image", endpoint="image", task_id=image_match[1])
+    api_match = _API_PATH.fullmatch(path)
+    if api_match is None:
+        return MatchedRoute(kind="other")
+    kind, endpoint, task_id = _match_endpoint(method, api_match["rest"])
+    return MatchedRoute(
         kind=kind,
         endpoint=endpoint,
         task_id=task_id,
-        mode=bool(api["mode"]),
-        speed=api["speed"] and api["speed"].upper(),
-        image_host=api["host"],
+        has_mode=bool(api_match["mode"]),
+        speed=api_match["speed"] and api_match["speed"].upper(),
+        image_host=api_match["host"],
     )
 
 
-def _endpoint(method: str, rest: str) -> tuple[str, str | None, str]:
-    if fixed := _FIXED.get((method, rest)):
-        return fixed[0], fixed[1], ""
-    about = _ABOUT.fullmatch(rest)
-    if about and (found := _BY_ID.get((method, about[1], about[3]))):
-        return found[0], found[1], about[2]
+def _match_endpoint(method: str, path: str) -> tuple[str, str | None, str]:
+    if fixed_route := _FIXED_PATHS.get((method, path)):
+        return fixed_route[0], fixed_route[1], ""
+    id_match = _TASK_PATH.fullmatch(path)
+    if id_match and (id_route := _TASK_ENDPOINTS.get((method, id_match[1], id_match[3]))):
+        return id_route[0], id_route[1], id_match[2]
     return "other", None, ""

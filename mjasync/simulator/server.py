@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import attrs
 from aiohttp import web
 
-from .backend import Settings, Workshop
-from .bounded_log import Record
+from .backend import ServerBackend, SimulatorSettings
+from .bounded_log import BoundedLog
 from .dialect import Dialect
 from .dialects import DIALECTS as SERVERS
-from .fault_injection import answer, sabotage
-from .faults import KINDS, Fault, Faults
-from .gateways import GATEWAYS, Gateway, GatewayHouse, Terms, Upstream
-from .prompts import DEFAULT_BANNED
+from .fault_injection import inject_fault, send_response
+from .faults import FAULT_KINDS, Fault, FaultScript
+from .gateways import GATEWAYS, Gateway, GatewayAccounts, GatewayBackend, UpstreamSettings
+from .prompts import DEFAULT_BANNED_WORDS
 from .request_bodies import read_body
-from .responses import Reply
-from .sim_task import Request, Submission
-from .webhook_sender import HookPost
+from .responses import SimResponse
+from .sim_task import RequestRecord, Submission
+from .webhook_sender import WebhookDelivery
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["DIALECTS", "Simulator"]
 
 _BODY_LIMIT: Final = 64 * 2**20
-_CHANNEL_KEY: Final = "channel-key"
+_UPSTREAM_KEY: Final = "channel-key"
 
 AnyDialect: TypeAlias = Dialect | Gateway
 
@@ -69,7 +69,7 @@ class Simulator:
         upstream_token: What a gateway shows there.
         tokens: More tokens that a gateway lets in; each sees its own tasks alone.
         spent_tokens: Tokens of a gateway whose money is used up.
-        token_modes: The speed and the image host that a ``seed-gateway`` binds a token to.
+        token_modes: The speed and the image host that a ``path-gateway`` binds a token to.
         quota: How many submissions a gateway's users can still pay for; None: any number.
         hooks: Where webhooks may go: ``loopback``, or ``any``.
         record_limit: The most requests, submissions and webhooks each that it keeps a record of;
@@ -98,7 +98,7 @@ class Simulator:
         concurrency: int = 3,
         queue_size: int = 10,
         remix: bool = False,
-        banned_words: Iterable[str] = DEFAULT_BANNED,
+        banned_words: Iterable[str] = DEFAULT_BANNED_WORDS,
         link_lifetime: float | None = None,
         draw: bool = True,
         picture_size: int = 512,
@@ -130,19 +130,19 @@ class Simulator:
         """What clients must send; None: nothing."""
         self.time_scale = time_scale
         """Real seconds per simulated second."""
-        self.submissions: Record[Submission] = Record("submissions", record_limit)
+        self.submissions: BoundedLog[Submission] = BoundedLog("submissions", record_limit)
         """Every accepted, that is paid, submission in order; the last `record_limit` of them."""
-        self.requests: Record[Request] = Record("requests", record_limit)
+        self.requests: BoundedLog[RequestRecord] = BoundedLog("requests", record_limit)
         """Every HTTP request in order; the last `record_limit` of them."""
         self.upstream: Simulator | None = None
         """The simulator a gateway has started for itself, if it has."""
         self._close_after, self._close_idle = close_after, close_idle
-        self._served: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+        self._request_count: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
         self._host, self._port = host, port
-        self.fault_script = Faults(seed)
-        self._answering: set[asyncio.Task[Any]] = set()
+        self.fault_script = FaultScript(seed)
+        self._active_requests: set[asyncio.Task[Any]] = set()
         self._runner: web.ServerRunner | None = None
-        settings = Settings(
+        settings = SimulatorSettings(
             time_scale=time_scale,
             version=version,
             accounts=accounts,
@@ -159,7 +159,7 @@ class Simulator:
             hooks=hooks,
             record_limit=record_limit,
         )
-        terms = Terms(
+        gateway_accounts = GatewayAccounts(
             token=token,
             tokens=tuple(tokens),
             spent_tokens=tuple(spent_tokens),
@@ -167,48 +167,48 @@ class Simulator:
             quota=quota,
             public_url=public_url,
         )
-        self._house: Workshop | GatewayHouse
+        self._backend: ServerBackend | GatewayBackend
         if isinstance(self.dialect, Dialect):
-            if upstream is not None or upstream_token is not None or terms.only_for_gateways:
+            if upstream is not None or upstream_token is not None or gateway_accounts.only_for_gateways:
                 raise ValueError(f"{dialect} is no gateway: it takes no upstream and no such terms")
-            self._house = self._workshop(self.dialect, settings)
+            self._backend = self._make_backend(self.dialect, settings)
         else:
-            self._house = self._gateway(
-                self.dialect, settings, terms, upstream=upstream, upstream_token=upstream_token
+            self._backend = self._make_gateway(
+                self.dialect, settings, gateway_accounts, upstream=upstream, upstream_token=upstream_token
             )
 
-    def _workshop(self, dialect: Dialect, settings: Settings) -> Workshop:
-        house = Workshop(
+    def _make_backend(self, dialect: Dialect, settings: SimulatorSettings) -> ServerBackend:
+        backend = ServerBackend(
             dialect,
             settings,
             token=self.token,
             faults=self.fault_script,
             submissions=self.submissions,
         )
-        self._engine, self._gallery = house.engine, house.gallery
-        return house
+        self._engine, self._image_store = backend.engine, backend.images
+        return backend
 
-    def _gateway(
+    def _make_gateway(
         self,
         dialect: Gateway,
-        settings: Settings,
-        terms: Terms,
+        settings: SimulatorSettings,
+        gateway_accounts: GatewayAccounts,
         *,
         upstream: str | None,
         upstream_token: str | None,
-    ) -> GatewayHouse:
+    ) -> GatewayBackend:
         if upstream is None:
-            behind = attrs.evolve(settings, list_endpoint=True)
-            options = attrs.asdict(behind, recurse=False)
-            upstream_token = upstream_token or _CHANNEL_KEY
+            upstream_settings = attrs.evolve(settings, list_endpoint=True)
+            options = attrs.asdict(upstream_settings, recurse=False)
+            upstream_token = upstream_token or _UPSTREAM_KEY
             self.upstream = Simulator("plus", token=upstream_token, host=self._host, **options)
             self._engine = self.upstream._engine  # noqa: SLF001 - one of our own
-            self._gallery = self.upstream._gallery  # noqa: SLF001 - one of our own
-        return GatewayHouse(
+            self._image_store = self.upstream._image_store  # noqa: SLF001 - one of our own
+        return GatewayBackend(
             dialect,
             settings,
-            terms,
-            upstream=Upstream(url=upstream, token=upstream_token, own=self.upstream),
+            gateway_accounts,
+            upstream=UpstreamSettings(url=upstream, token=upstream_token, embedded=self.upstream),
             submissions=self.submissions,
             faults=self.fault_script,
         )
@@ -221,7 +221,7 @@ class Simulator:
             return
         server = web.Server(
             self._handle,
-            request_factory=_request,
+            request_factory=_make_request,
             access_log=None,
             keepalive_timeout=self._close_idle,
         )
@@ -229,18 +229,18 @@ class Simulator:
         await runner.setup()
         await web.TCPSite(runner, self._host, self._port).start()
         self._runner, self._port = runner, runner.addresses[0][1]
-        await self._house.open(self.url)
+        await self._backend.open(self.url)
 
     async def stop(self) -> None:
         """Listen no more. Tasks go on in their own time and are there after another start."""
         runner, self._runner = self._runner, None
-        await self._house.close()
+        await self._backend.close()
         if runner is not None:
             await runner.cleanup()
-        if self._answering:  # slow answers, which aiohttp cancels and does not wait for
-            for job in self._answering:
-                job.cancel()
-            await asyncio.wait(self._answering)
+        if self._active_requests:  # slow answers, which aiohttp cancels and does not wait for
+            for asyncio_task in self._active_requests:
+                asyncio_task.cancel()
+            await asyncio.wait(self._active_requests)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -261,34 +261,34 @@ class Simulator:
     @property
     def tasks(self) -> Mapping[str, Any]:
         """Every task it knows, by id, as of now; a gateway knows what it has last seen of each."""
-        return self._house.tasks
+        return self._backend.tasks
 
     @property
     def in_flight(self) -> int:
         """How many tasks are accepted and not finished; an unanswered modal is not accepted."""
-        return self._house.in_flight
+        return self._backend.in_flight
 
     @property
     def max_in_flight(self) -> int:
         """The most tasks that were in flight at once."""
-        return self._house.max_in_flight
+        return self._backend.max_in_flight
 
     @property
-    def hooks(self) -> list[HookPost]:
+    def hooks(self) -> list[WebhookDelivery]:
         """Every webhook it has posted, in order; a gateway leaves that to its own upstream."""
-        return self._house.hooks
+        return self._backend.hooks
 
-    async def settled(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until no task will change by itself and every webhook is sent.
 
         A task that waits for its modal, or is stalled by a fault, does not hold this up, unless
         it is one of an upstream that a gateway has not started itself.
         """
-        await self._house.settled()
+        await self._backend.wait_idle()
 
     async def refresh(self) -> None:
         """Make a gateway look at its upstream now, as it does every 15 s by itself."""
-        await self._house.refresh()
+        await self._backend.refresh()
 
     # --- what can be done to it -----------------------------------------------------------------
 
@@ -321,11 +321,11 @@ class Simulator:
                 or links and they belong to the upstream of a gateway.
             TypeError: The kind has no such option.
         """
-        level = KINDS[kind].level if kind in KINDS else "http"
+        level = FAULT_KINDS[kind].level if kind in FAULT_KINDS else "http"
         if level == "gateway" and isinstance(self.dialect, Dialect):
             raise ValueError(f"{self.dialect.name} is no gateway: it has no {kind!r}")
-        at_the_door = level in {"http", "gateway"}
-        faults = self.fault_script if at_the_door else self._house.faults
+        is_request_fault = level in {"http", "gateway"}
+        faults = self.fault_script if is_request_fault else self._backend.faults
         return faults.add(kind, on=on, times=times, chance=chance, endpoint=endpoint, **options)
 
     def forget(self, task_id: str | None = None) -> None:
@@ -334,34 +334,34 @@ class Simulator:
         Raises:
             KeyError: There is no such task.
         """
-        self._house.forget(task_id)
+        self._backend.forget(task_id)
 
     def expire_links(self) -> None:
         """Make every image link handed out so far expire; a refetch gives a fresh one."""
-        self._house.expire_links()
+        self._backend.expire_links()
 
     # --- one request ----------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        job = asyncio.current_task()
-        if job is None:
+        asyncio_task = asyncio.current_task()
+        if asyncio_task is None:
             raise RuntimeError("a request is handled by a task")
-        self._answering.add(job)
-        job.add_done_callback(self._answering.discard)
+        self._active_requests.add(asyncio_task)
+        asyncio_task.add_done_callback(self._active_requests.discard)
         response = await self._answer(request)
         if self._close_after is not None and (connection := request.transport) is not None:
-            served = self._served.get(connection, 0) + 1
-            self._served[connection] = served
-            if served >= self._close_after:
+            request_count = self._request_count.get(connection, 0) + 1
+            self._request_count[connection] = request_count
+            if request_count >= self._close_after:
                 response.force_close()
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        route = self._house.route(request.method, request.path)
+        route = self._backend.route(request.method, request.path)
         content_type = request.headers.get("Content-Type", "")
-        first = isinstance(self.dialect, Dialect) and self.dialect.jackson
-        body = read_body(await request.read(), content_type, first=first)
-        record = Request(
+        first_value_only = isinstance(self.dialect, Dialect) and self.dialect.uses_jackson
+        body = read_body(await request.read(), content_type, first_value_only=first_value_only)
+        record = RequestRecord(
             method=request.method,
             path=request.path,
             kind=route.kind,
@@ -371,22 +371,22 @@ class Simulator:
             at=time.time(),
         )
         self.requests.append(record)
-        fault = self.fault_script.take("http", on=route.kind, endpoint=route.endpoint)
+        fault = self.fault_script.next_fault("http", on=route.kind, endpoint=route.endpoint)
         if fault is None:
-            reply = await self._house.answer(request, route, record)
-            record.status = None if reply.dropped else reply.status
-            if reply.dropped and request.transport is not None:
+            reply = await self._backend.answer(request, route, record)
+            record.status = None if reply.closes_connection else reply.status
+            if reply.closes_connection and request.transport is not None:
                 request.transport.close()
-            return answer(reply)
+            return send_response(reply)
 
-        async def process() -> Reply:
-            return await self._house.answer(request, route, record)
+        async def handle() -> SimResponse:
+            return await self._backend.answer(request, route, record)
 
-        response, record.status = await sabotage(fault, request, process)
+        response, record.status = await inject_fault(fault, request, handle)
         return response
 
 
-def _request(
+def _make_request(
     message: RawRequestMessage,
     payload: StreamReader,
     protocol: web.RequestHandler,

@@ -7,18 +7,27 @@ from typing import Any, Final
 
 import attrs
 
-from .button_sets import OFFERS, Button, Offer, Verb
-from .images.image_spec import Picture
-from .prompts import Model, Words
+from .button_sets import BUTTON_SETS, ButtonSet, Command, SimButton
+from .images.image_spec import ImageSpec
+from .prompts import GeneratedText, ModelVersion
 
-__all__ = ["TERMINAL", "Fate", "Image", "Order", "Request", "SimTask", "Step", "Submission"]
+__all__ = [
+    "TERMINAL_STATUSES",
+    "RequestRecord",
+    "SimTask",
+    "StatusStep",
+    "Submission",
+    "SubmissionRequest",
+    "TaskOutcome",
+    "UploadedImage",
+]
 
-TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
+TERMINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 """Statuses that nothing follows (PROTOCOL §3.6)."""
 
 
 @attrs.frozen(kw_only=True)
-class Order:
+class SubmissionRequest:
     """A POST that has been read: where it came in and what it says."""
 
     endpoint: str
@@ -28,38 +37,38 @@ class Order:
     """``FAST``, ``TURBO`` or ``RELAX`` when the path says so (PROTOCOL §6.1)."""
     image_host: str | None = None
     """``relay``, ``origin`` or ``proxy`` when the path says so."""
-    any_case: bool = False
+    ignores_key_case: bool = False
     """Whether the keys of its body may be written in any case."""
-    at: float
+    received_at: float
     """Epoch seconds."""
 
 
 @attrs.frozen
-class Step:
+class StatusStep:
     """One change a task goes through."""
 
-    at: float
+    offset_seconds: float
     """Seconds of simulated time after the start."""
     status: str
     percent: int = 0
 
 
 @attrs.frozen(kw_only=True)
-class Fate:
+class TaskOutcome:
     """How a task is going to end, when it is not simply well."""
 
-    ending: str = "well"
+    kind: str = "well"
     """``well``, ``fail``, ``stall``, ``refuse`` (it fails before it starts), ``stuck`` (it never
     starts)."""
-    at: int = 0
+    at_percent: int = 0
     """The percentage it gets to."""
-    reason: str = ""
+    fail_reason: str = ""
     """The ``failReason``, should it fail."""
-    patience: float | None = None
+    timeout: float | None = None
     """Simulated seconds until the server gives a halted task up; None: it never does."""
-    started: bool = False
+    has_start_time: bool = False
     """Whether a task that fails before it starts has a ``startTime`` all the same."""
-    says: str | None = None
+    message: str | None = None
     """The ``progress`` it shows where it halts, in place of its percentage."""
 
 
@@ -68,13 +77,13 @@ class SimTask:
     """One task of the simulated server, with all that was asked of it."""
 
     id: str
-    order: Order
+    request: SubmissionRequest
     """The request that made it; its ``speed`` and ``image_host`` are what the path said."""
-    verb: Verb
+    command: Command
     action: str
-    model: Model
+    model: ModelVersion
     seed: int
-    job: str
+    midjourney_job_id: str
     """Midjourney's own id: a UUID in every custom id of its buttons."""
     mode: str
     """``FAST``, ``TURBO`` or ``RELAX``: the speed it runs at."""
@@ -88,46 +97,46 @@ class SimTask:
     """What Midjourney echoes: with links of images and the model's flag."""
     description: str | None = None
     parent: SimTask | None = None
-    button: Button | None = None
+    pressed_button: SimButton | None = None
     """The button that was pressed to make it."""
     image_sizes: tuple[int, ...] = ()
     """Decoded sizes in bytes of the images that were sent."""
     dimensions: str | None = None
     mask: bytes | None = None
-    source: bytes = b""
+    described_bytes: bytes = b""
     """What a describe looks at."""
-    source_link: str | None = None
+    described_link: str | None = None
     """The link that was sent in place of a picture."""
-    upload: str | None = None
+    upload_name: str | None = None
     """The name the picture that was sent is kept under."""
-    zoom: float | None = None
-    words: Words | None = None
+    zoom_factor: float | None = None
+    generated_text: GeneratedText | None = None
     """What a describe or a shorten is going to answer."""
-    picture: Picture | None = None
+    image: ImageSpec | None = None
     """What its link shows; None: no picture, or not one of ours."""
     modal_prompt: str | None = None
     """The ``finalPrompt`` its modal offers; None: it never had one."""
-    wish: str | None = None
+    requested_speed: str | None = None
     """The speed that was asked for, which may be another than it runs at."""
-    instance: str | None = None
+    requested_account: str | None = None
     """The account that was asked for."""
-    strong: bool = False
+    is_strong: bool = False
     """Whether a strong variation was asked for (PROTOCOL §1.8)."""
     language: str | None = None
-    batch: int = 4
+    batch_size: int = 4
     """How many videos it makes."""
     video_type: str | None = None
-    begins: Picture | None = None
+    source_image: ImageSpec | None = None
     """The picture it starts from, when that is no other task's."""
-    first_frame: str | None = None
+    first_frame_link: str | None = None
     """The link of the picture a video begins with."""
-    restarts: bool = False
+    restarts_progress: bool = False
     """Whether its progress goes back to 0% midway (PROTOCOL §3.6)."""
-    told_twice: bool = False
+    notify_twice: bool = False
     """Whether its end is notified twice (PROTOCOL §1.17)."""
-    seed_known: bool = False
+    is_seed_known: bool = False
     """Whether somebody has asked for its seed."""
-    catalogue: Mapping[str, Offer] = OFFERS
+    button_sets: Mapping[str, ButtonSet] = BUTTON_SETS
     """What the server offers buttons by."""
 
     status: str = "NOT_START"
@@ -135,46 +144,46 @@ class SimTask:
     started_ms: int | None = None
     finished_ms: int | None = None
     fail_reason: str | None = None
-    account: str = ""
-    channel: str = ""
-    fate: Fate = attrs.field(factory=Fate)
-    steps: list[Step] = attrs.field(factory=list)
+    account_id: str = ""
+    channel_id: str = ""
+    outcome: TaskOutcome = attrs.field(factory=TaskOutcome)
+    pending_steps: list[StatusStep] = attrs.field(factory=list)
     """What is still to come, the next one last."""
     accepted: bool = False
     """Whether it was paid for: False while its modal waits for an answer."""
     running: bool = False
-    begun: bool = False
+    has_started: bool = False
     """Whether it was ever IN_PROGRESS."""
-    queued: bool | None = None
+    is_shown_in_queue: bool | None = None
     """Whether the queue shows it; None: while it has not ended."""
-    gone: bool = False
+    forgotten: bool = False
     """Whether the server has lost it."""
 
     link: str | None = None
     """The link last handed out."""
     link_serial: int = 0
-    link_expires: float | None = None
-    cache: bytes | None = None
+    link_expires_at: float | None = None
+    cached_json: bytes | None = None
     """Its Task JSON as last serialised."""
-    _offers: dict[str, Button] | None = attrs.field(default=None, init=False)
+    _offered_buttons: dict[str, SimButton] | None = attrs.field(default=None, init=False)
 
     @property
-    def terminal(self) -> bool:
+    def is_terminal(self) -> bool:
         """Whether nothing can change any more."""
-        return self.status in TERMINAL
+        return self.status in TERMINAL_STATUSES
 
     @property
-    def offers(self) -> Mapping[str, Button]:
+    def offered_buttons(self) -> Mapping[str, SimButton]:
         """Its buttons by custom id; none until it has succeeded."""
         if self.status != "SUCCESS":
             return {}
-        if self._offers is None:
-            buttons = self.catalogue[self.verb.makes](self.model, self.job)
-            self._offers = {b.custom_id: b for b in buttons if self._has(b)}
-        return self._offers
+        if self._offered_buttons is None:
+            candidates = self.button_sets[self.command.result](self.model, self.midjourney_job_id)
+            self._offered_buttons = {b.custom_id: b for b in candidates if self._is_offered(b)}
+        return self._offered_buttons
 
-    def _has(self, button: Button) -> bool:
-        return button.verb != "pick_video" or button.index <= self.batch
+    def _is_offered(self, button: SimButton) -> bool:
+        return button.command != "pick_video" or button.index <= self.batch_size
 
 
 @attrs.frozen(kw_only=True)
@@ -194,7 +203,7 @@ class Submission:
 
 
 @attrs.define(kw_only=True, eq=False)
-class Request:
+class RequestRecord:
     """One HTTP request that came in."""
 
     method: str
@@ -212,7 +221,7 @@ class Request:
 
 
 @attrs.frozen
-class Image:
+class UploadedImage:
     """One picture as it was sent."""
 
     data: bytes

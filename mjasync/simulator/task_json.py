@@ -11,59 +11,59 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .dialect import Dialect, TaskSource
-    from .images.store import Gallery
+    from .images.store import ImageStore
     from .sim_task import SimTask
 
-__all__ = ["View"]
+__all__ = ["TaskSerializer"]
 
 
 @attrs.define(kw_only=True, eq=False)
-class View:
+class TaskSerializer:
     """Turns tasks into JSON, each change of a task once."""
 
     dialect: Dialect
-    gallery: Gallery
-    image_urls: bool = False
+    images: ImageStore
+    includes_image_urls: bool = False
     """Whether finished grids carry ``imageUrls``."""
 
-    def task(self, task: SimTask) -> bytes:
+    def dump(self, task: SimTask) -> bytes:
         """The Task JSON as it is now."""
-        if task.cache is None or not self.gallery.is_alive(task):
-            task.cache = orjson.dumps(self._value(task))
-        return task.cache
+        if task.cached_json is None or not self.images.is_link_valid(task):
+            task.cached_json = orjson.dumps(self._to_dict(task))
+        return task.cached_json
 
-    def tasks(self, tasks: list[SimTask]) -> bytes:
+    def dump_list(self, tasks: list[SimTask]) -> bytes:
         """A JSON list of Task JSON."""
-        return b"[" + b",".join(map(self.task, tasks)) + b"]"
+        return b"[" + b",".join(map(self.dump, tasks)) + b"]"
 
-    def _value(self, task: SimTask) -> dict[str, object]:
-        own = self.dialect.fields
-        value = {key: (own.get(key) or _FIELDS[key])(self, task) for key in self.dialect.task_keys}
-        if self.image_urls:
-            value |= self._pictures(task)
-        if (self.image_urls or self.dialect.video_urls) and is_video(task):
-            value |= self._videos(task)
+    def _to_dict(self, task: SimTask) -> dict[str, object]:
+        overrides = self.dialect.field_overrides
+        value = {key: (overrides.get(key) or _FIELDS[key])(self, task) for key in self.dialect.task_keys}
+        if self.includes_image_urls:
+            value |= self._image_urls(task)
+        if (self.includes_image_urls or self.dialect.has_video_urls) and is_video(task):
+            value |= self._video_urls(task)
         if task.status == "SUCCESS":
-            value |= {key: "" for key in self.dialect.blank_on_success if value[key] is None}
+            value |= {key: "" for key in self.dialect.blank_success_keys if value[key] is None}
         return value
 
-    def _pictures(self, task: SimTask) -> dict[str, object]:
+    def _image_urls(self, task: SimTask) -> dict[str, object]:
         """The links of a grid's pictures; a video's are those of its videos (PROTOCOL §3.3)."""
-        links = self.gallery.videos(task) if is_video(task) else self.gallery.quadrants(task)
+        links = self.images.video_links(task) if is_video(task) else self.images.quadrant_links(task)
         return {"imageUrls": links}
 
-    def _videos(self, task: SimTask) -> dict[str, object]:
-        videos = self.gallery.videos(task)
+    def _video_urls(self, task: SimTask) -> dict[str, object]:
+        videos = self.images.video_links(task)
         return {"videoUrl": videos[0]["url"] if videos else None, "videoUrls": videos}
 
-    def properties(self, task: SimTask) -> dict[str, object]:
+    def build_properties(self, task: SimTask) -> dict[str, object]:
         """Its ``properties``, only those there are."""
-        own, keys = self.dialect.properties, self.dialect.property_keys
-        values = ((key, (own.get(key) or _PROPERTIES[key])(task)) for key in keys)
-        kept = self.dialect.null_properties
-        return {key: value for key, value in values if value is not None or key in kept}
+        overrides, keys = self.dialect.property_overrides, self.dialect.property_keys
+        values = ((key, (overrides.get(key) or _PROPERTIES[key])(task)) for key in keys)
+        null_keys = self.dialect.null_properties
+        return {key: value for key, value in values if value is not None or key in null_keys}
 
-    def progress(self, task: SimTask) -> str | None:
+    def format_progress(self, task: SimTask) -> str | None:
         """Its ``progress`` (PROTOCOL §3.6)."""
         if task.status == "FAILURE":
             return self.dialect.failure_progress
@@ -71,92 +71,96 @@ class View:
             return None
         if task.status != "IN_PROGRESS":
             return f"{task.percent}%"
-        if task.fate.ending == "stall" and task.percent == task.fate.at:
-            return task.fate.says or f"{task.percent}%"
+        if task.outcome.kind == "stall" and task.percent == task.outcome.at_percent:
+            return task.outcome.message or f"{task.percent}%"
         return self.dialect.progress_texts.get(task.percent, f"{task.percent}%")
 
 
 def is_video(task: SimTask) -> bool:
     """Whether it makes moving pictures."""
-    return task.picture is not None and task.picture.kind == "video"
+    return task.image is not None and task.image.kind == "video"
 
 
-def _shown_size(task: SimTask) -> tuple[int | None, int | None]:
-    if task.picture is None or task.status != "SUCCESS":
+def _image_size(task: SimTask) -> tuple[int | None, int | None]:
+    if task.image is None or task.status != "SUCCESS":
         return None, None
-    return task.picture.width, task.picture.height
+    return task.image.width, task.image.height
 
 
-def _english(task: SimTask) -> str | None:
+def _prompt_en(task: SimTask) -> str | None:
     """A describe puts what it found where the prompt would be (PROTOCOL §1.4)."""
-    return _found(task) if task.verb.makes == "description" else task.prompt_en
+    return _result_text(task) if task.command.result == "description" else task.prompt_en
 
 
-def _found(task: SimTask) -> str | None:
-    return task.words.text if task.words and task.status == "SUCCESS" else None
+def _result_text(task: SimTask) -> str | None:
+    return task.generated_text.text if task.generated_text and task.status == "SUCCESS" else None
 
 
 _FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
     "id": lambda _, task: task.id,
-    "properties": lambda view, task: view.properties(task),
+    "properties": lambda view, task: view.build_properties(task),
     "action": lambda _, task: task.action,
     "status": lambda _, task: task.status,
-    "prompt": lambda _, task: task.prompt or _english(task),
-    "promptEn": lambda _, task: _english(task),
+    "prompt": lambda _, task: task.prompt or _prompt_en(task),
+    "promptEn": lambda _, task: _prompt_en(task),
     "description": lambda _, task: task.description,
     "state": lambda _, task: task.state,
     "submitTime": lambda _, task: task.submitted_ms,
     "startTime": lambda _, task: task.started_ms,
     "finishTime": lambda _, task: task.finished_ms,
-    "imageUrl": lambda view, task: view.gallery.link(task),
-    "progress": lambda view, task: view.progress(task),
+    "imageUrl": lambda view, task: view.images.task_link(task),
+    "progress": lambda view, task: view.format_progress(task),
     "failReason": lambda _, task: task.fail_reason,
-    "buttons": lambda _, task: [button.as_json() for button in task.offers.values()],
-    "imageWidth": lambda _, task: _shown_size(task)[0],
-    "imageHeight": lambda _, task: _shown_size(task)[1],
+    "buttons": lambda _, task: [button.as_json() for button in task.offered_buttons.values()],
+    "imageWidth": lambda _, task: _image_size(task)[0],
+    "imageHeight": lambda _, task: _image_size(task)[1],
 }
 
 
-def _under_way(task: SimTask) -> bool:
+def _is_running(task: SimTask) -> bool:
     return task.status in {"IN_PROGRESS", "SUCCESS"}
 
 
 def _final_prompt(task: SimTask) -> str | None:
     if task.status == "MODAL":
         return task.modal_prompt
-    if task.words:
-        return _found(task)
-    return task.final_prompt if _under_way(task) else None
+    if task.generated_text:
+        return _result_text(task)
+    return task.final_prompt if _is_running(task) else None
 
 
-def _message(task: SimTask) -> str | None:
-    if not _under_way(task):
+def _message_content(task: SimTask) -> str | None:
+    if not _is_running(task):
         return None
     return f"**{task.final_prompt}** - <@1012983546824114217> ({task.mode.lower()})"
 
 
-def _after_start(value: Callable[[SimTask], object]) -> Callable[[SimTask], object]:
-    return lambda task: value(task) if task.started_ms else None
+def _after_start(getter: Callable[[SimTask], object]) -> Callable[[SimTask], object]:
+    return lambda task: getter(task) if task.started_ms else None
 
 
-def _after_success(value: Callable[[SimTask], object]) -> Callable[[SimTask], object]:
-    return lambda task: value(task) if task.status == "SUCCESS" else None
+def _after_success(getter: Callable[[SimTask], object]) -> Callable[[SimTask], object]:
+    return lambda task: getter(task) if task.status == "SUCCESS" else None
 
 
 _PROPERTIES: Final[Mapping[str, Callable[[SimTask], object]]] = {
     "notifyHook": lambda task: task.notify_hook,
     "finalPrompt": _final_prompt,
-    "finalZhPrompt": _after_success(lambda task: task.words and task.words.text_zh),
+    "finalZhPrompt": _after_success(
+        lambda task: task.generated_text and task.generated_text.text_zh
+    ),
     "messageId": _after_success(lambda task: f"9{task.id}"),
-    "messageHash": _after_success(lambda task: task.job),
+    "messageHash": _after_success(lambda task: task.midjourney_job_id),
     "progressMessageId": _after_start(lambda task: f"8{task.id}"),
     "referencedMessageId": _after_start(lambda task: f"9{task.parent.id}" if task.parent else None),
     "flags": _after_start(lambda _: 0),
     "nonce": _after_start(lambda task: f"1{task.id}00"),
-    "discordInstanceId": lambda task: task.account or None,
-    "discordChannelId": lambda task: task.channel or None,
+    "discordInstanceId": lambda task: task.account_id or None,
+    "discordChannelId": lambda task: task.channel_id or None,
     "botType": lambda task: task.bot,
-    "messageContent": _message,
-    "customId": lambda task: (task.button and task.button.custom_id) or None,
-    "modalCustomId": lambda task: f"MJ::RemixModal::{task.job}" if task.status == "MODAL" else None,
+    "messageContent": _message_content,
+    "customId": lambda task: (task.pressed_button and task.pressed_button.custom_id) or None,
+    "modalCustomId": lambda task: (
+        f"MJ::RemixModal::{task.midjourney_job_id}" if task.status == "MODAL" else None
+    ),
 }

@@ -12,39 +12,39 @@ if TYPE_CHECKING:
     from .dialect import TaskSource
     from .sim_task import SimTask
 
-__all__ = ["FIELDS", "KEYS", "PROPERTIES", "PROPERTY_KEYS"]
+__all__ = ["FIELDS", "PROPERTIES", "PROPERTY_KEYS", "TASK_KEYS"]
 
-_CORE: Final = (
+_CORE_KEYS: Final = (
     *("id", "properties", "parentId", "botType", "realBotType", "userId", "isWhite", "nonce"),
     *("instanceId", "subInstanceId", "action", "status", "prompt", "promptEn", "promptFull"),
     *("description", "language", "state", "submitTime", "startTime", "finishTime", "progress"),
     *("failReason", "imageUrl", "mode", "requestMode", "accountFilter", "buttons", "seed"),
     *("seedError", "jobId", "version", "isCompleted", "displays", "useTime"),
 )
-_MEDIA: Final = (
+_MEDIA_KEYS: Final = (
     *("imageUrls", "thumbnailUrl", "url", "proxyUrl", "width", "height", "imageWidth"),
     *("imageHeight", "size", "contentType", "baseImageUrl", "videoUrl", "videoUrls"),
     *("videoDuration", "frameCount", "videoGenOriginImageUrl", "videoType", "isHdVideo"),
 )
-_FALSE: Final = (
+_FALSE_KEYS: Final = (
     *("isWhite", "remixAutoSubmit", "remixModaling", "hasAIReviewRetried", "isThirdParty"),
     *("isPartner", "isPartnerRelax", "isOfficial", "isReplicate"),
 )
-_NULL: Final = (
+_NULL_KEYS: Final = (
     *("realBotType", "userId", "subInstanceId", "promptFull", "seedError", "imageUrls"),
     *("thumbnailUrl", "proxyUrl", "size", "baseImageUrl", "videoUrl", "videoUrls"),
     *("videoDuration", "frameCount", "interactionMetadataId", "remixModalMessageId"),
     *("partnerTaskId", "partnerTaskInfo", "officialTaskId", "officialTaskInfo"),
     *("seedMessageId", "replicateSource", "replicateTarget", "storageOption"),
 )
-_INTERNAL: Final = (
+_INTERNAL_KEYS: Final = (
     *("interactionMetadataId", "messageId", "messageIds", "remixModalMessageId"),
     *("remixAutoSubmit", "remixModaling", "hasAIReviewRetried", "isThirdParty", "isPartner"),
     *("isPartnerRelax", "partnerTaskId", "partnerTaskInfo", "isOfficial", "officialTaskId"),
     *("officialTaskInfo", "isDiscord", "seedMessageId", "clientIp", "isReplicate"),
     *("replicateSource", "replicateTarget", "storageOption"),
 )
-KEYS: Final = (*_CORE, *_MEDIA, *_INTERNAL)
+TASK_KEYS: Final = (*_CORE_KEYS, *_MEDIA_KEYS, *_INTERNAL_KEYS)
 """Every key, always there."""
 
 PROPERTY_KEYS: Final = (
@@ -55,7 +55,7 @@ PROPERTY_KEYS: Final = (
 )
 """Every key its ``properties`` may hold."""
 
-_STATUSES: Final = {
+_STATUS_TEXTS: Final = {
     "NOT_START": "未启动",
     "SUBMITTED": "已提交",
     "MODAL": "窗口等待",
@@ -63,121 +63,121 @@ _STATUSES: Final = {
     "SUCCESS": "成功",
     "FAILURE": "失败",
 }
-_SEED: Final = re.compile(r"\s*--seed\s+\d+\b", re.IGNORECASE)
+_SEED_KEY: Final = re.compile(r"\s*--seed\s+\d+\b", re.IGNORECASE)
 
 
 def _prompt(task: SimTask) -> str | None:
     """The prompt without its seed (PROTOCOL §7.3)."""
-    return _SEED.sub("", task.prompt) if task.prompt else task.prompt
+    return _SEED_KEY.sub("", task.prompt) if task.prompt else task.prompt
 
 
 def _description(task: SimTask) -> str | None:
     """A shorten overwrites it with all that it found (PROTOCOL §1.5)."""
-    if task.action == "SHORTEN" and task.words and task.status == "SUCCESS":
-        return task.words.text
+    if task.action == "SHORTEN" and task.generated_text and task.status == "SUCCESS":
+        return task.generated_text.text
     return task.description
 
 
-def _moment(millis: int | None) -> str | None:
+def _format_time(millis: int | None) -> str | None:
     if millis is None:
         return None
     return datetime.fromtimestamp(millis / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _displays(view: TaskSource, task: SimTask) -> dict[str, object]:
+def _display_fields(serializer: TaskSource, task: SimTask) -> dict[str, object]:
     return {
-        "status": _STATUSES[task.status],
+        "status": _STATUS_TEXTS[task.status],
         "action": task.action.replace("_", " ").title(),
-        "progress": view.progress(task),
-        "submitTime": _moment(task.submitted_ms),
-        "startTime": _moment(task.started_ms),
-        "finishTime": _moment(task.finished_ms),
-        "discordInstanceId": _instance(task),
+        "progress": serializer.format_progress(task),
+        "submitTime": _format_time(task.submitted_ms),
+        "startTime": _format_time(task.started_ms),
+        "finishTime": _format_time(task.finished_ms),
+        "discordInstanceId": _instance_id(task),
     }
 
 
-def _use_time(task: SimTask) -> str:
+def _elapsed(task: SimTask) -> str:
     if task.started_ms is None or task.finished_ms is None:
         return "-"
     return f"{(task.finished_ms - task.started_ms) / 1000:.2f} s"
 
 
 def _content_type(task: SimTask) -> str | None:
-    if task.picture is None or task.status != "SUCCESS":
+    if task.image is None or task.status != "SUCCESS":
         return None
-    return "image/webp" if task.picture.kind == "video" else "image/png"
+    return "image/webp" if task.image.kind == "video" else "image/png"
 
 
-def _side(name: str) -> Callable[[TaskSource, SimTask], object]:
-    def side(_: TaskSource, task: SimTask) -> object:
-        return getattr(task.picture, name) if _content_type(task) else None
+def _image_dimension(name: str) -> Callable[[TaskSource, SimTask], object]:
+    def dimension(_: TaskSource, task: SimTask) -> object:
+        return getattr(task.image, name) if _content_type(task) else None
 
-    return side
+    return dimension
 
 
-def _instance(task: SimTask) -> str | None:
+def _instance_id(task: SimTask) -> str | None:
     """A face swap belongs to no Discord account (PROTOCOL §1.13)."""
-    return None if task.bot == "INSIGHT_FACE" else task.account or None
+    return None if task.bot == "INSIGHT_FACE" else task.account_id or None
 
 
-def _message(task: SimTask) -> str | None:
+def _message_field(task: SimTask) -> str | None:
     return f"9{task.id}" if task.status == "SUCCESS" else None
 
 
 def _action_index(task: SimTask) -> object:
     """A number, and yet "11", "21"… for a described prompt: a string and one more (§3.3)."""
-    if task.button is None or not task.button.index:
+    if task.pressed_button is None or not task.pressed_button.index:
         return None
-    index = task.button.index
-    return f"{index}1" if task.verb.name == "picture_prompt" else index
+    index = task.pressed_button.index
+    return f"{index}1" if task.command.name == "picture_prompt" else index
 
 
 def _custom_id(task: SimTask) -> str | None:
-    return (task.button and task.button.custom_id) or None
+    return (task.pressed_button and task.pressed_button.custom_id) or None
 
 
 def _modal_id(task: SimTask, kind: str) -> str | None:
     """The id of a modal between server and Discord (PROTOCOL §5.2): a region has another one."""
-    if task.modal_prompt is None or (task.verb.name == "inpaint") != (kind == "iframe"):
+    if task.modal_prompt is None or (task.command.name == "inpaint") != (kind == "iframe"):
         return None
-    return f"MJ::{kind}::{task.job}"
+    return f"MJ::{kind}::{task.midjourney_job_id}"
 
 
-def _always(value: object) -> Callable[[TaskSource, SimTask], object]:
+def _constant(value: object) -> Callable[[TaskSource, SimTask], object]:
     return lambda _view, _task: value
 
 
 FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
-    **dict.fromkeys(_FALSE, _always(value=False)),
-    **dict.fromkeys(_NULL, _always(value=None)),
+    **dict.fromkeys(_FALSE_KEYS, _constant(value=False)),
+    **dict.fromkeys(_NULL_KEYS, _constant(value=None)),
     "parentId": lambda _, task: task.parent.id if task.parent else None,
     "botType": lambda _, task: task.bot,
     "nonce": lambda _, task: f"1{task.id}00",
-    "instanceId": lambda _, task: _instance(task),
+    "instanceId": lambda _, task: _instance_id(task),
     "prompt": lambda _, task: _prompt(task),
     "promptEn": lambda _, task: task.prompt_en,
     "description": lambda _, task: _description(task),
     "language": lambda _, task: task.language,
     "mode": lambda _, task: task.mode,
-    "requestMode": lambda _, task: task.wish,
-    "accountFilter": lambda _, task: task.order.body.get("accountFilter"),
-    "seed": lambda _, task: str(task.picture.seed) if task.picture and task.seed_known else None,
-    "jobId": lambda _, task: task.job if task.status == "SUCCESS" else None,
+    "requestMode": lambda _, task: task.requested_speed,
+    "accountFilter": lambda _, task: task.request.body.get("accountFilter"),
+    "seed": lambda _, task: str(task.image.seed) if task.image and task.is_seed_known else None,
+    "jobId": lambda _, task: task.midjourney_job_id if task.status == "SUCCESS" else None,
     "version": lambda _, task: f"{task.model.family} {task.model.number}",
-    "isCompleted": lambda _, task: task.terminal,
-    "displays": _displays,
-    "useTime": lambda _, task: _use_time(task),
-    "url": lambda view, task: view.gallery.link(task) if _content_type(task) else None,
-    "width": _side("width"),
-    "height": _side("height"),
+    "isCompleted": lambda _, task: task.is_terminal,
+    "displays": _display_fields,
+    "useTime": lambda _, task: _elapsed(task),
+    "url": lambda view, task: view.images.task_link(task) if _content_type(task) else None,
+    "width": _image_dimension("width"),
+    "height": _image_dimension("height"),
     "contentType": lambda _, task: _content_type(task),
-    "videoGenOriginImageUrl": lambda _, task: task.first_frame,
+    "videoGenOriginImageUrl": lambda _, task: task.first_frame_link,
     "videoType": lambda _, task: task.video_type,
     "isHdVideo": lambda _, task: (task.video_type or "").endswith("720"),
-    "messageId": lambda _, task: _message(task),
-    "messageIds": lambda _, task: [*filter(None, [_message(task)])],
-    "isDiscord": _always(value=True),
-    "clientIp": _always("127.0.0.1"),
+    "messageId": lambda _, task: _message_field(task),
+    "messageIds": lambda _, task: [*filter(None, [_message_field(task)])],
+    "isDiscord": _constant(value=True),
+    "clientIp": _constant("127.0.0.1"),
 }
 """What each key says that the others of the family do not have, or say otherwise."""
 
@@ -186,8 +186,8 @@ PROPERTIES: Final[Mapping[str, Callable[[SimTask], object]]] = {
     "custom_id": _custom_id,
     "action_index": _action_index,
     "language": lambda task: task.language,
-    "discordInstanceId": _instance,
-    "discordChannelId": _instance,
+    "discordInstanceId": _instance_id,
+    "discordChannelId": _instance_id,
     "remix_custom_id": lambda task: _modal_id(task, "RemixModal"),
     "iframe_modal_custom_id": lambda task: _modal_id(task, "iframe"),
 }

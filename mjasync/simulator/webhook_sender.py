@@ -12,18 +12,18 @@ import attrs
 import orjson
 from yarl import URL
 
-from .bounded_log import Record
+from .bounded_log import BoundedLog
 
 if TYPE_CHECKING:
-    from .faults import Faults
+    from .faults import FaultScript
 
-__all__ = ["HookPost", "Hooks"]
+__all__ = ["WebhookDelivery", "WebhookSender"]
 
-_PATIENCE: Final = aiohttp.ClientTimeout(total=5)
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 
 
 @attrs.define(kw_only=True, eq=False)
-class HookPost:
+class WebhookDelivery:
     """One webhook that was sent, or tried."""
 
     url: str
@@ -31,7 +31,7 @@ class HookPost:
     payload: bytes = attrs.field(repr=False)
     status: int | None = None
     """What the receiver answered; None when it could not be reached, or was not asked."""
-    withheld: bool = False
+    is_withheld: bool = False
     """Whether it was not sent, because it would have left this machine."""
 
     @property
@@ -41,30 +41,32 @@ class HookPost:
 
 
 @attrs.define(kw_only=True, eq=False)
-class Hooks:
+class WebhookSender:
     """Sends webhooks from one task of its own; a receiver that refuses harms nobody."""
 
-    faults: Faults
-    anywhere: bool = False
+    faults: FaultScript
+    allow_any_host: bool = False
     """Whether webhooks may leave this machine."""
-    sent: Record[HookPost] = attrs.field(factory=lambda: Record("webhooks", None))
+    deliveries: BoundedLog[WebhookDelivery] = attrs.field(
+        factory=lambda: BoundedLog("webhooks", None)
+    )
     """Every post made, in order."""
-    _held: dict[str, HookPost] = attrs.field(factory=dict, init=False)
-    _queue: asyncio.Queue[HookPost] | None = attrs.field(default=None, init=False)
+    _delayed: dict[str, WebhookDelivery] = attrs.field(factory=dict, init=False)
+    _queue: asyncio.Queue[WebhookDelivery] | None = attrs.field(default=None, init=False)
     _worker: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
-    def post(self, url: str, task_id: str, payload: bytes, *, last: bool) -> None:
+    def enqueue(self, url: str, task_id: str, payload: bytes, *, is_last: bool) -> None:
         """Send a Task JSON soon; ``last`` says that nothing follows for this task."""
-        post = HookPost(url=url, task_id=task_id, payload=payload)
-        if held := self._held.pop(task_id, None):
-            self._send(post)
-            self._send(held)
-        elif not last and self.faults.take("hook", kind="reorder_hooks"):
-            self._held[task_id] = post
+        post = WebhookDelivery(url=url, task_id=task_id, payload=payload)
+        if delayed := self._delayed.pop(task_id, None):
+            self._enqueue_delivery(post)
+            self._enqueue_delivery(delayed)
+        elif not is_last and self.faults.next_fault("hook", kind="reorder_hooks"):
+            self._delayed[task_id] = post
         else:
-            self._send(post)
+            self._enqueue_delivery(post)
 
-    async def drained(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until everything has been sent."""
         if self._queue is not None:
             await self._queue.join()
@@ -76,32 +78,32 @@ class Hooks:
             await asyncio.wait([self._worker])
         self._queue = self._worker = None
 
-    def _send(self, post: HookPost) -> None:
+    def _enqueue_delivery(self, delivery: WebhookDelivery) -> None:
         if self._queue is None:
             self._queue = asyncio.Queue()
-            self._worker = asyncio.create_task(self._work(self._queue))
-        self._queue.put_nowait(post)
-        if self.faults.take("hook", kind="duplicate_hooks"):
-            self._queue.put_nowait(attrs.evolve(post))
+            self._worker = asyncio.create_task(self._run(self._queue))
+        self._queue.put_nowait(delivery)
+        if self.faults.next_fault("hook", kind="duplicate_hooks"):
+            self._queue.put_nowait(attrs.evolve(delivery))
 
-    async def _work(self, queue: asyncio.Queue[HookPost]) -> None:
-        async with aiohttp.ClientSession(timeout=_PATIENCE) as session:
+    async def _run(self, queue: asyncio.Queue[WebhookDelivery]) -> None:
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             while True:
-                post = await queue.get()
-                await self._deliver(session, post)
+                delivery = await queue.get()
+                await self._deliver(session, delivery)
                 queue.task_done()
 
-    async def _deliver(self, session: aiohttp.ClientSession, post: HookPost) -> None:
+    async def _deliver(self, session: aiohttp.ClientSession, delivery: WebhookDelivery) -> None:
         headers = {"Content-Type": "application/json"}
-        self.sent.append(post)
-        post.withheld = not (self.anywhere or _is_loopback(post.url))
-        if post.withheld:
+        self.deliveries.append(delivery)
+        delivery.is_withheld = not (self.allow_any_host or _is_loopback(delivery.url))
+        if delivery.is_withheld:
             return
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
             async with session.post(
-                post.url, data=post.payload, headers=headers, allow_redirects=False
-            ) as answer:
-                post.status = answer.status
+                delivery.url, data=delivery.payload, headers=headers, allow_redirects=False
+            ) as response:
+                delivery.status = response.status
 
 
 def _is_loopback(url: str) -> bool:

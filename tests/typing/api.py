@@ -19,7 +19,7 @@ from mjasync import (
     Clock,
     HeldUp,
     Limits,
-    Look,
+    PollState,
     MJError,
     ModalRequired,
     Picture,
@@ -43,12 +43,12 @@ from mjasync.simulator import Simulator
 class Hourly:
     """A schedule of one's own needs no base class."""
 
-    together = 1.0
+    coalesce = 1.0
 
-    def next_look(self, look: Look) -> float:
+    def next_delay(self, look: PollState) -> float:
         assert_type(look.info, TaskInfo)
-        assert_type(look.watched, float)
-        assert_type(look.unchanged, float)
+        assert_type(look.waited, float)
+        assert_type(look.since_change, float)
         assert_type(look.speed, str | None)
         return 3600.0
 
@@ -63,9 +63,11 @@ async def set_up(session: aiohttp.ClientSession) -> None:
     Client("https://api.example.com", "sk-...", speed="turbo", image_host="proxy")
     Client(None, None, speed=None, image_host=None, auth="bearer", speed_via="both")
     Client(session=session, timeout=60, stall_timeout=30.5, schedule=Hourly(), clock=Fast())
-    Client(schedule=Schedule(shortest=2, longest=10), retries=Retries.none(), reconcile=True)
+    Client(
+        schedule=Schedule(min_interval=2, max_interval=10), retries=Retries.none(), reconcile=True
+    )
     Client(limit=3, timeout=None, stall_timeout=None)
-    Client(retries=Retries(read=RetryPolicy(tries=3)), not_found_grace=5, read_timeout=3)
+    Client(retries=Retries(read=RetryPolicy(max_attempts=3)), not_found_grace=5, read_timeout=3)
     Client(headers={"X-Key": "k"}, proxy="http://127.0.0.1:8080", trust_env=False)
     Client(image_links="public", limits=Limits(reply=1, picture=2, video=3))
     Client(image_links=lambda link: link.startswith("https://"))
@@ -98,7 +100,7 @@ async def submissions(mj: Client, image: Image.Image) -> None:
     assert_type(mj.task("42"), Task)
     assert_type(mj.task("42", answered=True), Task)
     assert_type(await mj.fetch(["1", "2"]), dict[str, TaskInfo])
-    assert_type(mj.observe(b'{"id": "1"}'), bool)
+    assert_type(mj.handle_webhook(b'{"id": "1"}'), bool)
     assert_type(await mj.tasks(), list[TaskInfo])
     assert_type(await mj.accounts(), list[Account])
     report = await mj.probe(spend=mj.imagine("a fox"))
@@ -251,7 +253,7 @@ async def simulator() -> None:
         assert_type(sim.url, str)
         assert_type(sim.max_in_flight, int)
         sim.fault("reset_after", on="submit", times=None)
-        await sim.settled()
+        await sim.wait_idle()
     async with Simulator("original", hooks="any", record_limit=None, close_after=100) as java:
         java.fault("crossed_pictures")
         assert_type(java.requests.dropped, int)
@@ -267,10 +269,10 @@ def prompts() -> None:
 
 async def batches(mj: Client) -> None:
     async with Batch("renders", client=mj, max_uncertain=3) as batch:
-        assert_type(await batch.unasked(), list[Job])
-        assert_type(await batch.drop(await batch.unasked()), int)
+        assert_type(await batch.not_requested(), list[Job])
+        assert_type(await batch.drop(await batch.not_requested()), int)
         assert_type(batch.uncertainty, str)
-        assert_type(batch.held_up, tuple[MJError, float] | None)
+        assert_type(batch.blocked_by, tuple[MJError, float] | None)
         async for job in batch.run():
             assert_type(job.retry_can_help, bool)
             assert_type(job.is_orphan, bool)

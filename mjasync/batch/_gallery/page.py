@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..._text import printable
-from .._atomic_write import write_whole
+from .._atomic_write import write_atomically
 from .._jobs import Job
 from .._ledger.open import read_batch
-from .._steps import elements
+from .._steps import split_steps
 from .thumbnails import Thumbnails
 
-__all__ = ["Gallery", "write_gallery"]
+__all__ = ["GalleryPage", "write_gallery"]
 
 _PAGE: Final = "index.html"
-_MOST_SAID: Final = 2_000
+_MAX_TEXT_LENGTH: Final = 2_000
 """Characters of a server's text on the page."""
 _POLICY: Final = (
     "default-src 'none'; img-src 'self' file: data:; media-src 'self' file:; "
@@ -48,11 +48,11 @@ async def write_gallery(folder: str | os.PathLike[str], *, ledger: str | None = 
         OSError: The page or a thumbnail cannot be written.
     """
     jobs = await read_batch(folder, ledger=ledger)
-    await Gallery(Path(folder)).write(jobs, running=False)
+    await GalleryPage(Path(folder)).write(jobs, running=False)
     return Path(folder) / _PAGE
 
 
-class Gallery:
+class GalleryPage:
     """Writes `index.html` of a folder, and the thumbnails that are missing."""
 
     def __init__(self, folder: Path) -> None:
@@ -75,14 +75,14 @@ class Gallery:
     def _write(self, jobs: Sequence[Job], *, running: bool) -> None:
         with self._lock:
             self._thumbnails.make(file for job in jobs for file in job.files)
-            ordered = sorted(jobs, key=lambda job: (job.n, job.root, _path(job)))
+            ordered = sorted(jobs, key=lambda job: (job.number, job.root, _path(job)))
             facts = {
                 "name": self._folder.resolve().name,
                 "running": running,
                 "written": time.time(),
                 "jobs": list(self._rows(ordered)),
             }
-            write_whole(self._folder / _PAGE, _page(facts))
+            write_atomically(self._folder / _PAGE, _render(facts))
 
     def _rows(self, jobs: Iterable[Job]) -> Iterator[dict[str, Any]]:
         """What the page is told, without what says nothing; a step comes after its parent."""
@@ -91,36 +91,36 @@ class Gallery:
             prompts[job.key] = job.prompt
             row = {
                 "key": job.key,
-                "n": job.n,
+                "n": job.number,
                 "parent": job.parent,
                 "prompt": "" if prompts.get(job.parent) == job.prompt else job.prompt,
                 "step": job.step,
                 "path": _path(job),
-                "state": job.state,
-                "task": _shown(job.task_id),
-                "action": _shown(job.action),
-                "speed": _shown(job.speed),
+                "state": job.status,
+                "task": _shorten(job.task_id),
+                "action": _shorten(job.action),
+                "speed": _shorten(job.speed),
                 "seed": job.seed,
                 "variables": dict(job.variables),
                 "attempts": job.attempts,
-                "files": [self._thumbnails.row(file) for file in job.files],
+                "files": [self._thumbnails.facts(file) for file in job.files],
                 "error_class": job.error_class,
-                "error": _shown(job.error),
+                "error": _shorten(job.error),
             }
             yield {name: value for name, value in row.items() if value not in ("", None, [], {})}
 
 
-def _shown(text: str | None) -> str | None:
+def _shorten(text: str | None) -> str | None:
     """A server's words, without what would turn the text around them."""
-    return None if text is None else printable(text, _MOST_SAID, lines=True)
+    return None if text is None else printable(text, _MAX_TEXT_LENGTH, lines=True)
 
 
 def _path(job: Job) -> list[str]:
     """The buttons from the grid to a job; none for the grid."""
-    return elements(job.step) if job.step else []
+    return split_steps(job.step) if job.step else []
 
 
-def _page(facts: Mapping[str, Any]) -> bytes:
+def _render(facts: Mapping[str, Any]) -> bytes:
     """The page, with the facts in a block that nothing in them can leave."""
     text = json.dumps(facts, separators=(",", ":")).translate(_ESCAPES)
     before, after = _template()

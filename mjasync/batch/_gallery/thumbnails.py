@@ -29,24 +29,24 @@ except ImportError as error:  # pragma: no cover - the tests have it
 
 from ..._media.formats import SNIFFED_BYTES, sniff
 from ..._text import printable
-from .._atomic_write import write_whole
+from .._atomic_write import write_atomically
 from .._jobs import File
 
-__all__ = ["MOST_MEMORY", "Thumbnails"]
+__all__ = ["MAX_MEMORY", "Thumbnails"]
 
 _log: Final = logging.getLogger("mjasync")
 
-MOST_MEMORY: Final = 400_000_000
+MAX_MEMORY: Final = 400_000_000
 """Bytes that a picture may take to be decoded: 80 megapixels as PNG, 23 as WebP."""
-_SMALL: Final = 32_000_000
+_SMALL_FILE: Final = 32_000_000
 """Bytes up to which several pictures are decoded at once."""
 _FOLDER: Final = "thumbnails"
-_SIDE: Final = 480
+_MAX_SIDE: Final = 480
 """Longest side of a thumbnail in pixels: a card on a dense screen."""
 _QUALITY: Final = 80
-_MOVING: Final = (".mp4", ".webm", ".mov")
-_WORKERS: Final = 4
-_LYING: Final = (5, 6, 7, 8)
+_VIDEO_SUFFIXES: Final = (".mp4", ".webm", ".mov")
+_MAX_WORKERS: Final = 4
+_ROTATED: Final = (5, 6, 7, 8)
 """Orientations in which a picture is stored on its side."""
 _NAME: Final = re.compile(r"([0-9a-f]{32})-(\d+)x(\d+)-([0-9a-f]{6})\.webp")
 _OPENERS: Final[dict[str, type[ImageFile]]] = {
@@ -58,11 +58,11 @@ _OPENERS: Final[dict[str, type[ImageFile]]] = {
 """Opened without `Image.open`, which has a limit of its own for what may be decoded smaller."""
 _BYTES_PER_PIXEL: Final = {"PNG": 5, "WEBP": 17}
 """Measured, copies included."""
-_BYTES_OF_OTHERS: Final = 8
+_OTHER_BYTES_PER_PIXEL: Final = 8
 
 
 @attrs.frozen(kw_only=True)
-class _Thumbnail:
+class Thumbnail:
     """A small picture; its name tells all there is to know about the large one."""
 
     stem: str
@@ -77,7 +77,7 @@ class _Thumbnail:
         return f"{self.stem}-{self.width}x{self.height}-{self.colour}.webp"
 
 
-class _TooLargeError(Exception):
+class ImageTooLargeError(Exception):
     """A picture needs more memory than it may have."""
 
 
@@ -86,23 +86,23 @@ class Thumbnails:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._made: dict[str, _Thumbnail] | None = None
+        self._made: dict[str, Thumbnail] | None = None
         self._reasons: dict[str, str] = {}
-        self._large: set[str] = set()
+        self._large_lock: set[str] = set()
         self._one_large = threading.Lock()
 
-    def row(self, file: File) -> dict[str, Any]:
+    def facts(self, file: File) -> dict[str, Any]:
         """What the page is told of a file."""
         row: dict[str, Any] = {"path": file.path, "size": file.size}
         made = (self._made or {}).get(_stem(file))
         if made is not None:
             picture = {"width": made.width, "height": made.height, "colour": made.colour}
             row |= {"thumbnail": f"{_FOLDER}/{made.name}", **picture}
-        elif file.path.casefold().endswith(_MOVING):
+        elif file.path.casefold().endswith(_VIDEO_SUFFIXES):
             row["moving"] = True
         elif _stem(file) in self._reasons:
             row["why"] = self._reasons[_stem(file)]
-            row |= {"large": True} if _stem(file) in self._large else {}
+            row |= {"large": True} if _stem(file) in self._large_lock else {}
         return row
 
     def make(self, files: Iterable[File]) -> None:
@@ -112,69 +112,69 @@ class Thumbnails:
             OSError: They cannot be written.
         """
         if self._made is None:
-            self._made = self._found()
+            self._made = self._existing()
         wanted = {_stem(file): file for file in files}
         missing = [
             wanted[stem]
             for stem in wanted.keys() - self._made.keys() - self._reasons.keys()
-            if not wanted[stem].path.casefold().endswith(_MOVING)
+            if not wanted[stem].path.casefold().endswith(_VIDEO_SUFFIXES)
         ]
         if not missing:
             return
-        with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1)) as pool:
             for file, made in zip(missing, pool.map(self._make, missing), strict=True):
                 if made is not None:
                     self._made[_stem(file)] = made
 
-    def _found(self) -> dict[str, _Thumbnail]:
+    def _existing(self) -> dict[str, Thumbnail]:
         folder = self._folder / _FOLDER
         names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
         matches = filter(None, map(_NAME.fullmatch, names))
         return {
-            m[1]: _Thumbnail(stem=m[1], width=int(m[2]), height=int(m[3]), colour=m[4])
+            m[1]: Thumbnail(stem=m[1], width=int(m[2]), height=int(m[3]), colour=m[4])
             for m in matches
         }
 
-    def _make(self, file: File) -> _Thumbnail | None:
+    def _make(self, file: File) -> Thumbnail | None:
         try:
-            made, data = self._shrunk(self._folder / file.path, _stem(file))
+            made, data = self._make_thumbnail(self._folder / file.path, _stem(file))
         except FileNotFoundError:  # it may come back
             return None
         except Exception as error:  # noqa: BLE001 - whatever a broken picture does to Pillow
-            is_large = isinstance(error, _TooLargeError)
+            is_large = isinstance(error, ImageTooLargeError)
             what = str(error) or type(error).__name__
             reason = what if is_large else f"The picture cannot be read: {printable(what, 200)}."
             _log.warning("no thumbnail of %s: %s", printable(file.path), reason)
             self._reasons[_stem(file)] = reason
             if is_large:
-                self._large.add(_stem(file))
+                self._large_lock.add(_stem(file))
             return None
-        write_whole(self._folder / _FOLDER / made.name, data)
+        write_atomically(self._folder / _FOLDER / made.name, data)
         return made
 
-    def _shrunk(self, path: Path, stem: str) -> tuple[_Thumbnail, bytes]:
-        with _opened(path) as picture:
+    def _make_thumbnail(self, path: Path, stem: str) -> tuple[Thumbnail, bytes]:
+        with _open_image(path) as picture:
             width, height = picture.size
-            picture.draft("RGB", (_SIDE, _SIDE))
-            needed = _memory_of(picture, width * height)
-            if needed > MOST_MEMORY:
+            picture.draft("RGB", (_MAX_SIDE, _MAX_SIDE))
+            needed = _memory_needed(picture, width * height)
+            if needed > MAX_MEMORY:
                 message = (
                     f"With {width} × {height} pixels it is too large for a preview: that would "
-                    f"take {needed // 1_000_000} MB of memory, and {MOST_MEMORY // 1_000_000} may "
+                    f"take {needed // 1_000_000} MB of memory, and {MAX_MEMORY // 1_000_000} may "
                     "be used."
                 )
-                raise _TooLargeError(message)
-            with self._one_large if needed > _SMALL else nullcontext():
+                raise ImageTooLargeError(message)
+            with self._one_large if needed > _SMALL_FILE else nullcontext():
                 orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-                small = _reduced(picture)
-        if orientation in _LYING:
+                small = _downscale(picture)
+        if orientation in _ROTATED:
             width, height = height, width
         ImageOps.exif_transpose(small, in_place=True)
         red, green, blue = small.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()
         data = io.BytesIO()
         small.save(data, "WEBP", quality=_QUALITY)
         colour = f"{red:02x}{green:02x}{blue:02x}"
-        return _Thumbnail(stem=stem, width=width, height=height, colour=colour), data.getvalue()
+        return Thumbnail(stem=stem, width=width, height=height, colour=colour), data.getvalue()
 
 
 def _stem(file: File) -> str:
@@ -182,26 +182,26 @@ def _stem(file: File) -> str:
     return file.sha256[:32]
 
 
-def _opened(path: Path) -> Image.Image:
+def _open_image(path: Path) -> Image.Image:
     with path.open("rb") as file:
         kind = sniff(file.read(SNIFFED_BYTES))
     opener = _OPENERS.get(kind[0]) if kind else None
     return Image.open(path) if opener is None else opener(path)
 
 
-def _memory_of(picture: Image.Image, pixels: int) -> int:
+def _memory_needed(picture: Image.Image, pixels: int) -> int:
     """About how many bytes decoding takes, `pixels` being those of the file."""
     width, height = picture.size
     if picture.format == "JPEG":  # decoded smaller, unless all of it has to be read first
         is_progressive = "progression" in picture.info
         return 4 * width * height + (6 * pixels if is_progressive else 0)
-    return _BYTES_PER_PIXEL.get(picture.format or "", _BYTES_OF_OTHERS) * pixels
+    return _BYTES_PER_PIXEL.get(picture.format or "", _OTHER_BYTES_PER_PIXEL) * pixels
 
 
-def _reduced(picture: Image.Image) -> Image.Image:
+def _downscale(picture: Image.Image) -> Image.Image:
     """A picture of the right size, without a copy of the large one where its mode allows."""
     if picture.mode in {"RGB", "RGBA"}:
-        picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+        picture.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
     small = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    small.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
     return small

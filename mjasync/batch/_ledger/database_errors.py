@@ -17,20 +17,20 @@ from ..._text import printable
 from ...errors import MJError
 from .._jobs import LedgerError
 
-__all__ = ["said", "told"]
+__all__ = ["database_message", "ledger_errors"]
 
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-def said(error: Exception) -> str:
+def database_message(error: Exception) -> str:
     """What a database has to say, without the statement."""
     words = str(getattr(error, "orig", None) or error)
     return printable(words.rpartition(">: ")[2])
 
 
 @contextmanager
-def told(path: Path | None) -> Iterator[None]:
+def ledger_errors(path: Path | None) -> Iterator[None]:
     """Raise what goes wrong with a database as a LedgerError.
 
     Raises:
@@ -48,25 +48,23 @@ def _ledger_error(error: SQLAlchemyError | OSError, path: Path | None) -> Ledger
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
     where = f"The batch's ledger {str(path)!r}" if path else "The batch's ledger"
     if code == sqlite3.SQLITE_FULL:
-        message = f"{where} cannot be written: the disk is full ({said(error)})."
+        message = f"{where} cannot be written: the disk is full ({database_message(error)})."
         return LedgerError(message, errno=errno.ENOSPC)
     if code in _LOCKED:
-        holders = _holders(path) if path else ""
-        message = (
-            f"{where} is locked by another program{holders}, and was waited for ({said(error)})."
-        )
+        holders = _processes_holding(path) if path else ""
+        message = f"{where} is locked by another program{holders}, and was waited for ({database_message(error)})."
         return LedgerError(message, errno=errno.EAGAIN)
     if code in _DAMAGED:
         message = (
-            f"{where} is damaged ({said(error)}). Restore it from a backup, or have "
+            f"{where} is damaged ({database_message(error)}). Restore it from a backup, or have "
             "`sqlite3 FILE .recover` save what can be; a new one would pay for everything again."
         )
         return LedgerError(message, errno=errno.EIO)
-    lead = f"{where} cannot be used: {said(error)}"
+    lead = f"{where} cannot be used: {database_message(error)}"
     return LedgerError(f"{lead.rstrip('.')}.", errno=errno.EIO)
 
 
-def _holders(path: Path) -> str:
+def _processes_holding(path: Path) -> str:
     """Name the programs that have a file open, where the system tells."""
     found: list[str] = []
     for process in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():

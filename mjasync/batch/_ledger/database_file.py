@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._jobs import LedgerError
 
-__all__ = ["check_names", "identity", "make_private"]
+__all__ = ["check_links", "file_identity", "make_private"]
 
 
 def make_private(path: Path) -> None:
@@ -19,7 +19,7 @@ def make_private(path: Path) -> None:
         path.chmod(0o600)
 
 
-def check_names(path: Path) -> None:
+def check_links(path: Path) -> None:
     """See that a ledger has one name: by another one SQLite would not see what is written here.
 
     Raises:
@@ -37,7 +37,7 @@ def check_names(path: Path) -> None:
         raise LedgerError(message)
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def file_identity(path: Path) -> tuple[int, int] | None:
     """Which file has a name; a link that took its place is another one.
 
     What is opened through that has its journal elsewhere, which SQLite would not see here.

@@ -13,10 +13,10 @@ from typing import Final
 from ...errors import ConfigurationError
 from .._jobs import BatchInUse
 
-__all__ = ["Lock"]
+__all__ = ["LedgerLock"]
 
 _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
-_TAKEN: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
+_HELD_ERRNOS: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 
 if sys.platform == "win32":  # pragma: no cover - of several ways each system has one
     import msvcrt
@@ -57,14 +57,14 @@ else:  # pragma: no cover - as above
         return False
 
 
-class Lock:
-    """Held from `take` to `release`, or to the end of the process."""
+class LedgerLock:
+    """Held from `acquire` to `release`, or to the end of the process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take it at once.
 
         Raises:
@@ -79,19 +79,19 @@ class Lock:
                 reason = error.strerror or error
                 message = f"The lock {str(self._path)!r} cannot be made: {reason}."
                 raise ConfigurationError(message) from error
-            if self._locked(fd) and self._is_this(fd):  # else it was deleted just now
+            if self._try_lock(fd) and self._is_same_file(fd):  # else it was deleted just now
                 self._fd = fd
                 with suppress(OSError):  # an earlier version let others read it
                     self._path.chmod(0o600)
             else:
                 os.close(fd)
 
-    def _locked(self, fd: int) -> bool:
+    def _try_lock(self, fd: int) -> bool:
         try:
             _lock(fd)
         except OSError as error:
             os.close(fd)
-            if error.errno not in _TAKEN:
+            if error.errno not in _HELD_ERRNOS:
                 reason = error.strerror or error
                 message = f"The lock {str(self._path)!r} cannot be taken: {reason}."
                 raise ConfigurationError(message) from error
@@ -106,12 +106,12 @@ class Lock:
             BatchInUse: Somebody else has taken it since.
             ConfigurationError: It cannot be made again.
         """
-        if self._fd is None or self._is_this(self._fd):
+        if self._fd is None or self._is_same_file(self._fd):
             return
         self.release()
-        self.take()
+        self.acquire()
 
-    def _is_this(self, fd: int) -> bool:
+    def _is_same_file(self, fd: int) -> bool:
         """Whether an open file is the one that has the lock's name."""
         try:
             named = self._path.stat()

@@ -13,18 +13,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..._text import printable, redact
 from ...errors import ConfigurationError
 from .._jobs import Job
-from .database_errors import said
-from .lock import Lock
+from .database_errors import database_message
+from .lock import LedgerLock
 from .reader import read_jobs
 from .sqlite import Ledger
 
-__all__ = ["is_running", "ledger_of", "read_batch"]
+__all__ = ["is_running", "open_ledger", "read_batch"]
 
 _SQLITE: Final = "sqlite+aiosqlite"
 _POSTGRES: Final = "postgresql+asyncpg"
-_BESIDE: Final = frozenset({".lock", ".reserve"})
+_LEDGER_NAME: Final = frozenset({".lock", ".reserve"})
 """What the files are called that a ledger in SQLite has beside it."""
-_MEANT: Final = {
+_DRIVER_HINTS: Final = {
     "sqlite": _SQLITE,
     _SQLITE: _SQLITE,
     "postgres": _POSTGRES,
@@ -33,7 +33,7 @@ _MEANT: Final = {
 }
 
 
-def ledger_of(folder: Path, url: str | None) -> tuple[Ledger, Lock | None] | str:
+def open_ledger(folder: Path, url: str | None) -> tuple[Ledger, LedgerLock | None] | str:
     """The ledger of a batch, and the lock that keeps others away where it cannot be shared.
 
     Returns:
@@ -47,7 +47,7 @@ def ledger_of(folder: Path, url: str | None) -> tuple[Ledger, Lock | None] | str
         from .postgres import SharedLedger  # which takes a while: others need no dialect of it
 
         return SharedLedger(where), None
-    ledger, lock = Ledger(where), _lock_of(where)
+    ledger, lock = Ledger(where), _lock_for(where)
     ledger.guard = lock.check
     return ledger, lock
 
@@ -73,7 +73,7 @@ async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = Non
     except ConfigurationError as error:
         reason = error.message
     except (SQLAlchemyError, OSError, ValueError, TypeError) as error:
-        reason = without_password(said(error), url)
+        reason = without_password(database_message(error), url)
     message = f"There is no batch that can be read in {os.fspath(folder)!r}: {reason}"
     raise ConfigurationError(message)  # out here, where nothing refers to what was tried
 
@@ -88,7 +88,7 @@ def is_running(folder: Path, ledger: str | None = None) -> bool | None:
     ledger = None
     if isinstance(url, str):
         raise ConfigurationError(url)
-    return None if url.drivername == _POSTGRES else _lock_of(url).is_held()
+    return None if url.drivername == _POSTGRES else _lock_for(url).is_held()
 
 
 def without_password(words: str, url: URL) -> str:
@@ -96,22 +96,22 @@ def without_password(words: str, url: URL) -> str:
     return redact(words, [url.password or ""])
 
 
-def _lock_of(url: URL) -> Lock:
-    return Lock(Path(url.database or "").with_suffix(".lock"))
+def _lock_for(url: URL) -> LedgerLock:
+    return LedgerLock(Path(url.database or "").with_suffix(".lock"))
 
 
-def _url(folder: Path, given: str | None) -> URL | str:
+def _url(folder: Path, ledger: str | None) -> URL | str:
     """The address of a ledger, or what is wrong with it: without the password."""
-    if given is None:
+    if ledger is None:
         return URL.create(_SQLITE, database=str((folder / "ledger.db").resolve()))
     try:
-        url = make_url(given)
+        url = make_url(ledger)
     except Exception:  # noqa: BLE001 - a port that is no number, half an IPv6 address …
         return (
             "ledger= must be the URL of a database, as in 'postgresql+asyncpg://host/name': see "
             "to its host, port and brackets, and write what is special in a password in %-escapes."
         )
-    meant = _MEANT.get(url.drivername)
+    meant = _DRIVER_HINTS.get(url.drivername)
     if meant is None:
         return (
             f"A ledger is kept in SQLite or PostgreSQL, through {_SQLITE} or {_POSTGRES}, "
@@ -132,7 +132,7 @@ def _sqlite_problem(url: URL) -> str:
         return (
             "The URL of a ledger in SQLite is its file and nothing else: leave out what follows ?."
         )
-    if (suffix := Path(url.database or "").suffix).lower() in _BESIDE:
+    if (suffix := Path(url.database or "").suffix).lower() in _LEDGER_NAME:
         return f"A ledger cannot end in {suffix}, as a file beside it does: name it ledger.db."
     return ""
 

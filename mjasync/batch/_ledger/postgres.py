@@ -20,13 +20,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..._concurrency import whole
+from ..._concurrency import finish_despite_cancellation
 from ..._text import redact
 from ...errors import ConfigurationError, MJError
-from .._jobs import BatchInUse, Job, JobState
-from .database_errors import said
-from .sqlite import Event, Ledger
-from .tables import JOBS, TABLES, job_of, jobs_in, row_of
+from .._jobs import BatchInUse, Job, JobStatus
+from .database_errors import database_message
+from .sqlite import Ledger, LedgerEvent
+from .tables import JOBS, TABLES, decode_job, decode_jobs, encode_job
 
 __all__ = ["SharedLedger"]
 
@@ -81,7 +81,7 @@ class SharedLedger(Ledger):
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - a driver's own, of what the URL asks for
-            words = error.message if isinstance(error, MJError) else said(error)
+            words = error.message if isinstance(error, MJError) else database_message(error)
         # out here, where nothing refers to the driver's variables: the password is among them
         message = f"The batch's ledger cannot be opened: {redact(words, self._secrets)}"
         raise ConfigurationError(message)
@@ -99,11 +99,11 @@ class SharedLedger(Ledger):
         finally:
             await super()._close()
 
-    async def _alone(self, connection: AsyncConnection) -> None:
+    async def _exclusive(self, connection: AsyncConnection) -> None:
         await connection.execute(select(func.pg_advisory_xact_lock(_PLANNING)))
 
     @asynccontextmanager
-    async def listing(self) -> AsyncIterator[None]:
+    async def manifest_lock(self) -> AsyncIterator[None]:
         """Keep others from writing what is written of all jobs meanwhile."""
         await self._rows(select(func.pg_advisory_lock(_LISTING)))
         try:
@@ -115,23 +115,23 @@ class SharedLedger(Ledger):
 
     async def claim(self, job: Job) -> bool:
         """Claim a job, if nobody has it or has changed it, and nothing that shares with it."""
-        return await whole(self._claim(job))
+        return await finish_despite_cancellation(self._claim(job))
 
     async def _claim(self, job: Job) -> bool:
         async with self._transaction() as connection:
-            row = {"key": job.key, "shares": _shares(job), "owner": self._owner}
+            row = {"key": job.key, "shares": _conflict_key(job), "owner": self._owner}
             claimed = insert(_CLAIMS).values(row).on_conflict_do_nothing()
             if not (await connection.execute(claimed)).rowcount:
                 return False
             now = (await connection.execute(select(JOBS).where(JOBS.c.key == job.key))).one()
-            if _is_same(job_of(now), job):
+            if _is_same(decode_job(now), job):
                 return True
             await connection.execute(delete(_CLAIMS).where(_CLAIMS.c.key == job.key))
             return False
 
     async def release(self, job: Job) -> None:
         """Let others have a job."""
-        await whole(self._release(job.key))
+        await finish_despite_cancellation(self._release(job.key))
 
     async def _release(self, key: str) -> None:
         async with self._transaction() as connection:
@@ -140,13 +140,13 @@ class SharedLedger(Ledger):
 
     async def release_all(self) -> None:
         """Let others have every job."""
-        await whole(self._release_all())
+        await finish_despite_cancellation(self._release_all())
 
     async def _release_all(self) -> None:
         async with self._transaction() as connection:
-            await self._forget(connection, self._owner)
+            await self._remove_owner(connection, self._owner)
 
-    async def _note(self, job: Job, event: Event, changes: dict[str, Any]) -> Job:
+    async def _update(self, job: Job, event: LedgerEvent, changes: dict[str, Any]) -> Job:
         ours = (_CLAIMS.c.key == job.key) & (_CLAIMS.c.owner == self._owner)
         async with self._transaction() as connection:
             held = select(_CLAIMS.c.key).where(ours).with_for_update()
@@ -154,47 +154,55 @@ class SharedLedger(Ledger):
                 message = "Another process has taken this job over: the ledger was out of reach."
                 raise BatchInUse(message)
             if event:
-                changes = {**changes, f"{event}_n": await self._next_event(connection)}
+                changes = {**changes, f"{event}_sequence": await self._next_event(connection)}
             changed = attrs.evolve(job, **changes)
-            row = row_of(changed, *changes)
+            row = encode_job(changed, *changes)
             await connection.execute(update(JOBS).where(JOBS.c.key == job.key).values(**row))
-            if changed.state is JobState.FINISHED:  # nothing of it is in flight any more
+            if changed.status is JobStatus.FINISHED:  # nothing of it is in flight any more
                 await connection.execute(update(_CLAIMS).where(ours).values(shares=job.key))
             return changed
 
-    async def unclaimed(self, *states: JobState) -> tuple[list[Job], bool]:
+    async def unclaimed(self, *states: JobStatus) -> tuple[list[Job], bool]:
         """Jobs in some states that no living process has claimed; and whether any has one."""
-        return await whole(self._unclaimed(states))
+        return await finish_despite_cancellation(self._unclaimed(states))
 
-    async def _unclaimed(self, states: tuple[JobState, ...]) -> tuple[list[Job], bool]:
+    async def _unclaimed(self, states: tuple[JobStatus, ...]) -> tuple[list[Job], bool]:
         async with self._transaction() as connection:
             others = _CLAIMS.c.owner != self._owner
             owners = await connection.execute(select(_CLAIMS.c.owner).where(others).distinct())
-            alive = [owner for (owner,) in owners if not await self._is_buried(connection, owner)]
-            asked = select(JOBS).where(JOBS.c.state.in_(states)).order_by(JOBS.c.n, JOBS.c.step)
+            alive = [
+                owner for (owner,) in owners if not await self._release_if_dead(connection, owner)
+            ]
+            asked = (
+                select(JOBS).where(JOBS.c.status.in_(states)).order_by(JOBS.c.number, JOBS.c.step)
+            )
             free = asked.where(JOBS.c.key.not_in(select(_CLAIMS.c.key)))
-            return await jobs_in(await connection.execute(free)), bool(alive)
+            return await decode_jobs(await connection.execute(free)), bool(alive)
 
-    async def _is_buried(self, connection: AsyncConnection, owner: int) -> bool:
+    async def _release_if_dead(self, connection: AsyncConnection, owner: int) -> bool:
         """Whether an owner is dead, and what it had is free now."""
         locked = await connection.execute(select(func.pg_try_advisory_xact_lock(owner)))
         if not locked.scalar():
             return False
-        await self._forget(connection, owner)
+        await self._remove_owner(connection, owner)
         return True
 
     @staticmethod
-    async def _forget(connection: AsyncConnection, owner: int) -> None:
+    async def _remove_owner(connection: AsyncConnection, owner: int) -> None:
         await connection.execute(delete(_CLAIMS).where(_CLAIMS.c.owner == owner))
 
 
-def _shares(job: Job) -> str:
-    if job.state is JobState.FINISHED:
+def _conflict_key(job: Job) -> str:
+    if job.status is JobStatus.FINISHED:
         return job.key
-    return hashlib.sha256(job.shares.encode()).hexdigest()[:32]
+    return hashlib.sha256(job.conflict_key.encode()).hexdigest()[:32]
 
 
-def _is_same(now: Job, known: Job) -> bool:
+def _is_same(current: Job, previous: Job) -> bool:
     """Whether nobody has done anything to a job; a failed one may be about to be done again."""
-    states = {known.state, JobState.FAILED} if known.state is JobState.PLANNED else {known.state}
-    return now.state in states and attrs.evolve(now, state=known.state) == known
+    states = (
+        {previous.status, JobStatus.FAILED}
+        if previous.status is JobStatus.PLANNED
+        else {previous.status}
+    )
+    return current.status in states and attrs.evolve(current, status=previous.status) == previous

@@ -14,10 +14,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from ..._concurrency import whole
+from ..._concurrency import finish_despite_cancellation
 from ...errors import ConfigurationError
 from .._jobs import Job
-from .tables import jobs_in, jobs_query, parse_json, table_columns
+from .tables import decode_jobs, jobs_query, parse_json, table_columns
 
 __all__ = ["read_jobs"]
 
@@ -37,17 +37,17 @@ async def read_jobs(url: URL) -> list[Job]:
         SQLAlchemyError: It cannot be read.
     """
     if not url.drivername.startswith("sqlite"):
-        return await whole(_read(url))
+        return await finish_despite_cancellation(_read(url))
     path = Path(url.database or "")
     try:
-        return await whole(_read(_read_only(path)))
+        return await finish_despite_cancellation(_read(_read_only(path)))
     except OperationalError as error:
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE:
             raise
         # SQLite needs files beside a ledger to read it, and perhaps the folder cannot be written
         with tempfile.TemporaryDirectory() as folder:
             copy = await asyncio.to_thread(_copied, path, Path(folder))
-            return await whole(_read(_read_only(copy)))
+            return await finish_despite_cancellation(_read(_read_only(copy)))
 
 
 def _copied(path: Path, folder: Path) -> Path:
@@ -70,7 +70,7 @@ async def _read(url: URL) -> list[Job]:
         async with engine.connect() as connection:
             columns = await connection.run_sync(table_columns)
             if columns:
-                return await jobs_in(await connection.execute(jobs_query((), columns)))
+                return await decode_jobs(await connection.execute(jobs_query((), columns)))
     finally:
         await engine.dispose()
     raise ConfigurationError(_NO_TABLE)

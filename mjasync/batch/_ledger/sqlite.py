@@ -28,39 +28,39 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from ..._concurrency import whole
-from .._disk_reserve import Reserve
-from .._jobs import BatchInUse, Job, JobState, LedgerError, Totals
-from .database_errors import told
-from .database_file import check_names, identity, make_private
+from ..._concurrency import finish_despite_cancellation
+from .._disk_reserve import DiskReserve
+from .._jobs import BatchInUse, Job, JobStatus, LedgerError, Totals
+from .database_errors import ledger_errors
+from .database_file import check_links, file_identity, make_private
 from .tables import (
     EVENTS,
     JOBS,
     OWNER,
     TABLES,
     chunks,
-    job_of,
-    jobs_in,
+    create_or_migrate,
+    decode_job,
+    decode_jobs,
+    decode_status,
+    encode_job,
     jobs_query,
     parse_json,
-    prepare,
-    row_of,
-    state_of,
 )
 
-__all__ = ["Event", "Ledger"]
+__all__ = ["Ledger", "LedgerEvent"]
 
 T = TypeVar("T")
-Event = Literal["", "sent", "accepted"]
+LedgerEvent = Literal["", "submitting", "accepted"]
 _BUSY_TIMEOUT: Final = 60.0
 """Seconds for which a ledger that another program has locked is waited for."""
-_OVERTAKEN: Final = (
+_TAKEN_OVER_MESSAGE: Final = (
     "Another process has taken this batch over: its lock file was deleted or replaced meanwhile."
 )
 
 
 class Ledger:
-    """What is known of every job, in SQLite: a note is on disk when `note` returns.
+    """What is known of every job, in SQLite: a note is on disk when `update` returns.
 
     It has one connection, from `open` to `close`.
     """
@@ -76,7 +76,7 @@ class Ledger:
         )
         self._connection: AsyncConnection | None = None
         self._turn = asyncio.Lock()
-        self._reserve = Reserve(self._path.with_suffix(".reserve")) if self._path else None
+        self._reserve = DiskReserve(self._path.with_suffix(".reserve")) if self._path else None
         self._identity: tuple[int, int] | None = None
         self._token = secrets.token_hex(16)
         self.guard: Callable[[], None] = lambda: None
@@ -103,20 +103,20 @@ class Ledger:
             ConfigurationError: It was made by a later version of this package.
             LedgerError: It cannot be used.
         """
-        await whole(self._open())
+        await finish_despite_cancellation(self._open())
 
     async def _open(self) -> None:
         if self._path is not None:
             make_private(self._path)
-            check_names(self._path)
-        with told(self._path):
+            check_links(self._path)
+        with ledger_errors(self._path):
             self._connection = await self._engine.connect()
         async with self._transaction() as connection:
-            await self._alone(connection)
-            await connection.run_sync(prepare, *self.tables)
+            await self._exclusive(connection)
+            await connection.run_sync(create_or_migrate, *self.tables)
             await self._take_over(connection)
         if self._path is not None:
-            self._identity = identity(self._path)
+            self._identity = file_identity(self._path)
 
     async def _take_over(self, connection: AsyncConnection) -> None:
         """Have nobody pay who opened this ledger before."""
@@ -125,7 +125,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Close the connection."""
-        await whole(self._close())
+        await finish_despite_cancellation(self._close())
 
     async def _close(self) -> None:
         async with self._turn:
@@ -145,7 +145,7 @@ class Ledger:
         async with self._turn:
             if self._connection is None or self._connection.invalidated:
                 raise LedgerError("The connection to the batch's ledger has broken.")
-            with told(self._path):
+            with ledger_errors(self._path):
                 async with self._connection.begin():
                     yield self._connection
 
@@ -154,7 +154,7 @@ class Ledger:
     @property
     def is_full(self) -> bool:
         """Whether the disk was full, and what was kept free is needed for what was sent."""
-        return self._reserve is not None and self._reserve.is_spent
+        return self._reserve is not None and self._reserve.is_released
 
     async def reserve(self, places: int) -> None:
         """Keep room free for what is on the wire when the disk is full.
@@ -165,7 +165,7 @@ class Ledger:
         if self._reserve is None:
             return
         try:
-            await asyncio.to_thread(self._reserve.take, places)
+            await asyncio.to_thread(self._reserve.reserve, places)
         except OSError as error:
             reason = error.strerror or str(error)
             message = f"There is no room for what the server will answer: {reason}."
@@ -174,17 +174,17 @@ class Ledger:
     async def give_back(self) -> None:
         """Keep no room free any more."""
         if self._reserve is not None:
-            await asyncio.to_thread(self._reserve.give_back)
+            await asyncio.to_thread(self._reserve.close)
 
     # --- writing ---
 
     async def add(self, jobs: Collection[Job]) -> int:
         """Number those that are not there yet and add them; return how many they are."""
-        async with self._damage_named():
-            return await whole(self._add({job.key: job for job in jobs}))
+        async with self._naming_damage():
+            return await finish_despite_cancellation(self._add({job.key: job for job in jobs}))
 
     @asynccontextmanager
-    async def _damage_named(self) -> AsyncIterator[None]:
+    async def _naming_damage(self) -> AsyncIterator[None]:
         """Name the row that makes no sense, where one does not.
 
         Raises:
@@ -198,10 +198,10 @@ class Ledger:
 
     async def _add(self, jobs: dict[str, Job]) -> int:
         async with self._transaction() as connection:
-            await self._alone(connection)
+            await self._exclusive(connection)
             asked = jobs.keys() | {job.root for job in jobs.values()}
-            numbers = await _numbers(connection, asked)
-            last = (await connection.execute(select(func.max(JOBS.c.n)))).scalar() or 0
+            numbers = await _numbers_of(connection, asked)
+            last = (await connection.execute(select(func.max(JOBS.c.number)))).scalar() or 0
             rows = []
             for job in jobs.values():
                 if job.key in numbers:
@@ -209,20 +209,20 @@ class Ledger:
                 if job.root not in numbers:
                     last += 1
                     numbers[job.root] = last
-                rows.append(row_of(attrs.evolve(job, n=numbers[job.root])))
+                rows.append(encode_job(attrs.evolve(job, number=numbers[job.root])))
             for chunk in chunks(rows):
                 await connection.execute(insert(JOBS), chunk)
             return len(rows)
 
-    async def _alone(self, connection: AsyncConnection) -> None:
+    async def _exclusive(self, connection: AsyncConnection) -> None:
         """Let nobody else make tables or number jobs meanwhile: here there is nobody else."""
 
     async def remove(self, keys: Iterable[str]) -> int:
         """Remove those of some jobs of which nothing was ever sent; return how many."""
-        return await whole(self._remove(list(keys)))
+        return await finish_despite_cancellation(self._remove(list(keys)))
 
     async def _remove(self, keys: list[str]) -> int:
-        is_untouched = (JOBS.c.state == JobState.PLANNED) & (JOBS.c.taken == 0)
+        is_untouched = (JOBS.c.status == JobStatus.PLANNED) & (JOBS.c.times_accepted == 0)
         count = 0
         async with self._transaction() as connection:
             for chunk in chunks(keys):
@@ -230,11 +230,11 @@ class Ledger:
                 count += (await connection.execute(removed)).rowcount
         return count
 
-    async def note(
+    async def update(
         self,
         job: Job,
         *,
-        event: Event = "",
+        event: LedgerEvent = "",
         **changes: Any,  # noqa: ANN401 - fields of a Job
     ) -> Job:
         """Change a job, on disk; return it as it is now.
@@ -245,51 +245,58 @@ class Ledger:
             BatchInUse: Another process works on the batch now.
             LedgerError: It cannot be written.
         """
-        is_payment = changes.get("state") is JobState.SUBMITTING
+        is_payment = changes.get("status") is JobStatus.SUBMITTING
         if is_payment:
-            self._check_alone()
-        return await whole(self._note_in_room(job, event, changes, is_payment=is_payment))
+            self._check_owner()
+        return await finish_despite_cancellation(
+            self._update_with_reserve(job, event, changes, is_payment=is_payment)
+        )
 
-    def _check_alone(self) -> None:
+    def _check_owner(self) -> None:
         self.guard()
-        if self._path is not None and self._identity != identity(self._path):
+        if self._path is not None and self._identity != file_identity(self._path):
             message = f"The batch's ledger {str(self._path)!r} was deleted or replaced meanwhile."
             raise LedgerError(message)
 
-    async def _note_in_room(
-        self, job: Job, event: Event, changes: dict[str, Any], *, is_payment: bool
+    async def _update_with_reserve(
+        self, job: Job, event: LedgerEvent, changes: dict[str, Any], *, is_payment: bool
     ) -> Job:
         """Note, with the room that is kept free where that is for what was sent already."""
         reserve = self._reserve
-        if is_payment and reserve is not None and reserve.is_spent:
+        if is_payment and reserve is not None and reserve.is_released:
             message = "The batch's ledger has no room for another submission: the disk is full."
             raise LedgerError(message, errno=errno.ENOSPC)
         try:
-            return await self._note(job, event, changes)
+            return await self._update(job, event, changes)
         except LedgerError as error:
-            if is_payment or reserve is None or error.errno != errno.ENOSPC or not reserve.spend():
+            if (
+                is_payment
+                or reserve is None
+                or error.errno != errno.ENOSPC
+                or not reserve.release()
+            ):
                 raise
-        return await self._note(job, event, changes)
+        return await self._update(job, event, changes)
 
-    async def _note(self, job: Job, event: Event, changes: dict[str, Any]) -> Job:
+    async def _update(self, job: Job, event: LedgerEvent, changes: dict[str, Any]) -> Job:
         async with self._transaction() as connection:
             if event:
-                changes = {**changes, f"{event}_n": await self._next_event(connection)}
+                changes = {**changes, f"{event}_sequence": await self._next_event(connection)}
             changed = attrs.evolve(job, **changes)
-            noted = update(JOBS).where(self._is_ours(job, changed))
-            row = row_of(changed, *changes)
+            noted = update(JOBS).where(self._is_own_row(job, changed))
+            row = encode_job(changed, *changes)
             if not (await connection.execute(noted.values(**row))).rowcount:
-                raise BatchInUse(_OVERTAKEN)
+                raise BatchInUse(_TAKEN_OVER_MESSAGE)
             return changed
 
-    def _is_ours(self, job: Job, changed: Job) -> Any:  # noqa: ANN401 - a clause
+    def _is_own_row(self, job: Job, changed: Job) -> Any:  # noqa: ANN401 - a clause
         """What must hold of a row to be written: nobody has taken it over.
 
         An id that comes in late belongs to whatever carries its mark.
         """
         ours: Any = exists().where(OWNER.c.token == self._token)
-        if changed.state is not JobState.SUBMITTING:
-            ours = or_(ours, JOBS.c.mark.is_not_distinct_from(job.mark))
+        if changed.status is not JobStatus.SUBMITTING:
+            ours = or_(ours, JOBS.c.state_token.is_not_distinct_from(job.state_token))
         return (JOBS.c.key == job.key) & ours
 
     @staticmethod
@@ -309,34 +316,34 @@ class Ledger:
     async def release_all(self) -> None:
         """Let others have every job."""
 
-    async def unclaimed(self, *states: JobState) -> tuple[list[Job], bool]:
+    async def unclaimed(self, *states: JobStatus) -> tuple[list[Job], bool]:
         """Jobs in some states that no living process has claimed; and whether any has one."""
         return await self.jobs(*states), False
 
     @asynccontextmanager
-    async def listing(self) -> AsyncIterator[None]:
+    async def manifest_lock(self) -> AsyncIterator[None]:
         """Keep others from writing what is written of all jobs meanwhile."""
         yield
 
     # --- reading ---
 
-    async def jobs(self, *states: JobState) -> list[Job]:
+    async def jobs(self, *states: JobStatus) -> list[Job]:
         """All jobs, or those in some states, in the order they were planned."""
-        return await whole(self._jobs(states))
+        return await finish_despite_cancellation(self._jobs(states))
 
-    async def _jobs(self, states: Collection[JobState]) -> list[Job]:
+    async def _jobs(self, states: Collection[JobStatus]) -> list[Job]:
         async with self._transaction() as connection:
-            return await jobs_in(await connection.execute(jobs_query(states)))
+            return await decode_jobs(await connection.execute(jobs_query(states)))
 
-    async def find(self, keys: Iterable[str]) -> dict[str, Job]:
+    async def by_keys(self, keys: Iterable[str]) -> dict[str, Job]:
         """Those of some jobs that are there, by key."""
         found: dict[str, Job] = {}
         for chunk in chunks(keys):
             rows = await self._rows(select(JOBS).where(JOBS.c.key.in_(chunk)))
-            found |= {row.key: job_of(row) for row in rows}
+            found |= {row.key: decode_job(row) for row in rows}
         return found
 
-    async def known(self, keys: Iterable[str]) -> set[str]:
+    async def existing_keys(self, keys: Iterable[str]) -> set[str]:
         """The keys of those of some jobs that are there."""
         found: set[str] = set()
         for chunk in chunks(keys):
@@ -344,16 +351,18 @@ class Ledger:
             found.update(row.key for row in rows)
         return found
 
-    async def marked(self) -> dict[str, tuple[str, int]]:
+    async def accepted(self) -> dict[str, tuple[str, int]]:
         """Of every task that was accepted: its mark, and its place in the order of events."""
         c = JOBS.c
-        query = select(c.task_id, c.mark, c.accepted_n).where(c.accepted_at.is_not(None))
-        rows = await self._rows(query.where(c.mark.is_not(None), c.task_id.is_not(None)))
+        query = select(c.task_id, c.state_token, c.accepted_sequence).where(
+            c.accepted_at.is_not(None)
+        )
+        rows = await self._rows(query.where(c.state_token.is_not(None), c.task_id.is_not(None)))
         return {task_id: (mark, number or 0) for task_id, mark, number in rows}
 
-    async def sent(self, keys: Iterable[str]) -> set[str]:
+    async def submitted(self, keys: Iterable[str]) -> set[str]:
         """The keys of those of some jobs that were sent, as far as this ledger knows."""
-        is_untouched = (JOBS.c.state == JobState.PLANNED) & (JOBS.c.attempts == 0)
+        is_untouched = (JOBS.c.status == JobStatus.PLANNED) & (JOBS.c.attempts == 0)
         found: set[str] = set()
         for chunk in chunks(keys):
             rows = await self._rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk), ~is_untouched))
@@ -362,36 +371,36 @@ class Ledger:
 
     async def totals(self) -> Totals:
         """Where the batch stands."""
-        async with self._damage_named():
+        async with self._naming_damage():
             return await self._totals()
 
     async def _totals(self) -> Totals:
         c, count = JOBS.c, func.count()
-        states = await self._rows(select(c.state, count).group_by(c.state))
-        taken = await self._rows(select(func.coalesce(func.sum(c.taken), 0)))
+        states = await self._rows(select(c.status, count).group_by(c.status))
+        taken = await self._rows(select(func.coalesce(func.sum(c.times_accepted), 0)))
         paid = select(c.action, c.speed, count).where(c.action != "").group_by(c.action, c.speed)
         known = Counter({(a, speed): many for a, speed, many in await self._rows(paid)})
-        for (earlier,) in await self._rows(select(c.earlier).where(c.attempts > 1)):
+        for (earlier,) in await self._rows(select(c.previous_charges).where(c.attempts > 1)):
             known.update(map(tuple, earlier))
         return Totals(
-            states={state_of(state): many for state, many in states},
+            by_status={decode_status(state): many for state, many in states},
             submits=taken[0][0],
-            paid=known,
+            charges=known,
         )
 
-    async def _rows(self, asked: Executable) -> list[Any]:
-        return await whole(self._read(asked))
+    async def _rows(self, query: Executable) -> list[Any]:
+        return await finish_despite_cancellation(self._read(query))
 
-    async def _read(self, asked: Executable) -> list[Any]:
+    async def _read(self, query: Executable) -> list[Any]:
         async with self._transaction() as connection:
-            return list((await connection.execute(asked)).all())
+            return list((await connection.execute(query)).all())
 
 
-async def _numbers(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
+async def _numbers_of(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for chunk in chunks(keys):
-        asked = select(JOBS.c.key, JOBS.c.n).where(JOBS.c.key.in_(chunk))
-        found.update((row.key, row.n) for row in await connection.execute(asked))
+        asked = select(JOBS.c.key, JOBS.c.number).where(JOBS.c.key.in_(chunk))
+        found.update((row.key, row.number) for row in await connection.execute(asked))
     return found
 
 

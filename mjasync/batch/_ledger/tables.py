@@ -36,7 +36,7 @@ except ImportError as error:  # pragma: no cover - the tests have it
 
 from ..._text import printable
 from ...errors import ConfigurationError
-from .._jobs import Job, JobState, LedgerError
+from .._jobs import Job, JobStatus, LedgerError
 
 __all__ = [
     "EVENTS",
@@ -44,18 +44,18 @@ __all__ = [
     "OWNER",
     "TABLES",
     "chunks",
-    "job_of",
-    "jobs_in",
+    "create_or_migrate",
+    "decode_job",
+    "decode_jobs",
+    "decode_status",
+    "encode_job",
     "jobs_query",
     "parse_json",
-    "prepare",
-    "row_of",
-    "state_of",
     "table_columns",
 ]
 
 T = TypeVar("T")
-_AT_ONCE: Final = 500
+_CHUNK_SIZE: Final = 500
 """Rows in one statement."""
 _ERROR_LIMIT: Final = 4000
 """Characters of an error that a row keeps."""
@@ -63,7 +63,7 @@ _VERSION: Final = 4
 """Of the tables below: 1 had neither a version nor `modal`, 2 no `taken` and no `earlier`, 3 none
 of the columns that tell the order and the uptime of submissions."""
 TABLES: Final = MetaData()
-_ABOUT: Final = Table("ledger_version", TABLES, Column("version", Integer, nullable=False))
+_VERSION_TABLE: Final = Table("ledger_version", TABLES, Column("version", Integer, nullable=False))
 EVENTS: Final = Table("ledger_events", TABLES, Column("n", Integer, nullable=False))
 """One row: how many submissions and acceptances were noted. Clocks jump, and this does not."""
 OWNER: Final = Table("ledger_owner", MetaData(), Column("token", String(32), nullable=False))
@@ -72,33 +72,35 @@ JOBS: Final = Table(
     "jobs",
     TABLES,
     Column("key", String(32), primary_key=True),
-    Column("n", Integer, nullable=False),
+    Column("n", Integer, key="number", nullable=False),
     Column("prompt", Text, nullable=False),
     Column("parent", String(32), index=True),
     Column("root", String(32), nullable=False),
     Column("step", Text, nullable=False),
     Column("seed", BigInteger),
     Column("variables", JSON, nullable=False),
-    Column("state", String(16), nullable=False, index=True),
-    Column("mark", String(64), unique=True),
-    Column("noted_at", Float),
-    Column("sent_boot", Text, nullable=False, server_default=""),
-    Column("sent_uptime", Float),
-    Column("sent_n", Integer),
+    Column("state", String(16), key="status", nullable=False, index=True),
+    Column("mark", String(64), key="state_token", unique=True),
+    Column("noted_at", Float, key="submitting_at"),
+    Column("sent_boot", Text, key="submitting_boot", nullable=False, server_default=""),
+    Column("sent_uptime", Float, key="submitting_uptime"),
+    Column("sent_n", Integer, key="submitting_sequence"),
     Column("accepted_at", Float),
-    Column("accepted_n", Integer),
+    Column("accepted_n", Integer, key="accepted_sequence"),
     Column("task_id", Text),
     Column("modal", String(16), nullable=False, server_default=""),
     Column("attempts", Integer, nullable=False),
-    Column("taken", Integer, nullable=False, server_default="0"),
+    Column("taken", Integer, key="times_accepted", nullable=False, server_default="0"),
     Column("action", Text, nullable=False),
     Column("speed", Text, nullable=False),
-    Column("earlier", JSON, nullable=False, server_default="[]"),
+    Column("earlier", JSON, key="previous_charges", nullable=False, server_default="[]"),
     Column("files", JSON, nullable=False),
     Column("error_class", Text, nullable=False),
     Column("error", Text, nullable=False),
 )
-_LISTS: Final = frozenset({"earlier", "files"})
+_FIELD_BY_COLUMN: Final = {column.name: column.key for column in JOBS.c}
+"""The field of a `Job` that a column holds: a file keeps the names that it began with."""
+_LISTS: Final = frozenset({"previous_charges", "files"})
 
 
 # --- rows --------------------------------------------------------------------------------------
@@ -119,37 +121,38 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - whatever it is
         return _BadJson(str(text))
 
 
-def job_of(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
+def decode_job(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
     """Make a job of its row.
 
     Raises:
         LedgerError: The row is damaged; the message names it.
     """
-    values = dict(row._mapping)  # noqa: SLF001 - public by its documentation
+    columns = row._mapping.items()  # noqa: SLF001 - public by its documentation
+    values = {_FIELD_BY_COLUMN[name]: value for name, value in columns}
     try:
         for name, value in values.items():
-            _check(name, value)
+            _check_value(name, value)
         return Job(**values)
     except (TypeError, ValueError, AttributeError, LookupError) as error:
-        which = f"key {values.get('key')!r}, number {values.get('n')!r}"
+        which = f"key {values.get('key')!r}, number {values.get('number')!r}"
         reason = str(error)
-    raise _damaged(which, reason)
+    raise _damaged_row(which, reason)
 
 
-def state_of(value: object) -> JobState:
+def decode_status(value: object) -> JobStatus:
     """Read a state.
 
     Raises:
         LedgerError: There is no such state.
     """
     try:
-        return JobState(value)  # type: ignore[arg-type]  # that is what is tried
+        return JobStatus(value)  # type: ignore[arg-type]  # that is what is tried
     except ValueError as error:
         reason = str(error)
-    raise _damaged(f"state {value!r}", reason)
+    raise _damaged_row(f"state {value!r}", reason)
 
 
-def _damaged(which: str, reason: str) -> LedgerError:
+def _damaged_row(which: str, reason: str) -> LedgerError:
     return LedgerError(
         f"A row of the batch's ledger is damaged ({printable(which, 200)}): "
         f"{printable(reason, 200)}. Restore the ledger from a backup, or mend that row of the "
@@ -157,7 +160,7 @@ def _damaged(which: str, reason: str) -> LedgerError:
     )
 
 
-def _check(name: str, value: object) -> None:
+def _check_value(name: str, value: object) -> None:
     """See that a value is of the kind that its column holds.
 
     Raises:
@@ -175,12 +178,12 @@ def _check(name: str, value: object) -> None:
         raise ValueError(message)  # noqa: TRY004 - of the content
 
 
-async def jobs_in(rows: Iterable[Any]) -> list[Job]:
+async def decode_jobs(rows: Iterable[Any]) -> list[Job]:
     """Make jobs of their rows, beside the loop: there may be thousands."""
-    return await asyncio.to_thread(lambda: [*map(job_of, rows)])
+    return await asyncio.to_thread(lambda: [*map(decode_job, rows)])
 
 
-def row_of(job: Job, *names: str) -> dict[str, Any]:
+def encode_job(job: Job, *names: str) -> dict[str, Any]:
     """Make a row of a job: all of it, or some columns."""
     row = {name: getattr(job, name) for name in names or JOBS.c.keys()}
     if "files" in row:
@@ -192,17 +195,17 @@ def row_of(job: Job, *names: str) -> dict[str, Any]:
     return row
 
 
-def jobs_query(states: Collection[JobState], columns: Collection[str] | None = None) -> Any:  # noqa: ANN401 - a select of whatever there is
+def jobs_query(states: Collection[JobStatus], columns: Collection[str] | None = None) -> Any:  # noqa: ANN401 - a select of whatever there is
     """Select jobs in the order they were planned: all, or those in some states."""
     wanted = JOBS.c if columns is None else [c for c in JOBS.c if c.name in columns]
-    query = select(*wanted).order_by(JOBS.c.n, JOBS.c.step)
-    return query.where(JOBS.c.state.in_(states)) if states else query
+    query = select(*wanted).order_by(JOBS.c.number, JOBS.c.step)
+    return query.where(JOBS.c.status.in_(states)) if states else query
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
     """Cut up what is too much for one statement."""
     rest = iter(items)
-    while chunk := list(islice(rest, _AT_ONCE)):
+    while chunk := list(islice(rest, _CHUNK_SIZE)):
         yield chunk
 
 
@@ -222,9 +225,9 @@ def table_columns(connection: Connection) -> set[str]:
 
 
 def _check_version(connection: Connection) -> None:
-    if not inspect(connection).has_table(_ABOUT.name):
+    if not inspect(connection).has_table(_VERSION_TABLE.name):
         return
-    version = connection.execute(select(func.max(_ABOUT.c.version))).scalar() or 0
+    version = connection.execute(select(func.max(_VERSION_TABLE.c.version))).scalar() or 0
     if version > _VERSION:
         message = (
             f"This ledger is of version {version}, and this mjasync knows them up to {_VERSION}: "
@@ -233,7 +236,7 @@ def _check_version(connection: Connection) -> None:
         raise ConfigurationError(message)
 
 
-_CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
+_MIGRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "modal": ("ALTER TABLE jobs ADD COLUMN modal VARCHAR(16) NOT NULL DEFAULT ''",),
     "taken": (
         "ALTER TABLE jobs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0",
@@ -248,10 +251,10 @@ _CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
 """What brings a table of an earlier version up to date, by the column it lacks."""
 
 
-def prepare(connection: Connection, *tables: MetaData) -> None:
+def create_or_migrate(connection: Connection, *tables: MetaData) -> None:
     """Make the tables, or bring those of an earlier version up to date."""
     there = table_columns(connection)
-    for column, changes in _CHANGES.items() if there else ():
+    for column, changes in _MIGRATIONS.items() if there else ():
         for change in changes if column not in there else ():
             connection.execute(text(change))
     for some in tables:
@@ -259,18 +262,18 @@ def prepare(connection: Connection, *tables: MetaData) -> None:
     if connection.execute(select(EVENTS.c.n)).first() is None:
         count = _number_events(connection) if "accepted_n" not in there else 0
         connection.execute(insert(EVENTS).values(n=count))
-    if connection.execute(select(_ABOUT.c.version)).first() is None:
-        connection.execute(insert(_ABOUT).values(version=_VERSION))
+    if connection.execute(select(_VERSION_TABLE.c.version)).first() is None:
+        connection.execute(insert(_VERSION_TABLE).values(version=_VERSION))
     else:
-        connection.execute(update(_ABOUT).values(version=_VERSION))
+        connection.execute(update(_VERSION_TABLE).values(version=_VERSION))
 
 
 def _number_events(connection: Connection) -> int:
     """Number what an earlier version noted, in the order of the clock it went by."""
     c = JOBS.c
-    rows = connection.execute(select(c.key, c.noted_at, c.accepted_at)).all()
-    events = [(at, key, "sent_n") for key, at, _ in rows if at is not None]
-    events += [(at, key, "accepted_n") for key, _, at in rows if at is not None]
+    rows = connection.execute(select(c.key, c.submitting_at, c.accepted_at)).all()
+    events = [(at, key, "submitting_sequence") for key, at, _ in rows if at is not None]
+    events += [(at, key, "accepted_sequence") for key, _, at in rows if at is not None]
     for number, (_, key, column) in enumerate(sorted(events), 1):
         connection.execute(update(JOBS).where(c.key == key).values({column: number}))
     return len(events)

@@ -2,14 +2,22 @@
 
 Some keep rows of their own, which they refresh every 15 s or so: `new-api`, today's and that of
 2025, `one-hub` and `one-api`. One passes everything through live and chooses speed and image host
-by path: `seed-gateway`.
+by path: `path-gateway`.
 """
 
 from __future__ import annotations
 
-from .gateway_backend import GatewayHouse
-from .gateway_dialects import GATEWAYS, Gateway, Passage, Resale
-from .upstream import Upstream
-from .users import Terms
+from .gateway_backend import GatewayBackend
+from .gateway_dialects import GATEWAYS, Gateway, PassthroughDialect, ResellerDialect
+from .upstream import UpstreamSettings
+from .users import GatewayAccounts
 
-__all__ = ["GATEWAYS", "Gateway", "GatewayHouse", "Passage", "Resale", "Terms", "Upstream"]
+__all__ = [
+    "GATEWAYS",
+    "Gateway",
+    "GatewayAccounts",
+    "GatewayBackend",
+    "PassthroughDialect",
+    "ResellerDialect",
+    "UpstreamSettings",
+]

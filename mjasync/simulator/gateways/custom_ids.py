@@ -8,9 +8,18 @@ from typing import Final
 
 import attrs
 
-from .go_json import Unreadable
+from .go_json import GoJsonError
 
-__all__ = ["ACTIONS", "CONDITION", "FACES", "NOTICE", "REQUEST", "Crash", "Press", "press_of"]
+__all__ = [
+    "ACTIONS",
+    "FACE_SWAP_FIELDS",
+    "LIST_FIELDS",
+    "NOTIFY_FIELDS",
+    "SUBMIT_FIELDS",
+    "CustomIdAction",
+    "UpstreamCrash",
+    "parse_custom_id",
+]
 
 ACTIONS: Final = frozenset(
     {
@@ -22,45 +31,45 @@ ACTIONS: Final = frozenset(
 """Actions that a gateway sells (PROTOCOL §3.4)."""
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
-_WHOLE: Final = {"Outpaint": "ZOOM", "CustomZoom": "CUSTOM_ZOOM", "Inpaint": "INPAINT"}
+_DIGITS: Final = {"Outpaint": "ZOOM", "CustomZoom": "CUSTOM_ZOOM", "Inpaint": "INPAINT"}
 _VARIATIONS: Final = {
     "variation": "VARIATION",
     "low_variation": "LOW_VARIATION",
     "high_variation": "HIGH_VARIATION",
 }
 
-REQUEST: Final[Mapping[str, type]] = {
+SUBMIT_FIELDS: Final[Mapping[str, type]] = {
     **dict.fromkeys(("prompt", "customId", "botType", "notifyHook", "action", "state"), str),
     **dict.fromkeys(("taskId", "content", "maskBase64"), str),
     "index": int,
     "base64Array": list,
 }
 """The fields of a submission."""
-FACES: Final[Mapping[str, type]] = dict.fromkeys(("sourceBase64", "targetBase64"), str)
+FACE_SWAP_FIELDS: Final[Mapping[str, type]] = dict.fromkeys(("sourceBase64", "targetBase64"), str)
 """The fields of a face swap."""
-NOTICE: Final[Mapping[str, type]] = {
+NOTIFY_FIELDS: Final[Mapping[str, type]] = {
     **dict.fromkeys(("id", "promptEn", "state", "imageUrl", "status", "progress"), str),
     "failReason": str,
     **dict.fromkeys(("submitTime", "startTime", "finishTime"), int),
 }
 """The fields of an inbound webhook (PROTOCOL §1.18)."""
-CONDITION: Final[Mapping[str, type]] = {"ids": list}
+LIST_FIELDS: Final[Mapping[str, type]] = {"ids": list}
 """The field of a list (PROTOCOL §1.15)."""
 
 
-class Crash(Exception):
+class UpstreamCrash(Exception):
     """Raised where a gateway's handler panics."""
 
 
 @attrs.frozen
-class Press:
+class CustomIdAction:
     """What pressing a button means to a gateway."""
 
     action: str
     index: int
 
 
-def press_of(custom_id: str) -> Press:
+def parse_custom_id(custom_id: str) -> CustomIdAction:
     """What a custom id stands for.
 
     Raises:
@@ -68,33 +77,35 @@ def press_of(custom_id: str) -> Press:
         Crash: It has fewer fields than the gateway reaches for.
     """
     if not custom_id:
-        raise Unreadable("custom_id_is_required")
+        raise GoJsonError("custom_id_is_required")
     fields = custom_id.split("::")
-    kind = _field(fields, 1)
-    word = _field(fields, 2) if kind == "JOB" else kind
+    kind = _field_at(fields, 1)
+    word = _field_at(fields, 2) if kind == "JOB" else kind
     if not word:
-        raise Unreadable("unknown_action")
+        raise GoJsonError("unknown_action")
     if "upsample" in word:
-        return Press("UPSCALE", _index(fields))
+        return CustomIdAction("UPSCALE", _index(fields))
     if "variation" in word:
-        return Press(_VARIATIONS.get(word, ""), _index(fields) if word == "variation" else 1)
+        return CustomIdAction(
+            _VARIATIONS.get(word, ""), _index(fields) if word == "variation" else 1
+        )
     if "pan" in word:
-        return Press("PAN", 1)
+        return CustomIdAction("PAN", 1)
     if "reroll" in word:
-        return Press("REROLL", 1)
-    if word in _WHOLE:
-        return Press(_WHOLE[word], 1)
-    raise Unreadable(f"unknown_action:{custom_id}")
+        return CustomIdAction("REROLL", 1)
+    if word in _DIGITS:
+        return CustomIdAction(_DIGITS[word], 1)
+    raise GoJsonError(f"unknown_action:{custom_id}")
 
 
 def _index(fields: list[str]) -> int:
-    if not _INTEGER.fullmatch(digits := _field(fields, 3)):
-        raise Unreadable("index_parse_failed")
+    if not _INTEGER.fullmatch(digits := _field_at(fields, 3)):
+        raise GoJsonError("index_parse_failed")
     return int(digits)
 
 
-def _field(fields: list[str], position: int) -> str:
+def _field_at(fields: list[str], position: int) -> str:
     if position >= len(fields):
         size = len(fields)
-        raise Crash(f"runtime error: index out of range [{position}] with length {size}")
+        raise UpstreamCrash(f"runtime error: index out of range [{position}] with length {size}")
     return fields[position]

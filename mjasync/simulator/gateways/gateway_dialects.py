@@ -7,42 +7,50 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from ..responses import Reply
-from .gateway_responses import typed
-from .messages import NEW_API, NEW_API_2025, ONE_API, ONE_HUB, SEED_GATEWAY, TokenWords, Words
+from ..responses import SimResponse
+from .gateway_responses import typed_response
+from .messages import (
+    NEW_API,
+    NEW_API_2025,
+    ONE_API,
+    ONE_HUB,
+    PATH_GATEWAY,
+    GatewayMessages,
+    TokenMessages,
+)
 
-__all__ = ["GATEWAYS", "Auth", "Gateway", "Passage", "Resale"]
+__all__ = ["GATEWAYS", "Gateway", "GatewayAuth", "PassthroughDialect", "ResellerDialect"]
 
 
 @attrs.frozen(kw_only=True)
-class Auth:
+class GatewayAuth:
     """How a gateway recognises its users (PROTOCOL §6.2)."""
 
     headers: tuple[str, ...]
     """Where a token is read from; the first header that holds one decides."""
     placeholder: str = ""
     """A word in the first header that counts as nothing."""
-    shortest: int = 0
+    min_length: int = 0
     """A token with fewer characters, ``sk-`` apart, is invalid."""
-    pin: str = ""
+    channel_suffix: str = ""
     """What stands between a token and the channel that administrators pin with it."""
     any_bearer: bool = False
     """Whether ``bearer`` may be written small."""
 
 
 @attrs.frozen(kw_only=True)
-class Resale:
+class ResellerDialect:
     """The quirks of a gateway with rows of its own, each with the PROTOCOL section."""
 
     name: str
-    auth: Auth
-    words: Words
+    auth: GatewayAuth
+    messages: GatewayMessages
     """What it says when it refuses."""
     endpoints: frozenset[str]
     """What it has registered."""
     modes: frozenset[str] | None
     """First segments it lets through before ``/mj``; None: any (§6.1)."""
-    wrong_mode: Reply = attrs.field(factory=Reply)
+    wrong_mode: SimResponse = attrs.field(factory=SimResponse)
     """Answer to any other (§6.1)."""
     mode_prefix: str = ""
     """What a first segment must begin with to be routed at all."""
@@ -54,7 +62,7 @@ class Resale:
     """The status of the web page where nothing is registered."""
     open_notices: bool = False
     """Whether an inbound webhook needs no token (§1.18)."""
-    tells_refusals: bool = False
+    shows_refusals: bool = False
     """Whether an upstream's refusal is told in the gateway's own shape, and leaves no row."""
     passes_hooks: bool = False
     """Whether ``notifyHook`` reaches the upstream (§1.1)."""
@@ -76,19 +84,19 @@ class Resale:
     """Whether ``imageUrl`` leads to its own ``/mj/image/{id}`` (§3.4)."""
     hides_failures: bool
     """Whether an upstream's HTTP status of 400 or more becomes `do_request_failed` (§7.1)."""
-    relaxes: bool
+    has_relax_mode: bool
     """Whether a fast submission that finds no account is tried once more as a relaxed one."""
-    free: frozenset[str]
+    is_free: frozenset[str]
     """Actions that cost nothing."""
     seeds_with_secret: bool = True
     """Whether the upstream is shown its secret when it is asked for a seed."""
-    seeds_are_fine: bool = False
+    passes_seeds: bool = False
     """Whether a seed's answer is HTTP 200 whatever the upstream's was."""
     has_videos: bool = False
     """Whether rows have ``videoUrl`` and ``videoUrls``."""
     checks_links: bool = False
     """Whether a picture's link is looked at before it is followed."""
-    wakes_up: bool = False
+    refreshes_on_request: bool = False
     """Whether it looks at the upstream at once when it had nothing to look for."""
     refresh_every: float = 15.0
     """Simulated seconds between two looks at the upstream (§6.3)."""
@@ -98,7 +106,7 @@ class Resale:
     """Simulated seconds the upstream has for a submission (§6.3)."""
     seed_patience: float = 30.0
     """Simulated seconds it has for a seed (§1.15)."""
-    longest: float = 3600.0
+    max_task_seconds: float = 3600.0
     """Simulated seconds after which an unfinished task counts as failed (§3.6)."""
 
     def routes(self, path: str) -> bool:
@@ -109,12 +117,12 @@ class Resale:
 
 
 @attrs.frozen(kw_only=True)
-class Passage:
+class PassthroughDialect:
     """A gateway that passes everything on as it comes, speed and image host by path."""
 
     name: str
-    auth: Auth
-    words: TokenWords
+    auth: GatewayAuth
+    messages: TokenMessages
     """What it says when it refuses."""
     error_type: str
     """The ``type`` of its errors."""
@@ -126,11 +134,11 @@ class Passage:
     """Where neither token nor path ask; None: the upstream decides."""
     default_host: str = "origin"
     """Where neither token nor path ask."""
-    patience: float = 60.0
+    timeout: float = 60.0
     """Simulated seconds the upstream has for any call."""
 
 
-Gateway: TypeAlias = Resale | Passage
+Gateway: TypeAlias = ResellerDialect | PassthroughDialect
 
 
 def _new_api_model(action: str, _: str) -> str:
@@ -148,14 +156,14 @@ _SUBMITS: Final = frozenset(
         *("upload-discord-images", "swap"),
     }
 )
-_ANY_HEADER: Final = Auth(
-    headers=("Authorization", "mj-api-secret"), placeholder="midjourney-proxy", pin="-"
+_ANY_HEADER: Final = GatewayAuth(
+    headers=("Authorization", "mj-api-secret"), placeholder="midjourney-proxy", channel_suffix="-"
 )
 
-_NEW_API: Final = Resale(
+_NEW_API: Final = ResellerDialect(
     name="new-api",
     auth=attrs.evolve(_ANY_HEADER, any_bearer=True),
-    words=NEW_API,
+    messages=NEW_API,
     endpoints=_READS | _SUBMITS | {"edits", "video"},
     modes=None,
     headers={"X-New-Api-Version": "v0.0.0"},
@@ -167,10 +175,10 @@ _NEW_API: Final = Resale(
     strips_flags=False,
     forwards_images=True,
     hides_failures=False,
-    relaxes=False,
-    free=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
+    has_relax_mode=False,
+    is_free=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
     seeds_with_secret=False,
-    seeds_are_fine=True,
+    passes_seeds=True,
     has_videos=True,
     checks_links=True,
 )
@@ -179,11 +187,11 @@ _NEW_API_2025: Final = attrs.evolve(
     _NEW_API,
     name="new-api-2025",
     auth=_ANY_HEADER,
-    words=NEW_API_2025,
+    messages=NEW_API_2025,
     endpoints=_READS | _SUBMITS | {"notify"},
     headers={},
     seeds_with_secret=True,
-    seeds_are_fine=False,
+    passes_seeds=False,
     has_videos=False,
     checks_links=False,
 )
@@ -191,7 +199,7 @@ _NEW_API_2025: Final = attrs.evolve(
 _ONE_API: Final = attrs.evolve(
     _NEW_API_2025,
     name="one-api",
-    words=ONE_API,
+    messages=ONE_API,
     endpoints=(_READS | _SUBMITS | {"notify"}) - {"upload-discord-images"},
     mode_prefix="mj-",
     request_id="X-Request-Id",
@@ -199,19 +207,19 @@ _ONE_API: Final = attrs.evolve(
     page_status=404,
     web_roots=("/v1", "/api"),
     open_notices=True,
-    tells_refusals=True,
+    shows_refusals=True,
     passes_hooks=True,
     refresh_every=10.0,
     refresh_patience=30.0,
 )
 
-_ONE_HUB: Final = Resale(
+_ONE_HUB: Final = ResellerDialect(
     name="one-hub",
-    auth=Auth(headers=("mj-api-secret",), shortest=48, pin="#"),
-    words=ONE_HUB,
+    auth=GatewayAuth(headers=("mj-api-secret",), min_length=48, channel_suffix="#"),
+    messages=ONE_HUB,
     endpoints=_READS | _SUBMITS | {"notify"},
     modes=frozenset({"mj-fast", "mj-turbo", "mj-relax"}),
-    wrong_mode=typed(
+    wrong_mode=typed_response(
         {"code": 4, "description": "无效的加速模式", "type": "one_hub_error"}, status=400
     ),
     web_roots=("/v1", "/api"),
@@ -222,22 +230,22 @@ _ONE_HUB: Final = Resale(
     strips_flags=True,
     forwards_images=False,
     hides_failures=True,
-    relaxes=True,
-    free=frozenset({"INPAINT", "CUSTOM_ZOOM", "UPLOAD"}),
-    wakes_up=True,
+    has_relax_mode=True,
+    is_free=frozenset({"INPAINT", "CUSTOM_ZOOM", "UPLOAD"}),
+    refreshes_on_request=True,
     refresh_patience=5.0,
 )
 
-_SEED_GATEWAY: Final = Passage(
-    name="seed-gateway",
-    auth=Auth(headers=("Authorization", "mj-api-secret")),
-    words=SEED_GATEWAY,
+_PATH_GATEWAY: Final = PassthroughDialect(
+    name="path-gateway",
+    auth=GatewayAuth(headers=("Authorization", "mj-api-secret")),
+    messages=PATH_GATEWAY,
     error_type="gateway_error",
 )
 
 _ROWS: Final[tuple[Gateway, ...]] = (
     *(_NEW_API, _NEW_API_2025, _ONE_HUB, _ONE_API),
-    _SEED_GATEWAY,
+    _PATH_GATEWAY,
 )
 
 GATEWAYS: Final[Mapping[str, Gateway]] = {row.name: row for row in _ROWS}

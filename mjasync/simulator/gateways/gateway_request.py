@@ -7,15 +7,15 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from .custom_ids import FACES, NOTICE, REQUEST
-from .go_json import Fields, Unreadable, decode, decode_first, fill
+from .custom_ids import FACE_SWAP_FIELDS, NOTIFY_FIELDS, SUBMIT_FIELDS
+from .go_json import Fields, GoJsonError, decode, decode_first, decode_struct
 
 if TYPE_CHECKING:
-    from ..routes import Route
-    from ..sim_task import Request
-    from .messages import Asked
+    from ..routes import MatchedRoute
+    from ..sim_task import RequestRecord
+    from .messages import RequestContext
 
-__all__ = ["Visit"]
+__all__ = ["GatewayRequest"]
 
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -23,19 +23,19 @@ _MULTIPART: Final = "multipart/form-data"
 
 
 @attrs.frozen(kw_only=True)
-class Visit:
+class GatewayRequest:
     """A request of somebody who was let in."""
 
     user: str
-    route: Route
-    record: Request
+    route: MatchedRoute
+    record: RequestRecord
     raw: bytes
     content_type: str
     """The header, with its parameters."""
     path: str
     """Where it would go at the upstream, query included."""
     mode: str
-    asked: Asked
+    context: RequestContext
 
     def submission(self, *, strict: bool) -> dict[str, Any]:
         """The fields of a submission.
@@ -46,15 +46,15 @@ class Visit:
         Raises:
             Unreadable: The body does not fit.
         """
-        return self._fields(REQUEST, "dto.MidjourneyRequest", strict=strict)
+        return self._fields(SUBMIT_FIELDS, "dto.MidjourneyRequest", strict=strict)
 
-    def faces(self, *, strict: bool) -> dict[str, Any]:
+    def face_swap(self, *, strict: bool) -> dict[str, Any]:
         """The fields of a face swap; raises as `submission` does."""
-        return self._fields(FACES, "dto.SwapFaceRequest", strict=strict)
+        return self._fields(FACE_SWAP_FIELDS, "dto.SwapFaceRequest", strict=strict)
 
-    def notice(self, *, strict: bool) -> dict[str, Any]:
+    def notification(self, *, strict: bool) -> dict[str, Any]:
         """The fields of an inbound webhook; raises as `submission` does."""
-        return self._fields(NOTICE, "dto.MidjourneyDto", strict=strict)
+        return self._fields(NOTIFY_FIELDS, "dto.MidjourneyDto", strict=strict)
 
     def _fields(self, fields: Fields, struct: str, *, strict: bool) -> dict[str, Any]:
         """Only what calls itself JSON is read as JSON.
@@ -63,10 +63,10 @@ class Visit:
         """
         kind = self.content_type if strict else self.content_type.partition(";")[0].strip()
         if kind.startswith(_JSON) if strict else kind == _JSON:
-            return fill((decode if strict else decode_first)(self.raw), fields, struct)
+            return decode_struct((decode if strict else decode_first)(self.raw), fields, struct)
         if not strict and kind == _MULTIPART:
-            raise Unreadable("no multipart boundary param in Content-Type")
+            raise GoJsonError("no multipart boundary param in Content-Type")
         form = (
             dict(parse_qsl(self.raw.decode(errors="replace"))) if strict and _FORM in kind else {}
         )
-        return fill(form, fields, struct)
+        return decode_struct(form, fields, struct)

@@ -6,19 +6,19 @@ from typing import Final
 
 import attrs
 
-from ..responses import Refusal, Reply, json_reply
+from ..responses import RequestRefused, SimResponse, json_response
 
 __all__ = [
-    "DROPPED",
+    "CLOSED_CONNECTION",
     "JSON",
-    "NOTHING_HERE",
+    "NOT_FOUND_PAGE",
     "PLAIN",
-    "fault",
     "local_error",
-    "moved",
+    "moved_response",
     "openai_error",
-    "panic",
-    "typed",
+    "panic_response",
+    "string_error",
+    "typed_response",
     "unknown_url",
 ]
 
@@ -33,15 +33,15 @@ _PAGE: Final = b"""<!doctype html>
 <script type="module" src="/assets/index.js"></script></body></html>
 """
 
-NOTHING_HERE: Final = Reply(body=_PAGE, content_type="text/html")
+NOT_FOUND_PAGE: Final = SimResponse(body=_PAGE, content_type="text/html")
 """Any path or method that is not registered: the web page, 200 (PROTOCOL §7.1-K, §7.5)."""
-DROPPED: Final = Reply(dropped=True)
+CLOSED_CONNECTION: Final = SimResponse(closes_connection=True)
 """No answer: the connection is closed."""
 
 
-def typed(value: object, status: int = 200, content_type: str = JSON) -> Reply:
+def typed_response(value: object, status: int = 200, content_type: str = JSON) -> SimResponse:
     """Any value as JSON, called by a name of Go's."""
-    return attrs.evolve(json_reply(value, status), content_type=content_type)
+    return attrs.evolve(json_response(value, status), content_type=content_type)
 
 
 def local_error(
@@ -51,41 +51,43 @@ def local_error(
     *,
     result: str = "",
     content_type: str = JSON,
-) -> Refusal:
+) -> RequestRefused:
     """Shape D; the description ends in the result, or in a blank where there is none."""
     body = {"code": code, "description": f"{description} {result}", "type": kind}
-    return Refusal(typed(body, 400, content_type))
+    return RequestRefused(typed_response(body, 400, content_type))
 
 
 def openai_error(
     status: int, message: str, kind: str, request_id: str, code: str | None = None
-) -> Refusal:
+) -> RequestRefused:
     """Shape E; newer gateways have a ``code``, mostly an empty one."""
     told = f"{message} (request id: {request_id})"
     coded = {} if code is None else {"code": code}
-    return Refusal(typed({"error": {**coded, "message": told, "type": kind}}, status))
+    return RequestRefused(
+        typed_response({"error": {**coded, "message": told, "type": kind}}, status)
+    )
 
 
-def unknown_url(method: str, path: str, keys: tuple[str, ...]) -> Reply:
+def unknown_url(method: str, path: str, keys: tuple[str, ...]) -> SimResponse:
     """The answer to what looks like an API of OpenAI, or of the gateway itself, and is none."""
     told = {"message": f"Invalid URL ({method} {path})", "type": "invalid_request_error"}
-    return typed({"error": {key: told.get(key, "") for key in keys}}, 404)
+    return typed_response({"error": {key: told.get(key, "") for key in keys}}, 404)
 
 
-def moved(method: str, path: str) -> Reply:
+def moved_response(method: str, path: str) -> SimResponse:
     """A redirect to the path without its last slash."""
     headers = {"Location": path}
     if method == "GET":
         body = f'<a href="{path}">Moved Permanently</a>.\n\n'.encode()
-        return Reply(status=301, body=body, content_type="text/html", headers=headers)
-    return Reply(status=307, headers=headers)
+        return SimResponse(status=301, body=body, content_type="text/html", headers=headers)
+    return SimResponse(status=307, headers=headers)
 
 
-def fault(status: int, error: str) -> Reply:
+def string_error(status: int, error: str) -> SimResponse:
     """Shape F."""
-    return typed({"error": error}, status)
+    return typed_response({"error": error}, status)
 
 
-def panic(body: dict[str, object]) -> Refusal:
+def panic_response(body: dict[str, object]) -> RequestRefused:
     """What is left of a handler that crashed: HTTP 500."""
-    return Refusal(typed({"error": body}, 500))
+    return RequestRefused(typed_response({"error": body}, 500))

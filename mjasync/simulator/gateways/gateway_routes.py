@@ -6,13 +6,13 @@ import re
 from collections.abc import Container, Mapping
 from typing import Final
 
-from ..routes import Route
+from ..routes import MatchedRoute
 
-__all__ = ["mode_of", "redirect_of", "route_of", "speed_of", "upstream_path"]
+__all__ = ["match_gateway_route", "mode_of", "redirect_target", "speed_of", "upstream_path"]
 
-_API: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<rest>.+)")
-_BY_ID: Final = re.compile(r"task/([^/]*)/(fetch|image-seed)|image/([^/]+)")
-_KINDS: Final = {"fetch": "fetch", "image-seed": "other"}
+_API_PATH: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<rest>.+)")
+_TASK_ENDPOINTS: Final = re.compile(r"task/([^/]*)/(fetch|image-seed)|image/([^/]+)")
+_ENDPOINT_KINDS: Final = {"fetch": "fetch", "image-seed": "other"}
 _SUBMITS: Final = (
     *("imagine", "blend", "describe", "change", "simple-change", "action", "modal", "shorten"),
     *("upload-discord-images", "edits", "video"),
@@ -25,29 +25,29 @@ _POSTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-def route_of(method: str, path: str) -> Route:
+def match_gateway_route(method: str, path: str) -> MatchedRoute:
     """The route of a request; one that leads nowhere has no endpoint."""
-    api = _API.fullmatch(path)
-    found = _endpoint(method, api["rest"]) if api else None
+    api = _API_PATH.fullmatch(path)
+    found = _match_endpoint(method, api["rest"]) if api else None
     if api is None or found is None:
-        return Route(kind="other")
+        return MatchedRoute(kind="other")
     kind, endpoint, task_id = found
-    return Route(kind=kind, endpoint=endpoint, task_id=task_id, mode=bool(api["mode"]))
+    return MatchedRoute(kind=kind, endpoint=endpoint, task_id=task_id, has_mode=bool(api["mode"]))
 
 
-def redirect_of(method: str, path: str, endpoints: Container[str]) -> str | None:
+def redirect_target(method: str, path: str, endpoints: Container[str]) -> str | None:
     """Where a path with a slash too many leads, if it does."""
     if method not in {"GET", "POST"} or not path.endswith("/"):
         return None
     shorter = path.removesuffix("/")
-    endpoint = route_of(method, shorter).endpoint
+    endpoint = match_gateway_route(method, shorter).endpoint
     is_there = endpoint is not None and endpoint in endpoints
     return shorter if is_there or shorter == "/mj" else None
 
 
 def mode_of(path: str) -> str:
     """The segment before ``/mj``; empty when there is none."""
-    found = _API.fullmatch(path)
+    found = _API_PATH.fullmatch(path)
     return (found and found["mode"]) or ""
 
 
@@ -62,11 +62,11 @@ def speed_of(mode: str) -> str:
     return mode.removeprefix("mj-").upper() if mode.startswith("mj-") else "FAST"
 
 
-def _endpoint(method: str, rest: str) -> tuple[str, str, str] | None:
+def _match_endpoint(method: str, rest: str) -> tuple[str, str, str] | None:
     if method == "POST" and (post := _POSTS.get(rest)):
         return post[0], post[1], ""
-    found = _BY_ID.fullmatch(rest) if method == "GET" else None
+    found = _TASK_ENDPOINTS.fullmatch(rest) if method == "GET" else None
     if found is None:
         return None
     look = found[2]
-    return (_KINDS[look], look, found[1]) if look else ("image", "image", found[3])
+    return (_ENDPOINT_KINDS[look], look, found[1]) if look else ("image", "image", found[3])

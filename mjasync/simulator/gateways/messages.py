@@ -8,23 +8,23 @@ from typing import Final, Protocol
 
 import attrs
 
-from ..responses import Refusal, Reply
-from .gateway_responses import PLAIN, local_error, openai_error, panic
+from ..responses import RequestRefused, SimResponse
+from .gateway_responses import PLAIN, local_error, openai_error, panic_response
 
 __all__ = [
     "NEW_API",
     "NEW_API_2025",
     "ONE_API",
     "ONE_HUB",
-    "SEED_GATEWAY",
-    "Asked",
-    "TokenWords",
-    "Words",
+    "PATH_GATEWAY",
+    "GatewayMessages",
+    "RequestContext",
+    "TokenMessages",
 ]
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
+class RequestContext:
     """What an answer depends on besides the request."""
 
     language: str = "en"
@@ -32,67 +32,67 @@ class Asked:
     request_id: str
 
 
-class TokenWords(Protocol):
+class TokenMessages(Protocol):
     """What one gateway says about tokens."""
 
     @abstractmethod
-    def no_token(self, asked: Asked) -> Refusal:
+    def no_token(self, asked: RequestContext) -> RequestRefused:
         """The request has no token."""
 
     @abstractmethod
-    def wrong_token(self, asked: Asked) -> Refusal:
+    def wrong_token(self, asked: RequestContext) -> RequestRefused:
         """The token is unknown."""
 
     @abstractmethod
-    def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:
+    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:
         """The token's money is used up, and that has been noticed before or not."""
 
     @abstractmethod
-    def pinned(self, asked: Asked) -> Refusal:
+    def pinned(self, asked: RequestContext) -> RequestRefused:
         """The token names a channel, which only administrators may."""
 
 
-class Words(TokenWords, Protocol):
+class GatewayMessages(TokenMessages, Protocol):
     """The refusals of one gateway."""
 
     @abstractmethod
-    def no_task(self) -> Refusal:
+    def no_task(self) -> RequestRefused:
         """Nobody knows the task, or it is another user's."""
 
     @abstractmethod
-    def bad_list(self) -> Refusal:
+    def bad_list(self) -> RequestRefused:
         """The ids of a list cannot be read."""
 
     @abstractmethod
-    def bad_notice(self) -> Refusal:
+    def bad_notice(self) -> RequestRefused:
         """An inbound webhook cannot be read."""
 
     @abstractmethod
-    def unknown_notice(self) -> Refusal:
+    def unknown_notice(self) -> RequestRefused:
         """An inbound webhook is about no known task."""
 
     @abstractmethod
-    def unreadable(self, problem: str, asked: Asked) -> Refusal:
+    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:
         """The body of a submission cannot be read."""
 
     @abstractmethod
-    def unknown_press(self, problem: str, asked: Asked) -> Refusal:
+    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:
         """The custom id is none that is sold."""
 
     @abstractmethod
-    def no_channel(self, model: str, asked: Asked) -> Refusal:
+    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:
         """Nobody sells this model."""
 
     @abstractmethod
-    def parent_off(self, *, gone: bool) -> Refusal:
+    def parent_off(self, *, gone: bool) -> RequestRefused:
         """The channel of the parent task is disabled, or deleted."""
 
     @abstractmethod
-    def poor(self) -> Refusal:
+    def poor(self) -> RequestRefused:
         """The user's money is used up."""
 
     @abstractmethod
-    def crashed(self, problem: str, *, goes_on: bool) -> Refusal | None:
+    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:
         """What is left of a handler that panicked; None: the connection is closed.
 
         Args:
@@ -101,28 +101,28 @@ class Words(TokenWords, Protocol):
         """
 
 
-def _code_4(description: str, kind: str = "upstream_error") -> Refusal:
+def _code_4_error(description: str, kind: str = "upstream_error") -> RequestRefused:
     return local_error(description, kind=kind)
 
 
-class _Common:
+class CommonMessages:
     """What most of them say about tasks."""
 
-    def no_task(self) -> Refusal:
-        return _code_4("task_no_found")
+    def no_task(self) -> RequestRefused:
+        return _code_4_error("task_no_found")
 
-    def bad_list(self) -> Refusal:
+    def bad_list(self) -> RequestRefused:
         return local_error("do_request_failed", content_type=PLAIN)
 
-    def bad_notice(self) -> Refusal:
-        return _code_4("bind_request_body_failed")
+    def bad_notice(self) -> RequestRefused:
+        return _code_4_error("bind_request_body_failed")
 
-    def unknown_notice(self) -> Refusal:
-        return _code_4("midjourney_task_not_found")
+    def unknown_notice(self) -> RequestRefused:
+        return _code_4_error("midjourney_task_not_found")
 
 
 @attrs.frozen(kw_only=True)
-class _Texts:
+class MessageTexts:
     """The texts of `new-api` in one language."""
 
     unknown: str
@@ -131,20 +131,20 @@ class _Texts:
     channel: str
 
 
-_NEW_API_TEXTS: Final[Mapping[str, _Texts]] = {
-    "en": _Texts(
+_NEW_API_TEXTS: Final[Mapping[str, MessageTexts]] = {
+    "en": MessageTexts(
         unknown="Invalid token",
         request="Invalid request: {}",
         midjourney="Invalid Midjourney request: {}",
         channel="No available channel for model {} under group default (distributor)",
     ),
-    "zh-CN": _Texts(
+    "zh-CN": MessageTexts(
         unknown="无效的令牌",
         request="无效的请求，{}",
         midjourney="无效的midjourney请求，{}",
         channel="分组 default 下模型 {} 无可用渠道（distributor）",
     ),
-    "zh-TW": _Texts(
+    "zh-TW": MessageTexts(
         unknown="無效的令牌",
         request="無效的請求，{}",
         midjourney="無效的midjourney請求，{}",
@@ -153,207 +153,207 @@ _NEW_API_TEXTS: Final[Mapping[str, _Texts]] = {
 }
 
 
-class _NewApi(_Common):
+class NewApiMessages(CommonMessages):
     """The current `new-api`: English unless asked otherwise, and a ``code`` in every error."""
 
-    def no_token(self, asked: Asked) -> Refusal:
+    def no_token(self, asked: RequestContext) -> RequestRefused:
         return self.wrong_token(asked)
 
-    def wrong_token(self, asked: Asked) -> Refusal:
+    def wrong_token(self, asked: RequestContext) -> RequestRefused:
         return self._error(401, _NEW_API_TEXTS[asked.language].unknown, asked)
 
-    def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:  # noqa: ARG002
+    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:  # noqa: ARG002
         return self.wrong_token(asked)
 
-    def pinned(self, asked: Asked) -> Refusal:
+    def pinned(self, asked: RequestContext) -> RequestRefused:
         return self._error(403, "普通用户不支持指定渠道", asked)
 
-    def unreadable(self, problem: str, asked: Asked) -> Refusal:
+    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:
         return self.unknown_press(_NEW_API_TEXTS[asked.language].midjourney.format(problem), asked)
 
-    def unknown_press(self, problem: str, asked: Asked) -> Refusal:
+    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:
         return self._error(400, _NEW_API_TEXTS[asked.language].request.format(problem), asked)
 
-    def no_channel(self, model: str, asked: Asked) -> Refusal:
+    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:
         message = _NEW_API_TEXTS[asked.language].channel.format(model)
         return self._error(503, message, asked, code="model_not_found")
 
-    def parent_off(self, *, gone: bool) -> Refusal:
-        return _code_4("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
+    def parent_off(self, *, gone: bool) -> RequestRefused:
+        return _code_4_error("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
 
-    def poor(self) -> Refusal:
-        return _code_4("quota_not_enough")
+    def poor(self) -> RequestRefused:
+        return _code_4_error("quota_not_enough")
 
-    def crashed(self, problem: str, *, goes_on: bool) -> Refusal | None:  # noqa: ARG002
+    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:  # noqa: ARG002
         return None
 
     @staticmethod
-    def _error(status: int, message: str, asked: Asked, code: str = "") -> Refusal:
+    def _error(status: int, message: str, asked: RequestContext, code: str = "") -> RequestRefused:
         return openai_error(status, message, "new_api_error", asked.request_id, code=code)
 
 
-class _NewApi2025(_Common):
+class NewApi2025Messages(CommonMessages):
     """`new-api` of April 2025: Chinese, and no ``code``."""
 
-    def no_token(self, asked: Asked) -> Refusal:
+    def no_token(self, asked: RequestContext) -> RequestRefused:
         return self._error(401, "未提供令牌", asked)
 
-    def wrong_token(self, asked: Asked) -> Refusal:
+    def wrong_token(self, asked: RequestContext) -> RequestRefused:
         return self._error(401, "无效的令牌", asked)
 
-    def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:
+    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:
         shown = f"[sk-{token[:3]}***{token[-3:]}]"
         first = f"{shown} 该令牌额度已用尽 !token.UnlimitedQuota && token.RemainQuota = 0"
         later = f"该令牌额度已用尽 TokenStatusExhausted{shown}"
         return self._error(401, later if again else first, asked)
 
-    def pinned(self, asked: Asked) -> Refusal:
+    def pinned(self, asked: RequestContext) -> RequestRefused:
         return self._error(403, "普通用户不支持指定渠道", asked)
 
-    def unreadable(self, problem: str, asked: Asked) -> Refusal:
+    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:
         return self._error(400, f"Invalid request, {problem}", asked)
 
-    def unknown_press(self, problem: str, asked: Asked) -> Refusal:
+    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:
         return self.unreadable(problem, asked)
 
-    def no_channel(self, model: str, asked: Asked) -> Refusal:
+    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:
         message = f"当前分组 default 下对于模型 {model} 无可用渠道"
         return self._error(503, message, asked)
 
-    def parent_off(self, *, gone: bool) -> Refusal:
-        return _code_4("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
+    def parent_off(self, *, gone: bool) -> RequestRefused:
+        return _code_4_error("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
 
-    def poor(self) -> Refusal:
-        return _code_4("quota_not_enough")
+    def poor(self) -> RequestRefused:
+        return _code_4_error("quota_not_enough")
 
-    def crashed(self, problem: str, *, goes_on: bool) -> Refusal | None:
+    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:
         """The panic is told of, and what the next handler says follows it in the same body."""
         where = "Please submit a issue here: https://github.com/Calcium-Ion/new-api"
         message = f"Panic detected, error: {problem}. {where}"
-        refusal = panic({"message": message, "type": "new_api_panic"})
+        refusal = panic_response({"message": message, "type": "new_api_panic"})
         if not goes_on:
             return refusal
-        more = local_error("task_not_found").reply.body
-        return Refusal(attrs.evolve(refusal.reply, body=refusal.reply.body + more))
+        more = local_error("task_not_found").response.body
+        return RequestRefused(attrs.evolve(refusal.response, body=refusal.response.body + more))
 
     @staticmethod
-    def _error(status: int, message: str, asked: Asked) -> Refusal:
+    def _error(status: int, message: str, asked: RequestContext) -> RequestRefused:
         return openai_error(status, message, "new_api_error", asked.request_id)
 
 
-class _OneHub(_Common):
+class OneHubMessages(CommonMessages):
     """`one-hub`: most of what it refuses looks like an answer of Midjourney-Proxy."""
 
-    def no_token(self, asked: Asked) -> Refusal:
+    def no_token(self, asked: RequestContext) -> RequestRefused:
         return self.wrong_token(asked)
 
-    def wrong_token(self, asked: Asked) -> Refusal:
+    def wrong_token(self, asked: RequestContext) -> RequestRefused:
         return self._error(401, "无效的令牌", asked)
 
-    def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:  # noqa: ARG002
+    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:  # noqa: ARG002
         return self._error(401, "令牌额度已用尽", asked)
 
-    def pinned(self, asked: Asked) -> Refusal:
+    def pinned(self, asked: RequestContext) -> RequestRefused:
         return self._error(403, "普通用户不支持指定渠道", asked)
 
-    def unreadable(self, problem: str, asked: Asked) -> Refusal:  # noqa: ARG002
-        return _code_4("bind_request_body_failed")
+    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
+        return _code_4_error("bind_request_body_failed")
 
-    def unknown_press(self, problem: str, asked: Asked) -> Refusal:  # noqa: ARG002
-        return _code_4(problem, kind="internal_error")
+    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
+        return _code_4_error(problem, kind="internal_error")
 
-    def no_channel(self, model: str, asked: Asked) -> Refusal:  # noqa: ARG002
+    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
         return self._no_provider(f"当前分组 default 下对于模型 {model} 无可用渠道")
 
-    def parent_off(self, *, gone: bool) -> Refusal:
+    def parent_off(self, *, gone: bool) -> RequestRefused:
         return self._no_provider("无效的渠道 Id" if gone else "该渠道已被禁用")
 
-    def poor(self) -> Refusal:
-        return _code_4("user quota is not enough")
+    def poor(self) -> RequestRefused:
+        return _code_4_error("user quota is not enough")
 
-    def crashed(self, problem: str, *, goes_on: bool) -> Refusal | None:  # noqa: ARG002
+    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:  # noqa: ARG002
         where = "Please submit a issue here: https://github.com/MartialBE/one-hub."
         description = f"Panic detected, error: {problem}. {where}"
-        return panic({"code": 500, "description": description, "type": "one_hub_panic"})
+        return panic_response({"code": 500, "description": description, "type": "one_hub_panic"})
 
     @staticmethod
-    def _no_provider(reason: str) -> Refusal:
+    def _no_provider(reason: str) -> RequestRefused:
         return local_error(f"无法获取provider:{reason}", code=5, kind="internal_error")
 
     @staticmethod
-    def _error(status: int, message: str, asked: Asked) -> Refusal:
+    def _error(status: int, message: str, asked: RequestContext) -> RequestRefused:
         return openai_error(status, message, "one_hub_error", asked.request_id)
 
 
-class _OneApi:
+class OneApiMessages:
     """A fork of one-api, in English."""
 
-    def no_token(self, asked: Asked) -> Refusal:
+    def no_token(self, asked: RequestContext) -> RequestRefused:
         return self.wrong_token(asked)
 
-    def wrong_token(self, asked: Asked) -> Refusal:
+    def wrong_token(self, asked: RequestContext) -> RequestRefused:
         return self._error(401, "Token not provided", asked)
 
-    def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:  # noqa: ARG002
+    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:  # noqa: ARG002
         return self._error(401, "The token quota has been exhausted", asked)
 
-    def pinned(self, asked: Asked) -> Refusal:
+    def pinned(self, asked: RequestContext) -> RequestRefused:
         return self._error(403, "Ordinary users do not support designated channels", asked)
 
-    def no_task(self) -> Refusal:
+    def no_task(self) -> RequestRefused:
         return local_error("Get mj id failed", result="Error")
 
-    def bad_list(self) -> Refusal:
+    def bad_list(self) -> RequestRefused:
         return local_error("Bind json failed", result="Error", content_type=PLAIN)
 
-    def bad_notice(self) -> Refusal:
-        return _code_4("Unmarshal BodyReusable failed")
+    def bad_notice(self) -> RequestRefused:
+        return _code_4_error("Unmarshal BodyReusable failed")
 
-    def unknown_notice(self) -> Refusal:
-        return _code_4("Get Mj id failed")
+    def unknown_notice(self) -> RequestRefused:
+        return _code_4_error("Get Mj id failed")
 
-    def unreadable(self, problem: str, asked: Asked) -> Refusal:  # noqa: ARG002
+    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
         return self._error(400, "Model name is required", asked)
 
-    def unknown_press(self, problem: str, asked: Asked) -> Refusal:  # noqa: ARG002
-        return _code_4(problem)
+    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
+        return _code_4_error(problem)
 
-    def no_channel(self, model: str, asked: Asked) -> Refusal:
+    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:
         message = f"There are no channels available for model {model} under the current group"
         return self._error(503, f"{message} default", asked)
 
-    def parent_off(self, *, gone: bool) -> Refusal:
-        return _code_4("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
+    def parent_off(self, *, gone: bool) -> RequestRefused:
+        return _code_4_error("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
 
-    def poor(self) -> Refusal:
+    def poor(self) -> RequestRefused:
         return local_error("User quota is not enough", result="Error")
 
-    def crashed(self, problem: str, *, goes_on: bool) -> Refusal | None:  # noqa: ARG002
-        return Refusal(Reply(status=500))
+    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:  # noqa: ARG002
+        return RequestRefused(SimResponse(status=500))
 
     @staticmethod
-    def _error(status: int, message: str, asked: Asked) -> Refusal:
+    def _error(status: int, message: str, asked: RequestContext) -> RequestRefused:
         return openai_error(status, message, "api_error", asked.request_id)
 
 
-class _SeedGateway:
+class PathGatewayMessages:
     """The live gateway, whose words are made up."""
 
-    def no_token(self, asked: Asked) -> Refusal:
+    def no_token(self, asked: RequestContext) -> RequestRefused:
         return self.wrong_token(asked)
 
-    def wrong_token(self, asked: Asked) -> Refusal:
+    def wrong_token(self, asked: RequestContext) -> RequestRefused:
         return openai_error(401, "无效的令牌", "gateway_error", asked.request_id)
 
-    def spent_token(self, token: str, asked: Asked, *, again: bool) -> Refusal:  # noqa: ARG002
+    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:  # noqa: ARG002
         return self.wrong_token(asked)
 
-    def pinned(self, asked: Asked) -> Refusal:
+    def pinned(self, asked: RequestContext) -> RequestRefused:
         return self.wrong_token(asked)
 
 
-SEED_GATEWAY: Final[TokenWords] = _SeedGateway()
-NEW_API: Final[Words] = _NewApi()
-NEW_API_2025: Final[Words] = _NewApi2025()
-ONE_API: Final[Words] = _OneApi()
-ONE_HUB: Final[Words] = _OneHub()
+PATH_GATEWAY: Final[TokenMessages] = PathGatewayMessages()
+NEW_API: Final[GatewayMessages] = NewApiMessages()
+NEW_API_2025: Final[GatewayMessages] = NewApi2025Messages()
+ONE_API: Final[GatewayMessages] = OneApiMessages()
+ONE_HUB: Final[GatewayMessages] = OneHubMessages()

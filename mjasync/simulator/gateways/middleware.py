@@ -11,15 +11,21 @@ from urllib.parse import urlsplit
 import attrs
 from aiohttp import web
 
-from ..responses import Reply
-from .gateway_responses import NOTHING_HERE, fault, moved, typed, unknown_url
-from .gateway_routes import redirect_of
+from ..responses import SimResponse
+from .gateway_responses import (
+    NOT_FOUND_PAGE,
+    moved_response,
+    string_error,
+    typed_response,
+    unknown_url,
+)
+from .gateway_routes import redirect_target
 
 if TYPE_CHECKING:
-    from ..faults import Faults
-    from .gateway_dialects import Resale
+    from ..faults import FaultScript
+    from .gateway_dialects import ResellerDialect
 
-__all__ = ["Front", "cors", "preflight"]
+__all__ = ["GatewayMiddleware", "cors", "preflight"]
 
 _CORS: Final = {
     "Access-Control-Allow-Origin": "*",
@@ -44,16 +50,16 @@ def cors(request: web.BaseRequest, *, echo: bool = False) -> Mapping[str, str]:
     return {**_CORS, "Access-Control-Allow-Origin": origin} if echo else _CORS
 
 
-def preflight(request: web.BaseRequest, *, echo: bool = False) -> Reply | None:
+def preflight(request: web.BaseRequest, *, echo: bool = False) -> SimResponse | None:
     """The answer to a browser that asks before it sends."""
     if request.method != "OPTIONS" or "Origin" not in request.headers:
         return None
     if not echo:
-        return Reply(status=204, headers=_PREFLIGHT)
+        return SimResponse(status=204, headers=_PREFLIGHT)
     wanted = request.headers.get("Access-Control-Request-Headers", "").split(",")
     names = ("-".join(map(str.capitalize, name.strip().split("-"))) for name in wanted)
     method = request.headers.get("Access-Control-Request-Method", "")
-    return Reply(
+    return SimResponse(
         headers={
             "Access-Control-Allow-Headers": ", ".join(names),
             "Access-Control-Allow-Methods": method,
@@ -61,15 +67,17 @@ def preflight(request: web.BaseRequest, *, echo: bool = False) -> Reply | None:
     )
 
 
-class Front:
+class GatewayMiddleware:
     """Answers what never reaches the API, and dresses every answer."""
 
-    def __init__(self, dialect: Resale, faults: Faults, time_scale: float) -> None:
+    def __init__(self, dialect: ResellerDialect, faults: FaultScript, time_scale: float) -> None:
         self._dialect, self._faults = dialect, faults
         self._window = _WINDOW * time_scale
-        self._asked: deque[float] = deque()
+        self._requests: deque[float] = deque()
 
-    def dressed(self, reply: Reply, request: web.BaseRequest, request_id: str) -> Reply:
+    def add_headers(
+        self, reply: SimResponse, request: web.BaseRequest, request_id: str
+    ) -> SimResponse:
         """An answer with the headers that all of them have."""
         headers: Mapping[str, str] = {
             **reply.headers,
@@ -79,27 +87,27 @@ class Front:
         }
         return attrs.evolve(reply, headers=headers)
 
-    def preflight(self, request: web.BaseRequest) -> Reply | None:
+    def preflight(self, request: web.BaseRequest) -> SimResponse | None:
         """The answer to a browser that asks before it sends."""
         return preflight(request, echo=self._dialect.echoes_origin)
 
-    def redirect(self, request: web.BaseRequest) -> Reply | None:
+    def redirect(self, request: web.BaseRequest) -> SimResponse | None:
         """Where a path with a slash too many is sent, before anything else is done."""
-        target = redirect_of(request.method, request.path, self._dialect.endpoints)
-        return None if target is None else moved(request.method, target)
+        target = redirect_target(request.method, request.path, self._dialect.endpoints)
+        return None if target is None else moved_response(request.method, target)
 
-    def nothing(self, request: web.BaseRequest) -> Reply:
+    def not_found(self, request: web.BaseRequest) -> SimResponse:
         """The answer where nothing is registered (PROTOCOL §7.1-K)."""
-        if self._is_too_much():
-            return Reply(status=429)
+        if self._is_rate_limited():
+            return SimResponse(status=429)
         if request.path.startswith(self._dialect.web_roots):
             return unknown_url(request.method, request.path, self._dialect.error_keys)
         status = 200 if request.path == "/" else self._dialect.page_status
-        return attrs.evolve(NOTHING_HERE, status=status)
+        return attrs.evolve(NOT_FOUND_PAGE, status=status)
 
-    def overloaded(self) -> Reply | None:
+    def overload_response(self) -> SimResponse | None:
         """The answer of a machine that is too busy."""
-        guard = self._faults.take("gateway", kind="cpu_guard")
+        guard = self._faults.next_fault("gateway", kind="cpu_guard")
         if guard is None:
             return None
         load = f"current: {guard.options['load']}%, threshold: {guard.options['threshold']}%"
@@ -109,33 +117,33 @@ class Front:
             "param": "",
             "code": "system_cpu_overloaded",
         }
-        return typed({"error": error}, 503)
+        return typed_response({"error": error}, 503)
 
-    def blocked(self, link: str) -> Reply | None:
+    def is_link_blocked(self, link: str) -> SimResponse | None:
         """The answer about a picture whose link may not be followed."""
         parts = urlsplit(link)
         if self._dialect.checks_links and parts.scheme not in _DEFAULT_PORTS:
             reason = f"unsupported protocol: {parts.scheme} (only http/https allowed)"
-            return fault(403, f"request blocked: {reason}")
-        if self._faults.take("gateway", kind="ssrf_guard") is None:
+            return string_error(403, f"request blocked: {reason}")
+        if self._faults.next_fault("gateway", kind="ssrf_guard") is None:
             return None
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
         if port not in _WEB_PORTS:
-            return fault(403, f"request blocked: port {port} is not allowed")
+            return string_error(403, f"request blocked: port {port} is not allowed")
         host = parts.hostname or ""
         address = "localhost resolves to 127.0.0.1" if host == "localhost" else host
-        return fault(403, f"request blocked: private IP address not allowed: {address}")
+        return string_error(403, f"request blocked: private IP address not allowed: {address}")
 
-    def _is_too_much(self) -> bool:
+    def _is_rate_limited(self) -> bool:
         """Whether somebody has asked for the web page too often."""
         limit = self._faults.find("gateway", kind="web_limit")
         if limit is None:
             return False
         now = time.monotonic()
-        while self._asked and self._window and self._asked[0] < now - self._window:
-            self._asked.popleft()
-        if len(self._asked) < int(str(limit.options["allowed"])):
-            self._asked.append(now)
+        while self._requests and self._window and self._requests[0] < now - self._window:
+            self._requests.popleft()
+        if len(self._requests) < int(str(limit.options["allowed"])):
+            self._requests.append(now)
             return False
-        limit.strike()
+        limit.use()
         return True

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["Row", "Rows"]
+__all__ = ["TaskRow", "TaskRows"]
 
 _TEXTS: Final = {
     "prompt_en": "promptEn",
@@ -23,11 +23,11 @@ _TIMES: Final = {"submitted": "submitTime", "started": "startTime", "finished": 
 _KEPT_PROPERTIES: Final = ("finalPrompt", "finalZhPrompt")
 _BUTTON: Final = ("customId", "emoji", "label", "type", "style")
 _TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
-_TOO_LONG: Final = "上游任务超时（超过1小时）"
+_TIMEOUT_REASON: Final = "上游任务超时（超过1小时）"
 
 
 @attrs.define(kw_only=True, eq=False)
-class Row:
+class TaskRow:
     """One row; an unknown text is empty and an unknown time 0 (PROTOCOL §3.4)."""
 
     key: int = 0
@@ -70,27 +70,27 @@ class Row:
         """Whether it is known that nothing can change any more."""
         return self.status in _TERMINAL or self.finished_by_progress
 
-    def update(self, seen: Mapping[str, Any]) -> None:
+    def update(self, task: Mapping[str, Any]) -> None:
         """Take over what the upstream or a webhook says."""
         for name, key in _TEXTS.items():
-            setattr(self, name, seen.get(key) or "")
+            setattr(self, name, task.get(key) or "")
         for name, key in _TIMES.items():
-            setattr(self, name, seen.get(key) or 0)
+            setattr(self, name, task.get(key) or 0)
 
-    def refresh(self, seen: Mapping[str, Any], longest_ms: float | None) -> None:
+    def refresh(self, task: Mapping[str, Any], max_ms: float | None) -> None:
         """Take over what a list says, buttons, properties and videos too (PROTOCOL §3.6, §6.3)."""
         since = self.submitted
-        self.update(seen)
-        if (properties := seen.get("properties")) is not None:
+        self.update(task)
+        if (properties := task.get("properties")) is not None:
             self.properties = {key: properties.get(key) or "" for key in _KEPT_PROPERTIES}
-        if (buttons := seen.get("buttons")) is not None:
+        if (buttons := task.get("buttons")) is not None:
             self.buttons = _buttons(buttons)
-        self.video_url = seen.get("videoUrl") or ""
-        links = seen.get("videoUrls") or ()
+        self.video_url = task.get("videoUrl") or ""
+        links = task.get("videoUrls") or ()
         self.video_urls = [{"url": link.get("url") or ""} for link in links] or None
         age = time.time() * 1000 - since
-        if longest_ms is not None and age > longest_ms:
-            self.status, self.fail_reason = "FAILURE", _TOO_LONG
+        if max_ms is not None and age > max_ms:
+            self.status, self.fail_reason = "FAILURE", _TIMEOUT_REASON
         if self.fail_reason:
             self.progress = "100%"
 
@@ -126,19 +126,19 @@ def _buttons(buttons: object) -> list[Any] | None:
     return [{name: button.get(name) for name in _BUTTON} for button in buttons]
 
 
-class Rows:
+class TaskRows:
     """All rows, in the order they were inserted."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, list[Row]] = {}
-        self._unfinished: dict[int, Row] = {}
-        self._in_flight: dict[str, Row] = {}
+        self._rows: dict[str, list[TaskRow]] = {}
+        self._unfinished: dict[int, TaskRow] = {}
+        self._in_flight: dict[str, TaskRow] = {}
         self._last_key = 0
         self.max_in_flight: int = 0
         self.inserted: asyncio.Event = asyncio.Event()
         """Set by the next row."""
 
-    def insert(self, row: Row) -> None:
+    def insert(self, row: TaskRow) -> None:
         """Keep a row; there may be one with its id already (PROTOCOL §4.3)."""
         self._last_key += 1
         row.key = self._last_key
@@ -147,14 +147,14 @@ class Rows:
         self.inserted.set()
         self.inserted.clear()
 
-    def keep(self, row: Row) -> None:
+    def add(self, row: TaskRow) -> None:
         """Insert a row, or count it in now that it is paid for."""
         if row.key:
             self._count(row)
         else:
             self.insert(row)
 
-    def noticed(self, row: Row) -> None:
+    def update(self, row: TaskRow) -> None:
         """Count a row out if what was just seen is its end."""
         if row.finished_by_progress:
             self._unfinished.pop(row.key, None)
@@ -162,7 +162,7 @@ class Rows:
             del self._in_flight[row.id]
 
     @property
-    def firsts(self) -> dict[str, Row]:
+    def by_id(self) -> dict[str, TaskRow]:
         """What a fetch of each id shows: the row with the lowest key."""
         return {task_id: rows[0] for task_id, rows in self._rows.items() if task_id}
 
@@ -172,7 +172,7 @@ class Rows:
         return len(self._in_flight)
 
     @property
-    def unfinished(self) -> dict[str, Row]:
+    def unfinished(self) -> dict[str, TaskRow]:
         """What the upstream is to be asked about: the last unfinished row of each id."""
         return {row.id: row for row in self._unfinished.values() if row.id}
 
@@ -181,18 +181,18 @@ class Rows:
         """Whether there is anything to ask about."""
         return bool(self._unfinished)
 
-    def give_up_nameless(self) -> None:
+    def fail_rows_without_id(self) -> None:
         """Fail the rows that have no id, about which nobody can be asked."""
         for row in [row for row in self._unfinished.values() if not row.id]:
             row.status, row.progress = "FAILURE", "100%"
-            self.noticed(row)
+            self.update(row)
 
-    def find(self, task_id: object, user: str | None = None) -> Row | None:
+    def find(self, task_id: object, user: str | None = None) -> TaskRow | None:
         """The first row of an id; with a user only of that user's."""
         rows = self._rows.get(str(task_id), ())
         return next((row for row in rows if user in {None, row.user}), None)
 
-    def of(self, ids: Iterable[str], user: str) -> list[Row]:
+    def select(self, ids: Iterable[str], user: str) -> list[TaskRow]:
         """Every row with one of these ids in order of keys, twice where there are two."""
         found = (row for task_id in set(ids) for row in self._rows.get(task_id, ()))
         return sorted((row for row in found if row.user == user), key=lambda row: row.key)
@@ -208,7 +208,7 @@ class Rows:
                 self._unfinished.pop(row.key, None)
             self._in_flight.pop(one, None)
 
-    def _count(self, row: Row) -> None:
+    def _count(self, row: TaskRow) -> None:
         if not row.finished_by_progress:
             self._unfinished[row.key] = row
         if row.paid:

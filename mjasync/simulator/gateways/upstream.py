@@ -11,16 +11,28 @@ import attrs
 import orjson
 
 from .gateway_responses import local_error
-from .go_json import Unreadable, decode, fill
+from .go_json import GoJsonError, decode, decode_struct
 
 if TYPE_CHECKING:
-    from ..faults import Faults
-    from ..webhook_sender import HookPost
+    from ..faults import FaultScript
+    from ..webhook_sender import WebhookDelivery
 
-__all__ = ["Answer", "Channel", "EmbeddedServer", "Upstream", "empty", "told"]
+__all__ = [
+    "EmbeddedServer",
+    "UpstreamClient",
+    "UpstreamResponse",
+    "UpstreamSettings",
+    "empty_submit_result",
+    "parse_submit_result",
+]
 
-_LOOPBACK: Final = 10.0
-_RESULT: Final = {"code": int, "description": str, "properties": object, "result": object}
+_MIN_TIMEOUT: Final = 10.0
+_SUBMIT_RESULT_FIELDS: Final = {
+    "code": int,
+    "description": str,
+    "properties": object,
+    "result": object,
+}
 """The fields of a SubmitResult; ``result`` may be one of two things."""
 
 
@@ -33,12 +45,12 @@ class EmbeddedServer(Protocol):
         ...
 
     @property
-    def fault_script(self) -> Faults:
+    def fault_script(self) -> FaultScript:
         """The faults that it injects."""
         ...
 
     @property
-    def hooks(self) -> list[HookPost]:
+    def hooks(self) -> list[WebhookDelivery]:
         """The webhooks that it posted."""
         ...
 
@@ -48,7 +60,7 @@ class EmbeddedServer(Protocol):
     async def stop(self) -> None:
         """Stop listening."""
 
-    async def settled(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait until all tasks have ended."""
 
     def forget(self, task_id: str | None = None) -> None:
@@ -59,18 +71,18 @@ class EmbeddedServer(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class Upstream:
+class UpstreamSettings:
     """The server a gateway stands in front of."""
 
     url: str | None
     """Its base URL; None: it is our own, and has one once it listens."""
     token: str | None
-    own: EmbeddedServer | None
+    embedded: EmbeddedServer | None
     """The simulator that was started for this gateway alone."""
 
 
 @attrs.frozen
-class Answer:
+class UpstreamResponse:
     """What the upstream answered."""
 
     status: int
@@ -85,10 +97,10 @@ class Answer:
             return None
 
 
-class Channel:
+class UpstreamClient:
     """Calls the upstream with the token of the gateway instead of its users'."""
 
-    def __init__(self, upstream: Upstream, time_scale: float) -> None:
+    def __init__(self, upstream: UpstreamSettings, time_scale: float) -> None:
         self._upstream = upstream
         self._scale = time_scale
         self._session: aiohttp.ClientSession | None = None
@@ -111,7 +123,7 @@ class Channel:
     @property
     def base(self) -> str:
         """The base URL of the upstream."""
-        own = self._upstream.own
+        own = self._upstream.embedded
         return own.url if own is not None else (self._upstream.url or "").rstrip("/")
 
     @property
@@ -120,9 +132,9 @@ class Channel:
         parts = urlsplit(self.base)
         return f"{parts.scheme}://{parts.netloc}"
 
-    def deadline(self, simulated: float, floor: float = _LOOPBACK) -> float:
+    def deadline(self, simulated: float, floor: float = _MIN_TIMEOUT) -> float:
         """Real seconds to wait; never so few that a busy machine alone could use them up."""
-        return max(simulated * self._scale, floor) if self._scale else _LOOPBACK
+        return max(simulated * self._scale, floor) if self._scale else _MIN_TIMEOUT
 
     async def call(
         self,
@@ -131,9 +143,9 @@ class Channel:
         *,
         data: bytes | None = None,
         content_type: str | None = None,
-        seconds: float = _LOOPBACK,
+        seconds: float = _MIN_TIMEOUT,
         secret: bool = True,
-    ) -> Answer:
+    ) -> UpstreamResponse:
         """Make one call, to a path or a whole URL.
 
         Raises:
@@ -155,9 +167,9 @@ class Channel:
             raise local_error("read_response_body_failed", code=5) from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise local_error("do_request_failed", code=5) from error
-        return Answer(response.status, body, response.headers.get("Content-Type"))
+        return UpstreamResponse(response.status, body, response.headers.get("Content-Type"))
 
-    async def picture(self, url: str) -> Answer:
+    async def fetch_image(self, url: str) -> UpstreamResponse:
         """Fetch a picture; one that is cut off is whole as far as anybody is told.
 
         Raises:
@@ -165,7 +177,7 @@ class Channel:
         """
         if self._session is None or not url.startswith("http"):
             raise local_error("do_request_failed", code=5)
-        timeout = aiohttp.ClientTimeout(total=_LOOPBACK)
+        timeout = aiohttp.ClientTimeout(total=_MIN_TIMEOUT)
         body = bytearray()
         try:
             async with self._session.get(url, timeout=timeout) as response:
@@ -174,10 +186,10 @@ class Channel:
                         body += piece
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise local_error("do_request_failed", code=5) from error
-        return Answer(response.status, bytes(body), response.headers.get("Content-Type"))
+        return UpstreamResponse(response.status, bytes(body), response.headers.get("Content-Type"))
 
 
-def told(answer: Answer) -> dict[str, Any]:
+def parse_submit_result(answer: UpstreamResponse) -> dict[str, Any]:
     """A SubmitResult as the Go struct takes it: zero values for what is missing or null.
 
     Raises:
@@ -185,16 +197,16 @@ def told(answer: Answer) -> dict[str, Any]:
             list of them (PROTOCOL §2: 5).
     """
     try:
-        fields = fill(decode(answer.body), _RESULT, "dto.MidjourneyResponse")
+        fields = decode_struct(decode(answer.body), _SUBMIT_RESULT_FIELDS, "dto.MidjourneyResponse")
         if isinstance(fields["result"], list):
-            fill(fields, {"result": list}, "dto.MidjourneyUploadResponse")
+            decode_struct(fields, {"result": list}, "dto.MidjourneyUploadResponse")
         else:
-            fields |= fill(fields, {"result": str}, "dto.MidjourneyResponse")
-    except Unreadable as error:
+            fields |= decode_struct(fields, {"result": str}, "dto.MidjourneyResponse")
+    except GoJsonError as error:
         raise local_error("unmarshal_response_body_failed", code=5) from error
     return fields
 
 
-def empty() -> dict[str, Any]:
+def empty_submit_result() -> dict[str, Any]:
     """What stands for an answer without a body where one is marshalled again."""
     return {"code": 5, "description": "empty_response_body", "properties": None, "result": ""}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from .gateway_dialects import Auth
-    from .messages import Asked, TokenWords
+    from .gateway_dialects import GatewayAuth
+    from .messages import RequestContext, TokenMessages
 
-__all__ = ["Passport", "Terms"]
+__all__ = ["GatewayAccounts", "UserRegistry"]
 
 
 @attrs.define(kw_only=True)
-class Terms:
+class GatewayAccounts:
     """What the users of a gateway are told and sold."""
 
     token: str | None
@@ -40,47 +40,49 @@ class Terms:
         )
 
 
-class Passport:
+class UserRegistry:
     """Recognises users by their tokens; without a token of its own, everybody is welcome."""
 
-    def __init__(self, auth: Auth, words: TokenWords, terms: Terms) -> None:
-        self._auth, self._words = auth, words
+    def __init__(self, auth: GatewayAuth, words: TokenMessages, terms: GatewayAccounts) -> None:
+        self._auth, self._messages = auth, words
         given = [terms.token] if terms.token is not None else []
         known = [*given, *terms.tokens, *terms.token_modes]
-        spent = [self._bare(token) for token in terms.spent_tokens]
-        if short := [token for token in known if len(self._bare(token)) < auth.shortest]:
+        spent = [self._strip_prefix(token) for token in terms.spent_tokens]
+        if short := [token for token in known if len(self._strip_prefix(token)) < auth.min_length]:
             raise ValueError(
-                f"{len(short)} of the tokens: fewer than {auth.shortest} characters are never valid"
+                f"{len(short)} of the tokens: fewer than {auth.min_length} characters are never valid"
             )
-        self._known = None if terms.token is None else frozenset(map(self._bare, known))
-        self._spent = dict.fromkeys(spent, False)
-        self._modes = {self._bare(token): modes for token, modes in terms.token_modes.items()}
+        self._users = None if terms.token is None else frozenset(map(self._strip_prefix, known))
+        self._spent_tokens = dict.fromkeys(spent, False)
+        self._modes = {
+            self._strip_prefix(token): modes for token, modes in terms.token_modes.items()
+        }
 
-    def user(self, headers: Mapping[str, str], asked: Asked) -> str:
+    def authenticate(self, headers: Mapping[str, str], asked: RequestContext) -> str:
         """Who sent a request: the bare token.
 
         Raises:
             Refusal: A token is missing, wrong or spent.
         """
         token = self._token(headers)
-        if token in self._spent:
-            noticed, self._spent[token] = self._spent[token], True
-            raise self._words.spent_token(token, asked, again=noticed)
-        if self._known is None or token in self._known:
+        if token in self._spent_tokens:
+            noticed, self._spent_tokens[token] = self._spent_tokens[token], True
+            raise self._messages.spent_token(token, asked, again=noticed)
+        if self._users is None or token in self._users:
             return token
-        pin = self._auth.pin
-        if pin and {token.partition(pin)[0], token.rpartition(pin)[0]} & self._known:
-            raise self._words.pinned(asked)
-        raise self._words.wrong_token(asked) if token else self._words.no_token(asked)
+        pin = self._auth.channel_suffix
+        if pin and {token.partition(pin)[0], token.rpartition(pin)[0]} & self._users:
+            raise self._messages.pinned(asked)
+        raise self._messages.wrong_token(asked) if token else self._messages.no_token(asked)
 
     def modes(self, user: str) -> tuple[str | None, str | None]:
         """The speed and the image host a user is bound to."""
         return self._modes.get(user, (None, None))
 
     def _token(self, headers: Mapping[str, str]) -> str:
-        read = (self._bare(headers.get(name, "")) for name in self._auth.headers)
+        read = (self._strip_prefix(headers.get(name, "")) for name in self._auth.headers)
         return next((token for token in read if token not in {"", self._auth.placeholder}), "")
 
-    def _bare(self, token: str) -> str:
+    def _strip_prefix(self, token: str) -> str:
         scheme = token[:7].capitalize() if self._auth.any_bearer else token[:7]
         return (token[7:].strip() if scheme == "Bearer " else token).removeprefix("sk-")

@@ -6,115 +6,119 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..prompts import analysis, descriptions, wants_video, with_model
-from ..request_fields import Intake
-from ..responses import Refusal, Reply, bare, refuse, submit_result
-from ..sim_task import Image
-from .edits_and_videos import STUDIO, begin_with
-from .face_swaps import FACES
+from ..prompts import describe_result, is_video_prompt, shorten_result, with_model
+from ..request_fields import RequestFields
+from ..responses import RequestRefused, SimResponse, empty_response, make_refusal, submit_result
+from ..sim_task import UploadedImage
+from .edits_and_videos import EDIT_HANDLERS, start_from_image
+from .face_swaps import FACE_SWAP_HANDLERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..sim_task import Order
-    from ..submitting import Desk
+    from ..sim_task import SubmissionRequest
+    from ..submitting import SubmissionService
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMAND_HANDLERS"]
 
-_ASPECTS: Final = {"PORTRAIT": "2:3", "SQUARE": "1:1", "LANDSCAPE": "3:2"}
-_SUFFIXES: Final = {f"image/{kind}": kind for kind in ("gif", "png", "webp")} | {
+_ASPECT_RATIOS: Final = {"PORTRAIT": "2:3", "SQUARE": "1:1", "LANDSCAPE": "3:2"}
+_ASPECT_SUFFIXES: Final = {f"image/{kind}": kind for kind in ("gif", "png", "webp")} | {
     "image/jpeg": "jpg"
 }
-_BLENDED: Final = range(2, 6)
-_CHINESE: Final = frozenset({"zh", "zh_cn"})
+_BLEND_IMAGE_COUNTS: Final = range(2, 6)
+_CHINESE_TEXT: Final = frozenset({"zh", "zh_cn"})
 
 
-def _imagine(desk: Desk, order: Order) -> Reply:
+def _imagine(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.2."""
-    read = desk.intake(order)
-    prompt = desk.prompt(read)
-    images = [*read.images("base64Array"), *filter(None, [read.image("base64")])]
-    filmed = "video" in desk.dialect.endpoints and wants_video(prompt)
-    task = desk.draft(order, "video" if filmed else "imagine", prompt, images=images)
-    if filmed:
-        begin_with(desk, task, next(iter(images), None))
-    task.prompt_en = " ".join([*desk.links(images), prompt])
+    fields = service.read_fields(request)
+    prompt = service.read_prompt(fields)
+    images = [*fields.images("base64Array"), *filter(None, [fields.image("base64")])]
+    is_video = "video" in service.dialect.endpoints and is_video_prompt(prompt)
+    task = service.create_task(request, "video" if is_video else "imagine", prompt, images=images)
+    if is_video:
+        start_from_image(service, task, next(iter(images), None))
+    task.prompt_en = " ".join([*service.store_images(images), prompt])
     task.final_prompt = with_model(task.prompt_en, task.model)
     task.description = f"/imagine {prompt}"
-    return desk.accept(task, order)
+    return service.accept(task, request)
 
 
-def _blend(desk: Desk, order: Order) -> Reply:
+def _blend(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.3."""
-    read = desk.intake(order)
-    dimensions = read.choice("dimensions", tuple(_ASPECTS), "SQUARE")
-    if read.count("base64Array") not in _BLENDED:
-        raise refuse(4, desk.dialect.says.get("images", "base64List参数错误"))
+    fields = service.read_fields(request)
+    dimensions = fields.choice("dimensions", tuple(_ASPECT_RATIOS), "SQUARE")
+    if fields.list_length("base64Array") not in _BLEND_IMAGE_COUNTS:
+        raise make_refusal(4, service.dialect.messages.get("images", "base64List参数错误"))
     if dimensions is None:
-        raise refuse(4, "dimensions参数错误")
-    images = read.images("base64Array")
-    task = desk.draft(order, "blend", images=images)
-    final = " ".join([*desk.links(images), f"--ar {_ASPECTS[dimensions]}"])
-    task.final_prompt, task.dimensions = with_model(final, task.model), dimensions
-    task.prompt = task.prompt_en = final if desk.dialect.blend_has_prompt else None
+        raise make_refusal(4, "dimensions参数错误")
+    images = fields.images("base64Array")
+    task = service.create_task(request, "blend", images=images)
+    final_prompt = " ".join([*service.store_images(images), f"--ar {_ASPECT_RATIOS[dimensions]}"])
+    task.final_prompt, task.dimensions = with_model(final_prompt, task.model), dimensions
+    task.prompt = task.prompt_en = final_prompt if service.dialect.blend_has_prompt else None
     task.description = f"/blend {task.id} {len(images)}"
-    return desk.accept(task, order)
+    return service.accept(task, request)
 
 
-def _describe(desk: Desk, order: Order) -> Reply:
+def _describe(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.4."""
-    read = desk.intake(order)
-    image = read.image("base64") or _link(desk, read)
+    fields = service.read_fields(request)
+    image = fields.image("base64") or _read_linked_image(service, fields)
     if image is None:
-        raise refuse(4, desk.dialect.says.get("picture", "base64不能为空"))
-    task = desk.draft(order, "describe", images=[image])
-    task.source, task.source_link = image.data or (image.link or "").encode(), image.link
-    task.upload = None if image.link else desk.gallery.keep(image.data)
-    named = f"/describe {task.id}.{_SUFFIXES.get(image.mime, 'null')}"
-    task.description = named if desk.dialect.names_described else "/describe"
-    task.words, task.language = descriptions(task.source), read.text("language") or None
-    if desk.dialect.translates and task.language in _CHINESE:
-        task.words = attrs.evolve(task.words, text=task.words.text_zh or "")
-    return desk.accept(task, order)
+        raise make_refusal(4, service.dialect.messages.get("picture", "base64不能为空"))
+    task = service.create_task(request, "describe", images=[image])
+    task.described_bytes, task.described_link = image.data or (image.link or "").encode(), image.link
+    task.upload_name = None if image.link else service.images.add_upload(image.data)
+    description = f"/describe {task.id}.{_ASPECT_SUFFIXES.get(image.mime, 'null')}"
+    task.description = description if service.dialect.describe_names_file else "/describe"
+    task.generated_text, task.language = describe_result(task.described_bytes), fields.text("language") or None
+    if service.dialect.translates_descriptions and task.language in _CHINESE_TEXT:
+        task.generated_text = attrs.evolve(
+            task.generated_text, text=task.generated_text.text_zh or ""
+        )
+    return service.accept(task, request)
 
 
-def _link(desk: Desk, read: Intake) -> Image | None:
-    if desk.dialect.data_urls_only or not (link := read.text("link")):
+def _read_linked_image(service: SubmissionService, fields: RequestFields) -> UploadedImage | None:
+    if service.dialect.requires_data_urls or not (link := fields.text("link")):
         return None
     if not link.startswith(("http://", "https://")):
-        raise refuse(4, desk.dialect.says.get("link", "link格式错误"))
-    return Image(b"", link)
+        raise make_refusal(4, service.dialect.messages.get("link", "link格式错误"))
+    return UploadedImage(b"", link)
 
 
-def _shorten(desk: Desk, order: Order) -> Reply:
+def _shorten(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.5."""
-    prompt = desk.prompt(desk.intake(order))
-    task = desk.draft(order, "shorten", prompt)
+    prompt = service.read_prompt(service.read_fields(request))
+    task = service.create_task(request, "shorten", prompt)
     task.description = f"/shorten {prompt}"
-    task.words = analysis(prompt)
-    return desk.accept(task, order)
+    task.generated_text = shorten_result(prompt)
+    return service.accept(task, request)
 
 
-def _upload(desk: Desk, order: Order) -> Reply:
+def _upload(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.12."""
-    read = desk.intake(order)
-    values = read.texts("base64Array")
+    fields = service.read_fields(request)
+    texts = fields.texts("base64Array")
     try:
-        images = [read.decode(value) for value in values]
-    except Refusal as refusal:
-        raise (bare(refusal) if desk.dialect.bare_upload_failure else refusal) from None
+        images = [fields.decode_image(value) for value in texts]
+    except RequestRefused as refusal:
+        raise (empty_response(refusal) if service.dialect.has_bare_upload_errors else refusal) from None
     if not images:
-        raise refuse(4, desk.dialect.says.get("uploads", "base64Array不能为空"))
-    return submit_result(1, "提交成功", desk.links(images))
+        raise make_refusal(4, service.dialect.messages.get("uploads", "base64Array不能为空"))
+    return submit_result(1, "提交成功", service.store_images(images))
 
 
-COMMANDS: Final[Mapping[str, Callable[[Desk, Order], Reply]]] = {
+COMMAND_HANDLERS: Final[
+    Mapping[str, Callable[[SubmissionService, SubmissionRequest], SimResponse]]
+] = {
     "imagine": _imagine,
     "blend": _blend,
     "describe": _describe,
     "shorten": _shorten,
-    **STUDIO,
-    **FACES,
+    **EDIT_HANDLERS,
+    **FACE_SWAP_HANDLERS,
     "upload-discord-images": _upload,
 }
 """What each commanding endpoint does."""

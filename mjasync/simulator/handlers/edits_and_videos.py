@@ -7,135 +7,139 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..button_sets import VERBS, Button
+from ..button_sets import COMMAND_TABLE, SimButton
 from ..prompts import with_model
-from ..responses import Reply, refuse
-from ..sim_task import Fate
+from ..responses import SimResponse, make_refusal
+from ..sim_task import TaskOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..request_fields import Intake
-    from ..sim_task import Image, Order, SimTask
-    from ..submitting import Desk
+    from ..request_fields import RequestFields
+    from ..sim_task import SimTask, SubmissionRequest, UploadedImage
+    from ..submitting import SubmissionService
 
-__all__ = ["STUDIO", "begin_with"]
+__all__ = ["EDIT_HANDLERS", "start_from_image"]
 
 _MOTIONS: Final = ("low", "high")
 _VIDEO_TYPES: Final = ("vid_1.1_i2v_480", "vid_1.1_i2v_720")
-_BATCHES: Final = frozenset({1, 2, 4})
-_MOST: Final = 4
-_JOB: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_NO_SUCH_JOB: Final = Fate(ending="fail", reason="Job not found")
+_BATCH_SIZES: Final = frozenset({1, 2, 4})
+_MAX_BATCH: Final = 4
+_JOB_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_JOB_NOT_FOUND: Final = TaskOutcome(kind="fail", fail_reason="Job not found")
 
 
-def begin_with(desk: Desk, task: SimTask, image: Image | None) -> None:
+def start_from_image(service: SubmissionService, task: SimTask, image: UploadedImage | None) -> None:
     """Let a task start from a picture that was sent, should there be one."""
     if image is not None:
-        task.begins = desk.gallery.picture_of(image)
-        task.first_frame = desk.links([image])[0]
+        task.source_image = service.images.find_image(image)
+        task.first_frame_link = service.store_images([image])[0]
 
 
-def _rework(verb: str) -> Callable[[Desk, Order], Reply]:
+def _edit_handler(operation: str) -> Callable[[SubmissionService, SubmissionRequest], SimResponse]:
     """An edit or a retexture (PROTOCOL §1.10)."""
 
-    def rework(desk: Desk, order: Order) -> Reply:
-        read = desk.intake(order)
-        prompt, image = read.text("prompt"), read.image("image")
+    def edit(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
+        fields = service.read_fields(request)
+        prompt, image = fields.text("prompt"), fields.image("image")
         if not prompt or image is None:
-            raise refuse(4, "image或prompt不能为空")
-        desk.check_words(prompt)
-        if desk.dialect.edit_refusal:
-            raise refuse(9, desk.dialect.edit_refusal)
-        task = desk.draft(order, verb, prompt, images=[image])
-        task.begins = desk.gallery.picture_of(image)
-        task.description = f"/{verb} {prompt}"
-        return desk.accept(task, order)
+            raise make_refusal(4, "image或prompt不能为空")
+        service.check_banned_words(prompt)
+        if service.dialect.edit_refusal:
+            raise make_refusal(9, service.dialect.edit_refusal)
+        task = service.create_task(request, operation, prompt, images=[image])
+        task.source_image = service.images.find_image(image)
+        task.description = f"/{operation} {prompt}"
+        return service.accept(task, request)
 
-    return rework
+    return edit
 
 
 # --- videos -------------------------------------------------------------------------------------
 
 
-def _video(desk: Desk, order: Order) -> Reply:
+def _submit_video(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.11."""
-    read = desk.intake(order)
-    prompt = desk.prompt(read)
-    motion = read.option("motion", _MOTIONS)
-    extends = read.text("action") == "extend"
-    if read.text("taskId") and not extends:
-        raise refuse(4, "任务类型错误")
-    task = (_extended if extends else _begun)(desk, read, prompt, motion)
-    task.batch, task.video_type = _batch(read), read.option("videoType", _VIDEO_TYPES)
-    task.final_prompt = with_model(_flagged(read, prompt, motion), task.model)
+    fields = service.read_fields(request)
+    prompt = service.read_prompt(fields)
+    motion = fields.option("motion", _MOTIONS)
+    is_extension = fields.text("action") == "extend"
+    if fields.text("taskId") and not is_extension:
+        raise make_refusal(4, "任务类型错误")
+    task = (_extend_video if is_extension else _start_video)(service, fields, prompt, motion)
+    task.batch_size, task.video_type = _read_batch_size(fields), fields.option("videoType", _VIDEO_TYPES)
+    task.final_prompt = with_model(_with_flags(fields, prompt, motion), task.model)
     task.description = f"/video {prompt}"
-    return desk.accept(task, read.order)
+    return service.accept(task, fields.request)
 
 
-def _begun(desk: Desk, read: Intake, prompt: str, motion: str) -> SimTask:
+def _start_video(service: SubmissionService, fields: RequestFields, prompt: str, motion: str) -> SimTask:
     """A new video, from a first frame if there is one."""
-    first, last = read.image("image"), read.image("endImage")
-    task = desk.draft(read.order, "video", prompt, images=filter(None, (first, last)))
-    task.button = Button("", "", "", "video", detail=motion)
-    begin_with(desk, task, first)
+    first, last = fields.image("image"), fields.image("endImage")
+    task = service.create_task(fields.request, "video", prompt, images=filter(None, (first, last)))
+    task.pressed_button = SimButton("", "", "", "video", detail=motion)
+    start_from_image(service, task, first)
     return task
 
 
-def _extended(desk: Desk, read: Intake, prompt: str, motion: str) -> SimTask:
+def _extend_video(
+    service: SubmissionService, fields: RequestFields, prompt: str, motion: str
+) -> SimTask:
     """More of one of the videos of a task; they are counted from 0 here."""
-    task_id, index = read.text("taskId"), read.whole("index") or 0
-    if not task_id or index not in range(_MOST):
-        raise refuse(4, "参数错误")
-    parent = desk.finished(task_id)
-    if parent.verb.makes not in {"video", "clip"}:
-        raise refuse(4, "任务类型错误")
-    if desk.dialect.extend_refusal and not desk.remix:
-        raise refuse(9, desk.dialect.extend_refusal)
-    task = desk.draft(read.order, "extend", prompt, parent=parent)
-    task.button = Button("", "", "", "extend", index + 1, motion)
+    task_id, index = fields.text("taskId"), fields.integer("index") or 0
+    if not task_id or index not in range(_MAX_BATCH):
+        raise make_refusal(4, "参数错误")
+    parent = service.find_finished_task(task_id)
+    if parent.command.result not in {"video", "clip"}:
+        raise make_refusal(4, "任务类型错误")
+    if service.dialect.extend_refusal and not service.has_remix:
+        raise make_refusal(9, service.dialect.extend_refusal)
+    task = service.create_task(fields.request, "extend", prompt, parent=parent)
+    task.pressed_button = SimButton("", "", "", "extend", index + 1, motion)
     return task
 
 
-def _batch(read: Intake) -> int:
-    batch = read.whole("batchSize")
-    if batch is not None and batch not in _BATCHES:
-        raise refuse(4, "batchSize参数错误")
-    return _MOST if batch is None else batch
+def _read_batch_size(fields: RequestFields) -> int:
+    batch_size = fields.integer("batchSize")
+    if batch_size is not None and batch_size not in _BATCH_SIZES:
+        raise make_refusal(4, "batchSize参数错误")
+    return _MAX_BATCH if batch_size is None else batch_size
 
 
-def _flagged(read: Intake, prompt: str, motion: str) -> str:
+def _with_flags(fields: RequestFields, prompt: str, motion: str) -> str:
     """The prompt as Midjourney echoes it, with what was asked for in flags."""
-    loop = " --loop" if read.truth("loop") else ""
-    return f"{prompt} --motion {motion}{loop} --video"
+    loop_flag = " --loop" if fields.boolean("loop") else ""
+    return f"{prompt} --motion {motion}{loop_flag} --video"
 
 
 # --- jobs ---------------------------------------------------------------------------------------
 
 
-def _show(desk: Desk, order: Order) -> Reply:
+def _show_job(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """A task rebuilt from Midjourney's own job id, or a link with one in it (PROTOCOL §1.14)."""
-    read = desk.intake(order)
-    found = _JOB.search(read.text("jobId"))
-    if found is None or read.instance() is None:
-        raise refuse(4, "参数错误")
-    task = desk.draft(order, "show")
-    task.job, task.description = found[0], f"/show {found[0]}"
-    jobs = (known for known in desk.engine.tasks.values() if known.job == found[0])
-    original = next((known for known in jobs if known.picture and known.offers), None)
+    fields = service.read_fields(request)
+    match = _JOB_ID.search(fields.text("jobId"))
+    if match is None or fields.account_id() is None:
+        raise make_refusal(4, "参数错误")
+    task = service.create_task(request, "show")
+    task.midjourney_job_id, task.description = match[0], f"/show {match[0]}"
+    candidates = (known for known in service.engine.tasks.values() if known.midjourney_job_id == match[0])
+    original = next((known for known in candidates if known.image and known.offered_buttons), None)
     if original is None:
-        return desk.accept(task, order, _NO_SUCH_JOB)
-    task.verb = attrs.evolve(VERBS["show"], makes=original.verb.makes)
-    task.model, task.batch, task.begins = original.model, original.batch, original.picture
+        return service.accept(task, request, _JOB_NOT_FOUND)
+    task.command = attrs.evolve(COMMAND_TABLE["show"], result=original.command.result)
+    task.model, task.batch_size, task.source_image = original.model, original.batch_size, original.image
     task.prompt, task.prompt_en = original.prompt, original.prompt_en
     task.final_prompt = original.final_prompt
-    return desk.accept(task, order)
+    return service.accept(task, request)
 
 
-STUDIO: Final[Mapping[str, Callable[[Desk, Order], Reply]]] = {
-    "edits": _rework("edit"),
-    "retexture": _rework("retexture"),
-    "video": _video,
-    "show": _show,
+EDIT_HANDLERS: Final[
+    Mapping[str, Callable[[SubmissionService, SubmissionRequest], SimResponse]]
+] = {
+    "edits": _edit_handler("edit"),
+    "retexture": _edit_handler("retexture"),
+    "video": _submit_video,
+    "show": _show_job,
 }
 """What each of these endpoints does."""

@@ -4,61 +4,65 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..images.image_spec import Picture, size_for
-from ..request_fields import Intake
-from ..responses import Reply, refuse
-from ..sim_task import Image
+from ..images.image_spec import ImageSpec, size_for
+from ..request_fields import RequestFields
+from ..responses import SimResponse, make_refusal
+from ..sim_task import UploadedImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..sim_task import Order, SimTask
-    from ..submitting import Desk
+    from ..sim_task import SimTask, SubmissionRequest
+    from ..submitting import SubmissionService
 
-__all__ = ["FACES"]
+__all__ = ["FACE_SWAP_HANDLERS"]
 
 
-def _swap(desk: Desk, order: Order) -> Reply:
-    read = desk.intake(order)
-    source, target = _face(read, "source"), _face(read, "target")
+def _swap(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
+    fields = service.read_fields(request)
+    source, target = _face_field(fields, "source"), _face_field(fields, "target")
     if source is None or target is None or source == target:
-        raise refuse(4, "参数错误")
-    return desk.accept(_draft(desk, order, "swap", [source, target]), order)
+        raise make_refusal(4, "参数错误")
+    return service.accept(_create_swap(service, request, "swap", [source, target]), request)
 
 
-def _swap_video(desk: Desk, order: Order) -> Reply:
+def _swap_video(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """A form: its file is the video (PROTOCOL §1.13)."""
-    read = desk.intake(order)
-    source, target = _face(read, "source"), _film(read)
+    fields = service.read_fields(request)
+    source, target = _face_field(fields, "source"), _video_field(fields)
     if source is None or target is None:
-        raise refuse(4, "参数错误")
-    task = _draft(desk, order, "swap_video", [source, target])
-    width, height = size_for((1, 1), desk.gallery.size)
-    task.begins = Picture("swap", task.final_prompt, task.seed, width, height)
-    return desk.accept(task, order)
+        raise make_refusal(4, "参数错误")
+    task = _create_swap(service, request, "swap_video", [source, target])
+    width, height = size_for((1, 1), service.images.grid_size)
+    task.source_image = ImageSpec("swap", task.final_prompt, task.seed, width, height)
+    return service.accept(task, request)
 
 
-def _face(read: Intake, whose: str) -> Image | None:
-    return read.image(f"{whose}Base64") or read.linked(f"{whose}Url")
+def _face_field(fields: RequestFields, prefix: str) -> UploadedImage | None:
+    return fields.image(f"{prefix}Base64") or fields.linked_image(f"{prefix}Url")
 
 
-def _film(read: Intake) -> Image | None:
-    file = read.get("targetFile")
+def _video_field(fields: RequestFields) -> UploadedImage | None:
+    file = fields.get("targetFile")
     if file is None:
-        return read.linked("targetUrl")
+        return fields.linked_image("targetUrl")
     if not isinstance(file, bytes):
-        raise read.malformed()
-    return Image(file) if file else None
+        raise fields.malformed_refusal()
+    return UploadedImage(file) if file else None
 
 
-def _draft(desk: Desk, order: Order, verb: str, images: list[Image]) -> SimTask:
-    task = desk.draft(order, verb, images=images)
-    task.final_prompt, task.bot = " ".join(desk.links(images)), "INSIGHT_FACE"
+def _create_swap(
+    service: SubmissionService, request: SubmissionRequest, operation: str, images: list[UploadedImage]
+) -> SimTask:
+    task = service.create_task(request, operation, images=images)
+    task.final_prompt, task.bot = " ".join(service.store_images(images)), "INSIGHT_FACE"
     task.description = "/swap"
     return task
 
 
-FACES: Final[Mapping[str, Callable[[Desk, Order], Reply]]] = {
+FACE_SWAP_HANDLERS: Final[
+    Mapping[str, Callable[[SubmissionService, SubmissionRequest], SimResponse]]
+] = {
     "swap": _swap,
     "video-swap": _swap_video,
 }

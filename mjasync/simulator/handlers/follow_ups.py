@@ -6,64 +6,79 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..button_sets import Button
-from ..prompts import Words, analysis, descriptions, model_of, with_model, zoom_of
-from ..responses import Refusal, Reply, refuse, submit_result
-from ..sim_task import Fate, Order, SimTask
+from ..button_sets import SimButton
+from ..prompts import (
+    GeneratedText,
+    describe_result,
+    find_model,
+    shorten_result,
+    split_zoom,
+    with_model,
+)
+from ..responses import RequestRefused, SimResponse, make_refusal, submit_result
+from ..sim_task import SimTask, SubmissionRequest, TaskOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..request_fields import Intake
-    from ..submitting import Desk
+    from ..request_fields import RequestFields
+    from ..submitting import SubmissionService
 
-__all__ = ["PRESSES"]
+__all__ = ["FOLLOW_UP_HANDLERS"]
 
-_CHANGEABLE: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
-_CHANGES: Final = {"UPSCALE": "upsample", "VARIATION": "variation", "REROLL": "reroll"}
-_OPERATIONS: Final = {"U": "UPSCALE", "V": "VARIATION", "R": "REROLL"}
-_ACTIONS: Final = ("IMAGINE", "UPSCALE", "VARIATION", "REROLL", "DESCRIBE", "BLEND")
+_CHANGEABLE_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
+_OPERATION_BY_ACTION: Final = {"UPSCALE": "upsample", "VARIATION": "variation", "REROLL": "reroll"}
+_ACTION_BY_LETTER: Final = {"U": "UPSCALE", "V": "VARIATION", "R": "REROLL"}
+_ACTIONS_BY_ORDINAL: Final = ("IMAGINE", "UPSCALE", "VARIATION", "REROLL", "DESCRIBE", "BLEND")
 """In the order of their ordinals."""
-_INDEXES: Final = range(1, 5)
-_ID_AND_OPERATION: Final = 2
-_DIGITS: Final = frozenset("1234")
-_WIDEST: Final = 2.0
-_ASTRAY: Final = Fate(ending="refuse", reason="[50035]: Invalid Form Body", started=True)
+_VALID_INDEXES: Final = range(1, 5)
+_CONTENT_PARTS: Final = 2
+_INDEX_DIGITS: Final = frozenset("1234")
+_MAX_DIGITS: Final = 2.0
+_UNKNOWN_CHANGE: Final = TaskOutcome(
+    kind="refuse", fail_reason="[50035]: Invalid Form Body", has_start_time=True
+)
 
 
-def _action(desk: Desk, order: Order) -> Reply:
+def _submit_action(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.8, §4.1."""
-    read = desk.intake(order)
-    task_id, custom_id = read.text("taskId"), read.text("customId")
+    fields = service.read_fields(request)
+    task_id, custom_id = fields.text("taskId"), fields.text("customId")
     if not (task_id and custom_id):
-        raise refuse(4, "参数错误")
-    parent = desk.finished(task_id)
-    button = parent.offers.get(custom_id)
+        raise make_refusal(4, "参数错误")
+    parent = service.find_finished_task(task_id)
+    button = parent.offered_buttons.get(custom_id)
     if button is None:
-        raise refuse(4, "未知的 Action 类型")
-    if button.verb in desk.dialect.refused_verbs:
-        raise refuse(4, desk.dialect.refusal)
-    if button.verb == "picture_prompt_all":
-        return _press_all(desk, order, parent)
-    task = _press(desk, order, parent, button)
-    task.strong = read.truth("strong")
-    if _opens_modal(desk, read, button):
-        return _open_modal(desk, task, parent, button)
-    return desk.accept(task, order)
+        raise make_refusal(4, "未知的 Action 类型")
+    if button.command in service.dialect.refused_operations:
+        raise make_refusal(4, service.dialect.refused_operation_message)
+    if button.command == "picture_prompt_all":
+        return _press_all_buttons(service, request, parent)
+    task = _press_button(service, request, parent, button)
+    task.is_strong = fields.boolean("strong")
+    if _opens_modal(service, fields, button):
+        return _open_modal(service, task, parent, button)
+    return service.accept(task, request)
 
 
-def _press_all(desk: Desk, order: Order, parent: SimTask) -> Reply:
+def _press_all_buttons(
+    service: SubmissionService, request: SubmissionRequest, parent: SimTask
+) -> SimResponse:
     """Every described prompt at once, in a task each, without a modal (PROTOCOL §2: 1).
 
     Where there is no room for all, it makes as many as there is room for.
     """
-    buttons = [button for button in parent.offers.values() if button.verb == "picture_prompt"]
+    buttons = [
+        button for button in parent.offered_buttons.values() if button.command == "picture_prompt"
+    ]
     ids: list[str] = []
     for button in buttons:
-        task = _press(desk, order, parent, attrs.evolve(button, verb="picture_prompt_all"))
+        task = _press_button(
+            service, request, parent, attrs.evolve(button, command="picture_prompt_all")
+        )
         try:
-            desk.accept(task, order)
-        except Refusal:
+            service.accept(task, request)
+        except RequestRefused:
             if not ids:
                 raise
             break
@@ -71,179 +86,191 @@ def _press_all(desk: Desk, order: Order, parent: SimTask) -> Reply:
     return submit_result(1, "提交成功", ",".join(ids))
 
 
-def _opens_modal(desk: Desk, read: Intake, button: Button) -> bool:
-    if button.verb in desk.dialect.modal_always:
+def _opens_modal(service: SubmissionService, fields: RequestFields, button: SimButton) -> bool:
+    if button.command in service.dialect.always_modal_operations:
         return True
-    asked = read.truth("enableRemix")
-    if button.verb not in desk.dialect.modal_on_remix:
+    requests_remix = fields.boolean("enableRemix")
+    if button.command not in service.dialect.remix_modal_operations:
         return False
-    if asked and not desk.remix and desk.dialect.remix_refusal:
-        raise refuse(4, desk.dialect.remix_refusal)
-    return desk.remix or asked
+    if requests_remix and not service.has_remix and service.dialect.remix_refusal:
+        raise make_refusal(4, service.dialect.remix_refusal)
+    return service.has_remix or requests_remix
 
 
-def _open_modal(desk: Desk, task: SimTask, parent: SimTask, button: Button) -> Reply:
+def _open_modal(
+    service: SubmissionService, task: SimTask, parent: SimTask, button: SimButton
+) -> SimResponse:
     """A task that waits: not queued, and it uses no concurrency (PROTOCOL §4.2)."""
-    task.status, task.account, task.channel = "MODAL", parent.account, parent.channel
-    task.modal_prompt = _offered(desk, task, parent, button)
-    desk.engine.keep(task)
+    task.status, task.account_id, task.channel_id = "MODAL", parent.account_id, parent.channel_id
+    task.modal_prompt = _modal_properties(service, task, parent, button)
+    service.engine.add(task)
     properties = {"finalPrompt": task.modal_prompt, "remix": True}
-    return submit_result(21, desk.dialect.modal_description, task.id, properties)
+    return submit_result(21, service.dialect.modal_description, task.id, properties)
 
 
-def _offered(desk: Desk, task: SimTask, parent: SimTask, button: Button) -> str:
+def _modal_properties(
+    service: SubmissionService, task: SimTask, parent: SimTask, button: SimButton
+) -> str:
     """The ``finalPrompt`` a modal offers to edit (PROTOCOL §4.2)."""
-    if button.verb == "inpaint":
+    if button.command == "inpaint":
         return ""
-    if parent.words:
-        kept = desk.dialect.keycaps_kept and button.verb == "picture_prompt"
-        return f"{button.emoji} {task.prompt}" if kept else task.prompt or ""
-    return parent.final_prompt + (" --zoom 2" if button.verb == "custom_zoom" else "")
+    if parent.generated_text:
+        keeps_keycap = service.dialect.keeps_keycaps and button.command == "picture_prompt"
+        return f"{button.emoji} {task.prompt}" if keeps_keycap else task.prompt or ""
+    return parent.final_prompt + (" --zoom 2" if button.command == "custom_zoom" else "")
 
 
-def _modal(desk: Desk, order: Order) -> Reply:
+def _submit_modal(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.9, §4.2."""
-    read = desk.intake(order)
-    task_id = read.text("taskId")
-    if not task_id and desk.dialect.modal_unchecked:
-        raise refuse(4, "参数错误")
-    task = desk.known(task_id)
+    fields = service.read_fields(request)
+    task_id = fields.text("taskId")
+    if not task_id and service.dialect.has_unchecked_modals:
+        raise make_refusal(4, "参数错误")
+    task = service.find_task(task_id)
     if task.status != "MODAL" or task.accepted:
-        if desk.dialect.modal_unchecked:
-            return desk.accept_again(task, order)
-        raise refuse(4, "关联任务状态错误")
-    prompt = read.text("prompt") or _unsaid(desk, task)
+        if service.dialect.has_unchecked_modals:
+            return service.accept_existing(task, request)
+        raise make_refusal(4, "关联任务状态错误")
+    prompt = fields.text("prompt") or _default_answer(service, task)
     if not prompt:
-        raise refuse(4, "prompt不能为空")
-    desk.check_words(prompt)
-    mask = read.mask()
-    if task.verb.name == "custom_zoom":
-        task.zoom, prompt = _zoomed(prompt)
+        raise make_refusal(4, "prompt不能为空")
+    service.check_banned_words(prompt)
+    mask = fields.mask()
+    if task.command.name == "custom_zoom":
+        task.zoom_factor, prompt = _without_zoom(prompt)
     task.mask, task.prompt, task.prompt_en = mask, prompt, prompt
-    task.model = model_of(prompt, task.model)
+    task.model = find_model(prompt, task.model)
     task.final_prompt = with_model(prompt, task.model)
-    return desk.accept(task, order)
+    return service.accept(task, request)
 
 
-def _unsaid(desk: Desk, task: SimTask) -> str:
+def _default_answer(service: SubmissionService, task: SimTask) -> str:
     """The prompt of a modal that is answered without one (PROTOCOL §1.9)."""
-    if desk.dialect.modal_from_parent and (parent := task.parent):
-        return parent.prompt or (parent.words.text if parent.words else parent.final_prompt)
+    if service.dialect.modal_uses_parent_prompt and (parent := task.parent):
+        return parent.prompt or (
+            parent.generated_text.text if parent.generated_text else parent.final_prompt
+        )
     return task.modal_prompt or task.final_prompt
 
 
-def _zoomed(prompt: str) -> tuple[float, str]:
+def _without_zoom(prompt: str) -> tuple[float, str]:
     """The zoom of a custom zoom's prompt, and the prompt without it."""
-    factor, rest = zoom_of(prompt)
-    if factor is None or not 1 <= factor <= _WIDEST:
-        raise refuse(4, "prompt参数错误: --zoom 1~2")
-    return factor, rest
+    factor, remaining_prompt = split_zoom(prompt)
+    if factor is None or not 1 <= factor <= _MAX_DIGITS:
+        raise make_refusal(4, "prompt参数错误: --zoom 1~2")
+    return factor, remaining_prompt
 
 
-def _change(desk: Desk, order: Order) -> Reply:
+def _submit_change(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.6."""
-    read = desk.intake(order)
-    jackson = desk.dialect.jackson
-    action = read.choice("action", _ACTIONS if jackson else tuple(_CHANGES))
-    task_id, index = read.text("taskId"), read.whole("index")
+    fields = service.read_fields(request)
+    uses_jackson = service.dialect.uses_jackson
+    action = fields.choice("action", _ACTIONS_BY_ORDINAL if uses_jackson else tuple(_OPERATION_BY_ACTION))
+    task_id, index = fields.text("taskId"), fields.integer("index")
     if not task_id:
-        raise refuse(4, "taskId不能为空")
+        raise make_refusal(4, "taskId不能为空")
     if action is None:
-        raise read.malformed(500) if jackson else refuse(4, "action不能为空")
-    if action not in _CHANGES:
-        raise refuse(4, "action参数错误")
-    return _apply(desk, order, task_id, (action, index))
+        raise fields.malformed_refusal(500) if uses_jackson else make_refusal(4, "action不能为空")
+    if action not in _OPERATION_BY_ACTION:
+        raise make_refusal(4, "action参数错误")
+    return _apply_change(service, request, task_id, (action, index))
 
 
-def _simple_change(desk: Desk, order: Order) -> Reply:
+def _submit_simple_change(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     """PROTOCOL §1.7. Only the first digit is read."""
-    read = desk.intake(order)
-    words = (read.exact("content") or "").split(" ")
-    if len(words) != _ID_AND_OPERATION:
-        raise refuse(4, "content参数错误")
-    task_id, operation = words
+    fields = service.read_fields(request)
+    parts = (fields.strict_text("content") or "").split(" ")
+    if len(parts) != _CONTENT_PARTS:
+        raise make_refusal(4, "content参数错误")
+    task_id, operation = parts
     if not operation:  # its first letter is looked at
-        raise read.malformed(500) if desk.dialect.jackson else refuse(4, "content参数错误")
-    action = _OPERATIONS.get(operation[:1].upper())
-    rerolls, digit = operation.upper() == "R", operation[1:2]
-    if action is None or not (rerolls or (action != "REROLL" and digit in _DIGITS)):
-        raise refuse(4, "content参数错误")
+        raise fields.malformed_refusal(500) if service.dialect.uses_jackson else make_refusal(4, "content参数错误")
+    action = _ACTION_BY_LETTER.get(operation[:1].upper())
+    is_reroll, digit = operation.upper() == "R", operation[1:2]
+    if action is None or not (is_reroll or (action != "REROLL" and digit in _INDEX_DIGITS)):
+        raise make_refusal(4, "content参数错误")
     if not task_id:
-        raise refuse(4, "taskId不能为空")
-    return _apply(desk, order, task_id, (action, 0 if rerolls else int(digit)))
+        raise make_refusal(4, "taskId不能为空")
+    return _apply_change(service, request, task_id, (action, 0 if is_reroll else int(digit)))
 
 
-def _apply(desk: Desk, order: Order, task_id: str, change: tuple[str, int | None]) -> Reply:
+def _apply_change(
+    service: SubmissionService, request: SubmissionRequest, task_id: str, change: tuple[str, int | None]
+) -> SimResponse:
     action, index = change
-    missing = index is None and action != "REROLL"
-    if missing and not desk.dialect.jackson:
-        raise _missing_index(desk, order)
+    is_index_missing = index is None and action != "REROLL"
+    if is_index_missing and not service.dialect.uses_jackson:
+        raise _missing_index_refusal(service, request)
     index = 0 if index is None or action == "REROLL" else index
-    astray = action != "REROLL" and index not in _INDEXES
-    if astray and desk.dialect.checks_index:
-        raise refuse(4, "index错误")
-    parent = desk.finished(task_id)
-    if parent.action not in _CHANGEABLE:
-        raise refuse(4, "关联任务不允许执行变化")
-    if missing:  # it is unboxed last of all
-        raise _missing_index(desk, order)
+    is_index_invalid = action != "REROLL" and index not in _VALID_INDEXES
+    if is_index_invalid and service.dialect.checks_index:
+        raise make_refusal(4, "index错误")
+    parent = service.find_finished_task(task_id)
+    if parent.action not in _CHANGEABLE_ACTIONS:
+        raise make_refusal(4, "关联任务不允许执行变化")
+    if is_index_missing:  # it is unboxed last of all
+        raise _missing_index_refusal(service, request)
     label = "R" if action == "REROLL" else f"{action[0]}{index}"
-    button = Button("", "", label, _CHANGES[action], 1 if astray else index)
-    task = _press(desk, order, parent, button)
-    return desk.accept(task, order, _ASTRAY if astray else None)
+    button = SimButton("", "", label, _OPERATION_BY_ACTION[action], 1 if is_index_invalid else index)
+    task = _press_button(service, request, parent, button)
+    return service.accept(task, request, _UNKNOWN_CHANGE if is_index_invalid else None)
 
 
-def _missing_index(desk: Desk, order: Order) -> Refusal:
-    status = desk.dialect.missing_index_status
+def _missing_index_refusal(service: SubmissionService, request: SubmissionRequest) -> RequestRefused:
+    status = service.dialect.missing_index_status
     if status == 200:
-        return refuse(4, "index错误")
-    return Refusal(desk.dialect.malformed(status, order.path))
+        return make_refusal(4, "index错误")
+    return RequestRefused(service.dialect.malformed_response(status, request.path))
 
 
-def _press(desk: Desk, order: Order, parent: SimTask, button: Button) -> SimTask:
-    prompt, words = _starts_with(parent, button)
-    task = desk.draft(order, button.verb, prompt, parent=parent)
-    task.button, task.words = button, words
-    if desk.dialect.jackson:  # the prompt with the links of its pictures
+def _press_button(
+    service: SubmissionService, request: SubmissionRequest, parent: SimTask, button: SimButton
+) -> SimTask:
+    prompt, generated_text = _initial_prompt(parent, button)
+    task = service.create_task(request, button.command, prompt, parent=parent)
+    task.pressed_button, task.generated_text = button, generated_text
+    if service.dialect.uses_jackson:  # the prompt with the links of its pictures
         task.prompt = task.prompt_en = parent.prompt_en or parent.final_prompt
         task.final_prompt = parent.final_prompt
-    task.zoom = float(button.detail) if button.verb == "zoom" else None
-    if button.verb == "reroll":
-        _reroll_of(parent, task, keeps_action=desk.dialect.reroll_keeps_action)
-    if task.verb.makes == "description":
-        task.source, task.source_link, task.upload = (
-            parent.source,
-            parent.source_link,
-            parent.upload,
+    task.zoom_factor = float(button.detail) if button.command == "zoom" else None
+    if button.command == "reroll":
+        _configure_reroll(parent, task, keeps_action=service.dialect.reroll_keeps_action)
+    if task.command.result == "description":
+        task.described_bytes, task.described_link, task.upload_name = (
+            parent.described_bytes,
+            parent.described_link,
+            parent.upload_name,
         )
-    task.description = f"/up {parent.id} {button.label or button.verb}"
+    task.description = f"/up {parent.id} {button.label or button.command}"
     return task
 
 
-def _reroll_of(parent: SimTask, task: SimTask, *, keeps_action: bool) -> None:
+def _configure_reroll(parent: SimTask, task: SimTask, *, keeps_action: bool) -> None:
     """The same again: of a picture that was picked, the grid it was picked from."""
-    makes = "video" if parent.verb.makes == "video" else "grid"
-    task.verb, task.batch = attrs.evolve(task.verb, makes=makes), parent.batch
+    result_kind = "video" if parent.command.result == "video" else "grid"
+    task.command, task.batch_size = attrs.evolve(task.command, result=result_kind), parent.batch_size
     if keeps_action:
-        picked = parent.action.startswith("UPSCALE")
-        task.action = "IMAGINE" if picked else parent.action
+        is_upscale = parent.action.startswith("UPSCALE")
+        task.action = "IMAGINE" if is_upscale else parent.action
 
 
-def _starts_with(parent: SimTask, button: Button) -> tuple[str | None, Words | None]:
+def _initial_prompt(parent: SimTask, button: SimButton) -> tuple[str | None, GeneratedText | None]:
     """The prompt a press starts with, and the words it is going to answer."""
-    if parent.words is None:
+    if parent.generated_text is None:
         return parent.prompt or parent.final_prompt, None
-    if button.verb == "describe_again":
-        return None, descriptions(parent.source + parent.id.encode())
-    if button.verb == "details":
-        return parent.prompt, analysis(parent.prompt or "", details=True)
-    return parent.words.prompts[button.index - 1], None
+    if button.command == "describe_again":
+        return None, describe_result(parent.described_bytes + parent.id.encode())
+    if button.command == "details":
+        return parent.prompt, shorten_result(parent.prompt or "", details=True)
+    return parent.generated_text.prompts[button.index - 1], None
 
 
-PRESSES: Final[Mapping[str, Callable[[Desk, Order], Reply]]] = {
-    "action": _action,
-    "modal": _modal,
-    "change": _change,
-    "simple-change": _simple_change,
+FOLLOW_UP_HANDLERS: Final[
+    Mapping[str, Callable[[SubmissionService, SubmissionRequest], SimResponse]]
+] = {
+    "action": _submit_action,
+    "modal": _submit_modal,
+    "change": _submit_change,
+    "simple-change": _submit_simple_change,
 }
 """What each endpoint that follows a finished task does."""

@@ -7,86 +7,90 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..request_fields import Intake
-from ..responses import Reply, json_reply, refuse, submit_result
+from ..request_fields import RequestFields
+from ..responses import SimResponse, json_response, make_refusal, submit_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..dialect import Dialect
-    from ..engine import Account, Engine
-    from ..sim_task import Order, SimTask
-    from ..task_json import View
+    from ..engine import Engine, SimAccount
+    from ..sim_task import SimTask, SubmissionRequest
+    from ..task_json import TaskSerializer
 
-__all__ = ["ASKS", "LOOKS", "Reads"]
+__all__ = ["GET_HANDLERS", "POST_HANDLERS", "Queries"]
 
 
 @attrs.frozen(kw_only=True)
-class Reads:
+class Queries:
     """Answers questions about one engine's tasks, in one dialect."""
 
     dialect: Dialect
     engine: Engine
-    view: View
+    serializer: TaskSerializer
 
-    def fetch(self, task_id: str, now: float) -> Reply:  # noqa: ARG002 - as every look
+    def fetch(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
         """One task."""
         task = self.engine.tasks.get(task_id)
-        return self.dialect.unknown_task if task is None else Reply(body=self.view.task(task))
+        return (
+            self.dialect.unknown_task_response
+            if task is None
+            else SimResponse(body=self.serializer.dump(task))
+        )
 
-    def image_seed(self, task_id: str, now: float) -> Reply:  # noqa: ARG002 - as every look
+    def seed(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
         """The seed of a finished picture, as a string."""
         task = self.engine.tasks.get(task_id)
         if task is None:
-            raise refuse(3, "任务不存在或已失效", status=404)
+            raise make_refusal(3, "任务不存在或已失效", status=404)
         if task.status != "SUCCESS":
-            raise refuse(4, "关联任务状态错误", status=400)
-        if task.picture is None:
-            raise refuse(3, "未找到 seed")
-        wait = 0.0 if task.seed_known else self.dialect.seed_seconds * self.engine.time_scale
-        task.seed_known, task.cache = True, None
-        seed = str(task.picture.seed)
-        return attrs.evolve(submit_result(1, "成功", seed), delay=wait)
+            raise make_refusal(4, "关联任务状态错误", status=400)
+        if task.image is None:
+            raise make_refusal(3, "未找到 seed")
+        delay = 0.0 if task.is_seed_known else self.dialect.seed_delay_seconds * self.engine.time_scale
+        task.is_seed_known, task.cached_json = True, None
+        seed = str(task.image.seed)
+        return attrs.evolve(submit_result(1, "成功", seed), delay=delay)
 
-    def cancel(self, task_id: str, now: float) -> Reply:
+    def cancel(self, task_id: str, now: float) -> SimResponse:
         """200 with an empty body, whether or not there is such a task."""
         task = self.engine.tasks.get(task_id)
         if task is not None:
             self.engine.cancel(task, self.dialect.cancel_status, now)
-        return Reply()
+        return SimResponse()
 
-    def everything(self, task_id: str, now: float) -> Reply:  # noqa: ARG002 - as every look
+    def list_tasks(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
         """The newest first."""
         newest = islice(reversed(self.engine.tasks.values()), self.dialect.list_limit)
-        return Reply(body=self.view.tasks([*newest]))
+        return SimResponse(body=self.serializer.dump_list([*newest]))
 
-    def queue(self, task_id: str, now: float) -> Reply:  # noqa: ARG002 - as every look
+    def list_queue(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
         """What runs or waits, the oldest first."""
-        busy = [t for t in self.engine.tasks.values() if _is_queued(t)]
-        return Reply(body=self.view.tasks(busy))
+        queued = [t for t in self.engine.tasks.values() if _is_queued(t)]
+        return SimResponse(body=self.serializer.dump_list(queued))
 
-    def accounts(self, asked: str, now: float) -> Reply:  # noqa: ARG002 - as every look
+    def list_accounts(self, account_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
         """Every account with its secret in it (PROTOCOL §1.16)."""
-        return json_reply([self._account(account) for account in self.engine.everyone])
+        return json_response([self._account_json(account) for account in self.engine.all_accounts])
 
-    def account(self, asked: str, now: float) -> Reply:  # noqa: ARG002 - as every look
+    def fetch_account(self, account_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
         """One account with its secret in it; nothing for an unknown one."""
-        found = (account for account in self.engine.everyone if account.id == asked)
-        account = next(found, None)
-        return Reply() if account is None else json_reply(self._account(account))
+        matches = (account for account in self.engine.all_accounts if account.id == account_id)
+        account = next(matches, None)
+        return SimResponse() if account is None else json_response(self._account_json(account))
 
-    def query_accounts(self, order: Order) -> Reply:  # noqa: ARG002 - as every ask
+    def query_accounts(self, request: SubmissionRequest) -> SimResponse:  # noqa: ARG002 - as every ask
         """Every account without its secret (PROTOCOL §1.16)."""
-        known = [self._account(account) for account in self.engine.everyone]
-        kept = [{key: one[key] for key in one if key != "userToken"} for one in known]
-        return json_reply(kept)
+        accounts = [self._account_json(account) for account in self.engine.all_accounts]
+        without_tokens = [{key: values[key] for key in values if key != "userToken"} for values in accounts]
+        return json_response(without_tokens)
 
-    def _account(self, account: Account) -> dict[str, object]:
+    def _account_json(self, account: SimAccount) -> dict[str, object]:
         return {
             "id": account.id,
             "properties": {},
             "guildId": f"3{account.id[1:]}",
-            "channelId": account.id if self.dialect.one_id else account.channel,
+            "channelId": account.id if self.dialect.channel_id_is_account_id else account.channel_id,
             "userToken": account.user_token,
             "userAgent": "Mozilla/5.0",
             "enable": True,
@@ -95,33 +99,35 @@ class Reads:
             "timeoutMinutes": 5,
         }
 
-    def by_ids(self, order: Order) -> Reply:
+    def list_by_ids(self, request: SubmissionRequest) -> SimResponse:
         """Those that are known, each once; never in the order that was asked for."""
-        asked = Intake(order, self.dialect).texts("ids")
-        ids = dict.fromkeys(i if self.dialect.jackson else i.strip() for i in asked)
-        known = self.engine.tasks
-        return Reply(body=self.view.tasks([known[i] for i in reversed(ids) if i in known]))
+        requested = RequestFields(request, self.dialect).texts("ids")
+        ids = dict.fromkeys(i if self.dialect.uses_jackson else i.strip() for i in requested)
+        tasks = self.engine.tasks
+        return SimResponse(
+            body=self.serializer.dump_list([tasks[i] for i in reversed(ids) if i in tasks])
+        )
 
 
 def _is_queued(task: SimTask) -> bool:
-    shown = not task.terminal if task.queued is None else task.queued
-    return task.accepted and shown
+    is_shown = not task.is_terminal if task.is_shown_in_queue is None else task.is_shown_in_queue
+    return task.accepted and is_shown
 
 
-LOOKS: Final[Mapping[str, Callable[[Reads, str, float], Reply]]] = {
-    "fetch": Reads.fetch,
-    "image-seed": Reads.image_seed,
-    "cancel": Reads.cancel,
-    "list": Reads.everything,
-    "queue": Reads.queue,
-    "account-list": Reads.accounts,
-    "account-fetch": Reads.account,
+GET_HANDLERS: Final[Mapping[str, Callable[[Queries, str, float], SimResponse]]] = {
+    "fetch": Queries.fetch,
+    "image-seed": Queries.seed,
+    "cancel": Queries.cancel,
+    "list": Queries.list_tasks,
+    "queue": Queries.list_queue,
+    "account-list": Queries.list_accounts,
+    "account-fetch": Queries.fetch_account,
 }
 """Endpoints that take at most an id, which stands in the path."""
 
-ASKS: Final[Mapping[str, Callable[[Reads, Order], Reply]]] = {
-    "list-by-condition": Reads.by_ids,
-    "list-by-ids": Reads.by_ids,
-    "account-query": Reads.query_accounts,
+POST_HANDLERS: Final[Mapping[str, Callable[[Queries, SubmissionRequest], SimResponse]]] = {
+    "list-by-condition": Queries.list_by_ids,
+    "list-by-ids": Queries.list_by_ids,
+    "account-query": Queries.query_accounts,
 }
 """Endpoints that take a body."""

@@ -6,10 +6,10 @@ import re
 
 import attrs
 
-__all__ = ["KINDS", "Picture", "aspect_of", "size_for"]
+__all__ = ["IMAGE_KINDS", "ImageSpec", "aspect_of", "size_for"]
 
 
-KINDS = (
+IMAGE_KINDS = (
     "grid",
     "upscale",
     "hd",
@@ -31,11 +31,11 @@ _SHORTEST_SIDE = 16
 
 
 @attrs.frozen
-class Picture:
+class ImageSpec:
     """What to draw: a lineage, not pixels."""
 
-    kind: str = attrs.field(validator=attrs.validators.in_(KINDS))
-    """One of `KINDS`."""
+    kind: str = attrs.field(validator=attrs.validators.in_(IMAGE_KINDS))
+    """One of `IMAGE_KINDS`."""
     prompt: str
     """The text the picture is made from; it decides subject, scenery and colours."""
     seed: int
@@ -44,7 +44,7 @@ class Picture:
     """Width of the whole picture in pixels (of the whole grid, for a grid)."""
     height: int = attrs.field(validator=attrs.validators.ge(2))
     """Height of the whole picture in pixels."""
-    parent: Picture | None = None
+    parent: ImageSpec | None = None
     """The picture this one came from; for a preview, the picture that is on its way."""
     index: int = 0
     """Which quadrant (1-4) of a grid parent is meant; which candidate (1-4) of a video; 0: none."""
@@ -78,7 +78,7 @@ def aspect_of(prompt: str) -> tuple[int, int]:
     return (width, height) if width and height else (1, 1)
 
 
-def size_for(aspect: tuple[int, int], longest: int) -> tuple[int, int]:
+def size_for(aspect: tuple[int, int], max_side: int) -> tuple[int, int]:
     """Give the size in pixels of a picture with an aspect ratio.
 
     Args:
@@ -89,8 +89,8 @@ def size_for(aspect: tuple[int, int], longest: int) -> tuple[int, int]:
         Two even numbers, so that a grid splits in exact halves. The shortest side never gets
         thinner than 16 pixels, however extreme the ratio.
     """
-    longest = max(longest, _SHORTEST_SIDE)
-    scale = longest / max(aspect)
+    max_side = max(max_side, _SHORTEST_SIDE)
+    scale = max_side / max(aspect)
     width, height = (max(round(side * scale / 2) * 2, _SHORTEST_SIDE) for side in aspect)
-    even = longest - longest % 2
+    even = max_side - max_side % 2
     return min(width, even), min(height, even)

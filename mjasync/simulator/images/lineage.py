@@ -6,102 +6,104 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..prompts import seed_of, zoom_of
-from .image_spec import Picture, aspect_of, size_for
+from ..prompts import find_seed, split_zoom
+from .image_spec import ImageSpec, aspect_of, size_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..sim_task import SimTask
 
-__all__ = ["child", "picture_of"]
+__all__ = ["derived_from", "image_spec_for"]
 
 
-def picture_of(task: SimTask, size: int) -> Picture | None:
+def image_spec_for(task: SimTask, size: int) -> ImageSpec | None:
     """The lineage of what a task makes; None when it makes no picture of ours."""
-    name = task.verb.name
-    before = task.begins or (task.parent.picture if task.parent else None)
-    if before is not None and name in _DERIVED:
-        return _DERIVED[name](task, before, size)
-    return _new(task, _FRESH[name], size) if name in _FRESH else None
+    name = task.command.name
+    source = task.source_image or (task.parent.image if task.parent else None)
+    if source is not None and name in _DERIVATIONS:
+        return _DERIVATIONS[name](task, source, size)
+    return _new_image(task, _NEW_KINDS[name], size) if name in _NEW_KINDS else None
 
 
-def child(kind: str, parent: Picture, **changes: object) -> Picture:
+def derived_from(kind: str, parent: ImageSpec, **changes: object) -> ImageSpec:
     """A picture made from another one, as large as it."""
-    blank: dict[str, object] = {"index": 0, "detail": "", "mask": None}
-    return attrs.evolve(parent, kind=kind, parent=parent, **{**blank, **changes})  # type: ignore[arg-type]
+    defaults: dict[str, object] = {"index": 0, "detail": "", "mask": None}
+    return attrs.evolve(parent, kind=kind, parent=parent, **{**defaults, **changes})  # type: ignore[arg-type]
 
 
-def _new(task: SimTask, kind: str, size: int) -> Picture:
+def _new_image(task: SimTask, kind: str, size: int) -> ImageSpec:
     prompt = task.final_prompt
     width, height = size_for(aspect_of(prompt), size)
-    return Picture(kind, prompt, seed_of(prompt) or task.seed, width, height)
+    return ImageSpec(kind, prompt, find_seed(prompt) or task.seed, width, height)
 
 
-def _regular(picture: Picture, size: int) -> Picture:
+def _at_usual_size(spec: ImageSpec, size: int) -> ImageSpec:
     """The picture at its usual size, should its parent be an enlarged one."""
-    width, height = size_for((picture.width, picture.height), size)
-    return attrs.evolve(picture, width=width, height=height)
+    width, height = size_for((spec.width, spec.height), size)
+    return attrs.evolve(spec, width=width, height=height)
 
 
-def _index(task: SimTask) -> int:
-    return task.button.index if task.button else 0
+def _button_index(task: SimTask) -> int:
+    return task.pressed_button.index if task.pressed_button else 0
 
 
-def _detail(task: SimTask) -> str:
-    return task.button.detail if task.button else ""
+def _button_detail(task: SimTask) -> str:
+    return task.pressed_button.detail if task.pressed_button else ""
 
 
-def _variation(task: SimTask, before: Picture, size: int) -> Picture:  # noqa: ARG001 - as all
-    single = child("upscale", before, index=_index(task))
-    return child("vary", single, prompt=task.final_prompt, seed=task.seed, detail="strong")
+def _variation(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:  # noqa: ARG001 - as all
+    quadrant = derived_from("upscale", source, index=_button_index(task))
+    return derived_from("vary", quadrant, prompt=task.final_prompt, seed=task.seed, detail="strong")
 
 
-def _reroll(task: SimTask, before: Picture, size: int) -> Picture:
+def _reroll(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:
     """The same again with another seed; a grid may get a new prompt by a remix modal."""
-    if before.kind in _REROLLED:
-        return _new(task, _REROLLED[before.kind], size)
-    return attrs.evolve(before, seed=task.seed, prompt=task.final_prompt)
+    if source.kind in _REROLL_KINDS:
+        return _new_image(task, _REROLL_KINDS[source.kind], size)
+    return attrs.evolve(source, seed=task.seed, prompt=task.final_prompt)
 
 
-def _again(task: SimTask, before: Picture, size: int) -> Picture:  # noqa: ARG001 - as all
-    return before
+def _repeat(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:  # noqa: ARG001 - as all
+    return source
 
 
-def _hd(task: SimTask, before: Picture, size: int) -> Picture:  # noqa: ARG001 - as all
-    factor = 4 if _detail(task) == "4x" else 2
-    width, height = before.width * factor, before.height * factor
-    return child("hd", before, width=width, height=height, detail=_detail(task))
+def _hd(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:  # noqa: ARG001 - as all
+    factor = 4 if _button_detail(task) == "4x" else 2
+    width, height = source.width * factor, source.height * factor
+    return derived_from("hd", source, width=width, height=height, detail=_button_detail(task))
 
 
-def _zoom(task: SimTask, before: Picture, size: int) -> Picture:
-    prompt = zoom_of(task.final_prompt)[1]
-    detail = f"{task.zoom:g}x"
-    return _regular(child("zoom", before, prompt=prompt, seed=task.seed, detail=detail), size)
+def _zoom(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:
+    prompt = split_zoom(task.final_prompt)[1]
+    detail = f"{task.zoom_factor:g}x"
+    return _at_usual_size(
+        derived_from("zoom", source, prompt=prompt, seed=task.seed, detail=detail), size
+    )
 
 
-def _redrawn(kind: str) -> Callable[[SimTask, Picture, int], Picture]:
+def _redraw(kind: str) -> Callable[[SimTask, ImageSpec, int], ImageSpec]:
     """Something made out of the picture before, with the words and the mask of the task."""
 
-    def draw(task: SimTask, before: Picture, size: int) -> Picture:
-        drawn = child(
+    def draw(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:
+        derived = derived_from(
             kind,
-            before,
+            source,
             prompt=task.final_prompt,
             seed=task.seed,
-            index=_index(task),
-            detail=_detail(task),
+            index=_button_index(task),
+            detail=_button_detail(task),
             mask=task.mask,
         )
-        return _regular(drawn, size)
+        return _at_usual_size(derived, size)
 
     return draw
 
 
-_REROLLED: Final = {"grid": "grid", "blend": "blend", "upscale": "grid", "hd": "grid"}
+_REROLL_KINDS: Final = {"grid": "grid", "blend": "blend", "upscale": "grid", "hd": "grid"}
 """Pictures that a reroll begins anew, and as what."""
 
-_FRESH: Final = {
+_NEW_KINDS: Final = {
     "imagine": "grid",
     "picture_prompt": "grid",
     "short_prompt": "grid",
@@ -111,23 +113,23 @@ _FRESH: Final = {
 }
 """Verbs that draw something new, and its kind."""
 
-_DERIVED: Final[Mapping[str, Callable[[SimTask, Picture, int], Picture]]] = {
-    "upsample": _redrawn("upscale"),
+_DERIVATIONS: Final[Mapping[str, Callable[[SimTask, ImageSpec, int], ImageSpec]]] = {
+    "upsample": _redraw("upscale"),
     "variation": _variation,
     "reroll": _reroll,
     "hd": _hd,
-    "vary": _redrawn("vary"),
-    "inpaint": _redrawn("inpaint"),
+    "vary": _redraw("vary"),
+    "inpaint": _redraw("inpaint"),
     "zoom": _zoom,
     "custom_zoom": _zoom,
-    "pan": _redrawn("pan"),
-    "animate": _redrawn("video"),
-    "extend": _redrawn("video"),
-    "pick_video": _redrawn("video"),
-    "video": _redrawn("video"),
-    "swap_video": _redrawn("video"),
-    "edit": _redrawn("vary"),
-    "retexture": _redrawn("vary"),
-    "show": _again,
+    "pan": _redraw("pan"),
+    "animate": _redraw("video"),
+    "extend": _redraw("video"),
+    "pick_video": _redraw("video"),
+    "video": _redraw("video"),
+    "swap_video": _redraw("video"),
+    "edit": _redraw("vary"),
+    "retexture": _redraw("vary"),
+    "show": _repeat,
 }
 """Verbs that make something out of the picture before."""

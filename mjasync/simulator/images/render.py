@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from .image_spec import Picture
+from .image_spec import ImageSpec
 from .scenes import (
     _SCENERY,
     _canvas,
@@ -54,7 +54,7 @@ _FRAMES = 12
 _FRAME_MS = 90
 
 
-def render(picture: Picture) -> bytes:
+def render(picture: ImageSpec) -> bytes:
     """Draw a picture with all its ancestors.
 
     Args:
@@ -94,7 +94,7 @@ def render(picture: Picture) -> bytes:
 # --- Pictures of pictures -----------------------------------------------------------------------
 
 
-def _paint(picture: Picture) -> _Image:
+def _paint(picture: ImageSpec) -> _Image:
     """Paint a lineage from its oldest ancestor onwards, however long it is."""
     lineage = [picture]
     while lineage[-1].kind not in _ORIGINS:
@@ -106,7 +106,7 @@ def _paint(picture: Picture) -> _Image:
     return image
 
 
-def _meant(step: Picture, parent: _Image) -> _Image:
+def _meant(step: ImageSpec, parent: _Image) -> _Image:
     """Give the part of the parent that a step starts from: a quadrant, or the whole."""
     orphan = step.parent is None and step.kind != "preview"
     number = step.index or (1 if orphan else 0)
@@ -152,18 +152,18 @@ def _tinted(image: _Image, number: int, share: float) -> _Image:
     return Image.blend(image, Image.new("RGB", image.size, _TINTS[number]), share)
 
 
-def _upscale(step: Picture, parent: _Image) -> _Image:
+def _upscale(step: ImageSpec, parent: _Image) -> _Image:
     return _cover(parent, step.size)
 
 
-def _hd(step: Picture, parent: _Image) -> _Image:
+def _hd(step: ImageSpec, parent: _Image) -> _Image:
     from PIL import ImageFilter
 
     large = _cover(parent, step.size)
     return large.filter(ImageFilter.DETAIL) if "creative" in step.detail else large
 
 
-def _preview(step: Picture, parent: _Image) -> _Image:
+def _preview(step: ImageSpec, parent: _Image) -> _Image:
     """Give a picture on its way: the fewer percent, the less there is to see."""
     from PIL import Image
 
@@ -173,13 +173,13 @@ def _preview(step: Picture, parent: _Image) -> _Image:
     return coarse.resize(step.size, Image.Resampling.BICUBIC)
 
 
-def _vary(step: Picture, parent: _Image) -> _Image:
+def _vary(step: ImageSpec, parent: _Image) -> _Image:
     strong = not ("subtle" in step.detail or "low" in step.detail)
     share, image = 0.22 if strong else 0.14, _cover(parent, _quarter(step.size))
     return _sheet(step.size, lambda n: _tinted(_reframed(step, image, n, strong), n, share))
 
 
-def _reframed(step: Picture, image: _Image, number: int, strong: bool) -> _Image:  # noqa: FBT001
+def _reframed(step: ImageSpec, image: _Image, number: int, strong: bool) -> _Image:  # noqa: FBT001
     """Move the camera a little; for a strong variation also look from the other side."""
     from PIL import Image, ImageOps
 
@@ -192,7 +192,7 @@ def _reframed(step: Picture, image: _Image, number: int, strong: bool) -> _Image
     return ImageOps.mirror(moved) if strong and number % 2 else moved
 
 
-def _zoom(step: Picture, parent: _Image) -> _Image:
+def _zoom(step: ImageSpec, parent: _Image) -> _Image:
     cell = _quarter(step.size)
     factor = _number(step.detail, 2.0, lowest=_LEAST_ZOOM, highest=8.0)
     inner = _scaled(parent, min(cell[0] / parent.width, cell[1] / parent.height) / factor)
@@ -200,7 +200,7 @@ def _zoom(step: Picture, parent: _Image) -> _Image:
     return _sheet(step.size, lambda number: _extended(step, inner, corner, number))
 
 
-def _pan(step: Picture, parent: _Image) -> _Image:
+def _pan(step: ImageSpec, parent: _Image) -> _Image:
     axis, at_start = next((how for word, how in _PANS.items() if word in step.detail), (0, True))
     cell = _quarter(step.size)
     inner = _scaled(parent, cell[1 - axis] / parent.size[1 - axis])
@@ -223,7 +223,7 @@ def _number(text: str, otherwise: float, *, lowest: float, highest: float) -> fl
     return min(max(float(found[0]), lowest), highest) if found else otherwise
 
 
-def _extended(step: Picture, inner: _Image, corner: _Size, number: int) -> _Image:
+def _extended(step: ImageSpec, inner: _Image, corner: _Size, number: int) -> _Image:
     """Paint one candidate's new land around an image that lies somewhere on a larger canvas."""
     cell = _quarter(step.size)
     backdrop = _stretched(inner, corner[1], cell)
@@ -280,7 +280,7 @@ def _fading(inner: _Size, corner: _Size, whole: _Size) -> _Image:
     return blurred.crop((*corner, corner[0] + inner[0], corner[1] + inner[1]))
 
 
-def _inpaint(step: Picture, parent: _Image) -> _Image:
+def _inpaint(step: ImageSpec, parent: _Image) -> _Image:
     from PIL import Image
 
     image = _cover(parent, _quarter(step.size))
@@ -349,12 +349,12 @@ _PANS: Mapping[str, tuple[int, bool]] = {
 # --- Pictures of nothing before them ------------------------------------------------------------
 
 
-def _grid(step: Picture) -> _Image:
+def _grid(step: ImageSpec) -> _Image:
     cell = _quarter(step.size)
     return _sheet(step.size, lambda number: _scene(step.prompt, step.seed, number, cell))
 
 
-def _blend(step: Picture) -> _Image:
+def _blend(step: ImageSpec) -> _Image:
     """Let the four scenes of a grid melt into a fifth, each from another side."""
     from PIL import Image
 
@@ -370,7 +370,7 @@ def _blend(step: Picture) -> _Image:
     return _sheet(step.size, candidate)
 
 
-def _describe(step: Picture) -> _Image:
+def _describe(step: ImageSpec) -> _Image:
     """Paint what somebody uploaded: one scene in a white border."""
     from PIL import ImageOps
 
@@ -379,13 +379,13 @@ def _describe(step: Picture) -> _Image:
     return ImageOps.expand(_scene(step.prompt, step.seed, 0, inside), edge, (250, 248, 244))
 
 
-def _photo(step: Picture) -> _Image:
+def _photo(step: ImageSpec) -> _Image:
     """Show what somebody sent; what cannot be read is taken for a picture in a white border."""
     sent = _opened(step.mask, step.size)
     return _describe(step) if sent is None else sent.convert("RGB")
 
 
-def _swap(step: Picture) -> _Image:
+def _swap(step: ImageSpec) -> _Image:
     """Paint a portrait: the one picture with a face in it."""
     dice = _dice("portrait", step.prompt, step.seed)
     mood = dice.choice(_moods())
@@ -435,7 +435,7 @@ def _png(image: _Image) -> bytes:
     return out.getvalue()
 
 
-def _webp(image: _Image, picture: Picture) -> bytes:
+def _webp(image: _Image, picture: ImageSpec) -> bytes:
     first, *others = _frames(image, picture)
     out = io.BytesIO()
     first.save(
@@ -451,7 +451,7 @@ def _webp(image: _Image, picture: Picture) -> bytes:
     return out.getvalue()
 
 
-def _frames(image: _Image, picture: Picture) -> Iterator[_Image]:
+def _frames(image: _Image, picture: ImageSpec) -> Iterator[_Image]:
     """Move the camera over a still image and back; every candidate has its own way."""
     from PIL import Image
 
@@ -465,14 +465,14 @@ def _frames(image: _Image, picture: Picture) -> Iterator[_Image]:
         yield image.resize(image.size, Image.Resampling.BILINEAR, box=window)
 
 
-_ORIGINS: Mapping[str, Callable[[Picture], _Image]] = {
+_ORIGINS: Mapping[str, Callable[[ImageSpec], _Image]] = {
     "grid": _grid,
     "blend": _blend,
     "describe": _describe,
     "swap": _swap,
     "photo": _photo,
 }
-_STEPS: Mapping[str, Callable[[Picture, _Image], _Image]] = {
+_STEPS: Mapping[str, Callable[[ImageSpec, _Image], _Image]] = {
     "upscale": _upscale,
     "hd": _hd,
     "zoom": _zoom,

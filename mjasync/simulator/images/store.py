@@ -14,18 +14,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-from ..responses import Reply
-from .image_spec import Picture, size_for
-from .lineage import child
+from ..responses import SimResponse
+from .image_spec import ImageSpec, size_for
+from .lineage import derived_from
 from .render import render
 
 if TYPE_CHECKING:
-    from ..sim_task import Image, SimTask
+    from ..sim_task import SimTask, UploadedImage
 
-__all__ = ["Gallery", "sniff"]
+__all__ = ["ImageStore", "image_type"]
 
-_DRAWN_KEPT: Final = 64
-_UPLOADS_KEPT: Final = 1024
+_MAX_CACHED: Final = 64
+_MAX_UPLOADS: Final = 1024
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
@@ -34,216 +34,216 @@ _SIGNATURES: Final = (
 )
 
 
-def sniff(data: bytes) -> str:
+def image_type(data: bytes) -> str:
     """The image format of some bytes by their first ones; ``octet-stream`` when unknown."""
     return next((name for start, name in _SIGNATURES if data.startswith(start)), "octet-stream")
 
 
 @attrs.define(kw_only=True, eq=False)
-class Gallery:
+class ImageStore:
     """Hands out links and serves what is behind them."""
 
-    draw: bool
-    size: int
+    draws_images: bool
+    grid_size: int
     """Longest side of a grid in pixels."""
-    lifetime: float | None
+    link_lifetime: float | None
     """Real seconds a link lives; None: for ever."""
     expired_status: int
-    preview_from: int = 31
+    preview_from_percent: int = 31
     """The percentage from which on a grid has a preview."""
-    renews: bool = True
+    renews_links: bool = True
     """Whether a link that has run out is renewed when the task is shown again."""
-    base: str = ""
+    base_url: str = ""
     """The address of the server, for links."""
-    _serial: int = attrs.field(default=0, init=False)
-    _floor: int = attrs.field(default=0, init=False)
-    _dead: set[int] = attrs.field(factory=set, init=False)
-    _shown: dict[str, tuple[SimTask, Picture, int]] = attrs.field(factory=dict, init=False)
+    _last_serial: int = attrs.field(default=0, init=False)
+    _first_valid_serial: int = attrs.field(default=0, init=False)
+    _expired_serials: set[int] = attrs.field(factory=set, init=False)
+    _links: dict[str, tuple[SimTask, ImageSpec, int]] = attrs.field(factory=dict, init=False)
     _uploads: OrderedDict[str, bytes] = attrs.field(factory=OrderedDict, init=False)
-    _drawn: OrderedDict[str, bytes] = attrs.field(factory=OrderedDict, init=False)
+    _rendered: OrderedDict[str, bytes] = attrs.field(factory=OrderedDict, init=False)
 
-    def keep(self, data: bytes) -> str:
+    def add_upload(self, data: bytes) -> str:
         """Keep some bytes and give the name they go by."""
         digest = hashlib.sha256(data).hexdigest()
-        name = f"upload_{digest[:32]}.{sniff(data)}"
+        name = f"upload_{digest[:32]}.{image_type(data)}"
         self._uploads[name] = data
-        while len(self._uploads) > _UPLOADS_KEPT:
+        while len(self._uploads) > _MAX_UPLOADS:
             self._uploads.popitem(last=False)
         return name
 
-    def link_to(self, name: str) -> str:
+    def create_link(self, name: str) -> str:
         """A new link to something that was kept."""
-        return self._fresh(name)[0]
+        return self._new_link(name)[0]
 
-    def link(self, task: SimTask) -> str | None:
+    def task_link(self, task: SimTask) -> str | None:
         """The link of a task's picture, renewed when the last one has run out (PROTOCOL §7.3)."""
-        name = self._name(task)
+        name = self._image_name(task)
         if name is None:
-            return task.source_link
-        dead = self.renews and not self.is_alive(task)
-        if task.link is None or name not in task.link or dead:
-            if task.picture is not None:
-                self._shown[name] = (task, task.picture, 0)
-            task.link, task.link_serial, task.link_expires = self._fresh(name)
+            return task.described_link
+        is_expired = self.renews_links and not self.is_link_valid(task)
+        if task.link is None or name not in task.link or is_expired:
+            if task.image is not None:
+                self._links[name] = (task, task.image, 0)
+            task.link, task.link_serial, task.link_expires_at = self._new_link(name)
         return task.link
 
-    def quadrants(self, task: SimTask) -> list[dict[str, str]] | None:
+    def quadrant_links(self, task: SimTask) -> list[dict[str, str]] | None:
         """The links of a grid's four pictures (PROTOCOL §3.3)."""
-        name = self._name(task)
-        done = task.status == "SUCCESS" and task.verb.makes == "grid"
-        if name is None or task.picture is None or not done:
+        name = self._image_name(task)
+        is_finished_grid = task.status == "SUCCESS" and task.command.result == "grid"
+        if name is None or task.image is None or not is_finished_grid:
             return None
-        pairs = []
+        links = []
         for n in range(1, 5):
-            single = name.replace(".png", f"_{n}.png")
-            self._shown[single] = (task, task.picture, n)
-            url = self._signed(single, task.link_serial, task.link_expires)
-            pairs.append({"url": url, "thumbnail": url})
-        return pairs
+            quadrant_name = name.replace(".png", f"_{n}.png")
+            self._links[quadrant_name] = (task, task.image, n)
+            url = self._sign_link(quadrant_name, task.link_serial, task.link_expires_at)
+            links.append({"url": url, "thumbnail": url})
+        return links
 
-    def videos(self, task: SimTask) -> list[dict[str, str]] | None:
+    def video_links(self, task: SimTask) -> list[dict[str, str]] | None:
         """The links of the videos it made (PROTOCOL §3.3)."""
-        name = self._name(task)
-        if name is None or task.picture is None or task.status != "SUCCESS":
+        name = self._image_name(task)
+        if name is None or task.image is None or task.status != "SUCCESS":
             return None
-        numbers = range(1, task.batch + 1) if task.verb.makes == "video" else [task.picture.index]
-        pairs = []
+        numbers = range(1, task.batch_size + 1) if task.command.result == "video" else [task.image.index]
+        links = []
         for n in numbers:
-            still = name.replace(".webp", f"_video_{n}.webp")
-            moving = still.replace(".webp", ".mp4")
-            for single in (still, moving):
-                self._shown[single] = (task, attrs.evolve(task.picture, index=n), 0)
+            still_name = name.replace(".webp", f"_video_{n}.webp")
+            video_name = still_name.replace(".webp", ".mp4")
+            for file_name in (still_name, video_name):
+                self._links[file_name] = (task, attrs.evolve(task.image, index=n), 0)
             url, thumbnail = (
-                self._signed(single, task.link_serial, task.link_expires)
-                for single in (moving, still)
+                self._sign_link(single, task.link_serial, task.link_expires_at)
+                for single in (video_name, still_name)
             )
-            pairs.append({"url": url, "thumbnail": thumbnail})
-        return pairs
+            links.append({"url": url, "thumbnail": thumbnail})
+        return links
 
-    def picture_of(self, image: Image) -> Picture:
+    def find_image(self, image: UploadedImage) -> ImageSpec:
         """What was sent, as a picture to draw others from; ours are known by their links."""
         name = urlsplit(image.link or "").path.rpartition("/")[2]
-        if name in self._shown:
-            _, picture, quadrant = self._shown[name]
-            return child("upscale", picture, index=quadrant) if quadrant else picture
+        if name in self._links:
+            _, spec, quadrant = self._links[name]
+            return derived_from("upscale", spec, index=quadrant) if quadrant else spec
         data = self._uploads.get(name, image.data)
-        width, height = size_for((1, 1), self.size)
+        width, height = size_for((1, 1), self.grid_size)
         prompt = hashlib.sha256(data or (image.link or "").encode()).hexdigest()
-        return Picture("photo", prompt, 0, width, height, mask=data or None)
+        return ImageSpec("photo", prompt, 0, width, height, mask=data or None)
 
-    def is_alive(self, task: SimTask) -> bool:
+    def is_link_valid(self, task: SimTask) -> bool:
         """Whether the link a task last handed out still works, or it has handed out none."""
-        return task.link is None or self._works(task.link_serial, task.link_expires)
+        return task.link is None or self._is_valid(task.link_serial, task.link_expires_at)
 
-    def expire(self) -> None:
+    def expire_links(self) -> None:
         """Every link handed out so far works no more."""
-        self._floor = self._serial + 1
+        self._first_valid_serial = self._last_serial + 1
 
-    def refuse(self, query: str) -> Reply:
+    def check_signature(self, query: str) -> SimResponse:
         """One link works no more."""
-        self._dead.add(_signature(query)[0])
-        return Reply(status=self.expired_status)
+        self._expired_serials.add(_parse_signature(query)[0])
+        return SimResponse(status=self.expired_status)
 
-    async def serve(self, name: str, query: str) -> Reply:
+    async def serve(self, name: str, query: str) -> SimResponse:
         """What a GET of a link answers."""
-        if not self._works(*_signature(query)):
-            return Reply(status=self.expired_status)
+        if not self._is_valid(*_parse_signature(query)):
+            return SimResponse(status=self.expired_status)
         data = self._uploads.get(name)
-        if data is None and name in self._shown:
-            data = await self._look(name)
+        if data is None and name in self._links:
+            data = await self._find(name)
         if data is None:
-            return Reply(status=404)
-        return Reply(body=data, content_type=_content_type(data))
+            return SimResponse(status=404)
+        return SimResponse(body=data, content_type=_content_type(data))
 
-    async def _look(self, name: str) -> bytes | None:
-        task, picture, quadrant = self._shown[name]
-        if self._is_preview(name) and task.terminal:
+    async def _find(self, name: str) -> bytes | None:
+        task, spec, quadrant = self._links[name]
+        if self._is_preview(name) and task.is_terminal:
             return None
         if name.endswith(".mp4"):
-            return _film(picture)
-        if not self.draw:
-            return _TINY
-        if name in self._drawn:
-            self._drawn.move_to_end(name)
-            return self._drawn[name]
+            return _video_bytes(spec)
+        if not self.draws_images:
+            return _TINY_PNG
+        if name in self._rendered:
+            self._rendered.move_to_end(name)
+            return self._rendered[name]
         if quadrant:
-            picture = child("upscale", picture, index=quadrant)
+            spec = derived_from("upscale", spec, index=quadrant)
         if self._is_preview(name):
-            picture = child("preview", picture, detail=f"{task.percent}%")
-        return self._remember(name, await asyncio.to_thread(render, picture))
+            spec = derived_from("preview", spec, detail=f"{task.percent}%")
+        return self._cache_rendered(name, await asyncio.to_thread(render, spec))
 
-    def _remember(self, name: str, data: bytes) -> bytes:
+    def _cache_rendered(self, name: str, data: bytes) -> bytes:
         if not self._is_preview(name):
-            self._drawn[name] = data
-        while len(self._drawn) > _DRAWN_KEPT:
-            self._drawn.popitem(last=False)
+            self._rendered[name] = data
+        while len(self._rendered) > _MAX_CACHED:
+            self._rendered.popitem(last=False)
         return data
 
     @staticmethod
     def _is_preview(name: str) -> bool:
         return name.endswith("_grid_0.webp")
 
-    def _name(self, task: SimTask) -> str | None:
+    def _image_name(self, task: SimTask) -> str | None:
         """The file name its picture goes by now; None: there is nothing of ours to show."""
-        if task.picture is None:
-            return task.upload
-        stem = f"sim_{_slug(task.prompt or task.action)}_{task.job}"
+        if task.image is None:
+            return task.upload_name
+        stem = f"sim_{_slugify(task.prompt or task.action)}_{task.midjourney_job_id}"
         if task.status == "SUCCESS":
-            return f"{stem}.{'webp' if task.picture.kind == 'video' else 'png'}"
-        early = task.status == "IN_PROGRESS" and (task.percent or 0) >= self.preview_from
-        return f"{stem}_grid_0.webp" if early else None
+            return f"{stem}.{'webp' if task.image.kind == 'video' else 'png'}"
+        has_preview = task.status == "IN_PROGRESS" and (task.percent or 0) >= self.preview_from_percent
+        return f"{stem}_grid_0.webp" if has_preview else None
 
-    def _fresh(self, name: str) -> tuple[str, int, float | None]:
-        self._serial += 1
+    def _new_link(self, name: str) -> tuple[str, int, float | None]:
+        self._last_serial += 1
         expires = (
-            None if self.lifetime is None else int((time.time() + self.lifetime) * 1000) / 1000
+            None if self.link_lifetime is None else int((time.time() + self.link_lifetime) * 1000) / 1000
         )
-        return self._signed(name, self._serial, expires), self._serial, expires
+        return self._sign_link(name, self._last_serial, expires), self._last_serial, expires
 
-    def _signed(self, name: str, serial: int, expires: float | None) -> str:
-        moment = "0" if expires is None else f"{int(expires * 1000):x}"
-        return f"{self.base}/attachments/{name}?ex={moment}&hm={serial:x}"
+    def _sign_link(self, name: str, serial: int, expires: float | None) -> str:
+        expires_hex = "0" if expires is None else f"{int(expires * 1000):x}"
+        return f"{self.base_url}/attachments/{name}?ex={expires_hex}&hm={serial:x}"
 
-    def _works(self, serial: int, expires: float | None) -> bool:
-        if serial < self._floor or serial in self._dead:
+    def _is_valid(self, serial: int, expires: float | None) -> bool:
+        if serial < self._first_valid_serial or serial in self._expired_serials:
             return False
         return expires is None or time.time() < expires
 
 
-def _signature(query: str) -> tuple[int, float | None]:
+def _parse_signature(query: str) -> tuple[int, float | None]:
     """Serial and expiry out of a link's query; a link without them is as good as expired."""
     fields = parse_qs(query)
     try:
-        serial, moment = int(fields["hm"][0], 16), int(fields["ex"][0], 16)
+        serial, expires_ms = int(fields["hm"][0], 16), int(fields["ex"][0], 16)
     except (KeyError, ValueError):
         return -1, None
-    return serial, (moment / 1000 if moment else None)
+    return serial, (expires_ms / 1000 if expires_ms else None)
 
 
-def _slug(text: str) -> str:
+def _slugify(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower())[:40].strip("_") or "picture"
 
 
 def _content_type(data: bytes) -> str:
-    kind = sniff(data)
+    kind = image_type(data)
     if data[4:8] == b"ftyp":
         return "video/mp4"
     return f"image/{kind}" if kind != "octet-stream" else "application/octet-stream"
 
 
-def _film(picture: Picture) -> bytes:
+def _video_bytes(spec: ImageSpec) -> bytes:
     """An MP4 file that is one by its boxes: what it shows stands in it as words."""
-    first, details = picture, [picture.detail]
-    while first.parent is not None and first.parent.kind == "video":
-        first = first.parent
-        details.append(first.detail)
-    said = (first.prompt, str(first.seed), *filter(None, details), f"#{picture.index}")
-    words = " ".join(said).encode()
-    boxes = ((b"ftyp", b"isom\0\0\2\0isommp41"), (b"mdat", words))
+    root, details = spec, [spec.detail]
+    while root.parent is not None and root.parent.kind == "video":
+        root = root.parent
+        details.append(root.detail)
+    texts = (root.prompt, str(root.seed), *filter(None, details), f"#{spec.index}")
+    text = " ".join(texts).encode()
+    boxes = ((b"ftyp", b"isom\0\0\2\0isommp41"), (b"mdat", text))
     return b"".join(struct.pack(">I", len(data) + 8) + name + data for name, data in boxes)
 
 
-def _tiny_png() -> bytes:
+def _make_tiny_png() -> bytes:
     """Four pixels in four colours, so that even this splits into quadrants."""
     rows = b"\x00\xff\x00\x00\x00\xff\x00" + b"\x00\x00\x00\xff\xff\xff\x00"
     header = struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)
@@ -254,4 +254,4 @@ def _tiny_png() -> bytes:
     )
 
 
-_TINY: Final = _tiny_png()
+_TINY_PNG: Final = _make_tiny_png()
