@@ -1,7 +1,11 @@
 """Configuration of the Sphinx documentation."""
 
+import re
+import urllib.request
 from importlib import metadata
+from pathlib import Path
 
+from docutils.nodes import make_id
 from sphinx.application import Sphinx
 
 project = "mjasync"
@@ -10,7 +14,12 @@ project_copyright = f"2026, {author}"
 release = metadata.version("mjasync")
 version = release.rpartition(".")[0]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -20,16 +29,78 @@ default_role = "literal"  # in docstrings, single backticks are code
 autoclass_content = "both"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints_description_target = "documented_params"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+
+DOCS = Path(__file__).parent
+INVENTORIES = {
+    "aiohttp": "https://docs.aiohttp.org/en/stable/",
+    "python": "https://docs.python.org/3/",
+    "yarl": "https://yarl.aio-libs.org/en/stable/",
+}
+
+
+def local_inventory(name: str, url: str) -> str | None:
+    """Return the path of a project's inventory; download it first if it is not there yet.
+
+    Intersphinx warns about an inventory that it cannot reach, and a warning is an error here.
+    Without a network the names of other projects are shown without links.
+    """
+    path = DOCS / "_build" / "inventories" / f"{name}.inv"
+    if not path.exists():
+        try:
+            with urllib.request.urlopen(f"{url}objects.inv", timeout=10) as response:  # noqa: S310
+                content = response.read()
+        except OSError:
+            return None
+        if not content.startswith(b"# Sphinx inventory"):
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return str(path)
+
+
+intersphinx_mapping = {
+    name: (url, path) for name, url in INVENTORIES.items() if (path := local_inventory(name, url))
+}
+
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!mjasync\b).+\..+"),  # other projects, without a network
+    (r"py:.*", r"mjasync\.(?:.+\.)?_.*"),  # private modules
+    (r"py:.*", r"mjasync\.simulator\.[a-z_.]+\.\w+"),  # modules of the simulator
+    # aliases of types, as annotations name them
+    (r"py:class", r"Auth|ImageHost|ImageLinks|Images|Path|SecretString|Speed|SpeedVia|Step\w*"),
+]
 
 html_theme = "furo"
 html_title = f"mjasync {release}"
 
 
+PROTOCOL_SECTIONS = {
+    number: make_id(title)
+    for number, title in re.findall(
+        r"^#+ (\d+(?:\.\d+)?) (.*)$", (DOCS / "protocol.md").read_text("utf-8"), re.MULTILINE
+    )
+}
+
+
+def link_protocol(*event: object) -> None:
+    """Link "PROTOCOL §1.10" in a docstring to that section of the protocol reference."""
+    lines = event[-1]
+    lines[:] = [
+        re.sub(
+            r"PROTOCOL §(\d+(?:\.\d+)?)",
+            lambda match: f"`{match[0]} <protocol.html#{PROTOCOL_SECTIONS[match[1]]}>`__",
+            line,
+        )
+        for line in lines
+    ]
+
+
 def tidy_docstring(*event: object) -> None:
-    """Keep napoleon from reading "Whether it ended: SUCCESS" as a type; say nothing of attrs."""
+    """Keep napoleon from reading "Final: SUCCESS" as a type; drop what attrs generates."""
     _app, what, _name, _object, _options, lines = event
     if what in {"attribute", "data", "property"}:
         lines[:0] = ["..", ""]  # an empty comment
@@ -43,6 +114,7 @@ def tidy_signature(*event: object) -> tuple[str, None] | None:
 
 
 def setup(app: Sphinx) -> None:
-    """Hook in before napoleon, which has priority 500."""
+    """Connect the hooks; napoleon's own has priority 500."""
     app.connect("autodoc-process-docstring", tidy_docstring, priority=400)
+    app.connect("autodoc-process-docstring", link_protocol)
     app.connect("autodoc-process-signature", tidy_signature)
