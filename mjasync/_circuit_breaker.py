@@ -34,7 +34,8 @@ class CircuitState(StrEnum):
 class CircuitBreaker:
     """Decide when submissions may go out, from how earlier ones were answered.
 
-    Each submission is announced with `start_submission`, whose number goes to exactly one of `record_accepted`,
+    Announce each submission with `start_submission`; pass its number to exactly one of
+    `record_accepted`,
     `record_uncertain` and `record_not_taken` when it has ended.
     """
 

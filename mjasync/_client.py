@@ -535,7 +535,9 @@ def _check_parts(schedule: object, retries: object, clock: object) -> None:
             schedule, "coalesce"
         )
         if isinstance(schedule, type) or not is_schedule:
-            message = f"schedule must be an object such as Schedule(max_interval=10), not {schedule!r}."
+            message = (
+                f"schedule must be an object such as Schedule(max_interval=10), not {schedule!r}."
+            )
             raise ConfigurationError(message)
     if clock is not None and not isinstance(clock, Clock):
         message = f"clock must be a Clock(), not {clock!r}."

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ._circuit_breaker import CircuitBreaker, CircuitState
 from ._clock import Clock
 from ._models import TaskPhase
-from ._task import Task
+from ._task import Task, suppress_unawaited_warning
 from .errors import MJError, SubmitUncertain
 
 __all__ = ["TaskGroupIterator", "flatten"]
@@ -26,9 +26,9 @@ def flatten(tasks: Iterable[object]) -> Iterator[Task]:
     """
     for item in tasks:
         if not isinstance(item, Task) and isinstance(item, Iterable) and not _is_text(item):
-            yield from (_check_task(one)._suppress_unawaited_warning() for one in item)
+            yield from (suppress_unawaited_warning(_check_task(one)) for one in item)
         else:
-            yield _check_task(item)._suppress_unawaited_warning()
+            yield suppress_unawaited_warning(_check_task(item))
 
 
 class TaskGroupIterator:
@@ -43,7 +43,7 @@ class TaskGroupIterator:
     ) -> None:
         given: object = tasks
         if isinstance(given, Task):
-            given = [given._suppress_unawaited_warning()]
+            given = [suppress_unawaited_warning(given)]
         elif _is_text(given) or not isinstance(given, Iterable | AsyncIterable):
             _check_task(given)
         elif isinstance(given, Collection):
@@ -107,9 +107,7 @@ class TaskGroupIterator:
             return
         drawn = next(self._pending, None)
         if drawn is not None:
-            _check_task(
-                drawn
-            )._suppress_unawaited_warning()  # ours from here on, even if nobody stays to see it begin
+            suppress_unawaited_warning(_check_task(drawn))
         await asyncio.sleep(0)  # one at a time: others have a turn in between
         self._add_task(drawn)
 
@@ -184,9 +182,7 @@ class TaskGroupIterator:
 
 async def _iterate(tasks: AsyncIterable[Task]) -> AsyncGenerator[Task, None]:
     async for task in tasks:
-        _check_task(
-            task
-        )._suppress_unawaited_warning()  # ours from here on, even if nobody stays to see it begin
+        suppress_unawaited_warning(_check_task(task))
         yield task
 
 

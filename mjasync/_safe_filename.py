@@ -30,7 +30,7 @@ def safe_filename(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
 
     Args:
         text: What to call the file, without the ending.
-        longest: Bytes to keep in UTF-8.
+        max_length: Bytes to keep in UTF-8.
     """
     allowed = _FORBIDDEN_CHARACTERS.sub("-", text)
     shown = "".join(

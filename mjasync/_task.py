@@ -61,7 +61,7 @@ from .prompt import with_flag, with_speed
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Task", "TaskUpdate"]
+__all__ = ["Task", "TaskUpdate", "suppress_unawaited_warning"]
 
 T = TypeVar("T")
 L = TypeVar("L")
@@ -162,7 +162,7 @@ class Task(TaskView):
         )
         self._seed: int | None = None
         if parent is not None:
-            parent._suppress_unawaited_warning()
+            suppress_unawaited_warning(parent)
 
     # --- what is known beside the snapshot ---
 
@@ -458,7 +458,8 @@ class Task(TaskView):
             InvalidRequest: The factor is out of range.
         """
         if not _ZOOM_RANGE[0] <= factor <= _ZOOM_RANGE[1]:
-            message = f"Midjourney zooms out {_ZOOM_RANGE[0]:g} to {_ZOOM_RANGE[1]:g} times, not {factor:g}."
+            least, most = _ZOOM_RANGE
+            message = f"Midjourney zooms out {least:g} to {most:g} times, not {factor:g}."
             raise InvalidRequest(message)
         _check_prompt(prompt)
         if prompt is None and factor in {1.5, 2.0}:
@@ -903,11 +904,6 @@ class Task(TaskView):
 
     # --- manners ---
 
-    def _suppress_unawaited_warning(self) -> Self:
-        """Say that somebody will wait for it, so that it does not warn when dropped."""
-        self._is_awaited = True
-        return self
-
     def __repr__(self) -> str:
         progress = "" if self.progress is None else f" {self.progress}%"
         stands = f"{self.status}{progress}" if self.id else self._describe_unsent()
@@ -938,6 +934,12 @@ class Task(TaskView):
                 stacklevel=2,
                 source=self,
             )
+
+
+def suppress_unawaited_warning(task: Task) -> Task:
+    """Keep a Task from warning when it is dropped unsent; return it."""
+    task._is_awaited = True  # noqa: SLF001 - it has no public name
+    return task
 
 
 def _phase_of(info: TaskInfo, *, answered: bool) -> TaskPhase:

@@ -120,7 +120,7 @@ def expand(prompt: str, *, max_prompts: int = 10_000) -> list[str]:
 
     Args:
         prompt: The prompt.
-        at_most: How many it may stand for.
+        max_prompts: How many it may stand for.
 
     Raises:
         InvalidRequest: A brace is missing, or it stands for more.
@@ -135,7 +135,7 @@ def expand(prompt: str, *, max_prompts: int = 10_000) -> list[str]:
 
 
 def _alternatives(text: str, position: int, at_most: int, *, inside: bool) -> tuple[list[str], int]:
-    """What stands in the braces that open before `position` (or in all of it), and where that ends."""
+    """Return what stands in the braces that open before `position`, and where they end."""
     ended: list[str] = []
     parts = [""]
     while position < len(text) and text[position] != "}":

@@ -105,7 +105,10 @@ class Leaping(Clock):
 async def test_a_batch_and_its_steps(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
     """Permutations and steps become jobs, each is paid once, saved, and in the manifest."""
     jobs = await finish(
-        tmp_path, mj_plain, "a {red, blue} fox --ar {1:1, 16:9}", steps=["U1>Upscale (Subtle)", "U3"]
+        tmp_path,
+        mj_plain,
+        "a {red, blue} fox --ar {1:1, 16:9}",
+        steps=["U1>Upscale (Subtle)", "U3"],
     )
     assert len(jobs) == len(plain.submissions) == 4 * 4
     assert {job.step for job in jobs} == {"", "U1", "U1>Upscale (Subtle)", "U3"}

@@ -30,7 +30,9 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such mo
 
 async def finish(folder: Path, mj: Client, *prompts: str, **options: Any) -> list[Job]:  # noqa: ANN401
     """Run a batch to its end."""
-    async with Batch(folder, client=mj, gallery=False, **{"reconcile_after": 0.0, **options}) as batch:
+    async with Batch(
+        folder, client=mj, gallery=False, **{"reconcile_after": 0.0, **options}
+    ) as batch:
         batch.add(prompts)
         return [job async for job in batch.run()]
 

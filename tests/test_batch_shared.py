@@ -189,7 +189,8 @@ from mjasync import Client, Schedule
 from mjasync.batch import Batch
 
 async def main(url, folder, ledger):
-    mj = Client(url, "", schedule=Schedule(initial_delay=0.01, min_interval=0.01, max_interval=0.02))
+    pace = Schedule(initial_delay=0.01, min_interval=0.01, max_interval=0.02)
+    mj = Client(url, "", schedule=pace)
     async with mj:
         batch = Batch(folder, client=mj, limit=3, steps="U1", reconcile_after=0.0, ledger=ledger)
         async with batch:

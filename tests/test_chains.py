@@ -14,6 +14,7 @@ from PIL import Image
 import mjasync
 from mjasync import Client, Task, TaskStatus
 from mjasync._protocol.buttons import classify_button
+from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 
 VERSIONS = ("4", "5", "6", "6.1", "7", "8", "niji 5", "niji 6")
@@ -65,7 +66,7 @@ def next_link(data: st.DataObject, task: Task) -> Task:
         return task.action(data.draw(st.sampled_from(["U1", "V7", "🔄", "?", 0, 40])))
     button = data.draw(st.sampled_from(list(task.buttons)))
     names = [n for n in (button.custom_id, button.label) if n] or [str(classify_button(button))]
-    pressed = task.action(data.draw(st.sampled_from(names)))._suppress_unawaited_warning()
+    pressed = suppress_unawaited_warning(task.action(data.draw(st.sampled_from(names))))
     return answered(data, pressed) if data.draw(st.booleans()) else pressed
 
 
@@ -77,11 +78,13 @@ def answered(data: st.DataObject, task: Task) -> Task:
 
 async def follow(data: st.DataObject, mj: Client) -> None:
     """Press and answer at random, going on from whatever Task came of it."""
-    task = BEGINNINGS[data.draw(st.sampled_from(sorted(BEGINNINGS)))](mj)._suppress_unawaited_warning()
+    task = suppress_unawaited_warning(
+        BEGINNINGS[data.draw(st.sampled_from(sorted(BEGINNINGS)))](mj)
+    )
     for _ in range(data.draw(st.integers(1, PRESSES))):
         waiting = data.draw(st.booleans(), label="awaited before the next press")
         task = await finished(task) if waiting else task
-        task = next_link(data, task)._suppress_unawaited_warning()
+        task = suppress_unawaited_warning(next_link(data, task))
     await finished(task)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 import mjasync
 from mjasync import Client, Task, TaskStatus
 from mjasync._models import Auth, ImageHost, Speed, SpeedVia
+from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 
 VARIABLES = ("BASE_URL", "TOKEN", "SPEED", "IMAGE_HOST", "AUTH")
@@ -98,9 +99,7 @@ def test_a_wrong_choice_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_client_needs_no_loop() -> None:
     """A client, and Tasks of it, can be made before there is a running loop."""
     assert repr(
-        Client("https://api.example.com", "sk-secret")
-        .imagine("a fox")
-        ._suppress_unawaited_warning()
+        suppress_unawaited_warning(Client("https://api.example.com", "sk-secret").imagine("a fox"))
     )
 
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import mjasync
 from mjasync import Client, Retries, RetryPolicy, Task, TaskStatus
+from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 
 
@@ -576,10 +577,10 @@ async def test_cancelling_at_random(plain: Simulator, story: dict[str, Any]) -> 
     faults = [plain.fault(kind, on="submit", **options) for kind, options in story["troubles"]]
     before = asyncio.all_tasks()
     mj = connect(plain)
-    chain = [mj.imagine("a fox")._suppress_unawaited_warning()]
+    chain = [suppress_unawaited_warning(mj.imagine("a fox"))]
     for _ in range(story["presses"]):
         chain.append(chain[-1].action("U1" if len(chain) == 1 else "Vary (Subtle)"))
-    chain[-1]._suppress_unawaited_warning()
+    suppress_unawaited_warning(chain[-1])
     waiters = [
         asyncio.ensure_future(come_and_go(way(chain[which % len(chain)]), arrival, stay))
         for which, way, arrival, stay in story["waiters"]

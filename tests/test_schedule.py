@@ -82,7 +82,9 @@ def test_a_net_is_never_wider_than_it_says(
 ) -> None:
     """Gateways and webhooks let a look wait for `net` times `longest` at most."""
     schedule = Schedule()
-    wait = schedule.next_delay(attrs.evolve(look, gateway_refresh_in=refresh, webhook_pending=hinted))
+    wait = schedule.next_delay(
+        attrs.evolve(look, gateway_refresh_in=refresh, webhook_pending=hinted)
+    )
     assert 0 < wait <= schedule.idle_factor * schedule.max_interval
 
 
@@ -130,7 +132,9 @@ def test_the_schedule_knows_what_jobs_take() -> None:
 
 def test_what_was_learnt_counts_more_than_what_is_usual() -> None:
     """With a typical duration the kind of job does not matter, and there are no early looks."""
-    assert waits(typical_duration=20.0) == waits(typical_duration=20.0, action="VIDEO", mode="RELAX")
+    assert waits(typical_duration=20.0) == waits(
+        typical_duration=20.0, action="VIDEO", mode="RELAX"
+    )
     assert waits(typical_duration=20.0) < waits(typical_duration=50.0) == Schedule().max_interval
     assert waits(typical_duration=50.0, waited=0.0) == Schedule().max_interval > waits(waited=0.0)
 

@@ -15,6 +15,7 @@ from PIL import Image
 import mjasync
 from mjasync import Client, QueueFull, RateLimited, Retries, RetryPolicy, Schedule, Task
 from mjasync._http.retry import RetryState
+from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 
 URL = "http://127.0.0.1:1"
@@ -48,7 +49,16 @@ def test_retries_take_policies(kind: str, given: object) -> None:
     "settings",
     [
         *({name: 0} for name in ("min_interval", "max_interval", "initial_delay")),
-        *({name: -1} for name in ("min_interval", "max_interval", "initial_delay", "seconds_per_poll", "coalesce")),
+        *(
+            {name: -1}
+            for name in (
+                "min_interval",
+                "max_interval",
+                "initial_delay",
+                "seconds_per_poll",
+                "coalesce",
+            )
+        ),
         *({"min_interval": value} for value in [math.inf, *NO_NUMBERS]),
         {"idle_factor": 0.5},
         {"min_interval": 3, "max_interval": 2},
@@ -278,7 +288,7 @@ async def test_what_is_no_task_is_refused_in_words(
     with pytest.raises(TypeError, match="Tasks are wanted"):
         mj_plain.as_completed(wrong)
     with pytest.raises(TypeError, match=r"without \.wait"):
-        mj_plain.gather(mj_plain.imagine("a fox")._suppress_unawaited_warning().wait())
+        mj_plain.gather(suppress_unawaited_warning(mj_plain.imagine("a fox")).wait())
     assert plain.requests == []
 
 

@@ -100,7 +100,9 @@ async def test_progress_of_the_original_is_not_always_a_whole_percentage() -> No
     """What Midjourney writes is passed on."""
     async with simulated("original", time_scale=0) as (sim, raw):
         seen = []
-        sim._engine.on_change = lambda task: seen.append(sim._backend._serializer.format_progress(task))
+        sim._engine.on_change = lambda task: seen.append(
+            sim._backend._serializer.format_progress(task)
+        )
         await raw.grid()
         assert {"Waiting to start", "46.5%", "100%"} <= {*seen}
 

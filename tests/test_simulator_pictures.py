@@ -215,7 +215,10 @@ async def test_few_drawn_pictures_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
         for n in range(4):
             await seen(raw, (await raw.grid(f"fox {n}"))["imageUrl"])
         assert len(sim._image_store._rendered) == 3
-        links = [sim._image_store.create_link(sim._image_store.add_upload(str(n).encode())) for n in range(7)]
+        links = [
+            sim._image_store.create_link(sim._image_store.add_upload(str(n).encode()))
+            for n in range(7)
+        ]
         assert len(sim._image_store._uploads) == 5
         assert (await raw.get(links[0])).status == 404
         assert (await raw.get(links[-1])).body == b"6"

@@ -20,6 +20,7 @@ from PIL import Image
 import mjasync
 from mjasync import Client, Task, TaskStatus
 from mjasync._protocol.buttons import ButtonMeaning, classify_button
+from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 
 
@@ -76,7 +77,7 @@ async def test_a_dropped_task_warns_like_a_coroutine(
 
 
 @pytest.mark.parametrize(
-    "use", [Task.wait, Task.submit, Task._suppress_unawaited_warning, lambda task: task]
+    "use", [Task.wait, Task.submit, suppress_unawaited_warning, lambda task: task]
 )
 async def test_a_task_that_was_used_does_not_warn(
     plain: Simulator, use: Callable[[Task], object]
@@ -261,7 +262,7 @@ async def test_a_finished_task_carries_everything(sim: Simulator, mj: Client) ->
 
 async def test_repr_before_submission(mj: Client) -> None:
     """An unsent Task says so."""
-    task = mj.imagine("a heron")._suppress_unawaited_warning()
+    task = suppress_unawaited_warning(mj.imagine("a heron"))
     assert repr(task).startswith("<Task - imagine 'a heron': not submitted (await it;")
 
 
@@ -917,7 +918,7 @@ async def test_what_needs_an_id_says_so(
 ) -> None:
     """Before it is submitted a Task cannot be refreshed or asked for its seed."""
     async with connect(plain) as mj:
-        task = mj.imagine("a fox")._suppress_unawaited_warning()
+        task = suppress_unawaited_warning(mj.imagine("a fox"))
         with no_requests(plain), pytest.raises(mjasync.InvalidRequest, match="submit") as caught:
             await act(task)
         assert caught.value.task is task

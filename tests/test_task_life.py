@@ -22,6 +22,7 @@ from conftest import EAGER, QUICK, Every, FakeClock, connect, eventually, turns
 import mjasync
 from mjasync import Client, Task, TaskInfo, TaskPhase, TaskStatus
 from mjasync._http.bodies import FileContent, RequestBody
+from mjasync._task import suppress_unawaited_warning
 from mjasync.batch import Batch, JobStatus
 from mjasync.cli.task_jobs import TaskRun
 from mjasync.cli.task_text import task_dict
@@ -94,14 +95,14 @@ async def test_closing_lets_go_of_whoever_waits(clock: FakeClock) -> None:
 
 def test_asyncio_says_what_to_write() -> None:
     """A Task is no coroutine: the error of asyncio shows its repr, which says what to pass."""
-    task = Client("http://127.0.0.1:1").imagine("a fox")._suppress_unawaited_warning()
+    task = suppress_unawaited_warning(Client("http://127.0.0.1:1").imagine("a fox"))
     with pytest.raises((TypeError, ValueError), match=r"pass its \.wait\(\)"):
         asyncio.run(task)  # type: ignore[arg-type]
 
 
 async def test_create_task_says_what_to_write(mj_plain: Client) -> None:
     """So does `create_task`, alone and of a group."""
-    task = mj_plain.imagine("a fox")._suppress_unawaited_warning()
+    task = suppress_unawaited_warning(mj_plain.imagine("a fox"))
     with pytest.raises(TypeError, match=r"pass its \.wait\(\)"):
         asyncio.create_task(task)  # type: ignore[arg-type]  # noqa: RUF006
     async with asyncio.TaskGroup() as group:

@@ -133,8 +133,8 @@ class ServerApi:
     ) -> SubmitReceipt:
         """Send a submission; again only when the server provably did not take it.
 
-        `set_in_flight` is told True before each attempt and False after it, but for a cancelled one:
-        what has become of that is `torn_off`. `wait` lets the time between two attempts pass.
+        `set_in_flight` is called with True before each attempt and with False after it, unless the
+        attempt was cancelled. `wait` lets the time between two attempts pass.
 
         Raises:
             SubmitUncertain: It may have been taken.

@@ -118,7 +118,7 @@ async def retry_call(
     """Call until it succeeds, or fails in a way or for a time that `policy_for` does not cover.
 
     Args:
-        call: One attempt.
+        function: One attempt.
         policy_for: Which policy a failure comes under; None for those not tried again.
         now: The client's clock.
         wait: Lets the time between two attempts pass; by default it is slept through.

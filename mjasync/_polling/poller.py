@@ -110,12 +110,12 @@ class Poller:
 
         Args:
             info: What is known of it so far.
-            tell: Told every snapshot that differs from the one before; whether that is what is
+            on_update: Told every snapshot that differs from the one before; whether that is what is
                 waited for.
-            known: Whether the server is known to have it; if not, the first "unknown" is final.
+            is_known: Whether the server is known to have it; if not, the first "unknown" is final.
             deadline: When to give up, on the client's clock.
             stall: Seconds without change after which to give up.
-            answered: Whether it is the answer to a modal, which lists show sooner than a fetch.
+            modal_answered: Whether it answers a modal; lists show that sooner than a fetch does.
 
         Returns:
             A future; whoever awaited it must `unwatch`, whatever came of it. That is no coroutine

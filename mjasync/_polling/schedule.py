@@ -95,8 +95,8 @@ class Schedule:
     seconds_per_poll: float = attrs.field(default=0.1, validator=validate_at_least(0))
     """Seconds of delay that are worth one look: the higher, the fewer looks."""
     idle_factor: float = attrs.field(default=3.0, validator=validate_at_least(1))
-    """Times `max_interval`, that is how rarely a task is looked at while webhooks tell of it, or while
-    the server itself learns nothing new."""
+    """Factor of `max_interval` for tasks that webhooks report, and for those behind a gateway
+    whose own copy has not been refreshed."""
     coalesce: float = attrs.field(default=0.5, validator=validate_at_least(0))
     """Looks due within so many seconds of one another share a request."""
 

@@ -18,7 +18,7 @@ from .._http.retry import Retries
 from .._models import Auth, TaskInfo, TaskStatus
 from .._protocol import decoding
 from .._protocol.replies import parse_list
-from .._task import Task
+from .._task import Task, suppress_unawaited_warning
 from ..errors import (
     AuthenticationError,
     ConnectionFailed,
@@ -85,7 +85,7 @@ async def run_probe(
         AuthenticationError: The token is refused, however it is shown.
     """
     if spend is not None:
-        spend._suppress_unawaited_warning()
+        suppress_unawaited_warning(spend)
     questions = probe_questions(calls.url.base)
     knock = questions.pop("fetch")
     style, answer = await _detect_auth(await _ask_first(calls, knock), knock, settings, known_by)

@@ -115,12 +115,12 @@ def _with_scheme(pasted: str) -> str:
 def _hint(pasted: str) -> str:
     if _IMAGE_HOST_SUFFIX.match(pasted):
         return (
-            f"{_without_secrets(pasted)} is not a base URL, since http:// or https:// is missing in front: "
+            f"{_without_secrets(pasted)} is not a base URL, since http:// or https:// is missing: "
             f"write 'https://{pasted}'."
         )
     return (
-        f"{_without_secrets(pasted)} is not a base URL: it should look like 'https://api.example.com', "
-        "with http:// or https:// in front."
+        f"{_without_secrets(pasted)} is not a base URL: it should look like "
+        "'https://api.example.com', with http:// or https:// in front."
     )
 
 

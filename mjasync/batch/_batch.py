@@ -105,7 +105,7 @@ class Batch:
             folder: Where the ledger and the pictures are.
             client: The client to use; never closed here.
             limit: How many tasks may be unfinished at once.
-            then: Buttons to press, as paths from the grid (`"U1>Upscale (Subtle)"`), the answer to
+            steps: Buttons to press, as paths from the grid (`"U1>Upscale (Subtle)"`), the answer to
                 a modal in brackets (`"U1>Custom Zoom[{prompt} --zoom 1.8]"`); and async functions
                 that take the finished Task and may return another one to be saved.
             images: What to save of a grid: the grid, its four pictures, or both it and U1 to U4.
@@ -118,7 +118,8 @@ class Batch:
             max_failures: Begin nothing more once so many have failed in one run.
             max_uncertain: Begin nothing more once so many of one run may have been taken and cannot
                 be looked up.
-            reconcile_after: Seconds after which a submission the server does not list is taken as lost.
+            reconcile_after: Seconds after which a submission that the server does not list counts
+                as lost.
             ledger: Where the ledger is, as the URL of a SQLite or PostgreSQL database; by default
                 `ledger.db` in the folder. On PostgreSQL several processes may share the batch.
             gallery: Whether to write `index.html`, the pictures to look at.

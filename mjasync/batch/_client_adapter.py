@@ -73,8 +73,8 @@ class BatchClient(SubmissionMethods):
 
         Args:
             task_id: Its id.
-            modal: Where its modal stands.
-            mark: The state that was sent, where another one is that of another task.
+            is_modal: Where its modal stands.
+            state_token: The state that was sent, where another one is that of another task.
         """
         status = TaskStatus.MODAL if is_modal == "open" else TaskStatus.NOT_START
         info = TaskInfo(id=task_id, status=status)

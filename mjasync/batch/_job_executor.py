@@ -17,7 +17,7 @@ from .._client import Client
 from .._concurrency import finish_despite_cancellation
 from .._models import TaskStatus
 from .._options import SubmitOptions
-from .._task import Task
+from .._task import Task, suppress_unawaited_warning
 from .._text import printable
 from ..errors import (
     AuthenticationError,
@@ -96,8 +96,9 @@ class JobExecutor:
     ) -> JobOutcome:
         """Carry a job on from where it stands.
 
-        `on_submitted` is told once the server may have taken it, `on_finished` once it has ended there. What
-        goes wrong with one job never concerns the others, unless it is the ledger or the disk.
+        `on_submitted` is called once the server may have accepted it, `on_finished` once it has
+        ended there. An error of one job never stops the others, unless it is the ledger's or the
+        disk's.
 
         Raises:
             BatchInUse: Another process works on the batch now.
@@ -195,7 +196,7 @@ class JobExecutor:
     async def _submit_paid(self, job: Job, parent: Task | None) -> JobOutcome:
         mark = f"mjasync-{uuid.uuid4().hex}"
         try:
-            task = self._new_task(job, parent, mark)._suppress_unawaited_warning()
+            task = suppress_unawaited_warning(self._new_task(job, parent, mark))
         except MJError as error:
             return await self._on_refusal(job, error)
         job = await self._set_submitting(job, mark)
@@ -383,7 +384,7 @@ class JobExecutor:
     async def _send_answer(self, job: Job, task: Task, text: str) -> JobOutcome:
         """Send an answer: the ledger knows before, for the modal is paid for by it."""
         self.tasks.pop(job.key, None)
-        answer = task.modal(text)._suppress_unawaited_warning()
+        answer = suppress_unawaited_warning(task.modal(text))
         job = await self._set_submitting(job, job.state_token, modal="answered")
         refusal = await self._send(answer.submit)
         if refusal is not None:

@@ -106,7 +106,9 @@ def expand_steps(
                 ">", ""
             )
             if calls.setdefault(name, step) is not step:
-                message = f"Two functions of steps= are called {name.removeprefix(FUNCTION_STEP)!r}."
+                message = (
+                    f"Two functions of steps= are called {name.removeprefix(FUNCTION_STEP)!r}."
+                )
                 raise ConfigurationError(message)
             paths[name] = None
             continue

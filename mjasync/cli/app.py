@@ -147,7 +147,7 @@ def imagine(
         image: A reference picture: a path or a link. May be repeated.
         save: Where to put the picture: a folder, a name, or a template like out/{id}.{ext}.
         json: Print one JSON object on stdout when the task has ended.
-        server: Where.
+        server: The server.
     """
     from ..prompt import normalise
     from .folders import check_image, check_target
@@ -178,7 +178,7 @@ def blend(
         dimensions: The shape of the result: PORTRAIT (2:3), SQUARE or LANDSCAPE (3:2).
         save: Where to put the picture: a folder, a name, or a template like out/{id}.{ext}.
         json: Print one JSON object on stdout when the task has ended.
-        server: Where.
+        server: The server.
     """
     from .folders import check_image, check_target
     from .run_tasks import TaskCommand
@@ -203,7 +203,7 @@ def describe(image: str, /, *, json: Json = False, server: ServerParameters = _S
     Args:
         image: The picture: a path or a link.
         json: Print one JSON object on stdout when the task has ended.
-        server: Where.
+        server: The server.
     """
     from .folders import check_image
     from .run_tasks import TaskCommand
@@ -222,7 +222,7 @@ def shorten(prompt: str, /, *, json: Json = False, server: ServerParameters = _S
     Args:
         prompt: The prompt, in quotes.
         json: Print one JSON object on stdout when the task has ended.
-        server: Where.
+        server: The server.
     """
     from .run_tasks import TaskCommand
     from .task_jobs import TaskRun
@@ -249,7 +249,7 @@ def action(
         button: Its label (U2), emoji, meaning (pan left) or custom id.
         save: Where to put the picture: a folder, a name, or a template like out/{id}.{ext}.
         json: Print one JSON object on stdout when the new task has ended.
-        server: Where.
+        server: The server.
     """
     from .folders import check_target
     from .run_tasks import TaskCommand
@@ -284,7 +284,7 @@ def modal(
         mask: For Vary (Region): a PNG, white where to repaint, on black.
         save: Where to put the picture: a folder, a name, or a template like out/{id}.{ext}.
         json: Print one JSON object on stdout when the task has ended.
-        server: Where.
+        server: The server.
     """
     from .folders import check_image, check_target
     from .run_tasks import TaskCommand
@@ -317,7 +317,7 @@ def watch(
         answered: Their modals have been answered already, so MODAL means pending.
         save: Where to put the pictures: a folder/, or a template like out/{id}.{ext}.
         json: Print one JSON object on stdout for each task that has ended.
-        server: Where.
+        server: The server.
     """
     from ..errors import ConfigurationError
     from .folders import check_target
@@ -361,9 +361,9 @@ def batch(
 
     Args:
         file: A prompt a line (.txt; - reads stdin), or .csv, .tsv, .json, .jsonl, .yaml.
-        order: What.
+        options: What.
         json: Print one JSON object on stdout for each job that has ended.
-        server: Where.
+        server: The server.
     """
     from .server_options import check_ledger_support
 
@@ -430,7 +430,7 @@ def doctor(*, spend: bool = False, json: Json = False, server: ServerParameters 
     Args:
         spend: Have one picture drawn, which is paid, and see that its link answers.
         json: Print one JSON object on stdout.
-        server: Where.
+        server: The server.
     """
     from .doctor import doctor as examine
 

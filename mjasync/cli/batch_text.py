@@ -213,7 +213,8 @@ def _uncertain(jobs: Sequence[Job]) -> Iterable[str]:
     if jobs:
         yield "Uncertain: sent, and nobody can tell whether the server took it:"
     for job in jobs[:_MAX_LISTED]:
-        yield f"{_job_label(job)}: {one_line(_error_text(job), _MAX_ERROR_TEXT)} (state {job.state_token or 'unknown'})"
+        text = one_line(_error_text(job), _MAX_ERROR_TEXT)
+        yield f"{_job_label(job)}: {text} (state {job.state_token or 'unknown'})"
     if len(jobs) > _MAX_LISTED:
         yield f"  … and {len(jobs) - _MAX_LISTED} more"
 

@@ -114,7 +114,7 @@ class ServerOptions:
 
     @asynccontextmanager
     async def open(self, concurrency: int) -> AsyncIterator[Client]:
-        """Open a client to the server; or start a simulator that runs `concurrency` jobs, and use that.
+        """Open a client to the server, or to a simulator that runs `concurrency` jobs.
 
         Raises:
             ConfigurationError: The options make no sense.

@@ -101,9 +101,9 @@ async def run_all(
     """Carry every job to its end, all at once; what fails stays on its job.
 
     Args:
-        jobs: The jobs.
+        runs: The tasks.
         mj: The client, which ends each wait for a task by itself.
-        onlooker: Told how they go.
+        listener: Told how they go.
         timeout: Seconds for all of it, the saving of pictures included.
     """
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout

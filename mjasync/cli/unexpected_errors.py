@@ -34,7 +34,7 @@ def report(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
 
     Args:
         error: What reached the top.
-        words: The command line.
+        arguments: The command line.
         debug: Show the traceback as well.
     """
     from .task_text import is_usage

@@ -42,7 +42,11 @@ def _command(
     name: str, action: str, result_kind: str, fast_seconds: float, *, skips_progress: bool = False
 ) -> Command:
     return Command(
-        name=name, action=action, result=result_kind, typical_seconds=fast_seconds, is_immediate=skips_progress
+        name=name,
+        action=action,
+        result=result_kind,
+        typical_seconds=fast_seconds,
+        is_immediate=skips_progress,
     )
 
 
@@ -131,7 +135,8 @@ def _upscale_buttons(model: ModelVersion, job_id: str) -> Iterator[SimButton]:
     else:
         code = _UPSCALE_CODES.get(model.number, f"v{generation}")
         choices = [
-            (f"{code}_2x_{strength}", f"Upscale ({strength.title()})", strength) for strength in ("subtle", "creative")
+            (f"{code}_2x_{strength}", f"Upscale ({strength.title()})", strength)
+            for strength in ("subtle", "creative")
         ]
     for code, label, detail in choices:
         custom_id = f"MJ::JOB::upsample_{code}::1::{job_id}::SOLO"
@@ -161,7 +166,9 @@ def _outpaint_buttons(job_id: str) -> Iterator[SimButton]:
         yield SimButton(custom_id, "🔍", f"Zoom Out {factor}x", "zoom", detail=factor)
     yield SimButton(f"MJ::CustomZoom::{job_id}", "🔍", "Custom Zoom", "custom_zoom")
     for direction, emoji in _PAN_EMOJI:
-        yield SimButton(f"MJ::JOB::pan_{direction}::1::{job_id}::SOLO", emoji, "", "pan", detail=direction)
+        yield SimButton(
+            f"MJ::JOB::pan_{direction}::1::{job_id}::SOLO", emoji, "", "pan", detail=direction
+        )
 
 
 def _animate_buttons(pattern: str, label: str, operation: str, job_id: str) -> Iterator[SimButton]:

@@ -148,7 +148,9 @@ class Dialect:
     """The percentage from which on a grid has a preview (§3.6)."""
     refreshes_links: bool = True
     """Whether fetching a task again gives a fresh link for one that has run out (§7.3)."""
-    field_overrides: Mapping[str, Callable[[TaskSource, SimTask], object]] = attrs.field(factory=dict)
+    field_overrides: Mapping[str, Callable[[TaskSource, SimTask], object]] = attrs.field(
+        factory=dict
+    )
     """Keys of the Task JSON that say something else than usual (§3.3)."""
     property_overrides: Mapping[str, Callable[[SimTask], object]] = attrs.field(factory=dict)
     """The same for its ``properties``."""

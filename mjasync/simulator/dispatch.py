@@ -70,7 +70,9 @@ class Dispatcher:
             for method, route in routes.items()
             if route.endpoint is not None and self._is_routed(route)
         ]
-        reply = self.dialect.http_rules.unrouted(request, allowed_methods, self._is_authorized(request))
+        reply = self.dialect.http_rules.unrouted(
+            request, allowed_methods, self._is_authorized(request)
+        )
         return reply or self.dialect.unrouted_response(404, request.path)
 
     def _is_routed(self, route: MatchedRoute) -> bool:
@@ -103,7 +105,9 @@ class Dispatcher:
     ) -> SubmissionRequest:
         is_form = route.endpoint in _FORM_ENDPOINTS
         content_type = request.content_type
-        if not (content_type == FORM_TYPE if is_form else self.dialect.http_rules.is_json(content_type)):
+        if not (
+            content_type == FORM_TYPE if is_form else self.dialect.http_rules.is_json(content_type)
+        ):
             raise RequestRefused(self.dialect.malformed_response(415, request.path))
         if not isinstance(record.body, dict):
             raise RequestRefused(self.dialect.malformed_response(400, request.path))

@@ -113,7 +113,10 @@ class Engine:
 
     def is_full(self, account: SimAccount) -> bool:
         """Whether an account takes no more jobs."""
-        return account.running_count >= self.concurrency and len(account.waiting_tasks) >= self.queue_size
+        return (
+            account.running_count >= self.concurrency
+            and len(account.waiting_tasks) >= self.queue_size
+        )
 
     def accept(self, task: SimTask, account: SimAccount, outcome: TaskOutcome, now: float) -> int:
         """Take a task on; its place in the queue, 0 when it starts at once."""
@@ -189,7 +192,9 @@ class Engine:
         if step.status in TERMINAL_STATUSES:
             self._release_account(task, now)
         elif task.pending_steps:
-            self._schedule_step(task, now, task.pending_steps[-1].offset_seconds - step.offset_seconds)
+            self._schedule_step(
+                task, now, task.pending_steps[-1].offset_seconds - step.offset_seconds
+            )
 
     def _apply_status(self, task: SimTask, step: StatusStep, now: float) -> None:
         task.status, task.percent, task.cached_json = step.status, step.percent, None
@@ -222,7 +227,9 @@ class Engine:
 
 
 def _make_account(number: int) -> SimAccount:
-    return SimAccount(id=str(1_000_000_000_000_000_000 + number), channel_id=str(2_000_000 + number))
+    return SimAccount(
+        id=str(1_000_000_000_000_000_000 + number), channel_id=str(2_000_000 + number)
+    )
 
 
 def _plan_steps(task: SimTask, duration_factor: float, linger_seconds: float) -> list[StatusStep]:
@@ -232,7 +239,10 @@ def _plan_steps(task: SimTask, duration_factor: float, linger_seconds: float) ->
     run_seconds = operation.typical_seconds * _SPEED_FACTORS[task.mode] * duration_factor
     success_steps = [
         StatusStep(start_seconds, "SUBMITTED"),
-        *(StatusStep(start_seconds + run_seconds * share, "IN_PROGRESS", n) for share, n in _status_course(task)),
+        *(
+            StatusStep(start_seconds + run_seconds * share, "IN_PROGRESS", n)
+            for share, n in _status_course(task)
+        ),
         StatusStep(start_seconds + run_seconds, "SUCCESS", 100),
     ]
     return _STEPS_BY_OUTCOME[task.outcome.kind](success_steps, task.outcome)
@@ -274,16 +284,28 @@ def _upstream_timeout(start_seconds: float, outcome: TaskOutcome) -> list[Status
 
 
 def _stopped_at(success_steps: list[StatusStep], percent: int) -> list[StatusStep]:
-    reached_steps = [step for step in success_steps[:-1] if step.percent < percent] or success_steps[:1]
+    reached_steps = [
+        step for step in success_steps[:-1] if step.percent < percent
+    ] or success_steps[:1]
     share = percent / 100
-    stop_seconds = reached_steps[-1].offset_seconds + (success_steps[-1].offset_seconds - reached_steps[-1].offset_seconds) * share
-    return [*reached_steps, StatusStep(stop_seconds, "IN_PROGRESS", percent)] if percent else reached_steps
+    stop_seconds = (
+        reached_steps[-1].offset_seconds
+        + (success_steps[-1].offset_seconds - reached_steps[-1].offset_seconds) * share
+    )
+    return (
+        [*reached_steps, StatusStep(stop_seconds, "IN_PROGRESS", percent)]
+        if percent
+        else reached_steps
+    )
 
 
 def _fail(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
     """It gets to exactly so many percent and fails there."""
     reached_steps = _stopped_at(success_steps, outcome.at_percent)
-    return [*reached_steps, StatusStep(reached_steps[-1].offset_seconds + 1, "FAILURE", outcome.at_percent)]
+    return [
+        *reached_steps,
+        StatusStep(reached_steps[-1].offset_seconds + 1, "FAILURE", outcome.at_percent),
+    ]
 
 
 def _refuse(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
@@ -291,7 +313,9 @@ def _refuse(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[Statu
     return [StatusStep(success_steps[0].offset_seconds, "FAILURE", outcome.at_percent)]
 
 
-_STEPS_BY_OUTCOME: Final[Mapping[str, Callable[[list[StatusStep], TaskOutcome], list[StatusStep]]]] = {
+_STEPS_BY_OUTCOME: Final[
+    Mapping[str, Callable[[list[StatusStep], TaskOutcome], list[StatusStep]]]
+] = {
     "well": _succeed,
     "stall": _stall,
     "stuck": _never_start,

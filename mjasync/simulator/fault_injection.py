@@ -65,7 +65,7 @@ async def inject_fault(fault: Fault, request: web.BaseRequest, handle: _Handle) 
     Args:
         fault: What goes wrong.
         request: The request.
-        process: Does what was asked and gives the answer that would be right.
+        handle: Does what was asked and gives the answer that would be right.
 
     Returns:
         The response, and the status the client gets to see; None: it sees none.
@@ -81,9 +81,7 @@ def _with_charset(content_type: str) -> str:
 async def _send_reply(context: FaultExchange) -> _FaultResult:
     body, default_type = _encode_body(context.options["body"])
     content_type = context.options["content_type"] or default_type
-    headers = (
-        {"Content-Type": str(content_type)} if body or context.options["content_type"] else {}
-    )
+    headers = {"Content-Type": str(content_type)} if body or context.options["content_type"] else {}
     extra_headers = context.options["headers"]
     if isinstance(extra_headers, dict):
         headers |= extra_headers

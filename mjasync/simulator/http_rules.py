@@ -116,7 +116,9 @@ def _after_spring_response(request: web.BaseRequest, reply: SimResponse) -> SimR
 
 def _accepts_json(accept: str) -> bool:
     types = {part.partition(";")[0].strip() for part in accept.split(",")}
-    has_json_suffix = any(kind.startswith("application/") and kind.endswith("+json") for kind in types)
+    has_json_suffix = any(
+        kind.startswith("application/") and kind.endswith("+json") for kind in types
+    )
     return has_json_suffix or not types.isdisjoint({"", "*/*", "application/*", "application/json"})
 
 
@@ -158,7 +160,11 @@ def _asp_net_unrouted(
         return SimResponse(
             status=401, body=b"Authorization header missing.", content_type="text/plain"
         )
-    return SimResponse(status=405, headers={"Allow": ", ".join(allowed_methods)}) if allowed_methods else None
+    return (
+        SimResponse(status=405, headers={"Allow": ", ".join(allowed_methods)})
+        if allowed_methods
+        else None
+    )
 
 
 def _plain_unrouted(

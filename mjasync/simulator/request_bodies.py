@@ -20,7 +20,7 @@ def read_body(raw: bytes, content_type: str, *, first_value_only: bool = False) 
     Args:
         raw: The body.
         content_type: The whole header, for the boundary of a form stands in it.
-        first: Read the first JSON value, in any Unicode encoding, whatever follows it.
+        first_value_only: Read the first JSON value, in any Unicode encoding, whatever follows it.
 
     Returns:
         Any JSON value; for a form a dict of strings, and of bytes for its files; None for

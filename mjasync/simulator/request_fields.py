@@ -43,7 +43,9 @@ class RequestFields:
 
     def get(self, key: str, default: object = None) -> object:
         """Whatever stands under a key, written the way this server reads keys (PROTOCOL §1.0)."""
-        return _lookup(self.request.body, key, default, ignores_key_case=self.request.ignores_key_case)
+        return _lookup(
+            self.request.body, key, default, ignores_key_case=self.request.ignores_key_case
+        )
 
     def malformed_refusal(self, status: int = 400) -> RequestRefused:
         """The refusal of a body that does not bind."""
@@ -111,7 +113,11 @@ class RequestFields:
             return value
         message = f"{key} 长度不能超过 {limit}"
         # Only imagine catches what its logic objects to, and makes an ordinary code 4 of it.
-        raise make_refusal(4, message) if self.request.endpoint == "imagine" else _invalid_image(message)
+        raise (
+            make_refusal(4, message)
+            if self.request.endpoint == "imagine"
+            else _invalid_image(message)
+        )
 
     def option(self, key: str, choices: tuple[str, ...]) -> str:
         """One of some words, the first of which is meant when there is none."""
@@ -183,7 +189,9 @@ class RequestFields:
         if self.dialect.requires_data_urls or value.startswith("data:"):
             raise make_refusal(4, "base64格式错误")
         return (
-            UploadedImage(b"", value) if _HTTP_LINK.fullmatch(value) else UploadedImage(_decode_base64(value))
+            UploadedImage(b"", value)
+            if _HTTP_LINK.fullmatch(value)
+            else UploadedImage(_decode_base64(value))
         )
 
     def speeds(self) -> list[str]:
@@ -221,7 +229,9 @@ class RequestFields:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _lookup(body: Mapping[str, object], key: str, default: object, *, ignores_key_case: bool) -> object:
+def _lookup(
+    body: Mapping[str, object], key: str, default: object, *, ignores_key_case: bool
+) -> object:
     if key in body or not ignores_key_case:
         return body.get(key, default)
     lower_key = key.lower()

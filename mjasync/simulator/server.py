@@ -169,12 +169,20 @@ class Simulator:
         )
         self._backend: ServerBackend | GatewayBackend
         if isinstance(self.dialect, Dialect):
-            if upstream is not None or upstream_token is not None or gateway_accounts.only_for_gateways:
+            if (
+                upstream is not None
+                or upstream_token is not None
+                or gateway_accounts.only_for_gateways
+            ):
                 raise ValueError(f"{dialect} is no gateway: it takes no upstream and no such terms")
             self._backend = self._make_backend(self.dialect, settings)
         else:
             self._backend = self._make_gateway(
-                self.dialect, settings, gateway_accounts, upstream=upstream, upstream_token=upstream_token
+                self.dialect,
+                settings,
+                gateway_accounts,
+                upstream=upstream,
+                upstream_token=upstream_token,
             )
 
     def _make_backend(self, dialect: Dialect, settings: SimulatorSettings) -> ServerBackend:

@@ -91,7 +91,10 @@ class SubmissionService:
         bot = parent.bot if parent else fields.bot()
         default_model = parent.model if parent else self.default_model
         model = find_model(prompt or "", default_model, niji=not parent and bot == "NIJI_JOURNEY")
-        requested_speed, max_lengths = _requested_speed(fields, prompt), self.dialect.max_text_lengths
+        requested_speed, max_lengths = (
+            _requested_speed(fields, prompt),
+            self.dialect.max_text_lengths,
+        )
         return SimTask(
             id=self.engine.new_id(request.received_at),
             request=request,
@@ -141,7 +144,9 @@ class SubmissionService:
         if not queue_position:
             return submit_result(1, "提交成功", task.id, properties)
         description = f"排队中，前面还有{queue_position}个任务"
-        return submit_result(22, description, task.id, {**properties, "numberOfQueues": queue_position})
+        return submit_result(
+            22, description, task.id, {**properties, "numberOfQueues": queue_position}
+        )
 
     def accept_existing(self, task: SimTask, request: SubmissionRequest) -> SimResponse:
         """Take the same modal twice: it is paid twice and made once (PROTOCOL §1.9)."""
@@ -149,7 +154,11 @@ class SubmissionService:
         return submit_result(1, "提交成功", task.id)
 
     def _start_task(
-        self, task: SimTask, account: SimAccount, request: SubmissionRequest, outcome: TaskOutcome | None
+        self,
+        task: SimTask,
+        account: SimAccount,
+        request: SubmissionRequest,
+        outcome: TaskOutcome | None,
     ) -> int:
         task.image = image_spec_for(task, self.images.grid_size)
         fault = self.faults.next_fault("task", endpoint=request.endpoint)
@@ -192,7 +201,9 @@ class SubmissionService:
         reroll, variation = (task, other) if task.command.name == "reroll" else (other, task)
         reroll.image = variation.image
         timeout_seconds, reason = self.dialect.upstream_timeout.get("stall", (None, ""))
-        stalled = TaskOutcome(kind="stall", at_percent=93, timeout=timeout_seconds, fail_reason=reason)
+        stalled = TaskOutcome(
+            kind="stall", at_percent=93, timeout=timeout_seconds, fail_reason=reason
+        )
         if variation is task:
             return stalled
         self.engine.change_outcome(variation, stalled, task.request.received_at)
@@ -241,7 +252,9 @@ def _failure_outcome(fault: Fault) -> TaskOutcome:
 def _crossed_with(task: SimTask, other: SimTask) -> bool:
     """Whether another task is under way that Midjourney's answer could be taken for."""
     operations = {task.command.name, other.command.name}
-    return other.parent is task.parent and operations == _CROSSED_DESCRIPTION and not other.is_terminal
+    return (
+        other.parent is task.parent and operations == _CROSSED_DESCRIPTION and not other.is_terminal
+    )
 
 
 def _banned_outcome(fault: Fault) -> TaskOutcome:
@@ -258,7 +271,11 @@ def _clamp_percent(value: object) -> int:
 def _stall_outcome(fault: Fault) -> TaskOutcome:
     progress_text = fault.options.get("progress")
     percent = _clamp_percent(fault.options["at"])
-    return TaskOutcome(kind="stall", at_percent=percent, message=None if progress_text is None else str(progress_text))
+    return TaskOutcome(
+        kind="stall",
+        at_percent=percent,
+        message=None if progress_text is None else str(progress_text),
+    )
 
 
 _CROSSED_DESCRIPTION: Final = frozenset({"reroll", "variation"})

@@ -38,7 +38,9 @@ class TaskSerializer:
 
     def _to_dict(self, task: SimTask) -> dict[str, object]:
         overrides = self.dialect.field_overrides
-        value = {key: (overrides.get(key) or _FIELDS[key])(self, task) for key in self.dialect.task_keys}
+        value = {
+            key: (overrides.get(key) or _FIELDS[key])(self, task) for key in self.dialect.task_keys
+        }
         if self.includes_image_urls:
             value |= self._image_urls(task)
         if (self.includes_image_urls or self.dialect.has_video_urls) and is_video(task):
@@ -49,7 +51,9 @@ class TaskSerializer:
 
     def _image_urls(self, task: SimTask) -> dict[str, object]:
         """The links of a grid's pictures; a video's are those of its videos (PROTOCOL §3.3)."""
-        links = self.images.video_links(task) if is_video(task) else self.images.quadrant_links(task)
+        links = (
+            self.images.video_links(task) if is_video(task) else self.images.quadrant_links(task)
+        )
         return {"imageUrls": links}
 
     def _video_urls(self, task: SimTask) -> dict[str, object]:

@@ -52,7 +52,8 @@ def _ledger_error(error: SQLAlchemyError | OSError, path: Path | None) -> Ledger
         return LedgerError(message, errno=errno.ENOSPC)
     if code in _LOCKED:
         holders = _processes_holding(path) if path else ""
-        message = f"{where} is locked by another program{holders}, and was waited for ({database_message(error)})."
+        reason = database_message(error)
+        message = f"{where} is locked by another program{holders}, and was waited for ({reason})."
         return LedgerError(message, errno=errno.EAGAIN)
     if code in _DAMAGED:
         message = (

@@ -50,7 +50,7 @@ class UserRegistry:
         spent = [self._strip_prefix(token) for token in terms.spent_tokens]
         if short := [token for token in known if len(self._strip_prefix(token)) < auth.min_length]:
             raise ValueError(
-                f"{len(short)} of the tokens: fewer than {auth.min_length} characters are never valid"
+                f"{len(short)} of the tokens are shorter than {auth.min_length} characters"
             )
         self._users = None if terms.token is None else frozenset(map(self._strip_prefix, known))
         self._spent_tokens = dict.fromkeys(spent, False)

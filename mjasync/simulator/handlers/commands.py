@@ -68,11 +68,17 @@ def _describe(service: SubmissionService, request: SubmissionRequest) -> SimResp
     if image is None:
         raise make_refusal(4, service.dialect.messages.get("picture", "base64不能为空"))
     task = service.create_task(request, "describe", images=[image])
-    task.described_bytes, task.described_link = image.data or (image.link or "").encode(), image.link
+    task.described_bytes, task.described_link = (
+        image.data or (image.link or "").encode(),
+        image.link,
+    )
     task.upload_name = None if image.link else service.images.add_upload(image.data)
     description = f"/describe {task.id}.{_ASPECT_SUFFIXES.get(image.mime, 'null')}"
     task.description = description if service.dialect.describe_names_file else "/describe"
-    task.generated_text, task.language = describe_result(task.described_bytes), fields.text("language") or None
+    task.generated_text, task.language = (
+        describe_result(task.described_bytes),
+        fields.text("language") or None,
+    )
     if service.dialect.translates_descriptions and task.language in _CHINESE_TEXT:
         task.generated_text = attrs.evolve(
             task.generated_text, text=task.generated_text.text_zh or ""
@@ -104,7 +110,9 @@ def _upload(service: SubmissionService, request: SubmissionRequest) -> SimRespon
     try:
         images = [fields.decode_image(value) for value in texts]
     except RequestRefused as refusal:
-        raise (empty_response(refusal) if service.dialect.has_bare_upload_errors else refusal) from None
+        raise (
+            empty_response(refusal) if service.dialect.has_bare_upload_errors else refusal
+        ) from None
     if not images:
         raise make_refusal(4, service.dialect.messages.get("uploads", "base64Array不能为空"))
     return submit_result(1, "提交成功", service.store_images(images))

@@ -29,7 +29,9 @@ _JOB_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _JOB_NOT_FOUND: Final = TaskOutcome(kind="fail", fail_reason="Job not found")
 
 
-def start_from_image(service: SubmissionService, task: SimTask, image: UploadedImage | None) -> None:
+def start_from_image(
+    service: SubmissionService, task: SimTask, image: UploadedImage | None
+) -> None:
     """Let a task start from a picture that was sent, should there be one."""
     if image is not None:
         task.source_image = service.images.find_image(image)
@@ -67,13 +69,18 @@ def _submit_video(service: SubmissionService, request: SubmissionRequest) -> Sim
     if fields.text("taskId") and not is_extension:
         raise make_refusal(4, "任务类型错误")
     task = (_extend_video if is_extension else _start_video)(service, fields, prompt, motion)
-    task.batch_size, task.video_type = _read_batch_size(fields), fields.option("videoType", _VIDEO_TYPES)
+    task.batch_size, task.video_type = (
+        _read_batch_size(fields),
+        fields.option("videoType", _VIDEO_TYPES),
+    )
     task.final_prompt = with_model(_with_flags(fields, prompt, motion), task.model)
     task.description = f"/video {prompt}"
     return service.accept(task, fields.request)
 
 
-def _start_video(service: SubmissionService, fields: RequestFields, prompt: str, motion: str) -> SimTask:
+def _start_video(
+    service: SubmissionService, fields: RequestFields, prompt: str, motion: str
+) -> SimTask:
     """A new video, from a first frame if there is one."""
     first, last = fields.image("image"), fields.image("endImage")
     task = service.create_task(fields.request, "video", prompt, images=filter(None, (first, last)))
@@ -123,12 +130,18 @@ def _show_job(service: SubmissionService, request: SubmissionRequest) -> SimResp
         raise make_refusal(4, "参数错误")
     task = service.create_task(request, "show")
     task.midjourney_job_id, task.description = match[0], f"/show {match[0]}"
-    candidates = (known for known in service.engine.tasks.values() if known.midjourney_job_id == match[0])
+    candidates = (
+        known for known in service.engine.tasks.values() if known.midjourney_job_id == match[0]
+    )
     original = next((known for known in candidates if known.image and known.offered_buttons), None)
     if original is None:
         return service.accept(task, request, _JOB_NOT_FOUND)
     task.command = attrs.evolve(COMMAND_TABLE["show"], result=original.command.result)
-    task.model, task.batch_size, task.source_image = original.model, original.batch_size, original.image
+    task.model, task.batch_size, task.source_image = (
+        original.model,
+        original.batch_size,
+        original.image,
+    )
     task.prompt, task.prompt_en = original.prompt, original.prompt_en
     task.final_prompt = original.final_prompt
     return service.accept(task, request)

@@ -52,7 +52,10 @@ def _video_field(fields: RequestFields) -> UploadedImage | None:
 
 
 def _create_swap(
-    service: SubmissionService, request: SubmissionRequest, operation: str, images: list[UploadedImage]
+    service: SubmissionService,
+    request: SubmissionRequest,
+    operation: str,
+    images: list[UploadedImage],
 ) -> SimTask:
     task = service.create_task(request, operation, images=images)
     task.final_prompt, task.bot = " ".join(service.store_images(images)), "INSIGHT_FACE"

@@ -165,7 +165,9 @@ def _submit_change(service: SubmissionService, request: SubmissionRequest) -> Si
     """PROTOCOL §1.6."""
     fields = service.read_fields(request)
     uses_jackson = service.dialect.uses_jackson
-    action = fields.choice("action", _ACTIONS_BY_ORDINAL if uses_jackson else tuple(_OPERATION_BY_ACTION))
+    action = fields.choice(
+        "action", _ACTIONS_BY_ORDINAL if uses_jackson else tuple(_OPERATION_BY_ACTION)
+    )
     task_id, index = fields.text("taskId"), fields.integer("index")
     if not task_id:
         raise make_refusal(4, "taskId不能为空")
@@ -184,7 +186,11 @@ def _submit_simple_change(service: SubmissionService, request: SubmissionRequest
         raise make_refusal(4, "content参数错误")
     task_id, operation = parts
     if not operation:  # its first letter is looked at
-        raise fields.malformed_refusal(500) if service.dialect.uses_jackson else make_refusal(4, "content参数错误")
+        raise (
+            fields.malformed_refusal(500)
+            if service.dialect.uses_jackson
+            else make_refusal(4, "content参数错误")
+        )
     action = _ACTION_BY_LETTER.get(operation[:1].upper())
     is_reroll, digit = operation.upper() == "R", operation[1:2]
     if action is None or not (is_reroll or (action != "REROLL" and digit in _INDEX_DIGITS)):
@@ -195,7 +201,10 @@ def _submit_simple_change(service: SubmissionService, request: SubmissionRequest
 
 
 def _apply_change(
-    service: SubmissionService, request: SubmissionRequest, task_id: str, change: tuple[str, int | None]
+    service: SubmissionService,
+    request: SubmissionRequest,
+    task_id: str,
+    change: tuple[str, int | None],
 ) -> SimResponse:
     action, index = change
     is_index_missing = index is None and action != "REROLL"
@@ -211,12 +220,16 @@ def _apply_change(
     if is_index_missing:  # it is unboxed last of all
         raise _missing_index_refusal(service, request)
     label = "R" if action == "REROLL" else f"{action[0]}{index}"
-    button = SimButton("", "", label, _OPERATION_BY_ACTION[action], 1 if is_index_invalid else index)
+    button = SimButton(
+        "", "", label, _OPERATION_BY_ACTION[action], 1 if is_index_invalid else index
+    )
     task = _press_button(service, request, parent, button)
     return service.accept(task, request, _UNKNOWN_CHANGE if is_index_invalid else None)
 
 
-def _missing_index_refusal(service: SubmissionService, request: SubmissionRequest) -> RequestRefused:
+def _missing_index_refusal(
+    service: SubmissionService, request: SubmissionRequest
+) -> RequestRefused:
     status = service.dialect.missing_index_status
     if status == 200:
         return make_refusal(4, "index错误")
@@ -248,7 +261,10 @@ def _press_button(
 def _configure_reroll(parent: SimTask, task: SimTask, *, keeps_action: bool) -> None:
     """The same again: of a picture that was picked, the grid it was picked from."""
     result_kind = "video" if parent.command.result == "video" else "grid"
-    task.command, task.batch_size = attrs.evolve(task.command, result=result_kind), parent.batch_size
+    task.command, task.batch_size = (
+        attrs.evolve(task.command, result=result_kind),
+        parent.batch_size,
+    )
     if keeps_action:
         is_upscale = parent.action.startswith("UPSCALE")
         task.action = "IMAGINE" if is_upscale else parent.action

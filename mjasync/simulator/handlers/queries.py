@@ -47,7 +47,9 @@ class Queries:
             raise make_refusal(4, "关联任务状态错误", status=400)
         if task.image is None:
             raise make_refusal(3, "未找到 seed")
-        delay = 0.0 if task.is_seed_known else self.dialect.seed_delay_seconds * self.engine.time_scale
+        delay = (
+            0.0 if task.is_seed_known else self.dialect.seed_delay_seconds * self.engine.time_scale
+        )
         task.is_seed_known, task.cached_json = True, None
         seed = str(task.image.seed)
         return attrs.evolve(submit_result(1, "成功", seed), delay=delay)
@@ -82,7 +84,9 @@ class Queries:
     def query_accounts(self, request: SubmissionRequest) -> SimResponse:  # noqa: ARG002 - as every ask
         """Every account without its secret (PROTOCOL §1.16)."""
         accounts = [self._account_json(account) for account in self.engine.all_accounts]
-        without_tokens = [{key: values[key] for key in values if key != "userToken"} for values in accounts]
+        without_tokens = [
+            {key: values[key] for key in values if key != "userToken"} for values in accounts
+        ]
         return json_response(without_tokens)
 
     def _account_json(self, account: SimAccount) -> dict[str, object]:
@@ -90,7 +94,9 @@ class Queries:
             "id": account.id,
             "properties": {},
             "guildId": f"3{account.id[1:]}",
-            "channelId": account.id if self.dialect.channel_id_is_account_id else account.channel_id,
+            "channelId": account.id
+            if self.dialect.channel_id_is_account_id
+            else account.channel_id,
             "userToken": account.user_token,
             "userAgent": "Mozilla/5.0",
             "enable": True,

@@ -83,7 +83,7 @@ def size_for(aspect: tuple[int, int], max_side: int) -> tuple[int, int]:
 
     Args:
         aspect: Width and height in any unit, both positive.
-        longest: The longest side wanted, in pixels.
+        max_side: The longest side wanted, in pixels.
 
     Returns:
         Two even numbers, so that a grid splits in exact halves. The shortest side never gets

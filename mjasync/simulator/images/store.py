@@ -106,7 +106,9 @@ class ImageStore:
         name = self._image_name(task)
         if name is None or task.image is None or task.status != "SUCCESS":
             return None
-        numbers = range(1, task.batch_size + 1) if task.command.result == "video" else [task.image.index]
+        numbers = (
+            range(1, task.batch_size + 1) if task.command.result == "video" else [task.image.index]
+        )
         links = []
         for n in numbers:
             still_name = name.replace(".webp", f"_video_{n}.webp")
@@ -190,13 +192,17 @@ class ImageStore:
         stem = f"sim_{_slugify(task.prompt or task.action)}_{task.midjourney_job_id}"
         if task.status == "SUCCESS":
             return f"{stem}.{'webp' if task.image.kind == 'video' else 'png'}"
-        has_preview = task.status == "IN_PROGRESS" and (task.percent or 0) >= self.preview_from_percent
+        has_preview = (
+            task.status == "IN_PROGRESS" and (task.percent or 0) >= self.preview_from_percent
+        )
         return f"{stem}_grid_0.webp" if has_preview else None
 
     def _new_link(self, name: str) -> tuple[str, int, float | None]:
         self._last_serial += 1
         expires = (
-            None if self.link_lifetime is None else int((time.time() + self.link_lifetime) * 1000) / 1000
+            None
+            if self.link_lifetime is None
+            else int((time.time() + self.link_lifetime) * 1000) / 1000
         )
         return self._sign_link(name, self._last_serial, expires), self._last_serial, expires
 
