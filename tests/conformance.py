@@ -125,7 +125,7 @@ def is_grid(task: Task) -> bool:
 
 
 NO_BUTTONS: Final = on("original", "ButtonNotFound")
-LISTS_NONE: Final = "the original has no buttons but those of a grid"
+LISTS_NONE: Final = "the original has only the buttons of a grid"
 OLDER: Final = "new-api-2025 one-hub one-api"
 UNSOLD: Final = f"new-api {OLDER}"
 
@@ -245,7 +245,7 @@ async def _(_: Simulator, mj: Client) -> None:
 @story(
     "`describe`, then `imagine(2)`",
     elsewhere=NO_BUTTONS | on(UNSOLD, "UnsupportedEndpoint"),
-    note="the gateways with rows of their own refuse that button (PROTOCOL §5.3)",
+    note="gateways with their own task rows refuse this button (PROTOCOL §5.3)",
 )
 async def _(_: Simulator, mj: Client) -> None:
     told = await mj.describe(png())
@@ -258,7 +258,7 @@ async def _(_: Simulator, mj: Client) -> None:
 @story(
     '`describe`, then `imagine("all")`',
     elsewhere=NO_BUTTONS | on(f"plus {UNSOLD} path-gateway", "UnsupportedEndpoint"),
-    note="the Plus refuses it, and so does every gateway in front of one (PROTOCOL §4.1)",
+    note="Plus refuses it, and so does every gateway in front of one (PROTOCOL §4.1)",
 )
 async def _(_: Simulator, mj: Client) -> None:
     told = await mj.describe(png())
@@ -276,7 +276,7 @@ async def _(_: Simulator, mj: Client) -> None:
 @story(
     "`shorten`, then `imagine(1)`",
     elsewhere=on(f"original open-plus {UNSOLD}", "UnsupportedEndpoint"),
-    note="open-plus and the gateways with rows of their own refuse that button (PROTOCOL §4.1)",
+    note="open-plus and gateways with their own task rows refuse this button (PROTOCOL §4.1)",
 )
 async def _(_: Simulator, mj: Client) -> None:
     short = await mj.shorten("a very very tall lighthouse in a rather wild storm")
@@ -297,7 +297,7 @@ async def _(_: Simulator, mj: Client) -> None:
 @story(
     '`animate("low")`, U2, `extend("high")`',
     elsewhere=NO_BUTTONS | on(UNSOLD, "UnsupportedEndpoint"),
-    note="the gateways with rows of their own refuse these buttons (PROTOCOL §5.3)",
+    note="gateways with their own task rows refuse these buttons (PROTOCOL §5.3)",
 )
 async def _(_: Simulator, mj: Client) -> None:
     video = await mj.imagine("a lighthouse").upscale(1).animate("low")
@@ -306,7 +306,7 @@ async def _(_: Simulator, mj: Client) -> None:
 
 
 EDITS: Final = NOT_SOLD | on("open-plus", "UnsupportedEndpoint")
-EDIT_NOTE: Final = "no such endpoint; open-plus needs another kind of account (PROTOCOL §1.10)"
+EDIT_NOTE: Final = "no such endpoint; open-plus requires another kind of account (PROTOCOL §1.10)"
 
 
 @story(
@@ -345,7 +345,7 @@ async def _(_: Simulator, mj: Client) -> None:
 @story(
     "`seed()`",
     elsewhere=on("original", "UnsupportedEndpoint") | on("new-api", "ServerError"),
-    note="no such endpoint; new-api asks without its secret, which a Plus that has one refuses",
+    note="no such endpoint; new-api omits its upstream's token, which a Plus with a token refuses",
 )
 async def _(_: Simulator, mj: Client) -> None:
     assert await (await mj.imagine("a lighthouse")).seed() > 0
@@ -385,7 +385,7 @@ async def _(sim: Simulator, mj: Client) -> None:
     "a banned word in the prompt",
     expected="BannedPrompt",
     elsewhere=on("open-plus", "TaskBanned"),
-    note="it takes the job and fails it later; `TaskBanned` is a `BannedPrompt`, too",
+    note="the job is accepted and fails later; `TaskBanned` is a subclass of `BannedPrompt`",
 )
 async def _(_: Simulator, mj: Client) -> None:
     await mj.imagine("a naked lighthouse")
@@ -414,13 +414,13 @@ async def _(sim: Simulator, _: Client) -> None:
         await stranger.imagine("a lighthouse")
 
 
-@story("a button that is not there", expected="ButtonNotFound")
+@story("a button that does not exist", expected="ButtonNotFound")
 async def _(_: Simulator, mj: Client) -> None:
     await mj.imagine("a lighthouse").action("U7")
 
 
 @story(
-    "a restart between submission and end",
+    "a restart while the job runs",
     elsewhere=on("original", "TaskNotFound"),
     note="the original keeps its tasks in memory and loses them (PROTOCOL §3.6)",
 )
@@ -438,13 +438,15 @@ async def _(sim: Simulator, mj: Client) -> None:
 _HEAD: Final = """\
 # Conformance
 
-What a user wants, and what comes of it on each server of the family. The tests play every one of
-these stories on the simulator of each, and fail when this page says anything else;
-`nox -s conformance` writes it anew. *yes* is the same visible result everywhere; anything else is
-the error that is raised, with nothing paid for twice.
+This page lists the result of each scenario on each server of the family. The tests run every
+scenario on the simulator of each server, and fail if a result differs from this page.
+`nox -s conformance` regenerates it.
 
-The gateways stand in front of a Plus. `path-gateway` passes everything on as it comes; the others
-keep rows of their own and look at the server behind them every 10 or 15 seconds.
+- *yes* means the same visible result on every server.
+- Anything else is the error that is raised. Nothing is paid for twice.
+
+The gateways run in front of a Plus. `path-gateway` forwards everything unchanged. The others keep
+their own task rows and poll their upstream every 10 or 15 seconds.
 
 """
 
