@@ -203,3 +203,11 @@ def test_every_section_of_the_protocol_exists() -> None:
     }
     assert cited
     assert cited <= sections
+
+
+def test_the_contributing_guide_names_files_that_exist() -> None:
+    """Every path in CONTRIBUTING.md leads to a file or a folder of the repository."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    paths = re.findall(r"`((?:mjasync|tests|benchmarks|docs)/[\w/.]*)`", text)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
