@@ -51,15 +51,15 @@ def _worker_thread(queue: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix=f"mjasync-{queue}")
 
 
-async def finish_despite_cancellation(work: Coroutine[Any, Any, T]) -> T:
+async def finish_despite_cancellation(coroutine: Coroutine[Any, Any, T]) -> T:
     """Do something to its end, even when whoever waits is cancelled meanwhile."""
-    job = asyncio.ensure_future(work)
+    asyncio_task = asyncio.ensure_future(coroutine)
     try:
-        return await asyncio.shield(job)
+        return await asyncio.shield(asyncio_task)
     except asyncio.CancelledError:
-        while not job.done():
+        while not asyncio_task.done():
             with suppress(asyncio.CancelledError):  # whoever is impatient, too
-                await asyncio.wait([job])
-        if not job.cancelled():
-            job.exception()  # nobody is left to read it
+                await asyncio.wait([asyncio_task])
+        if not asyncio_task.cancelled():
+            asyncio_task.exception()  # nobody is left to read it
         raise

@@ -232,7 +232,7 @@ def test_quotes_have_their_uses(tmp_path: Path) -> None:
     text = 'prompt,ar\r\n"a fox,\r\nin ""snow""",1:1\r\na 6" pipe,2:3\r\n'
     rows = read(tmp_path, "p.csv", text)
     assert prompts(rows) == ['a fox,\r\nin "snow"', 'a 6" pipe']
-    assert rows.spanning == ("lines 2-3",)
+    assert rows.multiline_places == ("lines 2-3",)
 
 
 TABBED = {

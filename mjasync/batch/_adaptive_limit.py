@@ -21,7 +21,7 @@ class AdaptiveLimit:
         self._policy = policy
         self._allowed = float(limit)
         self._refusals = 0
-        self._since = now
+        self._budget_started_at = now
         self.paused_until = now
         """When the next submission may go out, on the client's clock."""
 
@@ -37,7 +37,7 @@ class AdaptiveLimit:
 
     def on_task_finished(self, now: float) -> None:
         """A task has ended: there is room, and reason to be patient again."""
-        self._since = now
+        self._budget_started_at = now
 
     def on_refused(self, error: MJError, now: float, special: RetryPolicy | None = None) -> bool:
         """The server refused one for now; return whether it is worth going on.
@@ -45,20 +45,23 @@ class AdaptiveLimit:
         What was on the wire when a pause began is refused on the same occasion, and counts once.
         `special` is for a refusal that is not worth the usual patience.
         """
-        policy = special or self._policy
+        effective_policy = special or self._policy
         if not self._refusals:
-            self._since = now
-        wait = error.retry_after or 0.0
+            self._budget_started_at = now
+        delay = error.retry_after or 0.0
         if now >= self.paused_until:
             self._refusals += 1
             self._allowed = max(1.0, self._allowed / 2)
-            wait = wait or min(
-                policy.max_delay, policy.initial_delay * 2.0 ** min(self._refusals, _MAX_STEP)
+            delay = delay or min(
+                effective_policy.max_delay,
+                effective_policy.initial_delay * 2.0 ** min(self._refusals, _MAX_STEP),
             )
-        self.paused_until = max(self.paused_until, now + wait)
-        is_soon = self.paused_until - self._since <= policy.max_elapsed
-        return is_soon and (special is None or self._refusals < special.max_attempts)
+        self.paused_until = max(self.paused_until, now + delay)
+        is_within_budget = (
+            self.paused_until - self._budget_started_at <= effective_policy.max_elapsed
+        )
+        return is_within_budget and (special is None or self._refusals < special.max_attempts)
 
     def remaining_budget(self, now: float, policy: RetryPolicy | None = None) -> float:
         """For how many seconds it is worth going on at most, while the server takes nothing."""
-        return max(0.0, self._since + (policy or self._policy).max_elapsed - now)
+        return max(0.0, self._budget_started_at + (policy or self._policy).max_elapsed - now)

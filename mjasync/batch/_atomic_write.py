@@ -17,17 +17,17 @@ PART_SUFFIX: Final = ".mjasync-*.part"
 def write_atomically(target: Path, data: bytes, *, is_private: bool = False) -> None:
     """Write a file so that it is there whole, on disk, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.parent / f".mjasync-{secrets.token_hex(8)}.part"
+    partial_path = target.parent / f".mjasync-{secrets.token_hex(8)}.part"
     try:
-        with part.open("xb") as file:
+        with partial_path.open("xb") as file:
             if is_private:
-                part.chmod(0o600)
+                partial_path.chmod(0o600)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(target)
+        partial_path.replace(target)
     except BaseException:
-        part.unlink(missing_ok=True)
+        partial_path.unlink(missing_ok=True)
         raise
     _fsync_folder(target.parent)
 

@@ -127,15 +127,15 @@ class Batch:
         Raises:
             ConfigurationError: One of these makes no sense.
         """
-        for what, number in (("limit", limit), ("repeat", repeat)):
-            if number < 1:
-                message = f"{what} must be at least 1, not {number}."
+        for argument, value in (("limit", limit), ("repeat", repeat)):
+            if value < 1:
+                message = f"{argument} must be at least 1, not {value}."
                 raise ConfigurationError(message)
         if images not in _IMAGE_CHOICES:
             message = f"images must be one of {', '.join(_IMAGE_CHOICES)}, not {images!r}."
             raise ConfigurationError(message)
-        given = [steps] if isinstance(steps, str) or callable(steps) else [*steps]
-        self._steps, self._functions = expand_steps([*_IMAGE_CHOICES[images], *given])
+        requested_steps = [steps] if isinstance(steps, str) or callable(steps) else [*steps]
+        self._steps, self._functions = expand_steps([*_IMAGE_CHOICES[images], *requested_steps])
         self._folder = Path(folder)
         self._client = client
         self._limits = RunLimits(
@@ -145,19 +145,21 @@ class Batch:
             max_uncertain=max_uncertain,
         )
         self._repeat = repeat
-        classes = [retry_failed] if isinstance(retry_failed, str) else retry_failed
-        self._retry_failed = classes if isinstance(classes, bool) else frozenset(classes)
+        error_classes = [retry_failed] if isinstance(retry_failed, str) else retry_failed
+        self._retry_failed = (
+            error_classes if isinstance(error_classes, bool) else frozenset(error_classes)
+        )
         self._resubmit_uncertain = resubmit_uncertain
         self._reconcile_after = reconcile_after
         self._filenames = Filenames(name)
         self._output = OutputFolder(self._folder, self._filenames, images)
         self._gallery = GalleryPage(self._folder) if gallery else None
         self._has_local_ledger = ledger is None
-        place = open_ledger(self._folder, ledger)
+        opened_ledger = open_ledger(self._folder, ledger)
         ledger = None  # a traceback shows variables, and it may have a password
-        if isinstance(place, str):
-            raise ConfigurationError(place)
-        self._ledger, self._lock = place
+        if isinstance(opened_ledger, str):
+            raise ConfigurationError(opened_ledger)
+        self._ledger, self._lock = opened_ledger
         if self._ledger.is_shared and not self._filenames.are_unique:
             message = f"Where several processes write, {name!r} needs {{key}} or {{task_id}}."
             raise ConfigurationError(message)
@@ -248,13 +250,13 @@ class Batch:
         Raises:
             ConfigurationError: It is.
         """
-        listed = await asyncio.to_thread(self._output.listed)
+        listed = await asyncio.to_thread(self._output.manifest_keys)
         unknown = listed - await self._ledger.submitted(listed)
         if not unknown or not (self._has_local_ledger or unknown == listed):
             return
-        jobs = "job" if len(unknown) == 1 else "jobs"
+        noun = "job" if len(unknown) == 1 else "jobs"
         message = (
-            f"manifest.jsonl lists {len(unknown)} {jobs} of which the ledger does not know that "
+            f"manifest.jsonl lists {len(unknown)} {noun} of which the ledger does not know that "
             "they were sent: it is empty, or an old copy, and would pay for them again. Restore "
             "the ledger from a backup; to draw everything anew, remove manifest.jsonl."
         )
@@ -340,7 +342,7 @@ class Batch:
             MJError: A row makes no sense.
         """
         steps = await self.forecast()
-        return sum(many for step, many in steps.items() if not step.startswith(FUNCTION_STEP))
+        return sum(count for step, count in steps.items() if not step.startswith(FUNCTION_STEP))
 
     async def forecast(self) -> Counter[str]:
         """The same by step, as `Job.step` names them: "" for grids.
@@ -350,14 +352,14 @@ class Batch:
         """
         self._check_open()
         failed = await self._ledger.jobs(JobStatus.FAILED)
-        held = {job.key for job in failed if not self._is_retried(job)}
-        todo: dict[str, str] = {}
+        skipped_keys = {job.key for job in failed if not self._is_retried(job)}
+        steps_by_key: dict[str, str] = {}
         async for job in self._unpaid_jobs():
-            if job.parent in held:
-                held.add(job.key)
+            if job.parent in skipped_keys:
+                skipped_keys.add(job.key)
             else:
-                todo[job.key] = job.step
-        return Counter(todo.values())
+                steps_by_key[job.key] = job.step
+        return Counter(steps_by_key.values())
 
     async def not_requested(self) -> list[Job]:
         """The planned jobs that nothing added asks for: their prompts left the file, say.
@@ -389,9 +391,9 @@ class Batch:
 
     async def _unpaid_jobs(self) -> AsyncIterator[Job]:
         """What is left to pay for, and what is new, each after the job it is a step of."""
-        for job in await self._unfinished():
-            is_doubtful = job.status in UNCERTAIN_STATUSES and self._resubmit_uncertain
-            if job.status is JobStatus.PLANNED or job.modal == "open" or is_doubtful:
+        for job in await self._unfinished_jobs():
+            can_resubmit = job.status in UNCERTAIN_STATUSES and self._resubmit_uncertain
+            if job.status is JobStatus.PLANNED or job.modal == "open" or can_resubmit:
                 yield job
         await self._read_sources()
         async for jobs in self._new_jobs(self._sources):
@@ -400,9 +402,9 @@ class Batch:
 
     async def _read_sources(self) -> None:
         """Read what can be read only once."""
-        for at, (source, template, repeat) in enumerate(self._sources):
-            rows: list[Any] = [one async for one in _iterate_source(source)]
-            self._sources[at] = (rows, template, repeat)
+        for index, (source, template, repeat) in enumerate(self._sources):
+            rows: list[Any] = [row async for row in _iterate_source(source)]
+            self._sources[index] = (rows, template, repeat)
 
     async def plan(self) -> int:
         """Put into the ledger what was added and is not there yet; return how many jobs that is.
@@ -413,8 +415,8 @@ class Batch:
             MJError: A row makes no sense.
         """
         self._check_open()
-        new = [job async for jobs in self._new_jobs(self._sources) for job in jobs]
-        count = await self._ledger.add(new) if new else 0
+        new_jobs = [job async for jobs in self._new_jobs(self._sources) for job in jobs]
+        count = await self._ledger.add(new_jobs) if new_jobs else 0
         self._sources = []
         return count
 
@@ -423,37 +425,37 @@ class Batch:
     ) -> AsyncIterator[list[Job]]:
         """The jobs that the ledger does not have, so many at a time."""
         async for chunk in self._requested_keys(sources):
-            known = await self._ledger.existing_keys({job.key for job in chunk})
-            fresh = [job for job in chunk if job.key not in known]
-            for job in fresh:
+            existing_keys = await self._ledger.existing_keys({job.key for job in chunk})
+            new_jobs = [job for job in chunk if job.key not in existing_keys]
+            for job in new_jobs:
                 self._filenames.check(job)
-            yield fresh
+            yield new_jobs
 
     async def _requested_keys(
         self, sources: list[tuple[PromptSource, str | None, int]]
     ) -> AsyncIterator[list[Job]]:
         chunk: list[Job] = []
-        seen: set[str] = set()
+        seen_keys: set[str] = set()
         if sources:
             self._duplicates = 0
             self._columns = set()
             self._used_columns = {"bot"} | self._filenames.fields
             self._used_columns |= {name for step in self._steps for name in template_fields(step)}
         for source, template, repeat in sources:
-            async for given in _iterate_source(source):
-                row = parse_row(given, template, repeat)
+            async for item in _iterate_source(source):
+                row = parse_row(item, template, repeat)
                 self._columns |= row.variables.keys()
                 self._used_columns |= row.template_fields
                 jobs = [*plan_jobs(row, self._steps)]
                 keys = {job.key for job in jobs}
-                self._duplicates += keys <= seen
-                seen |= keys
+                self._duplicates += keys <= seen_keys
+                seen_keys |= keys
                 chunk += jobs
                 if len(chunk) >= _PLANNING_CHUNK:
                     yield chunk
                     chunk = []
         yield chunk
-        self._requested |= seen
+        self._requested |= seen_keys
 
     # --- doing it ---
 
@@ -472,44 +474,46 @@ class Batch:
         if self._runner is not None:
             message = "This Batch is running already."
             raise ConfigurationError(message)
-        door = BatchClient(self._client)
+        batch_client = BatchClient(self._client)
         recovery = Recovery(
-            client=door,
+            client=batch_client,
             ledger=self._ledger,
             resubmit_uncertain=self._resubmit_uncertain,
             reconcile_after=self._reconcile_after,
         )
-        life = JobExecutor(
+        executor = JobExecutor(
             client=self._client,
-            client_adapter=door,
+            client_adapter=batch_client,
             ledger=self._ledger,
             output=self._output,
             functions=self._functions,
             recovery=recovery,
-            breaker=_make_circuit_breaker(door.overloaded),
+            breaker=_make_circuit_breaker(batch_client.overloaded),
             is_saving=asyncio.Semaphore(self._limits.limit),
         )
-        self._runner = self._last_runner = crew = Runner(
-            executor=life,
-            adaptive_limit=AdaptiveLimit(self._limits.limit, door.overloaded, door.clock.now()),
+        self._runner = self._last_runner = runner = Runner(
+            executor=executor,
+            adaptive_limit=AdaptiveLimit(
+                self._limits.limit, batch_client.overloaded, batch_client.clock.now()
+            ),
             limits=self._limits,
         )
         try:
             await self.plan()
-            jobs = await self._unfinished()
+            jobs = await self._unfinished_jobs()
             self._check_functions(jobs)
-            lost = await self._missing_results(await self._write_manifest())
+            incomplete_jobs = await self._missing_results(await self._write_manifest())
             if jobs:
-                await self._ledger.reserve(self._limits.limit)
-            await crew.start([*lost, *jobs])
-            if self._gallery is not None and crew.had_work:
-                self._gallery_task = asyncio.create_task(self._update_gallery(door.clock))
-            while (job := await crew.next_completed()) is not None:
+                await self._ledger.reserve_space(self._limits.limit)
+            await runner.start([*incomplete_jobs, *jobs])
+            if self._gallery is not None and runner.had_work:
+                self._gallery_task = asyncio.create_task(self._update_gallery(batch_client.clock))
+            while (job := await runner.next_completed()) is not None:
                 yield job
         finally:
-            await self._shut_down(crew)
-        if crew.error is not None:
-            raise _with_ids(crew.error, life.unrecorded)
+            await self._shut_down(runner)
+        if runner.error is not None:
+            raise _with_unrecorded_ids(runner.error, executor.unrecorded)
 
     async def _shut_down(self, runner: Runner | None) -> None:
         """End a run, once: what is on the wire is finished, noted and listed."""
@@ -535,7 +539,7 @@ class Batch:
 
     async def _write_final_manifest(self, runner: Runner) -> None:
         if getattr(runner.error, "errno", None) != errno.ENOSPC:  # else the next run needs it
-            await self._ledger.give_back()
+            await self._ledger.release_space()
         if runner.had_work:
             await self._write_manifest()
             await self._write_gallery(running=False)
@@ -561,22 +565,22 @@ class Batch:
         """The saved ones among some jobs of which files are gone, as they are to be saved again."""
         if self._ledger.is_shared:  # they may be in the folder of another machine
             return []
-        gone = await asyncio.to_thread(self._output.missing_files, jobs)
-        return [attrs.evolve(job, status=JobStatus.FINISHED) for job in gone]
+        incomplete_jobs = await asyncio.to_thread(self._output.missing_files, jobs)
+        return [attrs.evolve(job, status=JobStatus.FINISHED) for job in incomplete_jobs]
 
     def _check_functions(self, jobs: Iterable[Job]) -> None:
         """See that every function that is left to run is there, before anything is sent."""
-        begun = {JobStatus.PLANNED, *(UNCERTAIN_STATUSES if self._resubmit_uncertain else ())}
+        states = {JobStatus.PLANNED, *(UNCERTAIN_STATUSES if self._resubmit_uncertain else ())}
         for job in jobs:
-            if job.is_function and job.status in begun and job.step not in self._functions:
+            if job.is_function and job.status in states and job.step not in self._functions:
                 raise ConfigurationError(missing_function_error(job))
 
     async def _update_gallery(self, clock: Clock) -> None:
         """Have the gallery follow the run, for a tenth of the time at most."""
         while True:
-            began = clock.now()
+            started_at = clock.now()
             await self._write_gallery(running=True)
-            await clock.sleep(max(_GALLERY_INTERVAL, 9 * (clock.now() - began)))
+            await clock.sleep(max(_GALLERY_INTERVAL, 9 * (clock.now() - started_at)))
 
     async def _write_gallery(self, *, running: bool) -> None:
         """Write the gallery; a run does not fail for it, as it can be made again any time."""
@@ -588,14 +592,14 @@ class Batch:
             except Exception as error:  # noqa: BLE001 - one odd picture, say
                 _log.warning("the gallery was not written: %s", printable(error))
 
-    async def _unfinished(self) -> list[Job]:
+    async def _unfinished_jobs(self) -> list[Job]:
         """What is left to do, as it is to be begun."""
         jobs = await self._ledger.jobs(*_UNFINISHED_STATUSES)
         failed = await self._ledger.jobs(JobStatus.FAILED) if self._retry_failed else []
-        again = [
+        retried = [
             attrs.evolve(job, status=JobStatus.PLANNED) for job in failed if self._is_retried(job)
         ]
-        return sorted([*jobs, *again], key=lambda job: (job.number, job.step))
+        return sorted([*jobs, *retried], key=lambda job: (job.number, job.step))
 
     def _is_retried(self, job: Job) -> bool:
         if job.error_class in NOT_RETRYABLE:
@@ -613,11 +617,12 @@ class Batch:
         return await self._ledger.totals()
 
 
-def _make_circuit_breaker(busy: RetryPolicy) -> CircuitBreaker:
+def _make_circuit_breaker(policy: RetryPolicy) -> CircuitBreaker:
     """Slower than a server that says no is asked again: each probe may be paid for nothing."""
-    first = max(_INITIAL_PROBE_DELAY * busy.initial_delay, _MIN_PROBE_DELAY)
+    initial_delay = max(_INITIAL_PROBE_DELAY * policy.initial_delay, _MIN_PROBE_DELAY)
     return CircuitBreaker(
-        first_delay=first, longest_delay=max(first, _MAX_PROBE_DELAY * busy.max_delay)
+        first_delay=initial_delay,
+        longest_delay=max(initial_delay, _MAX_PROBE_DELAY * policy.max_delay),
     )
 
 
@@ -627,31 +632,31 @@ def _manifest_error(error: OSError) -> LedgerError:
     )
 
 
-def _with_ids(error: Exception, unrecorded: Sequence[str]) -> Exception:
+def _with_unrecorded_ids(error: Exception, unrecorded: Sequence[str]) -> Exception:
     """What ended a run, with the ids that nothing but this error has."""
     if isinstance(error, OSError) and not isinstance(error, MJError):
-        told = _manifest_error(error)
-        told.__cause__, error = error, told
+        ledger_error = _manifest_error(error)
+        ledger_error.__cause__, error = error, ledger_error
     if not unrecorded:
         return error
     message = error.message if isinstance(error, MJError) else str(error)
     ids = " ".join(unrecorded)
-    told = LedgerError(
+    ledger_error = LedgerError(
         f"{message} The server took {len(unrecorded)} more that could not be noted: {ids}. "
         f"`mjasync watch {ids} --save FOLDER/` has their pictures.",
         errno=error.errno if isinstance(error, OSError) else None,
         unrecorded=unrecorded,
     )
-    told.__cause__ = error
-    return told
+    ledger_error.__cause__ = error
+    return ledger_error
 
 
 async def _iterate_source(source: PromptSource) -> AsyncIterator[object]:
     if isinstance(source, str | InputRow | Mapping):
         yield source
     elif isinstance(source, AsyncIterable):
-        async for one in source:
-            yield one
+        async for item in source:
+            yield item
     else:
-        for one in source:
-            yield one
+        for item in source:
+            yield item

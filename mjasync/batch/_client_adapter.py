@@ -22,9 +22,9 @@ class BatchClient(SubmissionMethods):
     """Makes Tasks that share a client's connections and watcher, and are sent once."""
 
     def __init__(self, client: Client) -> None:
-        calls = client._api  # noqa: SLF001 - another way into the same client
+        api = client._api  # noqa: SLF001 - another way into the same client
         retries = attrs.evolve(
-            calls.retries,
+            api.retries,
             connect=_SINGLE_ATTEMPT,
             overloaded=_SINGLE_ATTEMPT,
             no_account=_SINGLE_ATTEMPT,
@@ -33,13 +33,13 @@ class BatchClient(SubmissionMethods):
         self._client = client
         self._context = attrs.evolve(
             client._context,  # noqa: SLF001 - the same
-            api=attrs.evolve(calls, retries=retries, reconcile=False),
+            api=attrs.evolve(api, retries=retries, reconcile=False),
         )
         self._speed = client._speed  # noqa: SLF001 - the same
         self._speed_via = client._speed_via  # noqa: SLF001 - the same
-        self.clock = calls.clock
-        self.overloaded = calls.retries.overloaded
-        self.connect = calls.retries.connect
+        self.clock = api.clock
+        self.overloaded = api.retries.overloaded
+        self.connect_policy = api.retries.connect
 
     @property
     def last_error(self) -> tuple[MJError, float] | None:
@@ -54,7 +54,7 @@ class BatchClient(SubmissionMethods):
         """
         self._client._context.check_open()  # noqa: SLF001 - the same
 
-    async def tasks(self) -> tuple[list[TaskInfo], datetime | None]:
+    async def list_tasks(self) -> tuple[list[TaskInfo], datetime | None]:
         """The server's list of tasks, and its date: None where that is missing or a cache's.
 
         Raises:
@@ -78,11 +78,11 @@ class BatchClient(SubmissionMethods):
         """
         status = TaskStatus.MODAL if is_modal == "open" else TaskStatus.NOT_START
         info = TaskInfo(id=task_id, status=status)
-        sent = (state_token, None) if state_token else None
+        submitted_state = (state_token, None) if state_token else None
         return Task(
             self._context,
             "attached",
             info=info,
             modal_answered=is_modal == "answered",
-            sent_state_and_prompt=sent,
+            sent_state_and_prompt=submitted_state,
         )

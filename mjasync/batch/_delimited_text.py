@@ -69,15 +69,15 @@ def read_table(text: str, name: str, delimiter: str) -> NumberedRows:
             rows would become part of its cell.
     """
     lines = _split_lines(text)
-    marked = _SEP_LINE.match(text)
-    if marked:
-        delimiter = "\t" if marked[1] == "\\t" else marked[1]
-    start = 1 if marked else 0
+    sep_match = _SEP_LINE.match(text)
+    if sep_match:
+        delimiter = "\t" if sep_match[1] == "\\t" else sep_match[1]
+    start = 1 if sep_match else 0
     while start < len(lines) and not lines[start].strip(f"{delimiter} \r\n\t"):
         start += 1
     if start == len(lines):
         return
-    delimiter = delimiter if marked else _describe_header(lines[start], delimiter)
+    delimiter = delimiter if sep_match else _describe_header(lines[start], delimiter)
     is_tabbed = delimiter == "\t"
     records = (
         _parse_tabs(lines, start, name)
@@ -97,8 +97,8 @@ def read_table(text: str, name: str, delimiter: str) -> NumberedRows:
                 "quotes around it."
             )
             raise ConfigurationError(message)
-        where = f"line {number}" if end == number else f"lines {number}-{end}"
-        yield where, dict(zip(header, cells, strict=True))
+        place = f"line {number}" if end == number else f"lines {number}-{end}"
+        yield place, dict(zip(header, cells, strict=True))
 
 
 def _split_lines(text: str) -> list[str]:
@@ -112,15 +112,15 @@ def _describe_header(header: str, expected: str) -> str:
         one: [column_name(cell.strip(' "\r\n')) for cell in header.split(one)]
         for one in _DELIMITERS
     }
-    telling = [one for one, names in cells.items() if len(names) > 1 and "prompt" in names]
-    parting = telling or [one for one, names in cells.items() if len(names) > 1]
-    return parting[0] if expected not in parting and len(parting) == 1 else expected
+    with_prompt = [one for one, names in cells.items() if len(names) > 1 and "prompt" in names]
+    candidates = with_prompt or [one for one, names in cells.items() if len(names) > 1]
+    return candidates[0] if expected not in candidates and len(candidates) == 1 else expected
 
 
 def _check_header(header: Sequence[str], name: str, line: int) -> None:
-    twice = [cell for cell in header if cell and header.count(cell) > 1]
-    if twice:
-        message = f"{name}, line {line}: there are several columns called {twice[0]!r}."
+    duplicates = [cell for cell in header if cell and header.count(cell) > 1]
+    if duplicates:
+        message = f"{name}, line {line}: there are several columns called {duplicates[0]!r}."
         raise ConfigurationError(message)
 
 
@@ -157,15 +157,15 @@ def _parse_tabs(lines: Sequence[str], start: int, name: str) -> Iterator[ParsedR
     Raises:
         ConfigurationError: A quote has a pair in a later line, but need not have.
     """
-    at, width = start, 0
-    while at < len(lines):
-        cells, used = _unquote_line(lines[at]), 1
+    index, width = start, 0
+    while index < len(lines):
+        cells, line_count = _unquote_line(lines[index]), 1
         if any(cell.startswith('"') and not _QUOTED_CELL.fullmatch(cell) for cell in cells):
-            longer = _join_multiline(lines, at, width, name)
-            cells, used = longer or (cells, 1)
-        yield at + 1, at + used, [_unquote(cell) for cell in cells]
+            multiline = _join_multiline(lines, index, width, name)
+            cells, line_count = multiline or (cells, 1)
+        yield index + 1, index + line_count, [_unquote(cell) for cell in cells]
         width = width or len(cells)
-        at += used
+        index += line_count
 
 
 def _unquote_line(line: str) -> list[str]:
@@ -177,7 +177,7 @@ def _unquote(cell: str) -> str:
 
 
 def _join_multiline(
-    lines: Sequence[str], at: int, width: int, name: str
+    lines: Sequence[str], start: int, width: int, name: str
 ) -> tuple[list[str], int] | None:
     """A record with a quoted cell that goes on in the next lines, and how many it takes.
 
@@ -186,23 +186,23 @@ def _join_multiline(
     Raises:
         ConfigurationError: Every line of it could be a row by itself.
     """
-    reader = csv.reader(islice(lines, at, None), delimiter="\t", strict=True)
+    reader = csv.reader(islice(lines, start, None), delimiter="\t", strict=True)
     try:
         cells = next(reader)
     except csv.Error:
         return None
-    used = reader.line_num
+    line_count = reader.line_num
     if width and len(cells) != width:
         return None
     if (
         width > 1
-        and used > 1
-        and all(len(_unquote_line(line)) == width for line in lines[at : at + used])
+        and line_count > 1
+        and all(len(_unquote_line(line)) == width for line in lines[start : start + line_count])
     ):
         message = (
-            f"{name}, line {at + 1}: a cell of this row begins with a quote, and one in line "
-            f"{at + used} could end it. Double quotes that are signs of their own, within quotes "
-            "around the whole cell."
+            f"{name}, line {start + 1}: a cell of this row begins with a quote, and one in line "
+            f"{start + line_count} could end it. Double quotes that are signs of their own, within "
+            "quotes around the whole cell."
         )
         raise ConfigurationError(message)
-    return cells, used
+    return cells, line_count

@@ -10,7 +10,7 @@ __all__ = ["DiskReserve"]
 
 _BYTES_PER_JOB: Final = 2**15
 """Bytes that noting the answer to one submission may take."""
-_BLOCK: Final = 2**16
+_BLOCK_SIZE: Final = 2**16
 
 
 class DiskReserve:
@@ -21,17 +21,17 @@ class DiskReserve:
         self.is_released = False
         """Whether it was needed: what is free now is for what is on the wire already."""
 
-    def reserve(self, places: int) -> None:
+    def reserve(self, slots: int) -> None:
         """Set aside enough for so many submissions on the wire at once.
 
         Raises:
             OSError: There is not as much room.
         """
-        size = _BYTES_PER_JOB * (places + 2)
+        size = _BYTES_PER_JOB * (slots + 2)
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            for _ in range(-(-size // _BLOCK)):  # bytes that no file system can do without
-                block = os.urandom(_BLOCK)
+            for _ in range(-(-size // _BLOCK_SIZE)):  # bytes that no file system can do without
+                block = os.urandom(_BLOCK_SIZE)
                 while block:
                     block = block[os.write(fd, block) :]
             os.fsync(fd)

@@ -15,7 +15,7 @@ from ._steps import split_steps
 __all__ = ["DEFAULT_NAME", "Filenames"]
 
 DEFAULT_NAME: Final = "{n:04}-{slug}-{seed}-{task_id}{step}.{ext}"
-_SLUG: Final = 40
+_MAX_SLUG_LENGTH: Final = 40
 """Characters of a prompt in a name."""
 _EXCLUDED_FIELDS: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
 """Links and flags."""
@@ -57,7 +57,7 @@ class Filenames:
         Raises:
             ConfigurationError: The template names an unknown field.
         """
-        self._fill(self._template.removesuffix(".{ext}"), _fields(job, None))
+        self._fill(self._template.removesuffix(".{ext}"), _template_values(job, None))
 
     def reserve(self, job: Job) -> None:
         """Take note of the names a job has already."""
@@ -75,7 +75,7 @@ class Filenames:
         Raises:
             ConfigurationError: The template names an unknown field.
         """
-        fields = _fields(job, part)
+        fields = _template_values(job, part)
         stems = self._template.removesuffix(".{ext}").split("/")
         filled = [self._fill(piece, fields) for piece in stems]
         *folders, stem = (re.sub(r"-{2,}", "-", safe_filename(piece)) for piece in filled)
@@ -93,12 +93,12 @@ class Filenames:
         try:
             return piece.format_map(fields)
         except (LookupError, ValueError, TypeError, AttributeError) as error:
-            known = ", ".join(f"{{{name}}}" for name in (*fields, "ext"))
-            message = f"The name {self._template!r} does not work ({error}); there are {known}."
+            available = ", ".join(f"{{{name}}}" for name in (*fields, "ext"))
+            message = f"The name {self._template!r} does not work ({error}); there are {available}."
             raise ConfigurationError(message) from None
 
 
-def _fields(job: Job, part: int | None) -> dict[str, object]:
+def _template_values(job: Job, part: int | None) -> dict[str, object]:
     steps = [one.removeprefix(FUNCTION_STEP) for one in split_steps(job.step) if one]
     if part is not None:
         steps.append(str(part))
@@ -116,4 +116,4 @@ def _fields(job: Job, part: int | None) -> dict[str, object]:
 
 def _slug(text: str) -> str:
     words = re.findall(r"\w+", _EXCLUDED_FIELDS.sub("", text).casefold())
-    return "-".join(words)[:_SLUG].strip("-") or "untitled"
+    return "-".join(words)[:_MAX_SLUG_LENGTH].strip("-") or "untitled"

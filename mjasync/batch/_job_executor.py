@@ -150,7 +150,7 @@ class JobExecutor:
         return await self._save(job, self._attach_task(job))
 
     async def _reconcile(self, job: Job, *, is_new: bool) -> JobOutcome:
-        outcome = await self.recovery.reconcile(job, may_resend=not is_new)
+        outcome = await self.recovery.reconcile(job, can_resend=not is_new)
         if is_new and outcome.job.status is JobStatus.ACCEPTED:
             self.breaker.record_accepted(
                 0
@@ -160,15 +160,17 @@ class JobExecutor:
     def _attach_task(self, job: Job) -> Task:
         """The task of a job, as it was submitted or by its id."""
         if job.key not in self.tasks:
-            mark = (
+            state_token = (
                 None if job.is_step else job.state_token
             )  # a press may be answered with an older task
-            self.tasks[job.key] = self.client_adapter.task(job.task_id or "", job.modal, mark)
+            self.tasks[job.key] = self.client_adapter.task(
+                job.task_id or "", job.modal, state_token
+            )
         return self.tasks[job.key]
 
     # --- paid ---
 
-    def _may_send(self) -> bool:
+    def _can_submit(self) -> bool:
         return self.breaker.delay(self.client_adapter.clock.now()) == 0
 
     async def _submit(self, job: Job) -> JobOutcome:
@@ -176,36 +178,36 @@ class JobExecutor:
         self.client_adapter.check_open()
         parent = None
         if job.is_step:
-            found = await self.ledger.by_keys([job.parent or ""])
+            parents = await self.ledger.by_keys([job.parent or ""])
             try:
-                parent = await self._parent(found[job.parent or ""])
+                parent = await self._fetch_parent(parents[job.parent or ""])
             except MJError as error:
                 return await self._on_parent_unreadable(job, error)
-        if not self._may_send():
+        if not self._can_submit():
             return JobOutcome(job=job, requeue=True)
         if parent is not None and job.is_function:
             return await self._call_function(job, parent)
         return await finish_despite_cancellation(self._submit_paid(job, parent))
 
-    async def _parent(self, job: Job) -> Task:
+    async def _fetch_parent(self, job: Job) -> Task:
         """The finished Task a step follows."""
         task = self.client_adapter.task(job.task_id or "")
         await task.refresh()
         return await task.wait()
 
     async def _submit_paid(self, job: Job, parent: Task | None) -> JobOutcome:
-        mark = f"mjasync-{uuid.uuid4().hex}"
+        state_token = f"mjasync-{uuid.uuid4().hex}"
         try:
-            task = suppress_unawaited_warning(self._new_task(job, parent, mark))
+            task = suppress_unawaited_warning(self._new_task(job, parent, state_token))
         except MJError as error:
             return await self._on_refusal(job, error)
-        job = await self._set_submitting(job, mark)
+        job = await self._set_submitting(job, state_token)
         refusal = await self._send(task.submit)
         if refusal is not None:
             return await self._on_refusal(job, refusal)
         self.tasks[job.key] = task
-        asks = "open" if task.status is TaskStatus.MODAL else ""
-        return JobOutcome(job=await self._on_accepted(job, task.id, asks))
+        modal = "open" if task.status is TaskStatus.MODAL else ""
+        return JobOutcome(job=await self._on_accepted(job, task.id, modal))
 
     def _new_task(self, job: Job, parent: Task | None, state_token: str) -> Task:
         """What a job asks for, not sent yet.
@@ -225,7 +227,7 @@ class JobExecutor:
 
     async def _set_submitting(self, job: Job, state_token: str | None, **changes: object) -> Job:
         clock = self.client_adapter.clock
-        afresh: dict[str, object] = {
+        reset: dict[str, object] = {
             "state_token": state_token,
             "accepted_at": None,
             "accepted_sequence": None,
@@ -243,25 +245,27 @@ class JobExecutor:
             submitting_boot=clock.boot_id(),
             submitting_uptime=clock.uptime(),
             attempts=job.attempts + 1,
-            **(changes or afresh),
+            **(changes or reset),
         )
 
     async def _send(self, submit: Callable[[], Awaitable[object]]) -> MJError | None:
         """Send a submission; return what was raised, None if the server took it."""
-        number = self.breaker.start_submission()
+        submission_number = self.breaker.start_submission()
         try:
             await submit()
         except (SubmitUncertain, TaskTimeout) as error:
-            self.breaker.record_uncertain(number, error, self.client_adapter.clock.now())
+            self.breaker.record_uncertain(submission_number, error, self.client_adapter.clock.now())
             return error
         except MJError as error:
-            self.breaker.record_not_taken(number)
+            self.breaker.record_not_taken(submission_number)
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, it may be out
-            lost = SubmitUncertain(f"The submission met with {type(error).__name__}: {error}.")
-            self.breaker.record_uncertain(number, lost, self.client_adapter.clock.now())
-            return lost
-        self.breaker.record_accepted(number)
+            uncertain = SubmitUncertain(f"The submission met with {type(error).__name__}: {error}.")
+            self.breaker.record_uncertain(
+                submission_number, uncertain, self.client_adapter.clock.now()
+            )
+            return uncertain
+        self.breaker.record_accepted(submission_number)
         return None
 
     async def _on_accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
@@ -276,27 +280,28 @@ class JobExecutor:
             message = f"The batch's ledger cannot be written: {printable(error)}."
             raise LedgerError(message) from error
 
-    async def _on_refusal(self, job: Job, error: MJError, **back: object) -> JobOutcome:
+    async def _on_refusal(self, job: Job, error: MJError, **previous: object) -> JobOutcome:
         """What an error says about a job that was to be sent; `back` is how it stood before."""
-        back = back or {"status": JobStatus.PLANNED}
+        previous = previous or {"status": JobStatus.PLANNED}
         if isinstance(error, SubmitUncertain | TaskTimeout):
             return JobOutcome(job=await self._record_error(job, error, status=JobStatus.UNCERTAIN))
-        is_elsewhere = isinstance(error, UnsupportedEndpoint) and not job.is_step
-        if is_elsewhere and await self.ledger.accepted():
-            lost = SubmitUncertain(
+        is_unknown_path = isinstance(error, UnsupportedEndpoint) and not job.is_step
+        if is_unknown_path and await self.ledger.accepted():
+            uncertain = SubmitUncertain(
                 "The answer was that of a server without such a path, which has taken jobs before.",
                 description=error.description,
                 http_status=error.http_status,
             )
             return JobOutcome(
-                job=await self._record_error(job, lost, status=JobStatus.UNCERTAIN), abort=error
+                job=await self._record_error(job, uncertain, status=JobStatus.UNCERTAIN),
+                abort=error,
             )
-        if isinstance(error, FATAL) or is_elsewhere:  # what draws no prompt draws no other
-            return JobOutcome(job=await self._record_error(job, error, **back), abort=error)
+        if isinstance(error, FATAL) or is_unknown_path:  # what draws no prompt draws no other
+            return JobOutcome(job=await self._record_error(job, error, **previous), abort=error)
         if isinstance(error, TRANSIENT) or _is_overload(error):
-            job = await self._record_error(job, error, **back)
-            may_try = not isinstance(error, TaskNotReady) or self.recovery.may_try(job)
-            return JobOutcome(job=job, requeue=may_try, refusal=error)
+            job = await self._record_error(job, error, **previous)
+            can_retry = not isinstance(error, TaskNotReady) or self.recovery.record_attempt(job)
+            return JobOutcome(job=job, requeue=can_retry, refusal=error)
         return JobOutcome(job=await self._record_error(job, error, status=JobStatus.FAILED))
 
     async def _on_parent_unreadable(self, job: Job, error: MJError) -> JobOutcome:
@@ -306,12 +311,12 @@ class JobExecutor:
                 job=await self._record_error(job, error, status=JobStatus.PLANNED), abort=error
             )
         if not error.retryable:
-            said = {"error": _PARENT_LOST} if isinstance(error, TaskNotFound) else {}
+            changes = {"error": _PARENT_LOST} if isinstance(error, TaskNotFound) else {}
             return JobOutcome(
-                job=await self._record_error(job, error, status=JobStatus.FAILED, **said)
+                job=await self._record_error(job, error, status=JobStatus.FAILED, **changes)
             )
         job = await self._record_error(job, error, status=JobStatus.PLANNED)
-        return JobOutcome(job=job, requeue=self.recovery.may_try(job), refusal=error)
+        return JobOutcome(job=job, requeue=self.recovery.record_attempt(job), refusal=error)
 
     async def _record_error(self, job: Job, exception: Exception, **changes: object) -> Job:
         facts: dict[str, Any] = {
@@ -322,31 +327,31 @@ class JobExecutor:
 
     async def _call_function(self, job: Job, parent: Task) -> JobOutcome:
         """Run a function: once, for nobody knows what it pays for."""
-        call = self.functions.get(job.step)
-        if call is None:
+        function = self.functions.get(job.step)
+        if function is None:
             return JobOutcome(
                 job=await self._record_error(job, ConfigurationError(missing_function_error(job)))
             )
         job = await self._set_submitting(job, None)
-        number = self.breaker.start_submission()
+        submission_number = self.breaker.start_submission()
         try:
-            task = _check_returned(await call(self.client.task(parent.id)))
+            task = _check_returned(await function(self.client.task(parent.id)))
             if task is not None and not task.id:
                 await task.submit()
         except SubmitUncertain as error:
-            self.breaker.record_uncertain(number, error, self.client_adapter.clock.now())
+            self.breaker.record_uncertain(submission_number, error, self.client_adapter.clock.now())
             return JobOutcome(job=await self._record_error(job, error, status=JobStatus.UNCERTAIN))
         except Exception as error:  # noqa: BLE001 - the function is not ours
-            self.breaker.record_not_taken(number)
+            self.breaker.record_not_taken(submission_number)
             return JobOutcome(job=await self._record_error(job, error, status=JobStatus.FAILED))
         except BaseException:
-            self.breaker.record_not_taken(number)
+            self.breaker.record_not_taken(submission_number)
             raise
         if task is None or not task.id:
-            self.breaker.record_not_taken(number)
+            self.breaker.record_not_taken(submission_number)
             job = await self.ledger.update(job, status=JobStatus.FINISHED, error_class="", error="")
             return JobOutcome(job=job)
-        self.breaker.record_accepted(number)
+        self.breaker.record_accepted(submission_number)
         return JobOutcome(job=await self._on_accepted(job, task.id))
 
     # --- asked first ---
@@ -355,19 +360,23 @@ class JobExecutor:
         """Wait for a task; where the server asks first, answer."""
         outcome = await self._wait(job, self._attach_task(job))
         if outcome.job.status in UNCERTAIN_STATUSES:
-            outcome = await self.recovery.reconcile(outcome.job, may_resend=False)
+            outcome = await self.recovery.reconcile(outcome.job, can_resend=False)
             if outcome.job.status is JobStatus.ACCEPTED:
                 outcome = await self._wait(outcome.job, self._attach_task(outcome.job))
         return outcome
 
-    async def _answer_modal(self, job: Job, task: Task, question: ModalRequired) -> JobOutcome:
+    async def _answer_modal(
+        self, job: Job, task: Task, modal_required: ModalRequired
+    ) -> JobOutcome:
         """Answer a modal: as the step says, or with what the server proposes."""
         if job.is_function or not job.is_step:
-            return JobOutcome(job=await self._record_error(job, question, status=JobStatus.FAILED))
+            return JobOutcome(
+                job=await self._record_error(job, modal_required, status=JobStatus.FAILED)
+            )
         _, answer = last_step(job.step)
         text = fill_answer(answer, {**job.variables, "prompt": job.prompt}) if answer else None
         text = text or task.final_prompt or await self._modal_default(job)
-        if not self._may_send():  # the press is free, and waits open
+        if not self._can_submit():  # the press is free, and waits open
             job = await self.ledger.update(job, modal="open")
             return JobOutcome(job=job, requeue=True)
         outcome = await finish_despite_cancellation(self._send_answer(job, task, text))
@@ -398,7 +407,7 @@ class JobExecutor:
         try:
             await task.wait()
         except ModalRequired as question:
-            asked = question
+            modal_required = question
         except FATAL as error:
             return JobOutcome(job=await self._record_error(job, error), abort=error)
         except ENDED as error:
@@ -407,12 +416,12 @@ class JobExecutor:
             return JobOutcome(job=await self._record_error(job, error))
         else:
             return await self._on_finished(job, task)
-        return await self._answer_modal(job, task, asked)
+        return await self._answer_modal(job, task, modal_required)
 
     async def _on_finished(self, job: Job, task: Task) -> JobOutcome:
         if not job.modal and not job.is_function and last_step(job.step)[1] is not None:
-            astray = ModalNotOpened("The server went ahead without asking; `task_id` is that job.")
-            return JobOutcome(job=await self._record_error(job, astray, status=JobStatus.FAILED))
+            error = ModalNotOpened("The server went ahead without asking; `task_id` is that job.")
+            return JobOutcome(job=await self._record_error(job, error, status=JobStatus.FAILED))
         job = await self.ledger.update(
             job,
             status=JobStatus.FINISHED,
@@ -427,14 +436,16 @@ class JobExecutor:
         """Note why there is no picture; where it was saved once, it is not to be paid for again."""
         if not job.files:
             return await self._record_error(job, error, status=state)
-        said = f"Its picture was saved, is missing, and cannot be had again. {error}"
-        return await self._record_error(job, error, status=JobStatus.SAVED, error=said)
+        message = f"Its picture was saved, is missing, and cannot be had again. {error}"
+        return await self._record_error(job, error, status=JobStatus.SAVED, error=message)
 
     async def _save(self, job: Job, task: Task) -> JobOutcome:
         async with self.is_saving:
             if self.ledger.is_full:  # what room there is, is for what the server answers
-                full = LedgerError("The disk is full: no picture was saved.", errno=errno.ENOSPC)
-                return JobOutcome(job=job, abort=full)
+                disk_full = LedgerError(
+                    "The disk is full: no picture was saved.", errno=errno.ENOSPC
+                )
+                return JobOutcome(job=job, abort=disk_full)
             try:
                 files = await finish_despite_cancellation(self._download(job, task))
             except MJError as error:
@@ -459,12 +470,12 @@ class JobExecutor:
             RequestTimeout: They did not arrive by then.
         """
         seconds = self.client._context.timeout  # noqa: SLF001 - what it was made with
-        limit = asyncio.timeout(seconds)
+        deadline = asyncio.timeout(seconds)
         try:
-            async with limit:
+            async with deadline:
                 return await self.output.save(job, task)
         except TimeoutError:
-            if not limit.expired():
+            if not deadline.expired():
                 raise
             message = f"The picture is drawn, but it did not arrive within {seconds:g} s."
             raise RequestTimeout(message, task=task) from None

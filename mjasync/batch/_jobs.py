@@ -16,7 +16,7 @@ __all__ = ["FUNCTION_STEP", "BatchInUse", "File", "Job", "JobStatus", "LedgerErr
 
 FUNCTION_STEP: Final = "call:"
 """What a step that is a function begins with."""
-_NOTHING: Final[Mapping[str, str]] = {}
+_NO_VARIABLES: Final[Mapping[str, str]] = {}
 _PERMANENT_ERRORS: Final = frozenset(
     {
         "BannedPrompt",
@@ -113,7 +113,7 @@ class Job:
     """Key of the grid it comes from; its own for a grid."""
     seed: int | None = None
     """The seed asked for."""
-    variables: Mapping[str, str] = _NOTHING
+    variables: Mapping[str, str] = _NO_VARIABLES
     """The columns of its row."""
     status: JobStatus = attrs.field(default=JobStatus.PLANNED, converter=JobStatus)
     state_token: str | None = None
@@ -198,9 +198,9 @@ class Totals:
     @classmethod
     def from_jobs(cls, jobs: Iterable[Job]) -> Self:
         """Those of some jobs."""
-        given = list(jobs)
+        job_list = list(jobs)
         return cls(
-            by_status=Counter(job.status for job in given),
-            submits=sum(max(job.times_accepted, job.accepted_at is not None) for job in given),
-            charges=Counter(charge for job in given for charge in job.charges),
+            by_status=Counter(job.status for job in job_list),
+            submits=sum(max(job.times_accepted, job.accepted_at is not None) for job in job_list),
+            charges=Counter(charge for job in job_list for charge in job.charges),
         )

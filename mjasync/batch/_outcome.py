@@ -37,7 +37,7 @@ class JobOutcome:
     job: Job
     requeue: bool = False
     """It is to be begun again in this run."""
-    later: bool = False
+    is_recheckable: bool = False
     """It may be cleared up once the server has accepted others."""
     claimed_elsewhere: bool = False
     """Another process has it, or has had it."""

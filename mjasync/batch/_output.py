@@ -28,16 +28,16 @@ _MAX_PROMPT_LENGTH: Final = 20_000
 class OutputFolder:
     """The folder of a batch."""
 
-    def __init__(self, folder: Path, names: Filenames, images: Images) -> None:
+    def __init__(self, folder: Path, filenames: Filenames, images: Images) -> None:
         self._folder = folder
-        self._filenames = names
+        self._filenames = filenames
         self._images = images
         self._manifest = folder / "manifest.jsonl"
 
     def remove_partial(self) -> None:
         """Take away what a process that was killed left half written."""
-        for part in self._folder.rglob(PART_SUFFIX):
-            part.unlink(missing_ok=True)
+        for path in self._folder.rglob(PART_SUFFIX):
+            path.unlink(missing_ok=True)
 
     async def save(self, job: Job, task: Task) -> tuple[File, ...]:
         """Write the pictures of a finished job; doing it again changes nothing.
@@ -58,14 +58,14 @@ class OutputFolder:
         return await asyncio.to_thread(self._write_all, job, parts, _image_metadata(job, task))
 
     def _write_all(
-        self, job: Job, parts: Iterable[tuple[int | None, Picture]], facts: Mapping[str, Any]
+        self, job: Job, parts: Iterable[tuple[int | None, Picture]], metadata: Mapping[str, Any]
     ) -> tuple[File, ...]:
-        return tuple(self._write(job, part, picture, facts) for part, picture in parts)
+        return tuple(self._write(job, part, picture, metadata) for part, picture in parts)
 
     def _write(
-        self, job: Job, part: int | None, picture: Picture, facts: Mapping[str, Any]
+        self, job: Job, part: int | None, picture: Picture, metadata: Mapping[str, Any]
     ) -> File:
-        data = embed_metadata(picture.data, {**facts, "part": part})
+        data = embed_metadata(picture.data, {**metadata, "part": part})
         path = self._filenames.for_job(job, part, picture.extension)
         if _belongs_to_other_job(self._folder / path, job, data):
             path = self._filenames.for_job(job, part, picture.extension, force_unique=True)
@@ -90,7 +90,7 @@ class OutputFolder:
         lines = [_manifest_line(job) for job in jobs if job.status is JobStatus.SAVED]
         write_atomically(self._manifest, "".join(lines).encode(), is_private=True)
 
-    def listed(self) -> set[str]:
+    def manifest_keys(self) -> set[str]:
         """The keys of the jobs in the manifest; of lines that make no sense there is none."""
         keys: set[str] = set()
         with suppress(OSError), self._manifest.open("rb") as file:
@@ -101,9 +101,9 @@ class OutputFolder:
 
     async def append_manifest(self, job: Job) -> None:
         """Add a saved job to the manifest."""
-        await asyncio.to_thread(self._append, _manifest_line(job))
+        await asyncio.to_thread(self._append_line, _manifest_line(job))
 
-    def _append(self, line: str) -> None:
+    def _append_line(self, line: str) -> None:
         fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(fd, "a", encoding="utf-8", newline="") as file:
             file.write(line)
@@ -143,7 +143,7 @@ def _manifest_line(job: Job) -> str:
 def _belongs_to_other_job(path: Path, job: Job, data: bytes) -> bool:
     """Whether a file is there that is not what a run that was killed has left of this one."""
     try:
-        there = path.read_bytes()
+        existing = path.read_bytes()
     except FileNotFoundError:
         return False
-    return there != data and job.key.encode() not in there
+    return existing != data and job.key.encode() not in existing

@@ -27,7 +27,7 @@ from ._rows import (
     InputRow,
     _check_not_blank,
     _check_present,
-    _count,
+    _parse_repeat,
     template_fields,
 )
 from ._steps import check_fields, fill_answer, last_step, parent_path, parse_path
@@ -53,12 +53,12 @@ def plan_jobs(row: InputRow, steps: Sequence[str]) -> Iterator[Job]:
     """
     for answer in filter(None, (last_step(step)[1] for step in steps)):
         check_fields(answer, dict.fromkeys(["prompt", *row.variables]))
-        _check_present(template_fields(answer), row.missing)
+        _check_present(template_fields(answer), row.missing_columns)
     for expanded in expand(row.prompt):
-        tidy = normalise(expanded)
-        found = _REPEAT_COLUMNS.search(tidy)
-        prompt = _check_not_blank(_REPEAT_COLUMNS.sub("", tidy).strip())
-        for variant in range(_count(found[1]) if found else row.repeat):
+        normalised = normalise(expanded)
+        match = _REPEAT_COLUMNS.search(normalised)
+        prompt = _check_not_blank(_REPEAT_COLUMNS.sub("", normalised).strip())
+        for variant in range(_parse_repeat(match[1]) if match else row.repeat):
             grid = _grid_job(prompt, variant, row.variables)
             yield grid
             yield from _step_jobs(grid, steps)
@@ -66,10 +66,10 @@ def plan_jobs(row: InputRow, steps: Sequence[str]) -> Iterator[Job]:
 
 def _grid_job(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
     """A prompt again, with a seed of its own; the first time as it is."""
-    given = _SEED_COLUMNS.search(prompt)
-    seed = int(given[1]) if given else None
+    match = _SEED_COLUMNS.search(prompt)
+    seed = int(match[1]) if match else None
     if variant:
-        start = int(given[1]) if given else int(_key(without_flags(prompt, "seed")), 16)
+        start = int(match[1]) if match else int(_key(without_flags(prompt, "seed")), 16)
         seed = (start + variant) % _SEED_RANGE
         prompt = with_flag(prompt, "seed", seed)
     bot = variables.get("bot")
@@ -85,12 +85,12 @@ def _step_jobs(grid: Job, steps: Sequence[str]) -> Iterator[Job]:
         yield attrs.evolve(grid, key=keys[step], parent=keys[parent_path(step)], step=step)
 
 
-def _key(*asked: str) -> str:
-    return hashlib.sha256("\0".join(asked).encode()).hexdigest()[:32]
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def expand_steps(
-    then: StepInput | Iterable[StepInput],
+    steps: StepInput | Iterable[StepInput],
 ) -> tuple[tuple[str, ...], dict[str, StepFunction]]:
     """Every step of some paths, each after the one it follows; and the functions among them.
 
@@ -99,13 +99,13 @@ def expand_steps(
             share a name.
     """
     paths: dict[str, None] = {}
-    calls: dict[str, StepFunction] = {}
-    for step in [then] if isinstance(then, str) or callable(then) else then:
+    functions: dict[str, StepFunction] = {}
+    for step in [steps] if isinstance(steps, str) or callable(steps) else steps:
         if not isinstance(step, str):
             name = FUNCTION_STEP + getattr(step, "__qualname__", type(step).__qualname__).replace(
                 ">", ""
             )
-            if calls.setdefault(name, step) is not step:
+            if functions.setdefault(name, step) is not step:
                 message = (
                     f"Two functions of steps= are called {name.removeprefix(FUNCTION_STEP)!r}."
                 )
@@ -120,7 +120,7 @@ def expand_steps(
             )
             raise ConfigurationError(message)
         paths.update(dict.fromkeys(">".join(names[: n + 1]) for n in range(len(names))))
-    return tuple(paths), calls
+    return tuple(paths), functions
 
 
 def _check_labels(step: str, names: Iterable[str]) -> None:

@@ -11,21 +11,21 @@ from typing import Any, Final
 __all__ = ["embed_metadata", "metadata_json"]
 
 
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
-_HEADER: Final = len(_PNG) + 25
+_IHDR_END: Final = len(_PNG_SIGNATURE) + 25
 """Where a PNG's first chunk, the IHDR, ends."""
 
 
-def embed_metadata(data: bytes, facts: Mapping[str, Any]) -> bytes:
+def embed_metadata(data: bytes, metadata: Mapping[str, Any]) -> bytes:
     """A PNG with facts about it in text chunks, its pixels untouched; anything else as it is."""
-    if not data.startswith(_PNG) or data[12:16] != b"IHDR":
+    if not data.startswith(_PNG_SIGNATURE) or data[12:16] != b"IHDR":
         return data
-    said = {name: value for name, value in facts.items() if value not in (None, "", {})}
-    text = metadata_json(said)
-    chunks = _text_chunk("Description", str(facts["prompt"])) + _text_chunk("mjasync", text)
-    return data[:_HEADER] + chunks + data[_HEADER:]
+    present = {name: value for name, value in metadata.items() if value not in (None, "", {})}
+    text = metadata_json(present)
+    chunks = _text_chunk("Description", str(metadata["prompt"])) + _text_chunk("mjasync", text)
+    return data[:_IHDR_END] + chunks + data[_IHDR_END:]
 
 
 def _text_chunk(keyword: str, text: str) -> bytes:
@@ -33,9 +33,9 @@ def _text_chunk(keyword: str, text: str) -> bytes:
     return (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
 
 
-def metadata_json(facts: Mapping[str, Any]) -> str:
+def metadata_json(values: Mapping[str, Any]) -> str:
     """JSON on one line of any reader, with escapes for what acts on the text around it."""
-    text = json.dumps(facts, ensure_ascii=False)
+    text = json.dumps(values, ensure_ascii=False)
     return _ESCAPED_CHARACTERS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 

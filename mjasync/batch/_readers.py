@@ -17,13 +17,13 @@ from ._rows import InputRow, parse_row, template_fields
 
 __all__ = ["InputRows", "read_rows"]
 
-_ENCODINGS: Final = (
+_BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark this one begins with
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_BINARY: Final = (
+_BINARY_SIGNATURES: Final = (
     (b"PK\x03\x04", "a ZIP archive (.xlsx, .docx and .ods are such)"),
     (b"\xd0\xcf\x11\xe0", "an old Office document (.xls, .doc)"),
     (b"%PDF-", "a PDF"),
@@ -45,7 +45,7 @@ _NOT_PROMPTS: Final = re.compile(
     r"cfg|py|js|ts|ipynb|css|png|jpe?g|webp|gif|avif|bmp|mp4)",
     re.IGNORECASE,
 )
-_MARKUP: Final = re.compile(
+_MARKUP_START: Final = re.compile(
     r"\s*<(?:!doctype|!--|\?xml|/?(?:html|head|body|title|meta|script|style|table|tbody|tr|td|div|"
     r"p|ul|ol|li|span|pre|br|h[1-6]|svg|rss|feed|urlset)\b[^<>]*>)",
     re.IGNORECASE,
@@ -72,7 +72,7 @@ class InputRows(list[InputRow]):
     """Lines of text that begin with `#`."""
     blank: int = 0
     """Lines of text with nothing on them."""
-    spanning: tuple[str, ...] = ()
+    multiline_places: tuple[str, ...] = ()
     """The places of rows of a table that go over several lines, by quotes."""
 
 
@@ -90,39 +90,39 @@ def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int 
     Raises:
         ConfigurationError: It cannot be read; the message says where.
     """
-    path = source if isinstance(source, Path) else _path_of(source)
+    path = source if isinstance(source, Path) else _display_path(source)
     suffix = path.suffix.lower()
-    text = _decode(_content_of(source, path), path)
-    read = _READERS.get(suffix) or _choose_reader(text, suffix, path)
-    if _MARKUP.match(text):
+    text = _decode(_read_content(source, path), path)
+    reader = _READERS.get(suffix) or _choose_reader(text, suffix, path)
+    if _MARKUP_START.match(text):
         raise ConfigurationError(
             f"{path} is a web page or XML, and holds no prompts. {_SAVE_AS_HINT}"
         )
-    if template and read is _read_text and "prompt" not in template_fields(template):
+    if template and reader is _read_text and "prompt" not in template_fields(template):
         message = f"{path} has no columns: its lines can go into a template only as {{prompt}}."
         raise ConfigurationError(message)
     rows = InputRows()
-    if read is _read_text:
+    if reader is _read_text:
         lines = [line.strip() for line in _split_text_lines(text)]
         rows.comments = sum(line.startswith("#") for line in lines)
         rows.blank = lines.count("")
-    for where, given in read(text, str(path)):
+    for place, value in reader(text, str(path)):
         try:
-            rows.append(parse_row(given, template, repeat))
-            rows.spanning += (where,) if where.startswith("lines") else ()
+            rows.append(parse_row(value, template, repeat))
+            rows.multiline_places += (place,) if place.startswith("lines") else ()
             next(plan_jobs(rows[-1], ()))
         except InvalidRequest as error:
-            message = f"{path}, {where}: {error.message}"
+            message = f"{path}, {place}: {error.message}"
             raise ConfigurationError(message) from error
     return rows
 
 
-def _path_of(file: BinaryIO) -> Path:
+def _display_path(file: BinaryIO) -> Path:
     name = getattr(file, "name", None)
     return Path(name if isinstance(name, str) and not name.startswith("<") else "stdin")
 
 
-def _content_of(source: Path | BinaryIO, path: Path) -> bytes:
+def _read_content(source: Path | BinaryIO, path: Path) -> bytes:
     try:
         data: object = source.read_bytes() if isinstance(source, Path) else source.read()
     except FileNotFoundError:
@@ -133,15 +133,17 @@ def _content_of(source: Path | BinaryIO, path: Path) -> bytes:
     if not isinstance(data, bytes):
         message = f"The file {str(path)!r} is open as text: open it in binary mode ('rb')."
         raise ConfigurationError(message)
-    what = next((what for start, what in _BINARY if data.startswith(start)), None)
-    if what or _NOT_PROMPTS.fullmatch(path.suffix):
-        what = what or f"no list of prompts by its ending, {path.suffix!r}"
-        raise ConfigurationError(f"{path} is {what}. {_SAVE_AS_HINT}")
+    problem = next((what for start, what in _BINARY_SIGNATURES if data.startswith(start)), None)
+    if problem or _NOT_PROMPTS.fullmatch(path.suffix):
+        problem = problem or f"no list of prompts by its ending, {path.suffix!r}"
+        raise ConfigurationError(f"{path} is {problem}. {_SAVE_AS_HINT}")
     return data
 
 
 def _decode(data: bytes, path: Path) -> str:
-    encoding = next((name for mark, name in _ENCODINGS if data.startswith(mark)), "utf-8-sig")
+    encoding = next(
+        (name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8-sig"
+    )
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -167,8 +169,8 @@ def _choose_reader(text: str, suffix: str, path: Path) -> Callable[[str, str], N
     """
     if _JSON_START.match(text):
         return _read_json
-    first = next((line for line in _split_text_lines(text) if line.strip()), "")
-    if _QUOTED_LINE.fullmatch(first):
+    first_line = next((line for line in _split_text_lines(text) if line.strip()), "")
+    if _QUOTED_LINE.fullmatch(first_line):
         message = (
             f"The lines of {path} are strings of a program: take the quotes and commas away, or "
             "put brackets around all of it and call it .json."
@@ -212,29 +214,29 @@ def _refuse_json(text: str, name: str) -> None:
 def _read_json(text: str, name: str) -> NumberedRows:
     """An array, one object, or one of either on each line."""
     try:
-        whole: Any = json.loads(text)
+        document: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         lines = [line for line in text.split("\n") if line.strip()]
-        if not _is_value(lines[0] if lines else ""):
+        if not _is_json(lines[0] if lines else ""):
             message = f"{name} is not valid JSON: {error}."
             raise ConfigurationError(message) from error
         yield from _read_json_lines(text, name)
         return
-    if isinstance(whole, dict) and "prompt" not in map(str.casefold, map(str.strip, whole)):
-        keys = ", ".join(map(repr, whole))[:200]
+    if isinstance(document, dict) and "prompt" not in map(str.casefold, map(str.strip, document)):
+        keys = ", ".join(map(repr, document))[:200]
         message = (
             f"{name} must hold a list of prompts, or of objects for rows; it is one object of "
             f"{keys or 'nothing'}."
         )
         raise ConfigurationError(message)
-    if isinstance(whole, list):
-        for number, row in enumerate(whole, 1):
+    if isinstance(document, list):
+        for number, row in enumerate(document, 1):
             yield f"item {number}", row
     else:
-        yield "line 1", whole
+        yield "line 1", document
 
 
-def _is_value(line: str) -> bool:
+def _is_json(line: str) -> bool:
     try:
         json.loads(line)
     except (ValueError, RecursionError):

@@ -58,21 +58,21 @@ class Recovery:
     """Set when nothing more is begun: then nobody waits for a submission to settle."""
     _attempts: Counter[str] = attrs.field(factory=Counter, init=False)
     _first_seen: dict[str, float] = attrs.field(factory=dict, init=False)
-    _lists: bool = attrs.field(default=True, init=False)
+    _has_task_list: bool = attrs.field(default=True, init=False)
     """Whether the server may have a list: none is asked for twice in a run."""
 
-    def may_try(self, job: Job) -> bool:
+    def record_attempt(self, job: Job) -> bool:
         """Count a fruitless attempt; return whether there is to be another one in this run."""
         self._attempts[job.key] += 1
         return self._attempts[job.key] < MAX_REQUEUES
 
-    async def reconcile(self, job: Job, *, may_resend: bool) -> JobOutcome:
+    async def reconcile(self, job: Job, *, can_resend: bool) -> JobOutcome:
         """Find out whether a job was taken.
 
         `may_resend` is for one of an earlier run, which `resubmit_uncertain` is about.
         """
         if job.modal == "answered":
-            return await self._reconcile_answer(job, may_resend=may_resend)
+            return await self._reconcile_answer(job, can_resend=can_resend)
         verdict = await self._find_by_state(job)
         if verdict in _NOT_LISTED_MESSAGE and self._settle_remaining(job) > 0:
             if not await self._is_settled(job):
@@ -80,11 +80,13 @@ class Recovery:
             verdict = await self._find_by_state(job)
         if isinstance(verdict, str):
             return JobOutcome(job=await self.record_accepted(job, verdict))
-        is_asked = may_resend and self.resubmit_uncertain and verdict in _UNCLEAR_MESSAGE
-        if verdict is Reconciliation.ABSENT or is_asked:
+        is_resend_allowed = can_resend and self.resubmit_uncertain and verdict in _UNCLEAR_MESSAGE
+        if verdict is Reconciliation.ABSENT or is_resend_allowed:
             job = await self.ledger.update(job, status=JobStatus.PLANNED)
-            return JobOutcome(job=job, requeue=self.may_try(job))
-        return await self._set_uncertain(job, later=self._lists and verdict in _UNCLEAR_MESSAGE)
+            return JobOutcome(job=job, requeue=self.record_attempt(job))
+        return await self._set_uncertain(
+            job, is_recheckable=self._has_task_list and verdict in _UNCLEAR_MESSAGE
+        )
 
     async def record_accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
         """Note that the server has a job.
@@ -107,7 +109,7 @@ class Recovery:
 
     # --- answers to modals ---
 
-    async def _reconcile_answer(self, job: Job, *, may_resend: bool) -> JobOutcome:
+    async def _reconcile_answer(self, job: Job, *, can_resend: bool) -> JobOutcome:
         """Find out whether a modal was answered: its task has gone on (PROTOCOL §4.3)."""
         status = await self._task_status(job)
         if status in MODAL_PENDING and self._settle_remaining(job) > 0:
@@ -116,7 +118,7 @@ class Recovery:
             status = await self._task_status(job)
         if status is not None and status not in MODAL_PENDING:
             return JobOutcome(job=await self.record_accepted(job, job.task_id or "", "answered"))
-        if status is not None and may_resend and self.resubmit_uncertain:
+        if status is not None and can_resend and self.resubmit_uncertain:
             return JobOutcome(
                 job=await self.ledger.update(job, status=JobStatus.ACCEPTED, modal="open")
             )
@@ -132,7 +134,7 @@ class Recovery:
 
     # --- what cannot be told ---
 
-    async def _set_uncertain(self, job: Job, *, later: bool = False) -> JobOutcome:
+    async def _set_uncertain(self, job: Job, *, is_recheckable: bool = False) -> JobOutcome:
         facts: dict[str, Any] = {"error_class": SubmitUncertain.__name__}
         if job.is_function:
             facts["error"] = INTERRUPTED_CALL
@@ -140,7 +142,7 @@ class Recovery:
             error = SubmitUncertain("It went out, and whether the server took it cannot be told.")
             facts["error"] = str(error)
         job = await self.ledger.update(job, status=JobStatus.UNCERTAIN, **facts)
-        return JobOutcome(job=job, later=later)
+        return JobOutcome(job=job, is_recheckable=is_recheckable)
 
     async def _leave_open(self, job: Job) -> JobOutcome:
         """Leave a job to the next run, which looks it up as it is."""
@@ -155,52 +157,58 @@ class Recovery:
         one was started, they are counted from the moment it is first looked for.
         """
         now = self.client.clock.uptime()
-        sent = job.submitting_uptime
-        if sent is None or job.submitting_boot != self.client.clock.boot_id() or sent > now:
-            sent = self._first_seen.setdefault(job.key, now)
-        return sent + self.reconcile_after - now
+        submitted_at = job.submitting_uptime
+        if (
+            submitted_at is None
+            or job.submitting_boot != self.client.clock.boot_id()
+            or submitted_at > now
+        ):
+            submitted_at = self._first_seen.setdefault(job.key, now)
+        return submitted_at + self.reconcile_after - now
 
     async def _is_settled(self, job: Job) -> bool:
         """Wait until a submission has settled; return False if the run is stopped meanwhile."""
-        waiting = [
+        futures = [
             asyncio.ensure_future(self.client.clock.sleep(self._settle_remaining(job))),
             asyncio.ensure_future(self.stopping.wait()),
         ]
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            return waiting[0].done()
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+            return futures[0].done()
         finally:
-            for future in waiting:
+            for future in futures:
                 future.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.gather(*futures, return_exceptions=True)
 
     # --- the list ---
 
     async def _find_by_state(self, job: Job) -> str | Reconciliation:
         """The id of the task that carries a job's mark, or what its absence means."""
-        if job.state_token is None or not self._lists:
+        if job.state_token is None or not self._has_task_list:
             return Reconciliation.UNKNOWN
-        marked = await self.ledger.accepted()  # before: what is accepted meanwhile proves nothing
+        accepted_tasks = (
+            await self.ledger.accepted()
+        )  # before: what is accepted meanwhile proves nothing
         try:
-            tasks, date = await self.client.tasks()
+            tasks, date = await self.client.list_tasks()
         except UnsupportedEndpoint:
-            self._lists = False
+            self._has_task_list = False
             return Reconciliation.UNKNOWN
         except MJError:
             return Reconciliation.UNREADABLE
-        found = [info.id for info in tasks if info.state == job.state_token]
-        if found:
-            return found[0]
-        verdict = _interpret_absence(job, tasks, marked)
+        matching_ids = [info.id for info in tasks if info.state == job.state_token]
+        if matching_ids:
+            return matching_ids[0]
+        verdict = _interpret_absence(job, tasks, accepted_tasks)
         if (
             verdict is Reconciliation.INCONCLUSIVE
-            and marked
-            and await self._is_current(date, job.state_token)
+            and accepted_tasks
+            and await self._is_list_current(date, job.state_token)
         ):
             return Reconciliation.ABSENT
         return verdict
 
-    async def _is_current(self, date: datetime | None, state_token: str) -> bool:
+    async def _is_list_current(self, date: datetime | None, state_token: str) -> bool:
         """Whether a list was made just now, by the server's own clock: caches keep them."""
         if date is None:
             return False
@@ -209,25 +217,37 @@ class Recovery:
 
 
 def _interpret_absence(
-    job: Job, tasks: list[TaskInfo], marked: Mapping[str, tuple[str, int]]
+    job: Job, tasks: list[TaskInfo], accepted_tasks: Mapping[str, tuple[str, int]]
 ) -> Reconciliation:
     """Absent: the list repeats our marks, has no gap, and has a task accepted after the submission.
 
     Unproven: only that is missing. A server that was restarted and keeps its tasks in memory has
     lost what it was paid for.
     """
-    if not marked:
+    if not accepted_tasks:
         return Reconciliation.INCONCLUSIVE if len(tasks) < LIST_PAGE else Reconciliation.UNKNOWN
-    ours = [(info.state, *marked[info.id]) for info in tasks if info.id in marked]
-    if job.submitting_sequence is None or any(state != mark for state, mark, _ in ours):
+    listed_tasks = [
+        (info.state, *accepted_tasks[info.id]) for info in tasks if info.id in accepted_tasks
+    ]
+    if job.submitting_sequence is None or any(state != mark for state, mark, _ in listed_tasks):
         return Reconciliation.UNKNOWN
-    sent, listed = job.submitting_sequence, {number for *_, number in ours}
+    submitted_number, listed_numbers = (
+        job.submitting_sequence,
+        {number for *_, number in listed_tasks},
+    )
     if len(tasks) >= LIST_PAGE:
-        is_whole = any(number < sent for number in listed)
+        is_complete = any(number < submitted_number for number in listed_numbers)
     else:
-        accepted = {number for _, number in marked.values()}
-        since = max((number for number in accepted if number < sent), default=sent)
-        is_whole = {n for n in accepted if n >= since} <= listed
-    if not is_whole:
+        accepted_numbers = {number for _, number in accepted_tasks.values()}
+        first_number = max(
+            (number for number in accepted_numbers if number < submitted_number),
+            default=submitted_number,
+        )
+        is_complete = {n for n in accepted_numbers if n >= first_number} <= listed_numbers
+    if not is_complete:
         return Reconciliation.UNKNOWN
-    return Reconciliation.ABSENT if max(listed) > sent else Reconciliation.INCONCLUSIVE
+    return (
+        Reconciliation.ABSENT
+        if max(listed_numbers) > submitted_number
+        else Reconciliation.INCONCLUSIVE
+    )

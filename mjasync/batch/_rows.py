@@ -17,7 +17,7 @@ import attrs
 from .._models import Bot
 from .._options import check_choice
 from ..errors import InvalidRequest
-from ._steps import FIELD, check_fields
+from ._steps import FIELD_PATTERN, check_fields
 
 __all__ = [
     "_REPEAT_COLUMNS",
@@ -26,7 +26,7 @@ __all__ = [
     "InputRow",
     "_check_not_blank",
     "_check_present",
-    "_count",
+    "_parse_repeat",
     "check_source",
     "column_name",
     "parse_row",
@@ -69,7 +69,7 @@ class InputRow:
     variables: Mapping[str, str] = attrs.field(factory=dict)
     template_fields: frozenset[str] = frozenset()
     """The columns that stand in the prompt."""
-    missing: frozenset[str] = frozenset()
+    missing_columns: frozenset[str] = frozenset()
     """The columns in which this row has no value."""
 
 
@@ -79,18 +79,18 @@ def check_source(source: object) -> None:
     Raises:
         InvalidRequest: It is no prompt and no row, and holds none.
     """
-    what = f"not {type(source).__name__}"
+    problem = f"not {type(source).__name__}"
     if isinstance(source, str) and _FILE_PATTERN.fullmatch(source.strip()):
-        what = f"and {source.strip()!r} looks like the name of a file: use add_file"
+        problem = f"and {source.strip()!r} looks like the name of a file: use add_file"
     elif isinstance(source, io.IOBase | os.PathLike):
-        what += ": add_file takes a file, and knows its comments and columns"
+        problem += ": add_file takes a file, and knows its comments and columns"
     elif hasattr(source, "columns") and (hasattr(source, "to_dict") or hasattr(source, "to_dicts")):
-        what += ': take its rows, with .to_dict("records") of pandas or .to_dicts() of polars'
+        problem += ': take its rows, with .to_dict("records") of pandas or .to_dicts() of polars'
     elif isinstance(source, str | Mapping | Iterable | AsyncIterable) and not isinstance(
         source, bytes
     ):
         return
-    message = f"add takes a prompt, a mapping of columns, or an iterable of them, {what}."
+    message = f"add takes a prompt, a mapping of columns, or an iterable of them, {problem}."
     raise InvalidRequest(message)
 
 
@@ -106,41 +106,44 @@ def parse_row(value: object, template: str | None = None, repeat: int = 1) -> In
         return value
     if isinstance(value, str):
         return InputRow(
-            _apply_template(_check_not_blank(value), template or _PROMPT_COLUMNS), _count(repeat)
+            _apply_template(_check_not_blank(value), template or _PROMPT_COLUMNS),
+            _parse_repeat(repeat),
         )
     if not isinstance(value, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(value).__name__}."
         raise InvalidRequest(message)
     names = [column_name(name) for name in value if name]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        message = f"A row has several columns called {twice!r}."
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate:
+        message = f"A row has several columns called {duplicate!r}."
         raise InvalidRequest(message)
     columns = {column_name(name): value for name, value in value.items() if name}
     columns.pop("", None)
     missing = frozenset(name for name, value in columns.items() if _is_missing(value))
     texts = {name: _cell_text(name, value, missing) for name, value in columns.items()}
     prompt = template or texts.pop("prompt", "")
-    times = _count(texts.pop("repeat", "") or repeat)
+    repeat_count = _parse_repeat(texts.pop("repeat", "") or repeat)
     if texts.get("bot"):
         texts["bot"] = texts["bot"].strip().lower()
         check_choice("bot", texts["bot"], Bot)
     if not prompt.strip():
-        raise InvalidRequest(_without_prompt(tuple(columns)))
-    placed = template_fields(prompt) & texts.keys()
+        raise InvalidRequest(_missing_prompt_message(tuple(columns)))
+    used_columns = template_fields(prompt) & texts.keys()
     if template or texts:
         check_fields(prompt, texts)
-        _check_present(placed, missing)
-    return InputRow(_check_not_blank(_fill(prompt, texts)), times, texts, placed, missing)
+        _check_present(used_columns, missing)
+    return InputRow(
+        _check_not_blank(_fill(prompt, texts)), repeat_count, texts, used_columns, missing
+    )
 
 
 def template_fields(text: str) -> frozenset[str]:
     """The columns whose values go into a text."""
-    return frozenset(name.strip() for name in FIELD.findall(text))
+    return frozenset(name.strip() for name in FIELD_PATTERN.findall(text))
 
 
-def _check_present(placed: Iterable[str], missing: Iterable[str]) -> None:
-    for name in sorted(set(placed) & set(missing)):
+def _check_present(used_columns: Iterable[str], missing_columns: Iterable[str]) -> None:
+    for name in sorted(set(used_columns) & set(missing_columns)):
         message = (
             f"This row has no value in the column {name!r}, which goes into the prompt. "
             "Write one, or blank text if none is meant."
@@ -163,18 +166,18 @@ def _cell_text(name: str, value: object, missing: frozenset[str]) -> str:
     """
     if name in missing:
         return ""
-    is_endless = False
+    is_infinite = False
     if isinstance(value, Real) and not isinstance(value, Integral):
-        is_endless = math.isinf(value)
+        is_infinite = math.isinf(value)
         if float(value).is_integer():
             value = int(float(value))  # a column with gaps is one of floats in pandas
     is_flag = isinstance(value, bool) and name in _SETTING_COLUMNS
-    if is_endless or is_flag or not isinstance(value, _MISSING_SPELLINGS):
+    if is_infinite or is_flag or not isinstance(value, _MISSING_SPELLINGS):
         message = (
             f"The column {name!r} holds {repr(value)[:80]}, which is neither text nor a number."
         )
         raise InvalidRequest(message)
-    return _text(value)
+    return _to_text(value)
 
 
 def _apply_template(prompt: str, template: str) -> str:
@@ -189,11 +192,11 @@ def _apply_template(prompt: str, template: str) -> str:
 
 def column_name(name: object) -> str:
     """What a column is called here: what tables call "Prompt" is the prompt."""
-    text = _text(name).strip()
+    text = _to_text(name).strip()
     return "prompt" if text.casefold() == "prompt" else text
 
 
-def _without_prompt(columns: Sequence[str]) -> str:
+def _missing_prompt_message(columns: Sequence[str]) -> str:
     if "prompt" in columns:
         return "The prompt of a row is blank."
     names = ", ".join(map(repr, columns)) or "none"
@@ -210,16 +213,16 @@ def _fill(template: str, columns: Mapping[str, str]) -> str:
         found = columns.get(match[1].strip())
         return match[0] if found is None else re.sub(r"([{},\\])", r"\\\1", found)
 
-    return FIELD.sub(value, template)
+    return FIELD_PATTERN.sub(value, template)
 
 
-def _text(value: object) -> str:
+def _to_text(value: object) -> str:
     """A value as text that every file and database takes."""
     text = str.__str__(value) if isinstance(value, str) else str(value)
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
-def _count(value: object) -> int:
+def _parse_repeat(value: object) -> int:
     try:
         number = float(str(value).strip() or "nan")
     except ValueError:

@@ -16,7 +16,7 @@ from .._protocol.buttons import ButtonMeaning, classify_button
 from ..errors import ConfigurationError, InvalidRequest, ModalRequired
 
 __all__ = [
-    "FIELD",
+    "FIELD_PATTERN",
     "check_fields",
     "fill_answer",
     "last_step",
@@ -26,10 +26,10 @@ __all__ = [
     "split_steps",
 ]
 
-FIELD: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
+FIELD_PATTERN: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
 """A name in braces: what holds a comma stands for several instead."""
-_ESCAPED: Final = re.compile(r"\\([{}])")
-_REGION: Final = ButtonMeaning("inpaint")
+_ESCAPED_BRACE: Final = re.compile(r"\\([{}])")
+_INPAINT: Final = ButtonMeaning("inpaint")
 _CUSTOM_ZOOM: Final = ButtonMeaning("zoom", "custom")
 _REMIX_VERBS: Final = frozenset({"vary", "reroll", "pan", "animate", "extend"})
 """Verbs whose buttons open a modal when they are asked to (PROTOCOL §4.1)."""
@@ -39,13 +39,13 @@ _WITHOUT_MODAL: Final = frozenset({"upscale", "zoom", "bookmark", "details"})
 
 def split_steps(step: str) -> list[str]:
     """The buttons of a path, each with its answer."""
-    depth, start, found = 0, 0, []
-    for at, character in enumerate(step):
+    depth, start, parts = 0, 0, []
+    for index, character in enumerate(step):
         depth += (character == "[") - (character == "]")
         if character == ">" and not depth:
-            found.append(step[start:at])
-            start = at + 1
-    return [*found, step[start:]]
+            parts.append(step[start:index])
+            start = index + 1
+    return [*parts, step[start:]]
 
 
 def parse_path(step: str) -> tuple[str, ...]:
@@ -58,9 +58,11 @@ def parse_path(step: str) -> tuple[str, ...]:
 
 
 def _parse_element(element: str, step: str) -> str:
-    label, opens, rest = element.partition("[")
-    answer, closes, trail = rest.rpartition("]")
-    is_answer = bool(closes and answer.strip() and not trail.strip()) and _match(answer)
+    label, opens, remainder = element.partition("[")
+    answer, closes, trail = remainder.rpartition("]")
+    is_answer = bool(closes and answer.strip() and not trail.strip()) and _has_matching_brackets(
+        answer
+    )
     if not label.strip() or "]" in label or (opens and not is_answer):
         message = (
             f"{step!r} is no path of buttons: write them as in 'U1>Upscale (Subtle)', "
@@ -70,7 +72,7 @@ def _parse_element(element: str, step: str) -> str:
     return f"{label.strip()}[{answer.strip()}]" if opens else label.strip()
 
 
-def _match(text: str) -> bool:
+def _has_matching_brackets(text: str) -> bool:
     """Whether the brackets in a text match."""
     depths = [*accumulate((character == "[") - (character == "]") for character in text)]
     return min(depths) >= 0 and depths[-1] == 0
@@ -90,11 +92,11 @@ def last_step(step: str) -> tuple[str, str | None]:
 def fill_answer(answer: str, fields: Mapping[str, str]) -> str:
     """An answer with `{prompt}` and the columns of the row put in."""
     parts, end = [], 0
-    for found in FIELD.finditer(answer):
-        value = fields.get(found[1].strip(), found[0])
-        parts += [_ESCAPED.sub(r"\1", answer[end : found.start()]), value]
-        end = found.end()
-    return "".join([*parts, _ESCAPED.sub(r"\1", answer[end:])])
+    for match in FIELD_PATTERN.finditer(answer):
+        value = fields.get(match[1].strip(), match[0])
+        parts += [_ESCAPED_BRACE.sub(r"\1", answer[end : match.start()]), value]
+        end = match.end()
+    return "".join([*parts, _ESCAPED_BRACE.sub(r"\1", answer[end:])])
 
 
 def check_fields(text: str, columns: Iterable[str]) -> None:
@@ -103,13 +105,13 @@ def check_fields(text: str, columns: Iterable[str]) -> None:
     Raises:
         InvalidRequest: One is not: it would be drawn as a word.
     """
-    there = [*columns]
-    for name in FIELD.findall(text):
-        if name.strip() not in there:
-            known = ", ".join(f"{{{column}}}" for column in there) or "none"
+    existing = [*columns]
+    for name in FIELD_PATTERN.findall(text):
+        if name.strip() not in existing:
+            available = ", ".join(f"{{{column}}}" for column in existing) or "none"
             message = (
                 f"There is no column {name.strip()!r} for {{{name}}} in {text[:80]!r}; there are: "
-                f"{known}. Write \\{{{name}\\}} for the braces themselves."
+                f"{available}. Write \\{{{name}\\}} for the braces themselves."
             )
             raise InvalidRequest(message)
 
@@ -122,12 +124,12 @@ def needs_remix(button: Button, answer: str | None) -> bool:
         InvalidRequest: It never opens one.
     """
     meaning = classify_button(button)
-    if meaning == _REGION or (meaning == _CUSTOM_ZOOM and answer is None):
+    if meaning == _INPAINT or (meaning == _CUSTOM_ZOOM and answer is None):
         name = button.label or button.emoji
         error = ModalRequired(f"{name} opens a modal, and the step does not answer it.")
         error.hint = (
             "It needs a mask: press it in a function."
-            if meaning == _REGION
+            if meaning == _INPAINT
             else f"Write the answer in brackets, as in '{name}[{{prompt}} --zoom 1.8]'."
         )
         raise error

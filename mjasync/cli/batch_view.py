@@ -14,7 +14,7 @@ from rich.text import Text
 from ..batch import Batch, Job, JobStatus, Totals
 from .batch_text import files_of, format_failure, format_job, format_time_left, job_dict
 from .connection_notices import ConnectionNotices
-from .output import ConsoleOutput, on_terminal
+from .console_output import ConsoleOutput, on_terminal
 from .progress import ProgressBars
 from .task_text import json_line, one_line, path_text, progress_of, task_state
 

@@ -151,7 +151,7 @@ def _dry_run(
         print_result(json_line(forecast_dict(steps)))
         return 0
     grids = [job for row in rows for job in plan_jobs(row, ())]
-    left_out = format_input_notes(rows.comments, rows.blank, rows.spanning, unused)
+    left_out = format_input_notes(rows.comments, rows.blank, rows.multiline_places, unused)
     gone = format_not_requested(missing, is_dropped=options.drop_missing)
     print_result("\n".join((format_forecast(steps), *preview_prompts(grids), *left_out, *gone)))
     return 0
@@ -249,7 +249,9 @@ class BatchRun:
                 rows = "row asks" if batch.duplicates == 1 else "rows ask"
                 self._display.info(f"{batch.duplicates} {rows} for what others do: drawn once.")
             read, unused = self.rows, batch.unused_columns
-            for said in format_input_notes(read.comments, read.blank, read.spanning, unused):
+            for said in format_input_notes(
+                read.comments, read.blank, read.multiline_places, unused
+            ):
                 self._display.info(said)
             if self.server.simulate:
                 await self._plan_again(batch)

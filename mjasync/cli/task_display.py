@@ -11,7 +11,7 @@ from typing import Final
 from rich.text import Text
 
 from ..errors import ModalRequired
-from .output import ConsoleOutput, on_terminal
+from .console_output import ConsoleOutput, on_terminal
 from .progress import ProgressBars
 from .task_jobs import TaskRun
 from .task_text import (

@@ -25,14 +25,14 @@ from .thumbnails import Thumbnails
 
 __all__ = ["GalleryPage", "write_gallery"]
 
-_PAGE: Final = "index.html"
+_PAGE_NAME: Final = "index.html"
 _MAX_TEXT_LENGTH: Final = 2_000
 """Characters of a server's text on the page."""
-_POLICY: Final = (
+_CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; img-src 'self' file: data:; media-src 'self' file:; "
     "style-src '{style}'; script-src '{script}'; base-uri 'none'; form-action 'none'"
 )
-_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
+_HTML_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 """What could end the block the data stands in."""
 
 
@@ -49,7 +49,7 @@ async def write_gallery(folder: str | os.PathLike[str], *, ledger: str | None = 
     """
     jobs = await read_batch(folder, ledger=ledger)
     await GalleryPage(Path(folder)).write(jobs, running=False)
-    return Path(folder) / _PAGE
+    return Path(folder) / _PAGE_NAME
 
 
 class GalleryPage:
@@ -75,16 +75,16 @@ class GalleryPage:
     def _write(self, jobs: Sequence[Job], *, running: bool) -> None:
         with self._lock:
             self._thumbnails.make(file for job in jobs for file in job.files)
-            ordered = sorted(jobs, key=lambda job: (job.number, job.root, _path(job)))
+            ordered = sorted(jobs, key=lambda job: (job.number, job.root, _button_path(job)))
             facts = {
                 "name": self._folder.resolve().name,
                 "running": running,
                 "written": time.time(),
-                "jobs": list(self._rows(ordered)),
+                "jobs": list(self._job_rows(ordered)),
             }
-            write_atomically(self._folder / _PAGE, _render(facts))
+            write_atomically(self._folder / _PAGE_NAME, _render(facts))
 
-    def _rows(self, jobs: Iterable[Job]) -> Iterator[dict[str, Any]]:
+    def _job_rows(self, jobs: Iterable[Job]) -> Iterator[dict[str, Any]]:
         """What the page is told, without what says nothing; a step comes after its parent."""
         prompts: dict[str | None, str] = {}
         for job in jobs:
@@ -95,7 +95,7 @@ class GalleryPage:
                 "parent": job.parent,
                 "prompt": "" if prompts.get(job.parent) == job.prompt else job.prompt,
                 "step": job.step,
-                "path": _path(job),
+                "path": _button_path(job),
                 "state": job.status,
                 "task": _shorten(job.task_id),
                 "action": _shorten(job.action),
@@ -115,32 +115,32 @@ def _shorten(text: str | None) -> str | None:
     return None if text is None else printable(text, _MAX_TEXT_LENGTH, lines=True)
 
 
-def _path(job: Job) -> list[str]:
+def _button_path(job: Job) -> list[str]:
     """The buttons from the grid to a job; none for the grid."""
     return split_steps(job.step) if job.step else []
 
 
 def _render(facts: Mapping[str, Any]) -> bytes:
     """The page, with the facts in a block that nothing in them can leave."""
-    text = json.dumps(facts, separators=(",", ":")).translate(_ESCAPES)
-    before, after = _template()
+    text = json.dumps(facts, separators=(",", ":")).translate(_HTML_ESCAPES)
+    before, after = _load_template()
     return f"{before}{text}{after}".encode()
 
 
 @cache
-def _template() -> tuple[str, str]:
+def _load_template() -> tuple[str, str]:
     """What stands before the facts and after them."""
-    room = files("mjasync.batch._gallery")
+    resources = files("mjasync.batch._gallery")
     page, style, script = (
-        room.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+        resources.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
     )
-    policy = _POLICY.format(style=_digest(style), script=_digest(script))
+    policy = _CONTENT_SECURITY_POLICY.format(style=_csp_hash(style), script=_csp_hash(script))
     parts = {"policy": policy, "style": style, "script": script}
-    whole = re.sub(r"\{\{(policy|style|script)\}\}", lambda match: parts[match[1]], page)
-    before, _, after = whole.partition("{{facts}}")
+    html = re.sub(r"\{\{(policy|style|script)\}\}", lambda match: parts[match[1]], page)
+    before, _, after = html.partition("{{facts}}")
     return before, after
 
 
-def _digest(text: str) -> str:
+def _csp_hash(text: str) -> str:
     """What names an inline block in a policy."""
     return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

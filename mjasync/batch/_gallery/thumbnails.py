@@ -40,15 +40,15 @@ MAX_MEMORY: Final = 400_000_000
 """Bytes that a picture may take to be decoded: 80 megapixels as PNG, 23 as WebP."""
 _SMALL_FILE: Final = 32_000_000
 """Bytes up to which several pictures are decoded at once."""
-_FOLDER: Final = "thumbnails"
+_FOLDER_NAME: Final = "thumbnails"
 _MAX_SIDE: Final = 480
 """Longest side of a thumbnail in pixels: a card on a dense screen."""
-_QUALITY: Final = 80
+_WEBP_QUALITY: Final = 80
 _VIDEO_SUFFIXES: Final = (".mp4", ".webm", ".mov")
 _MAX_WORKERS: Final = 4
 _ROTATED: Final = (5, 6, 7, 8)
 """Orientations in which a picture is stored on its side."""
-_NAME: Final = re.compile(r"([0-9a-f]{32})-(\d+)x(\d+)-([0-9a-f]{6})\.webp")
+_THUMBNAIL_NAME: Final = re.compile(r"([0-9a-f]{32})-(\d+)x(\d+)-([0-9a-f]{6})\.webp")
 _OPENERS: Final[dict[str, type[ImageFile]]] = {
     "png": PngImageFile,
     "jpg": JpegImageFile,
@@ -86,18 +86,22 @@ class Thumbnails:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._made: dict[str, Thumbnail] | None = None
+        self._thumbnails: dict[str, Thumbnail] | None = None
         self._reasons: dict[str, str] = {}
         self._large_lock: set[str] = set()
-        self._one_large = threading.Lock()
+        self._large_image_lock = threading.Lock()
 
     def facts(self, file: File) -> dict[str, Any]:
         """What the page is told of a file."""
         row: dict[str, Any] = {"path": file.path, "size": file.size}
-        made = (self._made or {}).get(_stem(file))
-        if made is not None:
-            picture = {"width": made.width, "height": made.height, "colour": made.colour}
-            row |= {"thumbnail": f"{_FOLDER}/{made.name}", **picture}
+        thumbnail = (self._thumbnails or {}).get(_stem(file))
+        if thumbnail is not None:
+            picture = {
+                "width": thumbnail.width,
+                "height": thumbnail.height,
+                "colour": thumbnail.colour,
+            }
+            row |= {"thumbnail": f"{_FOLDER_NAME}/{thumbnail.name}", **picture}
         elif file.path.casefold().endswith(_VIDEO_SUFFIXES):
             row["moving"] = True
         elif _stem(file) in self._reasons:
@@ -111,46 +115,50 @@ class Thumbnails:
         Raises:
             OSError: They cannot be written.
         """
-        if self._made is None:
-            self._made = self._existing()
-        wanted = {_stem(file): file for file in files}
+        if self._thumbnails is None:
+            self._thumbnails = self._existing()
+        files_by_stem = {_stem(file): file for file in files}
         missing = [
-            wanted[stem]
-            for stem in wanted.keys() - self._made.keys() - self._reasons.keys()
-            if not wanted[stem].path.casefold().endswith(_VIDEO_SUFFIXES)
+            files_by_stem[stem]
+            for stem in files_by_stem.keys() - self._thumbnails.keys() - self._reasons.keys()
+            if not files_by_stem[stem].path.casefold().endswith(_VIDEO_SUFFIXES)
         ]
         if not missing:
             return
         with ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1)) as pool:
-            for file, made in zip(missing, pool.map(self._make, missing), strict=True):
-                if made is not None:
-                    self._made[_stem(file)] = made
+            for file, thumbnail in zip(missing, pool.map(self._try_make, missing), strict=True):
+                if thumbnail is not None:
+                    self._thumbnails[_stem(file)] = thumbnail
 
     def _existing(self) -> dict[str, Thumbnail]:
-        folder = self._folder / _FOLDER
+        folder = self._folder / _FOLDER_NAME
         names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-        matches = filter(None, map(_NAME.fullmatch, names))
+        matches = filter(None, map(_THUMBNAIL_NAME.fullmatch, names))
         return {
             m[1]: Thumbnail(stem=m[1], width=int(m[2]), height=int(m[3]), colour=m[4])
             for m in matches
         }
 
-    def _make(self, file: File) -> Thumbnail | None:
+    def _try_make(self, file: File) -> Thumbnail | None:
         try:
-            made, data = self._make_thumbnail(self._folder / file.path, _stem(file))
+            thumbnail, data = self._make_thumbnail(self._folder / file.path, _stem(file))
         except FileNotFoundError:  # it may come back
             return None
         except Exception as error:  # noqa: BLE001 - whatever a broken picture does to Pillow
             is_large = isinstance(error, ImageTooLargeError)
-            what = str(error) or type(error).__name__
-            reason = what if is_large else f"The picture cannot be read: {printable(what, 200)}."
+            description = str(error) or type(error).__name__
+            reason = (
+                description
+                if is_large
+                else f"The picture cannot be read: {printable(description, 200)}."
+            )
             _log.warning("no thumbnail of %s: %s", printable(file.path), reason)
             self._reasons[_stem(file)] = reason
             if is_large:
                 self._large_lock.add(_stem(file))
             return None
-        write_atomically(self._folder / _FOLDER / made.name, data)
-        return made
+        write_atomically(self._folder / _FOLDER_NAME / thumbnail.name, data)
+        return thumbnail
 
     def _make_thumbnail(self, path: Path, stem: str) -> tuple[Thumbnail, bytes]:
         with _open_image(path) as picture:
@@ -164,15 +172,15 @@ class Thumbnails:
                     "be used."
                 )
                 raise ImageTooLargeError(message)
-            with self._one_large if needed > _SMALL_FILE else nullcontext():
+            with self._large_image_lock if needed > _SMALL_FILE else nullcontext():
                 orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-                small = _downscale(picture)
+                thumbnail = _downscale(picture)
         if orientation in _ROTATED:
             width, height = height, width
-        ImageOps.exif_transpose(small, in_place=True)
-        red, green, blue = small.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()
+        ImageOps.exif_transpose(thumbnail, in_place=True)
+        red, green, blue = thumbnail.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()
         data = io.BytesIO()
-        small.save(data, "WEBP", quality=_QUALITY)
+        thumbnail.save(data, "WEBP", quality=_WEBP_QUALITY)
         colour = f"{red:02x}{green:02x}{blue:02x}"
         return Thumbnail(stem=stem, width=width, height=height, colour=colour), data.getvalue()
 
@@ -202,6 +210,6 @@ def _downscale(picture: Image.Image) -> Image.Image:
     """A picture of the right size, without a copy of the large one where its mode allows."""
     if picture.mode in {"RGB", "RGBA"}:
         picture.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
-    small = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    small.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
-    return small
+    thumbnail = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    thumbnail.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+    return thumbnail

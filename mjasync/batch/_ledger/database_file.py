@@ -26,13 +26,13 @@ def check_links(path: Path) -> None:
         LedgerError: It has several.
     """
     try:
-        names = path.stat().st_nlink
+        link_count = path.stat().st_nlink
     except OSError:
         return
-    if names > 1:
+    if link_count > 1:
         message = (
-            f"The batch's ledger {str(path)!r} has {names} names (hard links), and by each SQLite "
-            "would see other jobs. Copy it, and put the copy in its place."
+            f"The batch's ledger {str(path)!r} has {link_count} names (hard links), and by each "
+            "SQLite would see other jobs. Copy it, and put the copy in its place."
         )
         raise LedgerError(message)
 
@@ -43,7 +43,7 @@ def file_identity(path: Path) -> tuple[int, int] | None:
     What is opened through that has its journal elsewhere, which SQLite would not see here.
     """
     try:
-        found = path.lstat()
+        file_stat = path.lstat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return file_stat.st_dev, file_stat.st_ino

@@ -33,16 +33,16 @@ if sys.platform == "win32":  # pragma: no cover - of several ways each system ha
 elif sys.platform == "linux":
     import fcntl
 
-    _FLOCK: Final = "hhqqi"  # type, whence, start, length, process
-    _WHOLE: Final = (os.SEEK_SET, 0, 0, 0)
+    _FLOCK_FORMAT: Final = "hhqqi"  # type, whence, start, length, process
+    _WHOLE_FILE: Final = (os.SEEK_SET, 0, 0, 0)
 
     def _lock(fd: int) -> None:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, *_WHOLE))
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK_FORMAT, fcntl.F_WRLCK, *_WHOLE_FILE))
 
     def _is_locked(fd: int) -> bool:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, *_WHOLE)
+        asked = struct.pack(_FLOCK_FORMAT, fcntl.F_WRLCK, *_WHOLE_FILE)
         answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
-        return bool(struct.unpack(_FLOCK, answer[: len(asked)])[0] != fcntl.F_UNLCK)
+        return bool(struct.unpack(_FLOCK_FORMAT, answer[: len(asked)])[0] != fcntl.F_UNLCK)
 else:  # pragma: no cover - as above
     import fcntl
 
@@ -114,11 +114,11 @@ class LedgerLock:
     def _is_same_file(self, fd: int) -> bool:
         """Whether an open file is the one that has the lock's name."""
         try:
-            named = self._path.stat()
+            path_stat = self._path.stat()
         except OSError:
             return False
-        opened = os.fstat(fd)
-        return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+        fd_stat = os.fstat(fd)
+        return (path_stat.st_dev, path_stat.st_ino) == (fd_stat.st_dev, fd_stat.st_ino)
 
     def is_held(self) -> bool:
         """Whether somebody has it; nothing is made, and on Linux nothing taken, to find out."""

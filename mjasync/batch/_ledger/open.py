@@ -20,16 +20,16 @@ from .sqlite import Ledger
 
 __all__ = ["is_running", "open_ledger", "read_batch"]
 
-_SQLITE: Final = "sqlite+aiosqlite"
-_POSTGRES: Final = "postgresql+asyncpg"
+_SQLITE_DRIVER: Final = "sqlite+aiosqlite"
+_POSTGRES_DRIVER: Final = "postgresql+asyncpg"
 _LEDGER_NAME: Final = frozenset({".lock", ".reserve"})
 """What the files are called that a ledger in SQLite has beside it."""
 _DRIVER_HINTS: Final = {
-    "sqlite": _SQLITE,
-    _SQLITE: _SQLITE,
-    "postgres": _POSTGRES,
-    "postgresql": _POSTGRES,
-    _POSTGRES: _POSTGRES,
+    "sqlite": _SQLITE_DRIVER,
+    _SQLITE_DRIVER: _SQLITE_DRIVER,
+    "postgres": _POSTGRES_DRIVER,
+    "postgresql": _POSTGRES_DRIVER,
+    _POSTGRES_DRIVER: _POSTGRES_DRIVER,
 }
 
 
@@ -40,15 +40,15 @@ def open_ledger(folder: Path, url: str | None) -> tuple[Ledger, LedgerLock | Non
         What is wrong with the URL, if anything is: whoever raises it must not have the password
         among its variables.
     """
-    where = _url(folder, url)
-    if isinstance(where, str):
-        return where
-    if where.drivername == _POSTGRES:
+    resolved_url = _resolve_url(folder, url)
+    if isinstance(resolved_url, str):
+        return resolved_url
+    if resolved_url.drivername == _POSTGRES_DRIVER:
         from .postgres import SharedLedger  # which takes a while: others need no dialect of it
 
-        return SharedLedger(where), None
-    ledger, lock = Ledger(where), _lock_for(where)
-    ledger.guard = lock.check
+        return SharedLedger(resolved_url), None
+    ledger, lock = Ledger(resolved_url), _lock_for(resolved_url)
+    ledger.check_ownership = lock.check
     return ledger, lock
 
 
@@ -62,18 +62,18 @@ async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = Non
     Raises:
         ConfigurationError: There is no batch, or it cannot be read.
     """
-    url = _url(Path(folder), ledger)
+    url = _resolve_url(Path(folder), ledger)
     ledger = None
     if isinstance(url, str):
         raise ConfigurationError(url)
-    if url.drivername == _SQLITE and not os.path.isfile(url.database or ""):  # noqa: ASYNC240, PTH113
+    if url.drivername == _SQLITE_DRIVER and not os.path.isfile(url.database or ""):  # noqa: ASYNC240, PTH113
         raise ConfigurationError(f"There is no batch in {os.fspath(folder)!r}.")
     try:
         return await read_jobs(url)
     except ConfigurationError as error:
         reason = error.message
     except (SQLAlchemyError, OSError, ValueError, TypeError) as error:
-        reason = without_password(database_message(error), url)
+        reason = redact_password(database_message(error), url)
     message = f"There is no batch that can be read in {os.fspath(folder)!r}: {reason}"
     raise ConfigurationError(message)  # out here, where nothing refers to what was tried
 
@@ -84,26 +84,26 @@ def is_running(folder: Path, ledger: str | None = None) -> bool | None:
     Raises:
         ConfigurationError: The URL is of no ledger.
     """
-    url = _url(folder, ledger)
+    url = _resolve_url(folder, ledger)
     ledger = None
     if isinstance(url, str):
         raise ConfigurationError(url)
-    return None if url.drivername == _POSTGRES else _lock_for(url).is_held()
+    return None if url.drivername == _POSTGRES_DRIVER else _lock_for(url).is_held()
 
 
-def without_password(words: str, url: URL) -> str:
+def redact_password(message: str, url: URL) -> str:
     """What may be told of what a database says."""
-    return redact(words, [url.password or ""])
+    return redact(message, [url.password or ""])
 
 
 def _lock_for(url: URL) -> LedgerLock:
     return LedgerLock(Path(url.database or "").with_suffix(".lock"))
 
 
-def _url(folder: Path, ledger: str | None) -> URL | str:
+def _resolve_url(folder: Path, ledger: str | None) -> URL | str:
     """The address of a ledger, or what is wrong with it: without the password."""
     if ledger is None:
-        return URL.create(_SQLITE, database=str((folder / "ledger.db").resolve()))
+        return URL.create(_SQLITE_DRIVER, database=str((folder / "ledger.db").resolve()))
     try:
         url = make_url(ledger)
     except Exception:  # noqa: BLE001 - a port that is no number, half an IPv6 address …
@@ -111,18 +111,18 @@ def _url(folder: Path, ledger: str | None) -> URL | str:
             "ledger= must be the URL of a database, as in 'postgresql+asyncpg://host/name': see "
             "to its host, port and brackets, and write what is special in a password in %-escapes."
         )
-    meant = _DRIVER_HINTS.get(url.drivername)
-    if meant is None:
+    driver = _DRIVER_HINTS.get(url.drivername)
+    if driver is None:
         return (
-            f"A ledger is kept in SQLite or PostgreSQL, through {_SQLITE} or {_POSTGRES}, "
-            f"not through {printable(url.drivername, 40)}."
+            f"A ledger is kept in SQLite or PostgreSQL, through {_SQLITE_DRIVER} or "
+            f"{_POSTGRES_DRIVER}, not through {printable(url.drivername, 40)}."
         )
-    if meant == _POSTGRES:
+    if driver == _POSTGRES_DRIVER:
         if isinstance(password := url.query.get("password"), str):  # where nothing shows it
             url = url.difference_update_query(["password"]).set(password=password)
-        return _postgres_problem(url) or url.set(drivername=meant)
-    file = str(Path(url.database or "").resolve())
-    return _sqlite_problem(url) or url.set(drivername=meant, database=file)
+        return _postgres_problem(url) or url.set(drivername=driver)
+    database = str(Path(url.database or "").resolve())
+    return _sqlite_problem(url) or url.set(drivername=driver, database=database)
 
 
 def _sqlite_problem(url: URL) -> str:

@@ -38,10 +38,10 @@ _CLAIMS: Final = Table(
     Column("owner", BigInteger, nullable=False, index=True),
 )
 """The jobs under way: whose they are, and what no two of them may share."""
-_OWNERS: Final = 2**63
-_PLANNING: Final = -0x6D6A01
+_OWNER_COUNT: Final = 2**63
+_PLANNING_LOCK_ID: Final = -0x6D6A01
 """Number of the lock under which tables are made and jobs are numbered; owners are positive."""
-_LISTING: Final = -0x6D6A02
+_MANIFEST_LOCK_ID: Final = -0x6D6A02
 
 
 class SharedLedger(Ledger):
@@ -64,7 +64,7 @@ class SharedLedger(Ledger):
     def _connect_args() -> dict[str, Any]:
         return {}
 
-    def _listen(self) -> None:
+    def _register_listeners(self) -> None:
         """Every commit is on disk already."""
 
     async def _take_over(self, connection: AsyncConnection) -> None:
@@ -81,14 +81,14 @@ class SharedLedger(Ledger):
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - a driver's own, of what the URL asks for
-            words = error.message if isinstance(error, MJError) else database_message(error)
+            reason = error.message if isinstance(error, MJError) else database_message(error)
         # out here, where nothing refers to the driver's variables: the password is among them
-        message = f"The batch's ledger cannot be opened: {redact(words, self._secrets)}"
+        message = f"The batch's ledger cannot be opened: {redact(reason, self._secrets)}"
         raise ConfigurationError(message)
 
     async def _open(self) -> None:
         await super()._open()
-        self._owner = secrets.randbelow(_OWNERS - 1) + 1
+        self._owner = secrets.randbelow(_OWNER_COUNT - 1) + 1
         async with self._transaction() as connection:
             await connection.execute(select(func.pg_advisory_lock(self._owner)))
 
@@ -100,16 +100,16 @@ class SharedLedger(Ledger):
             await super()._close()
 
     async def _exclusive(self, connection: AsyncConnection) -> None:
-        await connection.execute(select(func.pg_advisory_xact_lock(_PLANNING)))
+        await connection.execute(select(func.pg_advisory_xact_lock(_PLANNING_LOCK_ID)))
 
     @asynccontextmanager
     async def manifest_lock(self) -> AsyncIterator[None]:
         """Keep others from writing what is written of all jobs meanwhile."""
-        await self._rows(select(func.pg_advisory_lock(_LISTING)))
+        await self._fetch_rows(select(func.pg_advisory_lock(_MANIFEST_LOCK_ID)))
         try:
             yield
         finally:
-            await self._rows(select(func.pg_advisory_unlock(_LISTING)))
+            await self._fetch_rows(select(func.pg_advisory_unlock(_MANIFEST_LOCK_ID)))
 
     # --- claims ---
 
@@ -123,8 +123,8 @@ class SharedLedger(Ledger):
             claimed = insert(_CLAIMS).values(row).on_conflict_do_nothing()
             if not (await connection.execute(claimed)).rowcount:
                 return False
-            now = (await connection.execute(select(JOBS).where(JOBS.c.key == job.key))).one()
-            if _is_same(decode_job(now), job):
+            current = (await connection.execute(select(JOBS).where(JOBS.c.key == job.key))).one()
+            if _is_unchanged(decode_job(current), job):
                 return True
             await connection.execute(delete(_CLAIMS).where(_CLAIMS.c.key == job.key))
             return False
@@ -135,8 +135,8 @@ class SharedLedger(Ledger):
 
     async def _release(self, key: str) -> None:
         async with self._transaction() as connection:
-            ours = (_CLAIMS.c.key == key) & (_CLAIMS.c.owner == self._owner)
-            await connection.execute(delete(_CLAIMS).where(ours))
+            own_claim = (_CLAIMS.c.key == key) & (_CLAIMS.c.owner == self._owner)
+            await connection.execute(delete(_CLAIMS).where(own_claim))
 
     async def release_all(self) -> None:
         """Let others have every job."""
@@ -147,19 +147,22 @@ class SharedLedger(Ledger):
             await self._remove_owner(connection, self._owner)
 
     async def _update(self, job: Job, event: LedgerEvent, changes: dict[str, Any]) -> Job:
-        ours = (_CLAIMS.c.key == job.key) & (_CLAIMS.c.owner == self._owner)
+        own_claim = (_CLAIMS.c.key == job.key) & (_CLAIMS.c.owner == self._owner)
         async with self._transaction() as connection:
-            held = select(_CLAIMS.c.key).where(ours).with_for_update()
-            if (await connection.execute(held)).first() is None:
+            query = select(_CLAIMS.c.key).where(own_claim).with_for_update()
+            if (await connection.execute(query)).first() is None:
                 message = "Another process has taken this job over: the ledger was out of reach."
                 raise BatchInUse(message)
             if event:
-                changes = {**changes, f"{event}_sequence": await self._next_event(connection)}
+                changes = {
+                    **changes,
+                    f"{event}_sequence": await self._next_event_number(connection),
+                }
             changed = attrs.evolve(job, **changes)
             row = encode_job(changed, *changes)
             await connection.execute(update(JOBS).where(JOBS.c.key == job.key).values(**row))
             if changed.status is JobStatus.FINISHED:  # nothing of it is in flight any more
-                await connection.execute(update(_CLAIMS).where(ours).values(shares=job.key))
+                await connection.execute(update(_CLAIMS).where(own_claim).values(shares=job.key))
             return changed
 
     async def unclaimed(self, *states: JobStatus) -> tuple[list[Job], bool]:
@@ -170,14 +173,14 @@ class SharedLedger(Ledger):
         async with self._transaction() as connection:
             others = _CLAIMS.c.owner != self._owner
             owners = await connection.execute(select(_CLAIMS.c.owner).where(others).distinct())
-            alive = [
+            living_owners = [
                 owner for (owner,) in owners if not await self._release_if_dead(connection, owner)
             ]
-            asked = (
+            query = (
                 select(JOBS).where(JOBS.c.status.in_(states)).order_by(JOBS.c.number, JOBS.c.step)
             )
-            free = asked.where(JOBS.c.key.not_in(select(_CLAIMS.c.key)))
-            return await decode_jobs(await connection.execute(free)), bool(alive)
+            free = query.where(JOBS.c.key.not_in(select(_CLAIMS.c.key)))
+            return await decode_jobs(await connection.execute(free)), bool(living_owners)
 
     async def _release_if_dead(self, connection: AsyncConnection, owner: int) -> bool:
         """Whether an owner is dead, and what it had is free now."""
@@ -198,7 +201,7 @@ def _conflict_key(job: Job) -> str:
     return hashlib.sha256(job.conflict_key.encode()).hexdigest()[:32]
 
 
-def _is_same(current: Job, previous: Job) -> bool:
+def _is_unchanged(current: Job, previous: Job) -> bool:
     """Whether nobody has done anything to a job; a failed one may be about to be done again."""
     states = (
         {previous.status, JobStatus.FAILED}

@@ -21,8 +21,8 @@ from .tables import decode_jobs, jobs_query, parse_json, table_columns
 
 __all__ = ["read_jobs"]
 
-_NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
-_NO_TABLE: Final = (
+_NOT_WRITABLE_CODES: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_NO_TABLE_MESSAGE: Final = (
     "Its ledger has no jobs: it is just being made, or empty. Look again in a moment; if it stays "
     "so, restore it from a backup."
 )
@@ -37,34 +37,34 @@ async def read_jobs(url: URL) -> list[Job]:
         SQLAlchemyError: It cannot be read.
     """
     if not url.drivername.startswith("sqlite"):
-        return await finish_despite_cancellation(_read(url))
+        return await finish_despite_cancellation(_read_from(url))
     path = Path(url.database or "")
     try:
-        return await finish_despite_cancellation(_read(_read_only(path)))
+        return await finish_despite_cancellation(_read_from(_read_only_url(path)))
     except OperationalError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE_CODES:
             raise
         # SQLite needs files beside a ledger to read it, and perhaps the folder cannot be written
         with tempfile.TemporaryDirectory() as folder:
-            copy = await asyncio.to_thread(_copied, path, Path(folder))
-            return await finish_despite_cancellation(_read(_read_only(copy)))
+            copy = await asyncio.to_thread(_copy_ledger, path, Path(folder))
+            return await finish_despite_cancellation(_read_from(_read_only_url(copy)))
 
 
-def _copied(path: Path, folder: Path) -> Path:
+def _copy_ledger(path: Path, folder: Path) -> Path:
     for name in (path.name, f"{path.name}-wal"):
         if (path.parent / name).exists():
             shutil.copyfile(path.parent / name, folder / name)
     return folder / path.name
 
 
-def _read_only(path: Path) -> URL:
+def _read_only_url(path: Path) -> URL:
     query = {"uri": "true"}
     return URL.create(
         "sqlite+aiosqlite", database=f"{path.absolute().as_uri()}?mode=ro", query=query
     )
 
 
-async def _read(url: URL) -> list[Job]:
+async def _read_from(url: URL) -> list[Job]:
     engine = create_async_engine(url, poolclass=NullPool, json_deserializer=parse_json)
     try:
         async with engine.connect() as connection:
@@ -73,4 +73,4 @@ async def _read(url: URL) -> list[Job]:
                 return await decode_jobs(await connection.execute(jobs_query((), columns)))
     finally:
         await engine.dispose()
-    raise ConfigurationError(_NO_TABLE)
+    raise ConfigurationError(_NO_TABLE_MESSAGE)

@@ -75,13 +75,13 @@ class Ledger:
             url, poolclass=NullPool, json_deserializer=parse_json, connect_args=self._connect_args()
         )
         self._connection: AsyncConnection | None = None
-        self._turn = asyncio.Lock()
+        self._connection_lock = asyncio.Lock()
         self._reserve = DiskReserve(self._path.with_suffix(".reserve")) if self._path else None
-        self._identity: tuple[int, int] | None = None
-        self._token = secrets.token_hex(16)
-        self.guard: Callable[[], None] = lambda: None
+        self._file_identity: tuple[int, int] | None = None
+        self._owner_token = secrets.token_hex(16)
+        self.check_ownership: Callable[[], None] = lambda: None
         """Sees, before each payment, that nobody else pays."""
-        self._listen()
+        self._register_listeners()
 
     @staticmethod
     def _file(url: URL) -> Path | None:
@@ -91,8 +91,8 @@ class Ledger:
     def _connect_args() -> dict[str, Any]:
         return {"timeout": _BUSY_TIMEOUT}
 
-    def _listen(self) -> None:
-        event.listen(self._engine.sync_engine, "connect", _set_up)
+    def _register_listeners(self) -> None:
+        event.listen(self._engine.sync_engine, "connect", _configure_connection)
 
     # --- life ---
 
@@ -116,19 +116,19 @@ class Ledger:
             await connection.run_sync(create_or_migrate, *self.tables)
             await self._take_over(connection)
         if self._path is not None:
-            self._identity = file_identity(self._path)
+            self._file_identity = file_identity(self._path)
 
     async def _take_over(self, connection: AsyncConnection) -> None:
         """Have nobody pay who opened this ledger before."""
         await connection.execute(delete(OWNER))
-        await connection.execute(insert(OWNER).values(token=self._token))
+        await connection.execute(insert(OWNER).values(token=self._owner_token))
 
     async def close(self) -> None:
         """Close the connection."""
         await finish_despite_cancellation(self._close())
 
     async def _close(self) -> None:
-        async with self._turn:
+        async with self._connection_lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 await connection.close()
@@ -142,7 +142,7 @@ class Ledger:
             LedgerError: It has broken (it is not made again: what was held by it is lost), the
                 disk is full, or the like.
         """
-        async with self._turn:
+        async with self._connection_lock:
             if self._connection is None or self._connection.invalidated:
                 raise LedgerError("The connection to the batch's ledger has broken.")
             with ledger_errors(self._path):
@@ -156,7 +156,7 @@ class Ledger:
         """Whether the disk was full, and what was kept free is needed for what was sent."""
         return self._reserve is not None and self._reserve.is_released
 
-    async def reserve(self, places: int) -> None:
+    async def reserve_space(self, slots: int) -> None:
         """Keep room free for what is on the wire when the disk is full.
 
         Raises:
@@ -165,13 +165,13 @@ class Ledger:
         if self._reserve is None:
             return
         try:
-            await asyncio.to_thread(self._reserve.reserve, places)
+            await asyncio.to_thread(self._reserve.reserve, slots)
         except OSError as error:
             reason = error.strerror or str(error)
             message = f"There is no room for what the server will answer: {reason}."
             raise LedgerError(message, errno=error.errno) from error
 
-    async def give_back(self) -> None:
+    async def release_space(self) -> None:
         """Keep no room free any more."""
         if self._reserve is not None:
             await asyncio.to_thread(self._reserve.close)
@@ -199,16 +199,16 @@ class Ledger:
     async def _add(self, jobs: dict[str, Job]) -> int:
         async with self._transaction() as connection:
             await self._exclusive(connection)
-            asked = jobs.keys() | {job.root for job in jobs.values()}
-            numbers = await _numbers_of(connection, asked)
-            last = (await connection.execute(select(func.max(JOBS.c.number)))).scalar() or 0
+            keys = jobs.keys() | {job.root for job in jobs.values()}
+            numbers = await _numbers_of(connection, keys)
+            last_number = (await connection.execute(select(func.max(JOBS.c.number)))).scalar() or 0
             rows = []
             for job in jobs.values():
                 if job.key in numbers:
                     continue
                 if job.root not in numbers:
-                    last += 1
-                    numbers[job.root] = last
+                    last_number += 1
+                    numbers[job.root] = last_number
                 rows.append(encode_job(attrs.evolve(job, number=numbers[job.root])))
             for chunk in chunks(rows):
                 await connection.execute(insert(JOBS), chunk)
@@ -226,8 +226,8 @@ class Ledger:
         count = 0
         async with self._transaction() as connection:
             for chunk in chunks(keys):
-                removed = delete(JOBS).where(JOBS.c.key.in_(chunk) & is_untouched)
-                count += (await connection.execute(removed)).rowcount
+                statement = delete(JOBS).where(JOBS.c.key.in_(chunk) & is_untouched)
+                count += (await connection.execute(statement)).rowcount
         return count
 
     async def update(
@@ -253,8 +253,8 @@ class Ledger:
         )
 
     def _check_owner(self) -> None:
-        self.guard()
-        if self._path is not None and self._identity != file_identity(self._path):
+        self.check_ownership()
+        if self._path is not None and self._file_identity != file_identity(self._path):
             message = f"The batch's ledger {str(self._path)!r} was deleted or replaced meanwhile."
             raise LedgerError(message)
 
@@ -281,11 +281,14 @@ class Ledger:
     async def _update(self, job: Job, event: LedgerEvent, changes: dict[str, Any]) -> Job:
         async with self._transaction() as connection:
             if event:
-                changes = {**changes, f"{event}_sequence": await self._next_event(connection)}
+                changes = {
+                    **changes,
+                    f"{event}_sequence": await self._next_event_number(connection),
+                }
             changed = attrs.evolve(job, **changes)
-            noted = update(JOBS).where(self._is_own_row(job, changed))
+            statement = update(JOBS).where(self._is_own_row(job, changed))
             row = encode_job(changed, *changes)
-            if not (await connection.execute(noted.values(**row))).rowcount:
+            if not (await connection.execute(statement.values(**row))).rowcount:
                 raise BatchInUse(_TAKEN_OVER_MESSAGE)
             return changed
 
@@ -294,13 +297,13 @@ class Ledger:
 
         An id that comes in late belongs to whatever carries its mark.
         """
-        ours: Any = exists().where(OWNER.c.token == self._token)
+        clause: Any = exists().where(OWNER.c.token == self._owner_token)
         if changed.status is not JobStatus.SUBMITTING:
-            ours = or_(ours, JOBS.c.state_token.is_not_distinct_from(job.state_token))
-        return (JOBS.c.key == job.key) & ours
+            clause = or_(clause, JOBS.c.state_token.is_not_distinct_from(job.state_token))
+        return (JOBS.c.key == job.key) & clause
 
     @staticmethod
-    async def _next_event(connection: AsyncConnection) -> int:
+    async def _next_event_number(connection: AsyncConnection) -> int:
         await connection.execute(update(EVENTS).values(n=EVENTS.c.n + 1))
         return int((await connection.execute(select(EVENTS.c.n))).scalar_one())
 
@@ -337,19 +340,19 @@ class Ledger:
 
     async def by_keys(self, keys: Iterable[str]) -> dict[str, Job]:
         """Those of some jobs that are there, by key."""
-        found: dict[str, Job] = {}
+        jobs: dict[str, Job] = {}
         for chunk in chunks(keys):
-            rows = await self._rows(select(JOBS).where(JOBS.c.key.in_(chunk)))
-            found |= {row.key: decode_job(row) for row in rows}
-        return found
+            rows = await self._fetch_rows(select(JOBS).where(JOBS.c.key.in_(chunk)))
+            jobs |= {row.key: decode_job(row) for row in rows}
+        return jobs
 
     async def existing_keys(self, keys: Iterable[str]) -> set[str]:
         """The keys of those of some jobs that are there."""
-        found: set[str] = set()
+        existing: set[str] = set()
         for chunk in chunks(keys):
-            rows = await self._rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk)))
-            found.update(row.key for row in rows)
-        return found
+            rows = await self._fetch_rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk)))
+            existing.update(row.key for row in rows)
+        return existing
 
     async def accepted(self) -> dict[str, tuple[str, int]]:
         """Of every task that was accepted: its mark, and its place in the order of events."""
@@ -357,17 +360,21 @@ class Ledger:
         query = select(c.task_id, c.state_token, c.accepted_sequence).where(
             c.accepted_at.is_not(None)
         )
-        rows = await self._rows(query.where(c.state_token.is_not(None), c.task_id.is_not(None)))
+        rows = await self._fetch_rows(
+            query.where(c.state_token.is_not(None), c.task_id.is_not(None))
+        )
         return {task_id: (mark, number or 0) for task_id, mark, number in rows}
 
     async def submitted(self, keys: Iterable[str]) -> set[str]:
         """The keys of those of some jobs that were sent, as far as this ledger knows."""
         is_untouched = (JOBS.c.status == JobStatus.PLANNED) & (JOBS.c.attempts == 0)
-        found: set[str] = set()
+        submitted: set[str] = set()
         for chunk in chunks(keys):
-            rows = await self._rows(select(JOBS.c.key).where(JOBS.c.key.in_(chunk), ~is_untouched))
-            found.update(row.key for row in rows)
-        return found
+            rows = await self._fetch_rows(
+                select(JOBS.c.key).where(JOBS.c.key.in_(chunk), ~is_untouched)
+            )
+            submitted.update(row.key for row in rows)
+        return submitted
 
     async def totals(self) -> Totals:
         """Where the batch stands."""
@@ -376,35 +383,37 @@ class Ledger:
 
     async def _totals(self) -> Totals:
         c, count = JOBS.c, func.count()
-        states = await self._rows(select(c.status, count).group_by(c.status))
-        taken = await self._rows(select(func.coalesce(func.sum(c.times_accepted), 0)))
-        paid = select(c.action, c.speed, count).where(c.action != "").group_by(c.action, c.speed)
-        known = Counter({(a, speed): many for a, speed, many in await self._rows(paid)})
-        for (earlier,) in await self._rows(select(c.previous_charges).where(c.attempts > 1)):
-            known.update(map(tuple, earlier))
+        state_rows = await self._fetch_rows(select(c.status, count).group_by(c.status))
+        accepted_rows = await self._fetch_rows(select(func.coalesce(func.sum(c.times_accepted), 0)))
+        query = select(c.action, c.speed, count).where(c.action != "").group_by(c.action, c.speed)
+        charges = Counter({(a, speed): many for a, speed, many in await self._fetch_rows(query)})
+        for (previous_charges,) in await self._fetch_rows(
+            select(c.previous_charges).where(c.attempts > 1)
+        ):
+            charges.update(map(tuple, previous_charges))
         return Totals(
-            by_status={decode_status(state): many for state, many in states},
-            submits=taken[0][0],
-            charges=known,
+            by_status={decode_status(state): many for state, many in state_rows},
+            submits=accepted_rows[0][0],
+            charges=charges,
         )
 
-    async def _rows(self, query: Executable) -> list[Any]:
-        return await finish_despite_cancellation(self._read(query))
+    async def _fetch_rows(self, query: Executable) -> list[Any]:
+        return await finish_despite_cancellation(self._execute_query(query))
 
-    async def _read(self, query: Executable) -> list[Any]:
+    async def _execute_query(self, query: Executable) -> list[Any]:
         async with self._transaction() as connection:
             return list((await connection.execute(query)).all())
 
 
 async def _numbers_of(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for chunk in chunks(keys):
-        asked = select(JOBS.c.key, JOBS.c.number).where(JOBS.c.key.in_(chunk))
-        found.update((row.key, row.number) for row in await connection.execute(asked))
-    return found
+        query = select(JOBS.c.key, JOBS.c.number).where(JOBS.c.key.in_(chunk))
+        numbers.update((row.key, row.number) for row in await connection.execute(query))
+    return numbers
 
 
-def _set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI connection
+def _configure_connection(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI connection
     """Have a commit be on disk when it returns."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")

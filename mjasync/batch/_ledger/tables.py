@@ -57,9 +57,9 @@ __all__ = [
 T = TypeVar("T")
 _CHUNK_SIZE: Final = 500
 """Rows in one statement."""
-_ERROR_LIMIT: Final = 4000
+_MAX_ERROR_LENGTH: Final = 4000
 """Characters of an error that a row keeps."""
-_VERSION: Final = 4
+_SCHEMA_VERSION: Final = 4
 """Of the tables below: 1 had neither a version nor `modal`, 2 no `taken` and no `earlier`, 3 none
 of the columns that tell the order and the uptime of submissions."""
 TABLES: Final = MetaData()
@@ -100,7 +100,7 @@ JOBS: Final = Table(
 )
 _FIELD_BY_COLUMN: Final = {column.name: column.key for column in JOBS.c}
 """The field of a `Job` that a column holds: a file keeps the names that it began with."""
-_LISTS: Final = frozenset({"previous_charges", "files"})
+_LIST_COLUMNS: Final = frozenset({"previous_charges", "files"})
 
 
 # --- rows --------------------------------------------------------------------------------------
@@ -134,9 +134,9 @@ def decode_job(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
             _check_value(name, value)
         return Job(**values)
     except (TypeError, ValueError, AttributeError, LookupError) as error:
-        which = f"key {values.get('key')!r}, number {values.get('number')!r}"
+        row_name = f"key {values.get('key')!r}, number {values.get('number')!r}"
         reason = str(error)
-    raise _damaged_row(which, reason)
+    raise _damaged_row(row_name, reason)
 
 
 def decode_status(value: object) -> JobStatus:
@@ -152,9 +152,9 @@ def decode_status(value: object) -> JobStatus:
     raise _damaged_row(f"state {value!r}", reason)
 
 
-def _damaged_row(which: str, reason: str) -> LedgerError:
+def _damaged_row(row_name: str, reason: str) -> LedgerError:
     return LedgerError(
-        f"A row of the batch's ledger is damaged ({printable(which, 200)}): "
+        f"A row of the batch's ledger is damaged ({printable(row_name, 200)}): "
         f"{printable(reason, 200)}. Restore the ledger from a backup, or mend that row of the "
         "table `jobs`."
     )
@@ -172,8 +172,8 @@ def _check_value(name: str, value: object) -> None:
     if isinstance(value, _BadJson):
         message = f"`{name}` is not JSON: {value.text[:100]!r}"
         raise ValueError(message)  # noqa: TRY004 - of the content
-    kind = list if name in _LISTS else column.type.python_type
-    if not isinstance(value, (int, float) if kind is float else kind):
+    expected_type = list if name in _LIST_COLUMNS else column.type.python_type
+    if not isinstance(value, (int, float) if expected_type is float else expected_type):
         message = f"`{name}` is {value!r}"[:200]
         raise ValueError(message)  # noqa: TRY004 - of the content
 
@@ -191,21 +191,21 @@ def encode_job(job: Job, *names: str) -> dict[str, Any]:
     if "variables" in row:
         row["variables"] = dict(job.variables)
     if "error" in row:  # whatever a server says must fit in every database
-        row["error"] = printable(job.error, _ERROR_LIMIT, lines=True)
+        row["error"] = printable(job.error, _MAX_ERROR_LENGTH, lines=True)
     return row
 
 
 def jobs_query(states: Collection[JobStatus], columns: Collection[str] | None = None) -> Any:  # noqa: ANN401 - a select of whatever there is
     """Select jobs in the order they were planned: all, or those in some states."""
-    wanted = JOBS.c if columns is None else [c for c in JOBS.c if c.name in columns]
-    query = select(*wanted).order_by(JOBS.c.number, JOBS.c.step)
+    selected = JOBS.c if columns is None else [c for c in JOBS.c if c.name in columns]
+    query = select(*selected).order_by(JOBS.c.number, JOBS.c.step)
     return query.where(JOBS.c.status.in_(states)) if states else query
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
     """Cut up what is too much for one statement."""
-    rest = iter(items)
-    while chunk := list(islice(rest, _CHUNK_SIZE)):
+    iterator = iter(items)
+    while chunk := list(islice(iterator, _CHUNK_SIZE)):
         yield chunk
 
 
@@ -228,10 +228,10 @@ def _check_version(connection: Connection) -> None:
     if not inspect(connection).has_table(_VERSION_TABLE.name):
         return
     version = connection.execute(select(func.max(_VERSION_TABLE.c.version))).scalar() or 0
-    if version > _VERSION:
+    if version > _SCHEMA_VERSION:
         message = (
-            f"This ledger is of version {version}, and this mjasync knows them up to {_VERSION}: "
-            "python -m pip install --upgrade mjasync."
+            f"This ledger is of version {version}, and this mjasync knows them up to "
+            f"{_SCHEMA_VERSION}: python -m pip install --upgrade mjasync."
         )
         raise ConfigurationError(message)
 
@@ -253,19 +253,19 @@ _MIGRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def create_or_migrate(connection: Connection, *tables: MetaData) -> None:
     """Make the tables, or bring those of an earlier version up to date."""
-    there = table_columns(connection)
-    for column, changes in _MIGRATIONS.items() if there else ():
-        for change in changes if column not in there else ():
-            connection.execute(text(change))
-    for some in tables:
-        some.create_all(connection)
+    existing_columns = table_columns(connection)
+    for column, statements in _MIGRATIONS.items() if existing_columns else ():
+        for statement in statements if column not in existing_columns else ():
+            connection.execute(text(statement))
+    for metadata in tables:
+        metadata.create_all(connection)
     if connection.execute(select(EVENTS.c.n)).first() is None:
-        count = _number_events(connection) if "accepted_n" not in there else 0
+        count = _number_events(connection) if "accepted_n" not in existing_columns else 0
         connection.execute(insert(EVENTS).values(n=count))
     if connection.execute(select(_VERSION_TABLE.c.version)).first() is None:
-        connection.execute(insert(_VERSION_TABLE).values(version=_VERSION))
+        connection.execute(insert(_VERSION_TABLE).values(version=_SCHEMA_VERSION))
     else:
-        connection.execute(update(_VERSION_TABLE).values(version=_VERSION))
+        connection.execute(update(_VERSION_TABLE).values(version=_SCHEMA_VERSION))
 
 
 def _number_events(connection: Connection) -> int:

@@ -49,9 +49,9 @@ class UserRegistry:
         known = [*given, *terms.tokens, *terms.token_modes]
         spent = [self._strip_prefix(token) for token in terms.spent_tokens]
         if short := [token for token in known if len(self._strip_prefix(token)) < auth.min_length]:
-            raise ValueError(
-                f"{len(short)} of the tokens are shorter than {auth.min_length} characters"
-            )
+            least = auth.min_length
+            message = f"{len(short)} of the tokens: fewer than {least} characters are never valid"
+            raise ValueError(message)
         self._users = None if terms.token is None else frozenset(map(self._strip_prefix, known))
         self._spent_tokens = dict.fromkeys(spent, False)
         self._modes = {
