@@ -93,7 +93,7 @@ class MJError(Exception):
         self.code = code
         self.http_status = http_status
         self.retry_after = retry_after
-        self.info = info
+        self.info: TaskInfo | None = info
         self.task_id: str = task_id
         self.task: Any = None
         self.gathered: tuple[Any, ...] = ()

@@ -44,7 +44,7 @@ class PollSchedule(Protocol):
         """Looks due within so many seconds of one another share a request."""
         ...
 
-    def next_delay(self, state: PollState) -> float:
+    def next_delay(self, state: PollState, /) -> float:
         """Seconds until the next look."""
         ...
 
@@ -108,7 +108,7 @@ class Schedule:
             )
             raise ConfigurationError(message)
 
-    def next_delay(self, state: PollState) -> float:
+    def next_delay(self, state: PollState, /) -> float:
         """Seconds until the next look: `max_interval` at most, or `idle_factor` times that."""
         rarely = self.idle_factor * self.max_interval
         if state.webhook_pending is not None and state.webhook_pending < rarely:
