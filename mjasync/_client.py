@@ -22,9 +22,10 @@ from ._clock import Clock
 from ._concurrency import gather_or_cancel
 from ._event_loop import EventLoopBinding
 from ._gather import TaskGroupIterator, flatten
-from ._http.api import MAX_LIST_SIZE, ServerApi
+from ._http.api import ServerApi
 from ._http.links import ImageLinks
 from ._http.network import NetworkSettings, SecretHeader, check_headers, parse_proxy
+from ._http.reads import MAX_LIST_SIZE
 from ._http.retry import Retries
 from ._http.transport import Transport, auth_headers
 from ._limits import Limits

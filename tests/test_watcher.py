@@ -224,7 +224,7 @@ async def test_an_unchanged_reply_is_not_decoded(
     parsed = []
     parse = mjasync._protocol.parsing.parse_task_fast
     monkeypatch.setattr(
-        "mjasync._http.api.parse_task_fast",
+        "mjasync._http.reads.parse_task_fast",
         lambda task_id, status, body: parsed.append(body) or parse(task_id, status, body),
     )
     async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:

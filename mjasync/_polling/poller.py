@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from .._clock import Clock
-from .._http.api import MAX_LIST_SIZE, ServerApi, is_overload
+from .._http.api import ServerApi
+from .._http.reads import MAX_LIST_SIZE, is_overload
 from .._http.retry import RetryState
 from .._models import TaskInfo, TaskStatus
 from .._protocol import decoding

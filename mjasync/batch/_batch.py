@@ -61,8 +61,8 @@ _UNFINISHED_STATUSES: Final = (
     JobStatus.ACCEPTED,
     JobStatus.FINISHED,
 )
-_INITIAL_PROBE_DELAY: Final = 5
-_MAX_PROBE_DELAY: Final = 15
+_INITIAL_PROBE_FACTOR: Final = 5
+_MAX_PROBE_FACTOR: Final = 15
 """How much slower probes are than the client's `retries.busy`: 5 s and 5 min by default."""
 _MIN_PROBE_DELAY: Final = 0.001
 _IMAGE_CHOICES: Final[Mapping[Images, tuple[str, ...]]] = {
@@ -172,7 +172,7 @@ class Batch:
         self._runner: Runner | None = None
         self._last_runner: Runner | None = None
         self._gallery_task: asyncio.Task[None] | None = None
-        self._shutdown_task = asyncio.Lock()
+        self._shutdown_lock = asyncio.Lock()
 
     @property
     def stopped(self) -> str:
@@ -522,7 +522,7 @@ class Batch:
         )  # however often it is cancelled meanwhile
 
     async def _finish_shutdown(self, runner: Runner | None) -> None:
-        async with self._shutdown_task:
+        async with self._shutdown_lock:
             if runner is None or self._runner is not runner:
                 return
             try:
@@ -619,10 +619,10 @@ class Batch:
 
 def _make_circuit_breaker(policy: RetryPolicy) -> CircuitBreaker:
     """Slower than a server that says no is asked again: each probe may be paid for nothing."""
-    initial_delay = max(_INITIAL_PROBE_DELAY * policy.initial_delay, _MIN_PROBE_DELAY)
+    initial_delay = max(_INITIAL_PROBE_FACTOR * policy.initial_delay, _MIN_PROBE_DELAY)
     return CircuitBreaker(
         first_delay=initial_delay,
-        longest_delay=max(initial_delay, _MAX_PROBE_DELAY * policy.max_delay),
+        longest_delay=max(initial_delay, _MAX_PROBE_FACTOR * policy.max_delay),
     )
 
 

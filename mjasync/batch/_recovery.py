@@ -42,7 +42,7 @@ class Reconciliation(Enum):
     UNREADABLE = auto()
 
 
-_NOT_LISTED_MESSAGE: Final = frozenset({Reconciliation.ABSENT, Reconciliation.INCONCLUSIVE})
+_NOT_LISTED: Final = frozenset({Reconciliation.ABSENT, Reconciliation.INCONCLUSIVE})
 _UNCLEAR_MESSAGE: Final = frozenset({Reconciliation.UNKNOWN, Reconciliation.INCONCLUSIVE})
 
 
@@ -74,7 +74,7 @@ class Recovery:
         if job.modal == "answered":
             return await self._reconcile_answer(job, can_resend=can_resend)
         verdict = await self._find_by_state(job)
-        if verdict in _NOT_LISTED_MESSAGE and self._settle_remaining(job) > 0:
+        if verdict in _NOT_LISTED and self._settle_remaining(job) > 0:
             if not await self._is_settled(job):
                 return await self._leave_open(job)
             verdict = await self._find_by_state(job)

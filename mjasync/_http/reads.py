@@ -1,0 +1,366 @@
+"""The calls that read: tasks, lists, accounts, seeds, and the exchange behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import attrs
+from multidict import CIMultiDict
+from yarl import URL
+
+from .._clock import Clock
+from .._concurrency import T
+from .._models import TaskInfo
+from .._protocol import decoding
+from .._protocol.error_rules import KNOWN_CODES, classify
+from .._protocol.parsing import Operation, ParsedReply, parse_reply, parse_task_fast
+from .._protocol.replies import (
+    filter_requested,
+    parse_list,
+    parse_object,
+)
+from .._protocol.urls import ServerUrl
+from .._text import printable
+from ..errors import (
+    ConnectionFailed,
+    InvalidRequest,
+    MalformedReply,
+    MJError,
+    RateLimited,
+    ServerError,
+    UnsupportedEndpoint,
+)
+from .bodies import RequestBody
+from .retry import Retries, RetryPolicy, retry_call
+from .transport import HttpResponse, RequestInterrupted, Transport
+
+__all__ = ["MAX_LIST_SIZE", "ReadApi", "is_overload"]
+
+MAX_LIST_SIZE: Final = 100
+"""Ids in one list request; more stalls the loop for no gain."""
+_LIST_COOLDOWN: Final = 60.0
+"""Seconds without list requests after some the server could not answer."""
+_MAX_LIST_FAILURES: Final = 3
+"""List requests in a row that must fail before that."""
+_OVERLOAD_ERRORS: Final = frozenset({408, 429, 502, 503, 504})
+_log: Final = logging.getLogger("mjasync")
+
+
+@attrs.define
+class ReadApi:
+    """The calls of the protocol that start nothing new."""
+
+    url: ServerUrl
+    transport: Transport
+    retries: Retries
+    clock: Clock
+    read_timeout: float
+    submit_timeout: float
+    reconcile: bool | None
+    """Whether a lost submission is looked for in the server's list; None: unless it has none."""
+    submit_limit: asyncio.Semaphore
+    """Submissions on the wire at once: fewer than connections, so that none waits for one."""
+    _stopping: bool = attrs.field(default=False, init=False)
+    _list_disabled_until: float = attrs.field(default=float("-inf"), init=False)
+    _list_failures: int = attrs.field(default=0, init=False)
+    _list_has_worked: bool = attrs.field(default=False, init=False)
+    _has_full_list: bool | None = attrs.field(default=None, init=False)
+    """Whether the server lists its tasks; None while nobody has asked."""
+    _claimed_ids: set[str] = attrs.field(factory=set, init=False)
+    _list_seen_ids: set[str] = attrs.field(factory=set, init=False)
+    """Lists that the server was seen to keep."""
+    _logged_codes: set[int | None] = attrs.field(factory=set, init=False)
+
+    async def fetch(self, task_id: str, route: ServerUrl | None = None) -> TaskInfo:
+        """One task now; by another route where its links are to lead to another image host.
+
+        Raises:
+            TaskNotFound: The server does not know it.
+            MJError: The read failed.
+        """
+        _, raw = await self.fetch_once(task_id, self.retries.read, route=route)
+        return decoding.decode_task(raw or {})
+
+    async def fetch_once(
+        self,
+        task_id: str,
+        policy: RetryPolicy | None = None,
+        *,
+        known: bytes | None = None,
+        route: ServerUrl | None = None,
+    ) -> tuple[bytes, dict[str, Any] | None]:
+        """One task's body with its JSON; no JSON when the body is the `known` one, byte for byte.
+
+        Asked once without a `policy`.
+
+        Raises:
+            TaskNotFound: The server does not know it.
+            MJError: The read failed.
+        """
+        url = (route or self.url).task_endpoint(task_id, "fetch")
+
+        if policy is None:
+            try:
+                reply = await self.transport.get_within(url, timeout=self.read_timeout)
+            except RequestInterrupted as error:
+                raise error.as_read() from error.__cause__
+            return self._parse_task(task_id, reply, known)
+
+        async def once() -> tuple[bytes, dict[str, Any] | None]:
+            return self._parse_task(task_id, await self._exchange("GET", url), known)
+
+        return await self._with_read_retries(once, policy)
+
+    def _parse_task(
+        self, task_id: str, reply: HttpResponse, known: bytes | None
+    ) -> tuple[bytes, dict[str, Any] | None]:
+        if reply.body == known and reply.status == 200:
+            return reply.body, None
+        task = parse_task_fast(task_id, reply.status, reply.body)
+        if task is None:
+            task = parse_object(Operation.FETCH, self._parse(reply), task_id)
+        return reply.body, task
+
+    async def fetch_many(
+        self, task_ids: Sequence[str], policy: RetryPolicy
+    ) -> list[dict[str, Any]]:
+        """Up to `MAX_LIST_SIZE` tasks as they came; unknown ones are missing, in any order.
+
+        Raises:
+            UnsupportedEndpoint: The server has no list endpoint.
+            MJError: The read failed.
+        """
+        _, tasks = await self.fetch_many_once(task_ids, (), policy)
+        return [task for _, task in tasks]
+
+    async def fetch_many_once(
+        self, task_ids: Sequence[str], known: Collection[bytes], policy: RetryPolicy | None = None
+    ) -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
+        """As `fetch_many`, each task with its body; those still as `known`, byte for byte, apart.
+
+        Asked once without a `policy`. A server that has no such list is remembered: `can_list`.
+
+        Raises:
+            UnsupportedEndpoint: The server has no list endpoint.
+            MJError: The read failed.
+        """
+        url = self.url.endpoint("task/list-by-condition")
+        asked = frozenset(task_ids)
+        body = decoding.dump_json({"ids": list(task_ids)})
+
+        async def once() -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
+            reply = await self._exchange("POST", url, body=body)
+            parts = decoding.split_task_list(reply.body, known) if reply.status == 200 else None
+            if parts is None:
+                tasks = parse_list(self._parse(reply))
+                parts = (
+                    set(),
+                    [(text, task) for task in tasks if (text := decoding.dump_text(task))],
+                )
+            same, others = parts
+            return same, filter_requested(others, asked, _id_of)
+
+        try:
+            found = await (self._with_read_retries(once, policy) if policy else once())
+        except (UnsupportedEndpoint, InvalidRequest, ServerError, MalformedReply) as error:
+            self._count_list_failure(error)
+            raise
+        self._list_failures, self._list_has_worked = 0, True
+        return found
+
+    def can_list(self) -> bool:
+        """Whether it is worth asking for many tasks at once."""
+        return self.clock.now() >= self._list_disabled_until
+
+    def _count_list_failure(self, error: MJError) -> None:
+        """Set lists aside: for ever where there never was one, for a while where it broke down.
+
+        Where the server has too much to do they are not: to ask for each task would be more.
+        """
+        if is_overload(error):
+            return
+        self._list_failures += 1
+        never = (
+            isinstance(error, UnsupportedEndpoint | InvalidRequest) and not self._list_has_worked
+        )
+        if never or self._list_failures >= _MAX_LIST_FAILURES:
+            seconds = float("inf") if never else _LIST_COOLDOWN
+            _log.info("no usable list endpoint, asking singly for %g s: %s", seconds, error)
+            self._list_disabled_until = max(self._list_disabled_until, self.clock.now() + seconds)
+
+    async def get_list(
+        self, which: str = "task/list", method: str = "GET", policy: RetryPolicy | None = None
+    ) -> list[dict[str, Any]]:
+        """A list the server keeps, as it came: its (newest) tasks, its queue, its accounts.
+
+        Raises:
+            UnsupportedEndpoint: It keeps no such list.
+            MJError: The read failed.
+        """
+        url = self.url.endpoint(which)
+        body = None if method == "GET" else b"{}"
+
+        async def once() -> list[dict[str, Any]]:
+            listed = parse_list(self._parse(await self._exchange(method, url, body=body)))
+            self._list_seen_ids.add(which)
+            return listed
+
+        def policy_for(error: MJError) -> RetryPolicy | None:
+            is_bare = not error.description and error.retry_after is None
+            if isinstance(error, RateLimited) and is_bare and which not in self._list_seen_ids:
+                return None  # new-api's limit on what it has no route for: it stays so for minutes
+            return (policy or self.retries.read) if error.retryable else None
+
+        return await retry_call(once, policy_for, self.clock.now)
+
+    async def get_list_with_date(
+        self, policy: RetryPolicy | None = None
+    ) -> tuple[list[dict[str, Any]], datetime | None]:
+        """The server's list of tasks, and its date, by which the age of what is in it is judged.
+
+        None where the date is missing or a cache's, or where a row of the list cannot be read: what
+        is not in such a list may be on the server all the same.
+
+        Raises:
+            UnsupportedEndpoint: It keeps no such list.
+            MJError: The read failed.
+        """
+        url = self.url.endpoint("task/list")
+
+        async def once() -> tuple[list[dict[str, Any]], datetime | None]:
+            reply = await self._exchange("GET", url)
+            tasks = parse_list(self._parse(reply))
+            is_whole = all(tasks)
+            return tasks, _date_of(reply) if is_whole else None
+
+        try:
+            found = await self._with_read_retries(once, policy or self.retries.read)
+        except UnsupportedEndpoint:
+            self._has_full_list = False
+            raise
+        self._has_full_list = True
+        return found
+
+    async def server_date(self, unknown_id: str) -> datetime | None:
+        """The server's clock as it stands: asked about a task that no cache can have an answer for.
+
+        None where the server does not tell.
+        """
+        try:
+            return _date_of(
+                await self._exchange("GET", self.url.task_endpoint(unknown_id, "fetch"))
+            )
+        except MJError:
+            return None
+
+    async def account(self, account_id: str) -> Mapping[str, Any] | None:
+        """One account as it came; None when the server does not know it.
+
+        Raises:
+            UnsupportedEndpoint: The server does not tell.
+            MJError: The read failed.
+        """
+        url = self.url.endpoint(f"account/{quote(account_id, safe='')}/fetch")
+
+        async def once() -> Mapping[str, Any] | None:
+            words = self._parse(await self._exchange("GET", url))
+            if words.status in {200, 204} and (words.is_empty or isinstance(words.json, dict)):
+                return words.json if words.json and "id" in words.json else None
+            raise classify(Operation.OTHER, words)
+
+        return await self._with_read_retries(once, self.retries.read)
+
+    async def request_raw(
+        self, method: str, url: URL, body: bytes | None = None
+    ) -> tuple[HttpResponse, float]:
+        """Any read as it is answered, and the seconds that took; nothing is made of the answer.
+
+        Only for want of a connection is it tried again.
+
+        Raises:
+            ConnectionFailed: There is no answer.
+            RequestTimeout: There is none in time.
+        """
+
+        async def once() -> tuple[HttpResponse, float]:
+            begun = self.clock.now()
+            reply = await self._exchange(method, url, body=body)
+            return reply, self.clock.now() - begun
+
+        def policy_for(error: MJError) -> RetryPolicy | None:
+            return self.retries.connect if isinstance(error, ConnectionFailed) else None
+
+        return await retry_call(once, policy_for, self.clock.now)
+
+    async def _exchange(
+        self,
+        method: str,
+        url: URL,
+        *,
+        body: bytes | RequestBody | None = None,
+        timeout: float | None = None,
+    ) -> HttpResponse:
+        try:
+            return await self.transport.exchange(
+                method, url, body=body, timeout=timeout or self.read_timeout
+            )
+        except RequestInterrupted as error:
+            raise error.as_read() from error.__cause__
+
+    async def _with_read_retries(self, once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
+        return await retry_call(
+            once, lambda error: policy if error.retryable else None, self.clock.now
+        )
+
+    def _parse(self, reply: HttpResponse, route: ServerUrl | None = None) -> ParsedReply:
+        words = parse_reply(
+            reply.status,
+            reply.headers,
+            reply.body,
+            wall=self.clock.wall(),
+            token_header=self.transport.token_header,
+            prefix=(route or self.url).prefix,
+        )
+        if words.code not in KNOWN_CODES and words.code not in self._logged_codes:
+            self._logged_codes.add(words.code)
+            _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
+        location = reply.headers.get("Location")
+        if location and 300 <= reply.status < 400:
+            described = f"(a redirect to {printable(location)}) {words.description}".strip()
+            return attrs.evolve(words, description=described)
+        return words
+
+
+def is_overload(error: MJError) -> bool:
+    """Whether the server, or what stands before it, has too much to do for now."""
+    status = error.http_status or 0
+    is_busy = status in _OVERLOAD_ERRORS or 520 <= status <= 530
+    return isinstance(error, RateLimited) or (isinstance(error, ServerError) and is_busy)
+
+
+def _date_of(reply: HttpResponse) -> datetime | None:
+    """When a reply was made, by the clock of whoever made it; None for one out of a cache."""
+    headers = CIMultiDict(reply.headers)
+    if headers.get("Age", "0").strip() not in {"", "0"}:
+        return None
+    try:
+        date = parsedate_to_datetime(headers.get("Date", ""))
+    except (TypeError, ValueError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+
+
+def _id_of(task: tuple[bytes, dict[str, Any]]) -> str:
+    return decoding.parse_text(task[1].get("id")) or ""
