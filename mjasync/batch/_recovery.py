@@ -43,7 +43,7 @@ class Reconciliation(Enum):
 
 
 _NOT_LISTED: Final = frozenset({Reconciliation.ABSENT, Reconciliation.INCONCLUSIVE})
-_UNCLEAR_MESSAGE: Final = frozenset({Reconciliation.UNKNOWN, Reconciliation.INCONCLUSIVE})
+_UNCLEAR: Final = frozenset({Reconciliation.UNKNOWN, Reconciliation.INCONCLUSIVE})
 
 
 @attrs.define(kw_only=True)
@@ -80,12 +80,12 @@ class Recovery:
             verdict = await self._find_by_state(job)
         if isinstance(verdict, str):
             return JobOutcome(job=await self.record_accepted(job, verdict))
-        is_resend_allowed = can_resend and self.resubmit_uncertain and verdict in _UNCLEAR_MESSAGE
+        is_resend_allowed = can_resend and self.resubmit_uncertain and verdict in _UNCLEAR
         if verdict is Reconciliation.ABSENT or is_resend_allowed:
             job = await self.ledger.update(job, status=JobStatus.PLANNED)
             return JobOutcome(job=job, requeue=self.record_attempt(job))
         return await self._set_uncertain(
-            job, is_recheckable=self._has_task_list and verdict in _UNCLEAR_MESSAGE
+            job, is_recheckable=self._has_task_list and verdict in _UNCLEAR
         )
 
     async def record_accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
