@@ -492,7 +492,7 @@ async def test_alarms_of_waiters_that_left_are_tidied_away(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting again and again for one task does not fill the schedule with dead alarms."""
-    monkeypatch.setattr("mjasync._polling.poller._MAX_COALESCED", 20)
+    monkeypatch.setattr("mjasync._polling.poller._MIN_COMPACT_SIZE", 20)
     async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
         (task,) = await accepted(mj, 1)
         lasting = wait_for([task])

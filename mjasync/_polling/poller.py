@@ -39,16 +39,16 @@ from .watch import NEVER, Waiter, Watch, fail_waiter, update_waiter
 
 __all__ = ["Poller"]
 
-_RUNNING_STATUSES: Final = 3
-_PROGRESS: Final = {
+_RUNNING_RANK: Final = 3
+_STATUS_RANKS: Final = {
     TaskStatus.NOT_START: 1,
     TaskStatus.SUBMITTED: 2,
-    TaskStatus.IN_PROGRESS: _RUNNING_STATUSES,
+    TaskStatus.IN_PROGRESS: _RUNNING_RANK,
 }
 """How far a status is; no look leads back."""
 _MAX_SINGLE_FETCHES: Final = 32
 """Single fetches under way at once, so that submissions find a free connection."""
-_MAX_COALESCED: Final = 1000
+_MIN_COMPACT_SIZE: Final = 1000
 """Entries of the schedule that are not worth tidying up."""
 
 
@@ -60,7 +60,7 @@ class Poller:
 
     def __init__(
         self,
-        calls: ServerApi,
+        api: ServerApi,
         *,
         schedule: PollSchedule,
         clock: Clock,
@@ -73,7 +73,7 @@ class Poller:
         self._overload: RetryState | None = None
         self._paused_until: float = -NEVER
         """Until when nothing is asked, since the server said that it has too much to do."""
-        self._calls = calls
+        self._api = api
         self._schedule = schedule
         self._clock = clock
         self._grace = grace
@@ -84,8 +84,8 @@ class Poller:
         self._bare_waiters: set[Waiter] = set()
         self._deadlines: dict[int, set[Waiter]] = {}
         self._due_heap: list[tuple[float, int, Watch | Waiter | int]] = []
-        self._is_saturated = _MAX_COALESCED
-        self._coalesced = schedule.coalesce
+        self._compact_threshold = _MIN_COMPACT_SIZE
+        self._coalesce_seconds = schedule.coalesce
         self._single_queue: deque[Watch] = deque()
         self._fetchers = 0
         self._durations = Durations()
@@ -186,7 +186,7 @@ class Poller:
                 self._expected[task_id] = True
             return task_id in self._expected
         watch.webhook_pending = True
-        soon = max(self._clock.now(), watch.last_poll_at + self._coalesced)
+        soon = max(self._clock.now(), watch.last_poll_at + self._coalesce_seconds)
         is_seen = watch.retry_state is None and watch.missing_since is None
         if is_seen and soon < watch.next_poll_at < NEVER:
             self._schedule_poll(soon, watch)
@@ -287,7 +287,7 @@ class Poller:
         if when == NEVER:
             return
         heapq.heappush(self._due_heap, (when, next(self._order), what))
-        if len(self._due_heap) > self._is_saturated:
+        if len(self._due_heap) > self._compact_threshold:
             self._compact()
         if when < self._timer_at:
             self._schedule_timer()
@@ -296,7 +296,7 @@ class Poller:
         """Forget looks at tasks that nobody waits for, so that they do not pile up."""
         self._due_heap = [entry for entry in self._due_heap if self._is_live(entry[0], entry[2])]
         heapq.heapify(self._due_heap)
-        self._is_saturated = 2 * len(self._due_heap) + _MAX_COALESCED
+        self._compact_threshold = 2 * len(self._due_heap) + _MIN_COMPACT_SIZE
 
     def _is_live(self, when: float, what: Watch | Waiter | int) -> bool:
         if isinstance(what, Watch):
@@ -333,7 +333,7 @@ class Poller:
                 if self._is_live(when, what):
                     what.next_poll_at = NEVER
                     looks.append(what)
-                    horizon = now + self._coalesced
+                    horizon = now + self._coalesce_seconds
             elif when > now:
                 early.append((when, order, what))
             elif isinstance(what, int):
@@ -375,14 +375,14 @@ class Poller:
                 self._schedule_poll(self._paused_until, watch)
             return
         is_alone = len(watches) == 1 and not watches[0].modal_answered
-        if is_alone or not self._calls.can_list():
+        if is_alone or not self._api.can_list():
             self._queue_single_fetches(watches)
             return
         for first in range(0, len(watches), MAX_LIST_SIZE):
             chunk = watches[first : first + MAX_LIST_SIZE]
             self._spawn(self._fetch_together(chunk), chunk)
 
-    def _spawn(self, job: Coroutine[Any, Any, None], watches: list[Watch]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], watches: list[Watch]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             self._asyncio_tasks.discard(task)
             error = None if task.cancelled() else task.exception()
@@ -390,7 +390,7 @@ class Poller:
                 for watch in watches:
                     self._give_up(watch, error)
 
-        task = asyncio.get_running_loop().create_task(job)
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._asyncio_tasks.add(task)
         task.add_done_callback(ended)
 
@@ -419,7 +419,7 @@ class Poller:
     async def _fetch(self, watch: Watch) -> None:
         try:
             asked = self._fetch_list(watch)
-            body, raw = await self._calls.fetch_once(watch.id, known=watch.body)
+            body, raw = await self._api.fetch_once(watch.id, known=watch.body)
         except (TaskNotFound, UnsupportedEndpoint) as error:
             self._on_not_found(watch, error)
         except MJError as error:
@@ -430,12 +430,12 @@ class Poller:
     async def _fetch_together(self, watches: list[Watch]) -> None:
         asked = self._fetch_list(*watches)
         try:
-            same, tasks = await self._calls.fetch_many_once(
+            same, tasks = await self._api.fetch_many_once(
                 [watch.id for watch in watches], [watch.body for watch in watches if watch.body]
             )
         except MJError as error:
             unlisted = isinstance(error, UnsupportedEndpoint | InvalidRequest)
-            if unlisted or not self._calls.can_list():
+            if unlisted or not self._api.can_list():
                 self._queue_single_fetches(watches)
                 return
             self._on_error(watches, error)
@@ -527,16 +527,16 @@ class Poller:
 
     def _warn_if_older(self, before: TaskInfo, info: TaskInfo) -> None:
         """Say once that a look brought less than the one before: somebody else answers."""
-        was, now = (_PROGRESS.get(look.status, 0) for look in (before, info))
-        is_less = was == now == _RUNNING_STATUSES and (info.progress or 0) < (before.progress or 0)
+        was, now = (_STATUS_RANKS.get(look.status, 0) for look in (before, info))
+        is_less = was == now == _RUNNING_RANK and (info.progress or 0) < (before.progress or 0)
         if not self._has_warned_of_older and (is_less or 0 < now < was):
             self._has_warned_of_older = True
             _log.warning(
                 "task %s went back from %s to %s: a cache in front of the server answers, or "
                 "several servers do that do not share their tasks",
                 printable(info.id),
-                _state_of(before),
-                _state_of(info),
+                _describe_state(before),
+                _describe_state(info),
             )
 
     def _record_duration(self, info: TaskInfo, seconds: float) -> None:
@@ -546,7 +546,7 @@ class Poller:
 
     def _schedule_next_poll(self, watch: Watch, now: float) -> None:
         if self._watches.get(watch.id) is watch:
-            delay = self._coalesced if watch.webhook_pending else self._delay(watch, now)
+            delay = self._coalesce_seconds if watch.webhook_pending else self._delay(watch, now)
             self._schedule_poll(now + delay, watch)
 
     def _delay(self, watch: Watch, now: float) -> float:
@@ -575,7 +575,7 @@ class Poller:
         What was asked for together stays together: many looks at random times would be many
         requests, for a server that has too much to do already.
         """
-        policy, now = self._calls.retries.poll, self._clock.now()
+        policy, now = self._api.retries.poll, self._clock.now()
         if self.last_error is None:
             self.last_error = error, now + policy.max_elapsed
         again_at: float | None = None
@@ -597,10 +597,10 @@ class Poller:
         """Ask nothing for a while, ever longer until a look works; return until when."""
         if now >= self._paused_until:
             if self._overload is None:
-                policy = self._calls.retries.poll
+                policy = self._api.retries.poll
                 self._overload = RetryState(lambda _: policy, self._clock.now)
             wait = self._overload.next_delay(error)
-            self._paused_until = now + min(wait, self._calls.retries.poll.max_elapsed)
+            self._paused_until = now + min(wait, self._api.retries.poll.max_elapsed)
         return self._paused_until
 
     def _on_not_found(self, watch: Watch, error: MJError) -> None:
@@ -635,7 +635,7 @@ def _by_id(
     return found
 
 
-def _state_of(info: TaskInfo) -> str:
+def _describe_state(info: TaskInfo) -> str:
     percent = "" if info.progress is None else f" {info.progress}%"
     return f"{printable(info.status, 40)}{percent}"
 
