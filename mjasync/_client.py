@@ -1,9 +1,8 @@
-"""The client: opens, submits, attaches, gathers."""
+"""The client: its settings, its lifecycle, reads, and waiting for many Tasks."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -12,19 +11,27 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import aiohttp
 import attrs
 from yarl import URL
 
+from ._client_settings import (
+    SecretString,
+    _base_url,
+    _check_limit,
+    _check_parts,
+    _choice,
+    _read_token,
+)
 from ._clock import Clock
 from ._concurrency import gather_or_cancel
 from ._event_loop import EventLoopBinding
 from ._gather import TaskGroupIterator, flatten
 from ._http.api import ServerApi
 from ._http.links import ImageLinks
-from ._http.network import NetworkSettings, SecretHeader, check_headers, parse_proxy
+from ._http.network import NetworkSettings, check_headers, parse_proxy
 from ._http.reads import MAX_LIST_SIZE
 from ._http.retry import Retries
 from ._http.transport import Transport, auth_headers
@@ -52,25 +59,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-_LITERAL_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "speed": get_args(Speed),
-    "image_host": get_args(ImageHost),
-    "auth": get_args(Auth),
-    "speed_via": get_args(SpeedVia),
-}
-
-
-class SecretString(Protocol):
-    """A token that shows itself to nobody but who asks, such as pydantic's `SecretStr`."""
-
-    def get_secret_value(self) -> str: ...
-
 
 class Client(SubmissionMethods):
-    """A Midjourney-Proxy server, ready to be asked.
+    """An async client for one Midjourney-Proxy server.
 
-    `async with Client(base_url, token) as mj:` closes it at the end; without `async with`, call
-    `await mj.close()`. Making one needs no running loop and sends nothing.
+    Use it as `async with Client(base_url, token) as mj:`, or call `await mj.close()` at the end.
+    Creating a client needs no running event loop and sends nothing.
     """
 
     def __init__(
@@ -103,39 +97,42 @@ class Client(SubmissionMethods):
         """Set up a client.
 
         Args:
-            base_url: In any form people paste it; default `MJASYNC_BASE_URL`.
-            token: Default `MJASYNC_TOKEN`; "" for an open server. A `SecretStr` of pydantic is
-                taken as well.
-            speed: relax, fast or turbo; default `MJASYNC_SPEED`, else the server's.
-            image_host: relay, origin or proxy; default `MJASYNC_IMAGE_HOST`, else the server's.
-            speed_via: Ask for the speed by path, by prompt flag, or both.
-            auth: "secret" (`mj-api-secret`) or "bearer"; default `MJASYNC_AUTH`, else "secret".
-            session: Your own session, never closed here.
-            timeout: Seconds a wait may take in all, by default; None for no limit.
-            stall_timeout: Seconds a wait may see no change, by default; None for no limit.
-            schedule: When to look at waiting tasks.
-            retries: What is tried again, and how often.
-            reconcile: Whether to look in the server's task list for a submission whose answer was
-                lost; by default wherever the server has such a list.
-            limit: How many jobs of this client may be unfinished at once; None for all. Further
-                ones wait here, first come, first served.
-            not_found_grace: Seconds a task may be unknown to the server before that is believed.
-            connect_timeout: Seconds to reach the server.
-            read_timeout: Seconds without a byte of an answer to a read; a look at a waiting task
-                has so many for its whole answer, unless the session is yours.
-            submit_timeout: The same for a submission: servers upload pictures meanwhile; and
-                seconds until the server takes the next piece of it.
-            headers: For whatever stands before the server (basic auth, an access token): sent to
-                the server alone, never to another host that pictures are on, and shown nowhere.
-            proxy: The address of an HTTP proxy for all requests, those for pictures too.
-            trust_env: Take the proxies of the environment (HTTPS_PROXY, NO_PROXY…).
-            image_links: Which links of pictures are followed: "any"; "public", none to private
-                addresses but the server's own; or a function that is given a link and says whether.
-            limits: The most bytes of an answer, a picture, a video.
-            clock: The seam for time, for tests.
+            base_url: The address of the server, with or without `/mj`. Defaults to the environment
+                variable `MJASYNC_BASE_URL`.
+            token: The API token; "" for an open server. Accepts pydantic's `SecretStr`. Defaults to
+                `MJASYNC_TOKEN`.
+            speed: "relax", "fast" or "turbo". Defaults to `MJASYNC_SPEED`, then to the server's.
+            image_host: "relay", "origin" or "proxy". Defaults to `MJASYNC_IMAGE_HOST`, then to the
+                server's own.
+            speed_via: How to request the speed: by "path", by "prompt" flag, or "both".
+            auth: The header for the token: "secret" (`mj-api-secret`) or "bearer". Defaults to
+                `MJASYNC_AUTH`, then to "secret".
+            session: An aiohttp session to use. The client never closes it.
+            timeout: Default limit in seconds for a whole wait; None for no limit.
+            stall_timeout: Default limit in seconds without any change; None for no limit.
+            schedule: When to poll waiting tasks.
+            retries: Which errors are retried, and how often.
+            reconcile: Whether to search the server's task list for a submission whose response was
+                lost. By default, the client does so if the server has such a list.
+            limit: Maximum number of unfinished tasks; None for no limit. Further submissions wait
+                in the client, first in, first out.
+            not_found_grace: Seconds during which the server may not know a new task yet.
+            connect_timeout: Seconds to connect to the server.
+            read_timeout: Seconds without a byte of the response to a read. A poll must be complete
+                within this time, unless you pass a session.
+            submit_timeout: The same for a submission, during which servers upload images. It also
+                limits the seconds until the server accepts the next part of the request.
+            headers: Extra headers, for example for a proxy in front of the server. They are sent to
+                the server only, never to the hosts of images, and never logged.
+            proxy: The URL of an HTTP proxy for all requests, downloads included.
+            trust_env: Whether to use the proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`).
+            image_links: Which image links may be followed: "any"; "public", which excludes private
+                addresses other than the server's; or a function from a link to a boolean.
+            limits: Maximum sizes of responses, images and videos.
+            clock: The source of time, for tests.
 
         Raises:
-            ConfigurationError: Something is missing or makes no sense.
+            ConfigurationError: A setting is missing or invalid.
         """
         timeout = check_seconds("timeout", timeout, zero=False)
         stall_timeout = check_seconds("stall_timeout", stall_timeout, zero=False)
@@ -205,23 +202,28 @@ class Client(SubmissionMethods):
         self._close_task: SubmissionTask | None = None
         self._upload_lock = asyncio.Lock()
 
-    # --- known tasks ---
-
     def task(self, task_id: str, *, answered: bool = False) -> Task:
-        """Attach to a task the server knows: awaiting it waits, and sends nothing.
+        """Attach to an existing task; awaiting the result submits nothing.
 
         Args:
-            task_id: Its id.
-            answered: Its modal has been answered already, so MODAL means pending.
+            task_id: The id of the task.
+            answered: Whether its modal was answered already, so that MODAL means pending.
 
         Raises:
-            InvalidRequest: The id is empty, or no text.
+            InvalidRequest: The id is empty or not a string.
         """
         info = TaskInfo(id=check_task_id(task_id))
         return Task(self._context, "attached", info=info, modal_answered=answered)
 
     async def fetch(self, task_ids: Iterable[str]) -> dict[str, TaskInfo]:
-        """Snapshots of many tasks now, by id, in the order asked; unknown ones are missing.
+        """Fetch the current state of many tasks.
+
+        Args:
+            task_ids: The ids of the tasks.
+
+        Returns:
+            The tasks by id, in the order of `task_ids`, without those that the server does not
+            know.
 
         Raises:
             MJError: The read failed.
@@ -255,47 +257,44 @@ class Client(SubmissionMethods):
             return None
 
     def handle_webhook(self, payload: bytes | str | Mapping[str, Any]) -> bool:
-        """Take a webhook as a hint: the task it names is looked at soon, if anybody waits for it.
+        """Poll the task of a webhook soon, if it is awaited.
 
-        Nothing else in it is believed, so one that is forged, repeated or late does no harm: at
-        worst it costs a look, and those at one task are half a second apart. While hooks bring
-        news of a task it is polled more rarely (`Schedule.net`); when they stop, as usual again.
+        Only the id in the payload is used. A forged, repeated or late webhook therefore does no
+        harm: it costs one poll at most, and polls of one task are half a second apart. While
+        webhooks arrive for a task, it is polled less often (`Schedule.idle_factor`).
 
-        Call it on the event loop that the client runs on; from another thread, by
-        `loop.call_soon_threadsafe(mj.observe, payload)`. A hook about a task that was submitted
-        here and is not awaited yet is kept for its first wait.
+        Call this method on the event loop of the client. From another thread, use
+        `loop.call_soon_threadsafe(mj.handle_webhook, payload)`. A webhook for a task that was
+        submitted by this client but is not awaited yet counts for its first wait.
 
         Args:
-            payload: The body of the webhook as it came, or read already.
+            payload: The body of the webhook, raw or decoded.
 
         Returns:
-            Whether the task is known here. No payload is an error: what is not JSON, has no id or
-            an unknown one is False.
+            Whether the client knows the task. A payload without a known id is not an error.
 
         Raises:
-            ConfigurationError: It is called on another event loop, or in another thread.
+            ConfigurationError: The call is on another event loop or in another thread.
         """
         if self._context.loop.is_bound:
             self._context.loop.check()
         return self._poller.mark_changed(decoding.task_id_in(payload))
 
-    # --- many at once ---
-
     async def tasks(self) -> list[TaskInfo]:
-        """The tasks the server lists: all of them, or its newest hundred (PROTOCOL §1.15).
+        """List the tasks of the server: all, or the newest hundred (PROTOCOL §1.15).
 
         Raises:
-            UnsupportedEndpoint: It keeps no list.
+            UnsupportedEndpoint: The server has no task list.
             MJError: The read failed.
         """
         self._context.loop.check()
         return _decode_tasks(await self._api.get_list("task/list"))
 
     async def queue(self) -> list[TaskInfo]:
-        """The tasks that wait or run on the server.
+        """List the tasks that wait or run on the server.
 
         Raises:
-            UnsupportedEndpoint: It does not tell.
+            UnsupportedEndpoint: The server does not list them.
             MJError: The read failed.
         """
         self._context.loop.check()
@@ -303,10 +302,10 @@ class Client(SubmissionMethods):
         return [info for info in listed if not info.status.is_final]  # some keep failed ones there
 
     async def accounts(self) -> list[Account]:
-        """The Midjourney accounts behind the server, without their tokens (PROTOCOL §1.16).
+        """List the Midjourney accounts of the server, without their tokens (PROTOCOL §1.16).
 
         Raises:
-            UnsupportedEndpoint: It does not tell.
+            UnsupportedEndpoint: The server does not list them.
             MJError: The read failed.
         """
         self._context.loop.check()
@@ -317,10 +316,13 @@ class Client(SubmissionMethods):
         return [decoding.decode_account(raw) for raw in found]
 
     async def account(self, account_id: str) -> Account | None:
-        """One of those accounts; None when the server does not know it.
+        """Return one of those accounts, or None if the server does not know it.
+
+        Args:
+            account_id: The id of the account, which is the id of its channel.
 
         Raises:
-            UnsupportedEndpoint: The server does not tell.
+            UnsupportedEndpoint: The server does not list accounts.
             MJError: The read failed.
         """
         self._context.loop.check()
@@ -328,25 +330,32 @@ class Client(SubmissionMethods):
         return None if raw is None else decoding.decode_account(raw)
 
     async def image(self, task_id: str) -> bytes:
-        """The picture of a task by its id, where a gateway serves it so (PROTOCOL §1.18).
+        """Download the image of a task by its id, from a gateway that has this endpoint.
+
+        The endpoint is described in PROTOCOL §1.18.
+
+        Args:
+            task_id: The id of the task.
 
         Raises:
-            UnsupportedEndpoint: The server does not.
-            MJError: It does not know the task, or the read failed.
+            UnsupportedEndpoint: The server has no such endpoint.
+            MJError: The server does not know the task, or the download failed.
         """
         self._context.loop.check()
         return await self._api.download_by_id(check_task_id(task_id), read_all)
 
     async def probe(self, *, spend: Task | None = None) -> Probe:
-        """Find out which server this is, and what will not work there. Reads only.
+        """Find out which kind of server this is and which features will not work.
+
+        Without `spend`, the probe only reads.
 
         Args:
-            spend: A task not submitted yet, to have one picture drawn (and paid) and its link
-                tried: `await mj.probe(spend=mj.imagine("a lighthouse"))`.
+            spend: A Task that was not submitted yet. It is submitted and paid, and its image link
+                is tested: `await mj.probe(spend=mj.imagine("a lighthouse"))`.
 
         Raises:
-            ConnectionFailed: Nothing answers.
-            AuthenticationError: It refuses the token, however it is sent.
+            ConnectionFailed: No server responds.
+            AuthenticationError: The server refuses the token in either header.
         """
         self._context.loop.check()
         from ._probe.report import ClientSettings
@@ -373,23 +382,23 @@ class Client(SubmissionMethods):
         limit: int | None = None,
         return_exceptions: bool = False,
     ) -> Coroutine[Any, Any, list[Task]]:
-        """Wait for many; `limit` is how many may be unfinished at once.
+        """Run many Tasks concurrently and return them.
 
-        Every Task is carried to its end, whatever becomes of the others. If this is cancelled, what
-        was accepted goes on, and Tasks not begun are closed. With a limit, no more than single
-        Tasks are begun while submissions get no answer that tells whether they were taken.
+        A failed Task does not stop the others. If the call is cancelled, accepted tasks continue
+        on the server, and Tasks that were not submitted are closed. With a limit, Tasks start one
+        at a time while submissions end without a definite response.
 
         Args:
-            tasks: What to wait for, one by one or in a list.
-            limit: The most at once; None for all.
-            return_exceptions: Return every Task (look at `task.error`) instead of raising.
+            tasks: The Tasks, as arguments or in iterables.
+            limit: Maximum number of unfinished Tasks; None for no limit.
+            return_exceptions: Return all Tasks instead of raising; see `task.error`.
 
         Returns:
-            The Tasks, in the order given.
+            The Tasks, in the order of the arguments.
 
         Raises:
-            MJError: The first failure, once all have ended; the Tasks are on `error.gathered`.
-            TypeError: Something else than Tasks is given.
+            MJError: The first failure, after all Tasks have ended. `error.gathered` has the Tasks.
+            TypeError: An argument is not a Task.
         """
         flat = tuple(flatten(tasks))
         completed = self.as_completed(flat, limit=limit)  # at once: they are waited for from here
@@ -416,23 +425,23 @@ class Client(SubmissionMethods):
     def as_completed(
         self, tasks: Task | Iterable[Task] | AsyncIterable[Task], *, limit: int | None = None
     ) -> AsyncGenerator[Task, None]:
-        """Yield each Task as it ends, failed ones too (look at `task.error`).
+        """Yield each Task when it has ended; for failed ones, see `task.error`.
 
-        The iterable is drawn on only as places become free, so it may be endless. Leaving the
-        loop early stops waiting; jobs the server accepted go on. If this is cancelled, Tasks not
-        begun are closed. A limit is kept as `gather` keeps it.
+        The iterable is consumed only when a Task may start, so it may be infinite. Leaving the
+        loop early stops waiting; accepted tasks continue on the server. If the iteration is
+        cancelled, Tasks that were not submitted are closed. `limit` works as in `gather`.
 
         Args:
-            tasks: Tasks, or an (async) iterable that makes them.
-            limit: How many may be unfinished at once; None for all.
+            tasks: Tasks, or an iterable or async iterable of Tasks.
+            limit: Maximum number of unfinished Tasks; None for no limit.
 
         Raises:
             ConfigurationError: The limit is less than 1.
-            TypeError: Something else than Tasks is given.
+            TypeError: An item is not a Task.
         """
-        crowd = TaskGroupIterator(tasks, limit, self._context.clock)
+        iterator = TaskGroupIterator(tasks, limit, self._context.clock)
         _check_limit(limit)
-        return self._as_completed(crowd)
+        return self._as_completed(iterator)
 
     async def _as_completed(self, iterator: TaskGroupIterator) -> AsyncGenerator[Task, None]:
         self._context.loop.check()
@@ -446,12 +455,11 @@ class Client(SubmissionMethods):
         finally:
             await iterator.cancel_all(cancelled=cancelled)
 
-    # --- manners ---
-
     async def close(self) -> None:
-        """Finish what is on the wire, let every waiter go, and close the session if it is ours.
+        """Finish requests in flight, release all waiters, and close the client's own session.
 
-        Cancelling this does not tear a paid job off the wire: the closing goes on by itself.
+        Cancelling this call does not interrupt a submission in flight: closing continues in the
+        background.
         """
         loop = self._context.loop.check()
         if self._close_task is None:
@@ -492,83 +500,3 @@ class Client(SubmissionMethods):
 
 def _decode_tasks(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:
     return [decoding.decode_task(task) for task in tasks if decoding.parse_text(task.get("id"))]
-
-
-def _check_limit(limit: object) -> None:
-    if limit is None:
-        return
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        message = f"limit must be a whole number, at least 1, or None for no limit, not {limit!r}."
-        raise ConfigurationError(message)
-
-
-def _read_token(token: object) -> SecretHeader:
-    """Return the token, out of a `SecretStr` as well.
-
-    Raises:
-        ConfigurationError: It is no text.
-    """
-    unwrap = getattr(token, "get_secret_value", None)
-    token = unwrap() if callable(unwrap) else token
-    if token is None:
-        token = os.environ.get("MJASYNC_TOKEN", "")
-    if not isinstance(token, str):
-        advice = ": decode it first" if isinstance(token, bytes | bytearray) else ""
-        message = f"The token must be text, not {type(token).__name__}{advice}."
-        raise ConfigurationError(message)
-    return SecretHeader(token)
-
-
-def _check_parts(schedule: object, retries: object, clock: object) -> None:
-    """Check the objects that a client is set up with.
-
-    Raises:
-        ConfigurationError: One is a class or a number, say, where an object is wanted.
-    """
-    if retries is not None and not isinstance(retries, Retries):
-        message = (
-            f"retries must be a Retries(…), as in Retries(read=RetryPolicy(tries=3)), not "
-            f"{retries!r}; Retries.none() tries nothing again."
-        )
-        raise ConfigurationError(message)
-    if schedule is not None:
-        is_schedule = callable(getattr(schedule, "next_delay", None)) and hasattr(
-            schedule, "coalesce"
-        )
-        if isinstance(schedule, type) or not is_schedule:
-            message = (
-                f"schedule must be an object such as Schedule(max_interval=10), not {schedule!r}."
-            )
-            raise ConfigurationError(message)
-    if clock is not None and not isinstance(clock, Clock):
-        message = f"clock must be a Clock(), not {clock!r}."
-        raise ConfigurationError(message)
-
-
-def _base_url(base_url: object) -> str:
-    if base_url and not isinstance(base_url, str):
-        if not hasattr(base_url, "scheme"):  # as URL objects have one
-            message = f"base_url must be text, not {type(base_url).__name__}."
-            raise ConfigurationError(message)
-        base_url = str(base_url)
-    base_url = str(base_url or "") or os.environ.get("MJASYNC_BASE_URL")
-    if not base_url:
-        message = (
-            "No base URL: pass one, as in Client('https://api.example.com', 'token'), "
-            "or set MJASYNC_BASE_URL."
-        )
-        raise ConfigurationError(message)
-    return base_url
-
-
-def _choice(name: str, value: Any, variable: str) -> Any:  # noqa: ANN401 - one of a Literal
-    is_given = value is not None and value != ""
-    value = value if is_given else os.environ.get(variable) or None
-    if value is not None and value not in _LITERAL_CHOICES[name]:
-        message = f"{name} must be {_join_with_or(_LITERAL_CHOICES[name])}, not {value!r}."
-        raise ConfigurationError(message)
-    return value
-
-
-def _join_with_or(choices: tuple[str, ...]) -> str:
-    return f"{', '.join(choices[:-1])} or {choices[-1]}"

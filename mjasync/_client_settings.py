@@ -1,0 +1,109 @@
+"""Checks of the arguments of `Client`, and their defaults from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, get_args
+
+from ._clock import Clock
+from ._http.network import SecretHeader
+from ._http.retry import Retries
+from ._models import Auth, ImageHost, Speed, SpeedVia
+from .errors import ConfigurationError
+
+__all__ = ["SecretString", "_base_url", "_check_limit", "_check_parts", "_choice", "_read_token"]
+
+
+_LITERAL_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "speed": get_args(Speed),
+    "image_host": get_args(ImageHost),
+    "auth": get_args(Auth),
+    "speed_via": get_args(SpeedVia),
+}
+
+
+class SecretString(Protocol):
+    """A token that hides its value in `repr`, such as pydantic's `SecretStr`."""
+
+    def get_secret_value(self) -> str: ...
+
+
+def _check_limit(limit: object) -> None:
+    if limit is None:
+        return
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        message = f"limit must be a whole number, at least 1, or None for no limit, not {limit!r}."
+        raise ConfigurationError(message)
+
+
+def _read_token(token: object) -> SecretHeader:
+    """Return the token, out of a `SecretStr` as well.
+
+    Raises:
+        ConfigurationError: It is no text.
+    """
+    unwrap = getattr(token, "get_secret_value", None)
+    token = unwrap() if callable(unwrap) else token
+    if token is None:
+        token = os.environ.get("MJASYNC_TOKEN", "")
+    if not isinstance(token, str):
+        advice = ": decode it first" if isinstance(token, bytes | bytearray) else ""
+        message = f"The token must be text, not {type(token).__name__}{advice}."
+        raise ConfigurationError(message)
+    return SecretHeader(token)
+
+
+def _check_parts(schedule: object, retries: object, clock: object) -> None:
+    """Check the objects that a client is set up with.
+
+    Raises:
+        ConfigurationError: One is a class or a number, say, where an object is wanted.
+    """
+    if retries is not None and not isinstance(retries, Retries):
+        message = (
+            f"retries must be a Retries(…), as in Retries(read=RetryPolicy(max_attempts=3)), not "
+            f"{retries!r}; Retries.none() tries nothing again."
+        )
+        raise ConfigurationError(message)
+    if schedule is not None:
+        is_schedule = callable(getattr(schedule, "next_delay", None)) and hasattr(
+            schedule, "coalesce"
+        )
+        if isinstance(schedule, type) or not is_schedule:
+            message = (
+                f"schedule must be an object such as Schedule(max_interval=10), not {schedule!r}."
+            )
+            raise ConfigurationError(message)
+    if clock is not None and not isinstance(clock, Clock):
+        message = f"clock must be a Clock(), not {clock!r}."
+        raise ConfigurationError(message)
+
+
+def _base_url(base_url: object) -> str:
+    if base_url and not isinstance(base_url, str):
+        if not hasattr(base_url, "scheme"):  # as URL objects have one
+            message = f"base_url must be text, not {type(base_url).__name__}."
+            raise ConfigurationError(message)
+        base_url = str(base_url)
+    base_url = str(base_url or "") or os.environ.get("MJASYNC_BASE_URL")
+    if not base_url:
+        message = (
+            "No base URL: pass one, as in Client('https://api.example.com', 'token'), "
+            "or set MJASYNC_BASE_URL."
+        )
+        raise ConfigurationError(message)
+    return base_url
+
+
+def _choice(name: str, value: Any, variable: str) -> Any:  # noqa: ANN401 - one of a Literal
+    is_given = value is not None and value != ""
+    value = value if is_given else os.environ.get(variable) or None
+    if value is not None and value not in _LITERAL_CHOICES[name]:
+        message = f"{name} must be {_join_with_or(_LITERAL_CHOICES[name])}, not {value!r}."
+        raise ConfigurationError(message)
+    return value
+
+
+def _join_with_or(choices: tuple[str, ...]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}"
