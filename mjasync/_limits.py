@@ -1,4 +1,4 @@
-"""How much of an answer is taken in."""
+"""Maximum sizes of responses."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def _validate_bytes(_: object, field: attrs.Attribute[int], value: object) -> No
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """The most bytes of one answer, unpacked where it comes compressed.
+    """Maximum sizes in bytes, after decompression. A longer response raises `ReplyTooLarge`.
 
-    A longer one is `ReplyTooLarge`: no server can fill the memory or the disk.
+    The limits keep a server from filling the memory or the disk.
     """
 
     reply: int = attrs.field(default=16 << 20, validator=_validate_bytes)
-    """Of an answer to an API call: JSON, or an error."""
+    """Of a response of the API."""
     picture: int = attrs.field(default=256 << 20, validator=_validate_bytes)
-    """Of a picture."""
+    """Of an image."""
     video: int = attrs.field(default=2 << 30, validator=_validate_bytes)
     """Of a video."""

@@ -28,15 +28,15 @@ _UNSENT_HINT: Final = "not submitted (await it; where a coroutine is wanted, pas
 
 
 class Task(TaskFollowUps):
-    """One job: nothing is sent until it is awaited, and then exactly once.
+    """An awaitable handle of one task. It is submitted when first awaited, exactly once.
 
-    `await task` submits it if need be, waits until it is finished and returns the same Task, or
-    raises. `async for update in task` does the same and yields a `TaskInfo` whenever something
-    changed. `task.action(…)`, `task.modal(…)` and the verbs make the Task that follows this one.
-    A finished Task answers at once; a failed one raises its error again.
+    `await task` submits the task if necessary, waits until it has finished, and returns the same
+    Task or raises. `async for update in task` does the same and yields a `TaskUpdate` for each
+    change. `task.action(…)`, `task.modal(…)` and the verbs create the Task that follows. Awaiting a
+    finished Task returns at once; awaiting a failed one raises its error again.
 
-    The outcome of a submission is remembered: awaiting a Task whose submission was refused raises
-    that error again and sends nothing. To ask again, make a new Task.
+    A Task remembers the outcome of its submission: after a refusal, awaiting it again raises the
+    same error and sends nothing. To submit again, create a new Task.
     """
 
     __slots__ = ("__weakref__",)
@@ -45,10 +45,10 @@ class Task(TaskFollowUps):
         return self.updates()
 
     async def updates(self) -> AsyncIterator[TaskUpdate]:
-        """Submit if need be; yield each snapshot that differs, the final one last.
+        """Submit if necessary, and yield an update for each change, the final one last.
 
-        Those of unfinished Tasks before it in a chain come along: `update.task` is the one that an
-        update is about. A submission that is held up makes an update, too.
+        Updates of unfinished Tasks earlier in the chain are included: `update.task` is the Task
+        that changed. A submission that the server refuses for now is an update, too.
 
         Raises:
             MJError: As `wait` does, after the last snapshot.
@@ -83,7 +83,7 @@ class Task(TaskFollowUps):
 
     @contextmanager
     def _listening(self, listener: Callable[[Task], None]) -> Iterator[None]:
-        """Call `listener` meanwhile whenever this Task, or an unfinished one before it, changes."""
+        """Call `listener` for each change of this Task and of unfinished Tasks before it."""
         chain = [self, *self._unfinished_parents()]
         for task in chain:
             task._listeners += (listener,)  # noqa: SLF001 - one of us
@@ -101,22 +101,22 @@ class Task(TaskFollowUps):
             parent = parent._parent  # noqa: SLF001 - one of us
 
     def close(self) -> None:
-        """Give up a Task that is not sent yet: it never will be, and it does not warn.
+        """Close a Task that was not submitted, so that it never is.
 
-        Awaiting it raises `TaskCancelled`. One that was sent is left as it is: see `cancel`.
+        Awaiting it then raises `TaskCancelled`. A submitted Task is left alone: see `cancel`.
         """
         self._is_awaited = True
         if self._pending is not None:
             self._pending.close()
 
     async def cancel(self) -> Self:
-        """Ask the server to give the job up, where it can, and fetch what became of it.
+        """Cancel the task on the server, and fetch its new state.
 
-        A Task that is not sent yet is closed instead.
+        A Task that was not submitted yet is closed instead.
 
         Raises:
-            UnsupportedEndpoint: The server has no way to.
-            MJError: It refused.
+            UnsupportedEndpoint: The server cannot cancel tasks.
+            MJError: The server refused.
         """
         self._is_awaited = True
         runtime = self._context
@@ -130,11 +130,11 @@ class Task(TaskFollowUps):
         return await self.refresh()
 
     async def seed(self) -> int:
-        """The seed the pictures were made with; asked once, which may take the server a minute.
+        """Return the seed of the images. The first request may take the server a minute.
 
         Raises:
-            TaskNotReady: It is not finished, or the server lacks what it needs to find out.
-            UnsupportedEndpoint: The server cannot tell.
+            TaskNotReady: The task has not finished, or the server cannot look up the seed yet.
+            UnsupportedEndpoint: The server has no seeds.
             MJError: The read failed.
         """
         self._context.loop.check()
@@ -151,7 +151,7 @@ class Task(TaskFollowUps):
         return printable(f"<Task {self.id or '-'} {self._label}: {stands}>", None)
 
     def _describe_unsent(self) -> str:
-        """What became of it so far, while it has no id."""
+        """Describe a Task without an id, for `repr`."""
         if self.phase is TaskPhase.CLOSED:
             return "closed"
         refusal = None if self._pending is None else self._pending.refusal
@@ -178,25 +178,25 @@ class Task(TaskFollowUps):
 
 
 def suppress_unawaited_warning(task: Task) -> Task:
-    """Keep a Task from warning when it is dropped unsent; return it."""
+    """Suppress the warning of a Task that is dropped before it is submitted; return the Task."""
     task._is_awaited = True  # noqa: SLF001 - it has no public name
     return task
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class TaskUpdate(TaskInfo):
-    """A snapshot that `async for` over a Task yields, and which Task it is about."""
+    """The state of a Task at one change, as `async for` yields it."""
 
     task: Task = attrs.field(repr=False)
-    """The Task: the one iterated over, or one before it in its chain."""
+    """The Task that changed: the one iterated over, or one before it in the chain."""
     phase: TaskPhase = TaskPhase.NEW
-    """What happens to it."""
+    """The phase of the Task, on the client and on the server."""
     held_up: HeldUp | None = None
-    """Since when and for how long it is tried, while the server refuses it for now."""
+    """The retries of the submission, while the server refuses it for now."""
 
     @classmethod
     def from_task(cls, task: Task) -> Self:
-        """Return the update that a Task's state is worth now; what was left unread stays so."""
+        """Return an update with the current state of a Task; fields not decoded yet stay so."""
         update = cls.__new__(cls)
         for slot in _INFO_SLOTS:
             try:  # a third of the time of `suppress`
@@ -209,7 +209,7 @@ class TaskUpdate(TaskInfo):
         return update
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the plain snapshot: a Task does not pickle."""
+        """Pickle as a plain `TaskInfo`, since a Task cannot be pickled."""
         return partial(TaskInfo, **{name: getattr(self, name) for name in _INFO_FIELDS}), ()
 
 

@@ -29,23 +29,26 @@ L = TypeVar("L")
 
 
 class TaskFiles(TaskLifecycle):
-    """Downloads of what a task made."""
+    """The methods that download the results of a task."""
 
     __slots__ = ()
 
     async def save(self, path: str | os.PathLike[str]) -> Path:
-        """Download the picture (or video) to a file and return where it went.
+        """Download the image or video to a file.
 
         Args:
-            path: A directory; a template such as `"out/{id}-{action}.{ext}"`; or a file name. In a
-                directory the name is the id with the ending of its bytes, whatever the link says.
+            path: A directory, a file name, or a template such as `"out/{id}-{action}.{ext}"`. In a
+                directory, the name is the id with the extension of the actual format.
+
+        Returns:
+            The path of the file.
 
         Raises:
-            InvalidRequest: It has no picture, or is not finished.
-            LinkExpired: The link is dead, and so is the fresh one.
-            MalformedReply: What came is no picture, or not all of one; nothing is left behind.
-            ConfigurationError: The template does not work.
-            OSError: The place cannot be written to; nothing is left behind.
+            InvalidRequest: The task has no image, or has not finished.
+            LinkExpired: The link has expired, and so has the refreshed one.
+            MalformedReply: The download is not an image, or is incomplete. No file is left.
+            ConfigurationError: The template is invalid.
+            OSError: The file cannot be written. No file is left.
         """
         info = self._info
         fields = {name: getattr(info, name) for name in ("id", "state", "prompt")}
@@ -59,23 +62,24 @@ class TaskFiles(TaskLifecycle):
         return await self._with_fresh_link(results.result_url, write)
 
     async def read(self) -> bytes:
-        """The bytes of the picture (or video).
+        """Download the image or video and return its bytes.
 
         Raises:
-            InvalidRequest: It has no picture, or is not finished.
-            LinkExpired: The link is dead, and so is the fresh one.
-            MalformedReply: What came is no picture, or not all of one.
+            InvalidRequest: The task has no image, or has not finished.
+            LinkExpired: The link has expired, and so has the refreshed one.
+            MalformedReply: The download is not an image, or is incomplete.
         """
         return await self._with_fresh_link(results.result_url, self._download)
 
     async def images(self) -> tuple[Picture, ...]:
-        """The four pictures of a grid, 1 to 4; of anything else, the one picture.
+        """Return the four images of a grid, in order; for any other task, its one image.
 
-        The server's own single pictures where it lists them, else the grid cut in four (Pillow).
+        The images are downloaded singly if the server lists them. Otherwise, the grid is split
+        with Pillow.
 
         Raises:
-            ConfigurationError: The grid must be cut, and Pillow is not installed.
-            MJError: As `read` does.
+            ConfigurationError: The grid must be split, but Pillow is not installed.
+            MJError: The download failed, as in `read`.
         """
         if len(self._info.image_urls) > 1:
             parts = await self._with_fresh_link(
@@ -97,7 +101,7 @@ class TaskFiles(TaskLifecycle):
     async def _with_fresh_link(
         self, link_of: Callable[[TaskInfo], L], use: Callable[[L], Awaitable[T]]
     ) -> T:
-        """Use a link, or some; when one has expired, refetch the task once for fresh ones."""
+        """Call `use` with a link; if it has expired, refresh the task and try once more."""
         self._context.loop.check()
         with self._attaching_errors():
             try:

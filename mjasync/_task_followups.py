@@ -1,4 +1,4 @@
-"""What may follow a Task: its buttons, its modal, and the verbs for both."""
+"""Follow-ups of a Task: its buttons, its modal, and a method for each kind of button."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ it in a chain first."""
 
 
 class TaskFollowUps(TaskFiles):
-    """The methods that make the next Task of a chain."""
+    """The methods that create the next Task of a chain."""
 
     __slots__ = ()
 
     def action(self, button: str | int, **options: Unpack[FollowUpOptions]) -> Self:
-        """Press one of its buttons, once it is finished.
+        """Press a button of the finished task.
 
         Args:
-            button: Label ("U2"), emoji ("🔄"), custom id or position.
-            options: See `FollowUpOptions`; every verb below takes them, too.
+            button: A label ("U2"), an emoji ("🔄"), a custom id or a position.
+            options: See `FollowUpOptions`. All methods below accept them.
 
         Raises (when awaited):
-            ButtonNotFound: There is no such button.
-            ModalRequired: It opens a modal: chain `.modal(…)`.
+            ButtonNotFound: The task has no such button.
+            ModalRequired: The button opens a modal: chain `.modal(…)`.
         """
         given: object = button
         if not isinstance(given, str | int) or isinstance(given, bool):
@@ -82,14 +82,14 @@ class TaskFollowUps(TaskFiles):
         *,
         mask: ImageInput | None = None,
     ) -> Self:
-        """Answer the modal that pressing this button opens.
+        """Answer the modal that the button of this Task opens.
 
         Args:
-            prompt: The text; by default the one the server proposes.
-            mask: For Vary (Region): a PNG, white where to repaint, on black.
+            prompt: The text. Defaults to the text that the server proposes.
+            mask: For Vary (Region), a PNG: white where to repaint, black elsewhere.
 
         Raises (when awaited):
-            ModalNotOpened: The server went ahead without one; `error.task` is that job.
+            ModalNotOpened: The server started the task without a modal; see `error.task`.
         """
         _check_prompt(prompt)
         return self._answer_modal(lambda proposed: proposed if prompt is None else prompt, mask)
@@ -99,7 +99,12 @@ class TaskFollowUps(TaskFiles):
         number: int | Literal["subtle", "creative", "2x", "4x"],
         **options: Unpack[FollowUpOptions],
     ) -> Self:
-        """Take picture 1-4 out of a grid, or enlarge a single picture."""
+        """Select an image of a grid, or upscale a single image.
+
+        Args:
+            number: The image of the grid, 1 to 4; or the kind of upscale of a single image.
+            options: See `FollowUpOptions`.
+        """
         detail = _grid_number(number) if isinstance(number, int) else number
         _check_details("upscale", [detail])
         return self._press_meaning(options, "upscale", *_UPSCALE_SYNONYMS.get(detail, (detail,)))
@@ -149,7 +154,13 @@ class TaskFollowUps(TaskFiles):
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Self:
-        """Extend the picture to one side; a `prompt` changes it, as in `vary`."""
+        """Extend the image to one side.
+
+        Args:
+            direction: The side: "left", "right", "up" or "down".
+            prompt: A new prompt, as in `vary`.
+            options: See `FollowUpOptions`.
+        """
         return self._press_with_prompt(prompt, options, "pan", direction)
 
     def inpaint(
@@ -158,7 +169,13 @@ class TaskFollowUps(TaskFiles):
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Self:
-        """Vary (Region): repaint what is white in the mask, a PNG on black."""
+        """Repaint a region of the image (Vary Region).
+
+        Args:
+            mask: A PNG: white where to repaint, black elsewhere.
+            prompt: A new prompt. Defaults to the prompt of the image.
+            options: See `FollowUpOptions`.
+        """
         given: object = mask
         if given is None:
             message = "This needs a mask, not None: a PNG, white where to repaint, on black."
@@ -171,7 +188,13 @@ class TaskFollowUps(TaskFiles):
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Self:
-        """Make videos of a single picture; a `prompt` changes it, as in `vary`."""
+        """Make videos of a single image.
+
+        Args:
+            motion: The amount of motion.
+            prompt: A new prompt, as in `vary`.
+            options: See `FollowUpOptions`.
+        """
         return self._press_with_prompt(prompt, options, "animate", motion)
 
     def extend(
@@ -180,7 +203,13 @@ class TaskFollowUps(TaskFiles):
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Self:
-        """Make a picked video longer; a `prompt` changes it, as in `vary`."""
+        """Extend a selected video.
+
+        Args:
+            motion: The amount of motion.
+            prompt: A new prompt, as in `vary`.
+            options: See `FollowUpOptions`.
+        """
         return self._press_with_prompt(prompt, options, "extend", motion)
 
     def imagine(
@@ -189,9 +218,14 @@ class TaskFollowUps(TaskFiles):
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Self:
-        """Imagine one of the prompts that describe or shorten came up with, or all of them.
+        """Imagine one of the prompts that describe or shorten returned, or all of them.
 
-        Where "all" makes several jobs, the others are `siblings` of the one returned.
+        If "all" starts several tasks, the others are the `siblings` of the returned Task.
+
+        Args:
+            number: The number of the prompt, from 1; or "all".
+            prompt: A changed prompt. Defaults to the prompt with this number.
+            options: See `FollowUpOptions`.
         """
         _check_prompt(prompt)
         pressed = self._press_meaning(options, "imagine", str(number), opens_modal=number != "all")
@@ -202,11 +236,19 @@ class TaskFollowUps(TaskFiles):
         )
 
     def details(self, **options: Unpack[FollowUpOptions]) -> Self:
-        """Show the details of a shorten."""
+        """Show the details of a shorten.
+
+        Args:
+            options: See `FollowUpOptions`.
+        """
         return self._press_meaning(options, "details")
 
     def bookmark(self, **options: Unpack[FollowUpOptions]) -> Self:
-        """Bookmark a single picture, on servers that can."""
+        """Bookmark a single image, on servers that support it.
+
+        Args:
+            options: See `FollowUpOptions`.
+        """
         return self._press_meaning(options, "bookmark")
 
     def _press_meaning(

@@ -105,19 +105,19 @@ class TaskLifecycle(TaskView):
 
     @property
     def parent(self) -> Self | None:
-        """The Task this one follows."""
+        """The Task that this one follows, or None."""
         return self._parent
 
     @property
     def siblings(self) -> tuple[Self, ...]:
-        """The other Tasks the same press made, where it made several."""
+        """The other Tasks of a button that started several."""
         return self._siblings
 
     @property
     def error(self) -> BaseException | None:
-        """What the last wait raised, or what became of the submission if nobody waited for it.
+        """The error of the last wait, or of the submission if there was no wait.
 
-        None while it is unknown and after success.
+        None after success, and while the outcome is not known.
         """
         if self._error is None and self._pending is not None and self._pending.refusal is not None:
             self._error = self._attach_to(self._pending.refusal._copy())  # noqa: SLF001
@@ -125,7 +125,7 @@ class TaskLifecycle(TaskView):
 
     @property
     def phase(self) -> TaskPhase:
-        """What happens to it, on this side as well: see `TaskPhase`."""
+        """The phase of the Task, on the client and on the server: see `TaskPhase`."""
         if self._pending is not None and not self._pending.is_accepted:
             phase = self._pending.phase
             if phase is TaskPhase.NEW and self._is_orphaned:
@@ -137,13 +137,13 @@ class TaskLifecycle(TaskView):
 
     @property
     def _is_orphaned(self) -> bool:
-        """Whether a wait for it failed because the Task before it never will be finished."""
+        """Whether a wait failed because the parent Task will never finish."""
         lost = {TaskPhase.FAILED, TaskPhase.CLOSED}
         return self._error is not None and self._parent is not None and self._parent.phase in lost
 
     @property
     def held_up(self) -> HeldUp | None:
-        """Since when and for how long it is tried, where the server refused it for now."""
+        """The retries of the submission, while the server refuses it for now; else None."""
         return None if self._pending is None else self._pending.held_up
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -155,18 +155,18 @@ class TaskLifecycle(TaskView):
         timeout: float | ClientDefault | None = CLIENT_DEFAULT,
         stall_timeout: float | ClientDefault | None = CLIENT_DEFAULT,
     ) -> Self:
-        """Submit if need be, and wait until the job is finished.
+        """Submit if necessary, and wait until the task has finished.
 
         Args:
-            timeout: Seconds for the whole wait, those of the Tasks before it included; the
-                client's by default, None for no limit.
-            stall_timeout: Seconds without any change; the client's by default, None for no limit.
+            timeout: Seconds for the whole wait, earlier Tasks of the chain included. Defaults to
+                the client's; None for no limit.
+            stall_timeout: Seconds without any change. Defaults to the client's; None for no limit.
 
         Raises:
-            TaskFailed: It ended in FAILURE (TaskBanned, TaskCancelled).
-            ModalRequired: The server asks for a modal first.
-            TaskTimeout: It took too long (TaskStalled: nothing changed). Await again to go on.
-            SubmitUncertain: Whether the submission was taken is unknown.
+            TaskFailed: The task ended in FAILURE (also TaskBanned, TaskCancelled).
+            ModalRequired: The server waits for the answer to a modal.
+            TaskTimeout: The wait took too long (TaskStalled: no change). Await again to continue.
+            SubmitUncertain: The server may or may not have accepted the submission.
             MJError: The submission was refused, or the server cannot be read.
         """
         self._is_awaited = True
@@ -189,11 +189,11 @@ class TaskLifecycle(TaskView):
         return self
 
     async def submit(self) -> Self:
-        """Have the server accept the job; do not wait for its end.
+        """Submit the task and return once the server has accepted it.
 
         Raises:
-            SubmitUncertain: Whether it was taken is unknown.
-            MJError: It was refused, or a Task before it failed.
+            SubmitUncertain: The server may or may not have accepted the submission.
+            MJError: The submission was refused, or an earlier Task of the chain failed.
         """
         self._is_awaited = True
         self._context.loop.check()
@@ -206,11 +206,11 @@ class TaskLifecycle(TaskView):
         return self
 
     async def refresh(self) -> Self:
-        """Fetch the latest snapshot now, finished or not.
+        """Fetch the current state of the task.
 
         Raises:
-            InvalidRequest: It was not submitted yet.
-            TaskNotFound: The server does not know it (any more).
+            InvalidRequest: The Task was not submitted yet.
+            TaskNotFound: The server does not know the task, or not any more.
             MJError: The read failed.
         """
         self._context.loop.check()

@@ -1,4 +1,4 @@
-"""What a Task shows of its last snapshot."""
+"""The properties of a Task, read from its last `TaskInfo`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["TaskView"]
 
 
 class TaskView:
-    """A mutable handle's view of one frozen `TaskInfo`, swapped whenever the server tells more."""
+    """Properties that read from a `TaskInfo`, which is replaced at each change."""
 
     __slots__ = ("_info",)
 
@@ -23,52 +23,52 @@ class TaskView:
 
     @property
     def info(self) -> TaskInfo:
-        """The last snapshot; blank (id "") until the server accepted the job."""
+        """The last state; its id is "" until the server has accepted the task."""
         return self._info
 
     @property
     def id(self) -> str:
-        """The server's id; "" until it accepted the job."""
+        """The id of the task; "" until the server has accepted it."""
         return self._info.id
 
     @property
     def status(self) -> TaskStatus:
-        """Where it stands."""
+        """The status of the task."""
         return self._info.status
 
     @property
     def progress(self) -> int | None:
-        """Percent, 0-100, or None when the server gave none. Never tells the outcome."""
+        """Progress in percent, 0 to 100; None if unknown. The outcome is in `status`."""
         return self._info.progress
 
     @property
     def prompt(self) -> str | None:
-        """The prompt, as the server repeats it."""
+        """The prompt, as the server returns it."""
         return self._info.prompt
 
     @property
     def final_prompt(self) -> str | None:
-        """What Midjourney was asked in the end; for describe and shorten, the result text."""
+        """The prompt that Midjourney received; for describe and shorten, the result."""
         return self._info.final_prompt
 
     @property
     def text(self) -> str:
-        """The result of describe and shorten, as text; "" for pictures."""
+        """The result of describe and shorten as text; "" for images."""
         return text_of(self._info)
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The prompts that describe or shorten came up with, one by one."""
+        """The prompts that describe or shorten returned."""
         return prompts_of(self._info)
 
     @property
     def image_url(self) -> str | None:
-        """Link to the picture; while in progress perhaps to a preview. It may expire."""
+        """Link to the image, which may expire; in progress, perhaps to a preview."""
         return self._info.image_url
 
     @property
     def image_urls(self) -> tuple[str, ...]:
-        """Links to the single pictures of a grid, on servers that list them."""
+        """Links to the four images of a grid, on servers that list them."""
         return self._info.image_urls
 
     @property
@@ -78,48 +78,48 @@ class TaskView:
 
     @property
     def buttons(self) -> Buttons:
-        """What can be pressed, looked up by label, emoji, custom id or position.
+        """The buttons of the task, by label, emoji, custom id or position.
 
-        On a server without buttons a grid still has U1-U4, V1-V4 and 🔄, with no custom id.
+        On a server without buttons, a grid has U1-U4, V1-V4 and 🔄, without custom ids.
         """
         return results.buttons_of(self._info)
 
     @property
     def fail_reason(self) -> str | None:
-        """The server's reason, when it failed."""
+        """The reason of a failure, as the server returns it."""
         return self._info.fail_reason
 
     @property
     def state(self) -> str | None:
-        """The mark sent with the submission, echoed by the server."""
+        """The `state` of the submission, as the server returns it."""
         return self._info.state
 
     @property
     def submitted_at(self) -> datetime | None:
-        """When the server took it (aware)."""
+        """Time of the submission, with time zone."""
         return self._info.submitted_at
 
     @property
     def started_at(self) -> datetime | None:
-        """When it began to run (aware)."""
+        """Time of the start, with time zone."""
         return self._info.started_at
 
     @property
     def finished_at(self) -> datetime | None:
-        """When it ended (aware)."""
+        """Time of the end, with time zone."""
         return self._info.finished_at
 
     @property
     def properties(self) -> Mapping[str, Any]:
-        """The server's own bag of further facts."""
+        """The `properties` of the reply."""
         return self._info.properties
 
     @property
     def raw(self) -> Mapping[str, Any]:
-        """The last reply as it came."""
+        """The last reply, undecoded."""
         return self._info.raw
 
     @property
     def done(self) -> bool:
-        """Whether it ended: SUCCESS, FAILURE or CANCEL."""
+        """Whether the task has ended: SUCCESS, FAILURE or CANCEL."""
         return self._info.status.is_final

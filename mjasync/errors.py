@@ -150,7 +150,7 @@ class MJError(Exception):
         return twin
 
 
-_TOO_LARGE_TO_PICKLE: Final = 413
+_CONTENT_TOO_LARGE: Final = 413
 _UNPICKLED_ATTRIBUTES: Final = frozenset({"task", "gathered"})
 """What belongs to a running client and does not pickle."""
 
@@ -260,7 +260,7 @@ class InvalidRequest(MJError, ValueError):
     @property
     def next_step(self) -> str:
         """What to do next; where no server has said no, it can only be to mend it."""
-        if type(self) is InvalidRequest and self.http_status == _TOO_LARGE_TO_PICKLE:
+        if type(self) is InvalidRequest and self.http_status == _CONTENT_TOO_LARGE:
             return (
                 "Send smaller pictures, or links to them; or raise the limit of what stands in "
                 "front of the server."

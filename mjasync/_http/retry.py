@@ -27,53 +27,55 @@ _log: Final = logging.getLogger("mjasync")
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """Full-jitter exponential backoff: the n-th wait is random in 0 … min(longest, first·2ⁿ).
+    """Exponential backoff with full jitter.
+
+    The n-th delay is random between 0 and `min(max_delay, initial_delay * 2**n)`.
 
     Raises:
-        ConfigurationError: A number makes no sense.
+        ConfigurationError: A value is out of range.
     """
 
     max_attempts: int = attrs.field(default=8, validator=validate_at_least(1, whole=True))
-    """Attempts in all, the first one included."""
+    """Maximum number of attempts, the first one included."""
     initial_delay: float = attrs.field(default=0.5, validator=validate_at_least(0))
-    """Seconds: upper bound of the first wait."""
+    """Upper bound of the first delay, in seconds."""
     max_delay: float = attrs.field(default=15.0, validator=validate_at_least(0))
-    """Seconds: upper bound of any wait."""
+    """Upper bound of any delay, in seconds."""
     max_elapsed: float = attrs.field(default=120.0, validator=validate_at_least(0, finite=False))
-    """Seconds of waiting in all; a Retry-After beyond it is not waited for."""
+    """Maximum seconds spent on retries; a longer `Retry-After` is not waited for."""
 
 
 @attrs.frozen(kw_only=True)
 class Retries:
-    """The policies of one client, one for each kind of trouble.
+    """The retry policies of a client, one for each kind of error.
 
-    Each kind counts its attempts by itself, also where several are given the same policy.
+    Attempts are counted separately for each kind, even if kinds share a policy.
 
     Raises:
-        ConfigurationError: Something else than a `RetryPolicy` is given.
+        ConfigurationError: A value is not a `RetryPolicy`.
     """
 
     read: RetryPolicy = RetryPolicy()
-    """Any read the caller waits for: fetch, list, picture."""
+    """Reads that the caller waits for: fetches, lists, downloads."""
     poll: RetryPolicy = RetryPolicy(max_attempts=1000, max_elapsed=600.0)
-    """A read on behalf of waiting tasks: it outlives a restart of the server."""
+    """Polls of waiting tasks; the default outlives a restart of the server."""
     connect: RetryPolicy = RetryPolicy(
         max_attempts=100, initial_delay=0.5, max_delay=4.0, max_elapsed=30.0
     )
-    """A submission for which no connection came about: a restart takes a server 5 to 13 s."""
+    """Submissions without a connection; a server needs 5 to 13 seconds to restart."""
     overloaded: RetryPolicy = RetryPolicy(
         max_attempts=10_000, initial_delay=1.0, max_delay=20.0, max_elapsed=3600.0
     )
-    """A submission the server refused for now: queue full, rate limit, its own overload. The clock
-    of whoever waits ends it sooner."""
+    """Submissions refused for now: full queue, rate limit, overload. The timeout of the wait
+    may end the retries earlier."""
     no_account: RetryPolicy = RetryPolicy(
         max_attempts=5, initial_delay=1.0, max_delay=8.0, max_elapsed=30.0
     )
-    """A submission refused for want of an account."""
+    """Submissions refused because no account is available."""
     not_ready: RetryPolicy = RetryPolicy(
         max_attempts=20, initial_delay=1.0, max_delay=4.0, max_elapsed=45.0
     )
-    """A follow-up whose parent the server does not see as finished yet: gateways lag 15 s."""
+    """Follow-ups of a task that the server does not see as finished yet; gateways lag 15 s."""
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(type(self)):
@@ -86,7 +88,7 @@ class Retries:
 
     @classmethod
     def none(cls) -> Retries:
-        """No second attempt at anything."""
+        """Return policies that retry nothing."""
         once = RetryPolicy(max_attempts=1)
         return cls(
             read=once, poll=once, connect=once, overloaded=once, no_account=once, not_ready=once
@@ -95,16 +97,16 @@ class Retries:
 
 @attrs.frozen
 class Delay:
-    """What lies between a failed attempt and the next one."""
+    """The delay between a failed attempt and the next one."""
 
     error: MJError
-    """Why the attempt failed."""
+    """The error of the failed attempt."""
     attempts: int
-    """Attempts so far."""
+    """Number of attempts so far."""
     seconds: float
-    """Until the next one."""
+    """Seconds until the next attempt."""
     give_up_at: float
-    """When such failures are not tried again any more, on the client's clock."""
+    """Time on the client's clock after which such errors are not retried."""
 
 
 async def retry_call(
