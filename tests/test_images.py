@@ -693,7 +693,7 @@ async def test_pieces_of_any_size(
     """More pieces than one call writes, empty ones and a huge one all arrive, on any system."""
     if not gathers:
         monkeypatch.delattr(os, "writev", raising=False)
-    monkeypatch.setattr(_images, "_QUICK", 0)  # what is held is written together
+    monkeypatch.setattr(_images, "_FAST_WRITE_SECONDS", 0)  # what is held is written together
     data = PNG + bytes(range(256)) * (40 * min(size, 300))
 
     async def with_empty_ones() -> AsyncIterator[bytes]:
@@ -715,7 +715,7 @@ async def test_a_disk_that_takes_little_at_a_time(
         return file.write(b"".join(pieces)[:most])
 
     monkeypatch.setattr(_images, "_write_some", reluctant)
-    monkeypatch.setattr(_images, "_QUICK", 0)
+    monkeypatch.setattr(_images, "_FAST_WRITE_SECONDS", 0)
     target = await write_stream(chunks(PNG, 7), tmp_path / "fox.png", FIELDS)
     assert target.read_bytes() == PNG
 

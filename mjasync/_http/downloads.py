@@ -32,7 +32,7 @@ from .transport import HttpResponse, RequestInterrupted
 
 __all__ = ["DownloadApi"]
 
-_BLOCKED_STATUSES: Final = re.compile(r"request (is )?blocked", re.IGNORECASE)
+_BLOCKED_TEXT: Final = re.compile(r"request (is )?blocked", re.IGNORECASE)
 """new-api's words for an address that it does not ask."""
 
 
@@ -91,7 +91,7 @@ class DownloadApi(ReadApi):
     def _check_image_reply(self, reply: HttpResponse, operation: Operation) -> NoReturn:
         """Raise what came instead of a picture."""
         words = self._parse(reply)
-        if reply.status == 403 and _BLOCKED_STATUSES.search(words.description):
+        if reply.status == 403 and _BLOCKED_TEXT.search(words.description):
             message = (
                 "The gateway refuses to fetch this picture from its upstream: its guard against "
                 "private addresses and unusual ports (SSRF) blocks it."

@@ -51,16 +51,16 @@ _KEEPALIVE_SECONDS: Final = 30.0
 """Seconds that an idle connection is kept: longer than any look is put off by default."""
 _SUBMIT_KEEPALIVE_SECONDS: Final = 0.25
 """The same for submissions: a server that closes an idle connection just then may have read it."""
-_BUFFER: Final = 1 << 20
+_READ_BUFFER_SIZE: Final = 1 << 20
 """Half the bytes of a picture that may come in while those before are written."""
 _MALLOC_THRESHOLD: Final = 1 << 20
 """asyncio receives into 256 KiB at a time. glibc maps and unmaps those for every answer, which
 takes half as long as the rest of a look, until it has seen a larger block come and go."""
-_HEADER: Final = 1 << 16
+_MAX_HEADER_SIZE: Final = 1 << 16
 """Bytes of a header that are read: policies, cookies and traces of a firm's gateway are long."""
-_TOTAL: Final = 2
+_TOTAL_TIMEOUT_FACTOR: Final = 2
 """Times its timeout that a whole exchange may take."""
-_OPTIONS: Final[dict[str, Any]] = {"allow_redirects": False, "raise_for_status": False}
+_REQUEST_OPTIONS: Final[dict[str, Any]] = {"allow_redirects": False, "raise_for_status": False}
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 10
 
@@ -158,7 +158,9 @@ class Transport:
         timeout: float,
     ) -> HttpResponse:
         async with asyncio.timeout(None) as limit:
-            with Deadline(limit, _TOTAL * timeout, lambda: self._is_saturated(0)) as deadline:
+            with Deadline(
+                limit, _TOTAL_TIMEOUT_FACTOR * timeout, lambda: self._is_saturated(0)
+            ) as deadline:
                 if self._owns_session:
                     deadline.restart()
                 elif body is not None and not isinstance(body, RequestBody):
@@ -277,7 +279,7 @@ class Transport:
             with self._counting():
                 async with asyncio.timeout(None) as limit:
                     with Deadline(
-                        limit, _TOTAL * timeout, lambda: self._is_saturated(0)
+                        limit, _TOTAL_TIMEOUT_FACTOR * timeout, lambda: self._is_saturated(0)
                     ) as deadline:
                         if self._owns_session:
                             deadline.restart()
@@ -285,7 +287,7 @@ class Transport:
                             url,
                             headers=headers,
                             timeout=self._limits(timeout),
-                            read_bufsize=_BUFFER,
+                            read_bufsize=_READ_BUFFER_SIZE,
                             **self._request_options(url, is_theirs=is_server),
                         )
                     async with response:
@@ -384,9 +386,13 @@ class Transport:
 
     def _request_options(self, url: URL, *, is_theirs: bool = True) -> dict[str, Any]:
         if is_theirs and not self._owns_session:  # it has proxies of its own
-            return {**_OPTIONS, "max_line_size": _HEADER, "max_field_size": _HEADER}
+            return {
+                **_REQUEST_OPTIONS,
+                "max_line_size": _MAX_HEADER_SIZE,
+                "max_field_size": _MAX_HEADER_SIZE,
+            }
         proxy = self.network.proxy_for(url) if self._may_be_proxied else None
-        return _OPTIONS if proxy is None else {**_OPTIONS, "proxy": proxy}
+        return _REQUEST_OPTIONS if proxy is None else {**_REQUEST_OPTIONS, "proxy": proxy}
 
     def _make_headers(self, content_type: str | None) -> CIMultiDict[str]:
         headers = CIMultiDict({"Accept": "application/json", "Cache-Control": "no-cache"})
@@ -465,8 +471,8 @@ def _make_session(
         connector_owner=owns,
         cookie_jar=_NoCookies(),
         trust_env=False,
-        max_line_size=_HEADER,
-        max_field_size=_HEADER,
+        max_line_size=_MAX_HEADER_SIZE,
+        max_field_size=_MAX_HEADER_SIZE,
         trace_configs=list(traced_as.trace_configs) if traced_as is not None else None,
         proxy=getattr(traced_as, "_default_proxy", None),
         proxy_auth=getattr(traced_as, "_default_proxy_auth", None),

@@ -16,10 +16,16 @@ from .._safe_filename import avoid_reserved_name, safe_filename
 from ..errors import ConfigurationError
 from .formats import FormatCheck
 
-__all__ = ["_AT_ONCE", "_HELD", "_QUICK", "read_all", "write_stream"]
+__all__ = [
+    "_FAST_WRITE_SECONDS",
+    "_MAX_BUFFERED_BYTES",
+    "_MAX_BUFFERS_PER_WRITE",
+    "read_all",
+    "write_stream",
+]
 
 
-_TEMPLATE_FIELD: Final = 80
+_MAX_FIELD_LENGTH: Final = 80
 """Characters of a field in a file name."""
 _TEMPLATE_FIELDS: Final = re.compile(r"\{[^{}]*\}")
 
@@ -94,7 +100,7 @@ class BufferedWriter:
         self._file = file
         self._now = now
         self._pieces: list[bytes] = []
-        self._held = _HELD  # as if: the first piece is not held
+        self._held = _MAX_BUFFERED_BYTES  # as if: the first piece is not held
         self._is_quick: bool | None = None
 
     async def write(self, piece: bytes) -> None:
@@ -104,7 +110,7 @@ class BufferedWriter:
             return
         self._pieces.append(piece)
         self._held += len(piece)
-        if self._held >= _HELD:
+        if self._held >= _MAX_BUFFERED_BYTES:
             await self.flush()
 
     async def flush(self) -> None:
@@ -122,14 +128,14 @@ class BufferedWriter:
     def _write(self, pieces: Sequence[bytes]) -> None:
         begun = self._now()
         _write_all(self._file, pieces)
-        self._is_quick = self._is_quick is not False and self._now() - begun < _QUICK
+        self._is_quick = self._is_quick is not False and self._now() - begun < _FAST_WRITE_SECONDS
 
 
 def _write_all(file: io.FileIO, pieces: Sequence[bytes]) -> None:
     """Write them whole: a disk that fills up takes a part first and complains the next time."""
     rest: Sequence[bytes | memoryview] = pieces
     while rest:
-        written = _write_some(file, rest[:_AT_ONCE])
+        written = _write_some(file, rest[:_MAX_BUFFERS_PER_WRITE])
         done = 0
         while done < len(rest) and written >= len(rest[done]):
             written -= len(rest[done])
@@ -198,16 +204,16 @@ def _safe_value(value: object) -> object:
     """A field for a file name: no separators, nothing that a system reserves, not too long."""
     if value is None:
         return ""
-    return safe_filename(value[:_TEMPLATE_FIELD]) if isinstance(value, str) else value
+    return safe_filename(value[:_MAX_FIELD_LENGTH]) if isinstance(value, str) else value
 
 
-_HELD: Final = 1 << 21
+_MAX_BUFFERED_BYTES: Final = 1 << 21
 """Bytes after which a thread writes what has come: more would be memory for every download."""
 
 
-_QUICK: Final = 0.005
+_FAST_WRITE_SECONDS: Final = 0.005
 """Seconds that nobody notices: what is written in less need not go to a thread."""
 
 
-_AT_ONCE: Final = 1024
+_MAX_BUFFERS_PER_WRITE: Final = 1024
 """Pieces that one call writes: systems take no more."""

@@ -65,7 +65,7 @@ _IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
 """Looked up once, since members of an enumeration are slow to find."""
 _MIN_AGE: Final = 1e-3
 _BRIEF_SECONDS: Final = 0.1
-_MIN_REMAINING: Final = 0.001
+_MIN_INTERVAL: Final = 0.001
 """Minimum interval in seconds; a lower one would poll without a pause."""
 
 
@@ -82,14 +82,14 @@ class Schedule:
         ConfigurationError: A value is out of range, or `max_interval` is below `min_interval`.
     """
 
-    min_interval: float = attrs.field(default=1.0, validator=validate_at_least(_MIN_REMAINING))
+    min_interval: float = attrs.field(default=1.0, validator=validate_at_least(_MIN_INTERVAL))
     """Minimum seconds between polls of a task, except for the first polls."""
-    max_interval: float = attrs.field(default=5.0, validator=validate_at_least(_MIN_REMAINING))
+    max_interval: float = attrs.field(default=5.0, validator=validate_at_least(_MIN_INTERVAL))
     """Maximum seconds between polls of a task, unless `idle_factor` applies.
 
     Idle connections are kept for 30 seconds: above that, each poll opens a new one.
     """
-    initial_delay: float = attrs.field(default=0.5, validator=validate_at_least(_MIN_REMAINING))
+    initial_delay: float = attrs.field(default=0.5, validator=validate_at_least(_MIN_INTERVAL))
     """Seconds until the first poll. Each of the next polls at most doubles the time waited, until
     the typical duration is known."""
     seconds_per_poll: float = attrs.field(default=0.1, validator=validate_at_least(0))

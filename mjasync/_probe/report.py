@@ -117,7 +117,7 @@ _FAMILY_NOTES: Final[Mapping[str, tuple[str, ...]]] = {
 _DELAY_NOTE: Final = "Its states are up to 15 s late: looking more often gains nothing."
 
 
-_WEBHOOK_NOTES: Final = "It drops notify_hook by default: do not wait for webhooks."
+_WEBHOOK_NOTE: Final = "It drops notify_hook by default: do not wait for webhooks."
 
 
 _RATE_LIMIT_NOTE: Final = (
@@ -255,7 +255,7 @@ def find_notes(
         yield "It offers no choice of image hosts: leave image_host out."
     yield from (said for name, said in _WITHOUT_ENDPOINT.items() if getattr(report, name) is False)
     if report.family in DELAYED_FAMILIES:
-        yield from (_DELAY_NOTE, _WEBHOOK_NOTES)
+        yield from (_DELAY_NOTE, _WEBHOOK_NOTE)
     if _has_clock_skew(report):
         yield "Its clock and yours disagree: the times of its tasks are its own."
 

@@ -36,7 +36,7 @@ __all__ = [
 _PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
 _ROW_SEPARATOR: Final = re.compile(r"(?<=\}),\s{0,9}(?=\{\s{0,9}\"id\"\s{0,9}:)")
 """Where a task ends and the next one begins."""
-_MAX_PERCENT: Final = 32
+_MAX_PROGRESS_LENGTH: Final = 32
 """Characters of a progress text that are looked at."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -46,7 +46,7 @@ _REFRESH_PERIODS: Final[Mapping[str, float]] = {"maskBase64": 15.0}
 """What only a gateway's own rows have, and how many seconds pass until such a gateway looks at the
 server behind it again (PROTOCOL §3.4, §6.3)."""
 
-_REPLY_HEAD: Final = 64
+_ID_SEARCH_BYTES: Final = 64
 """Bytes of a task's JSON by which it is found again: its id is usually among them."""
 
 parse_json = orjson.loads
@@ -139,13 +139,13 @@ def split_task_list(
     such list.
     """
     body = body.rstrip()
-    seen = {one[:_REPLY_HEAD]: one for one in known}
+    seen = {one[:_ID_SEARCH_BYTES]: one for one in known}
     between = b"}," + body[1 : body.find(b":") + 1]
     same: set[bytes] = set()
     others: list[tuple[bytes, dict[str, Any]]] = []
     before, at, end = b"[", 1, len(body) - 1
     while at < end and body.startswith(before, at - 1):
-        one = seen.get(body[at : at + _REPLY_HEAD])
+        one = seen.get(body[at : at + _ID_SEARCH_BYTES])
         if one is not None and body.startswith(one, at):
             same.add(one)
         else:
@@ -252,7 +252,7 @@ def parse_text(value: Any) -> str | None:
 def parse_percent(value: Any) -> int | None:
     """`"45%"` is 45; "", null and words are None. PROTOCOL §3.6."""
     if isinstance(value, str):
-        return _percent_in(value[:_MAX_PERCENT])
+        return _percent_in(value[:_MAX_PROGRESS_LENGTH])
     if isinstance(value, int | float) and not isinstance(value, bool):
         return max(0, min(100, int(value)))
     return None

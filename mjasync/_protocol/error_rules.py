@@ -27,7 +27,7 @@ from ..errors import (
 from . import decoding
 from .parsing import MAX_MATCHED_TEXT, Operation, ParsedReply
 
-__all__ = ["ACCEPTED_CODES", "NO_SEED_HINT", "classify", "is_ban_text", "is_refusal", "make_error"]
+__all__ = ["ACCEPTED_CODES", "SEED_LIMIT", "classify", "is_ban_text", "is_refusal", "make_error"]
 
 
 ACCEPTED_CODES: Final = frozenset({1, 21, 22})
@@ -182,7 +182,7 @@ _TOKEN_HINTS: Final[Mapping[str, str]] = {
 """What to do about a refused token, by the header that carried it."""
 
 
-_GATEWAY_LOST_TASK_HINT: Final = re.compile(
+_LOST_BEHIND_GATEWAY: Final = re.compile(
     r"do_request_failed|(unmarshal|read|close|copy|empty)_resp|connection termination"
     r"|time(d )?[- ]?out|deadline exceeded|reset by peer|connection reset|broken pipe"
     r"|unexpected EOF|超时|操作失败",
@@ -191,7 +191,7 @@ _GATEWAY_LOST_TASK_HINT: Final = re.compile(
 """Words for: it was begun or sent upstream, and how that ended is unknown."""
 
 
-NO_SEED_HINT: Final = 1 << 32
+SEED_LIMIT: Final = 1 << 32
 """Seeds there are; a larger number is something else, another task's id say."""
 
 
@@ -209,7 +209,7 @@ def is_refusal(words: ParsedReply, ids: tuple[str, ...]) -> bool:
     said = words.description[:MAX_MATCHED_TEXT]
     is_odd = bool(ids) and words.code not in _ERROR_BY_CODE
     is_failure = words.status >= 500 and words.status not in {501, 503}
-    if words.code in ACCEPTED_CODES or is_odd or is_failure or _GATEWAY_LOST_TASK_HINT.search(said):
+    if words.code in ACCEPTED_CODES or is_odd or is_failure or _LOST_BEHIND_GATEWAY.search(said):
         return False
     if words.code == 5:
         return _NOT_FORWARDED_TEXT.search(said) is not None

@@ -18,7 +18,7 @@ from ..errors import (
     UnsupportedEndpoint,
 )
 from . import decoding
-from .error_rules import ACCEPTED_CODES, NO_SEED_HINT, classify, is_refusal, make_error
+from .error_rules import ACCEPTED_CODES, SEED_LIMIT, classify, is_refusal, make_error
 from .parsing import Operation, ParsedReply, parse_reply
 
 __all__ = ["check_image", "parse_list", "parse_object", "parse_receipt"]
@@ -143,7 +143,7 @@ def parse_seed(words: ParsedReply) -> int:
     """
     told = parse_object(Operation.OTHER, words).get("result")
     number = decoding.parse_int(told)
-    if number is not None and 0 <= number < NO_SEED_HINT:
+    if number is not None and 0 <= number < SEED_LIMIT:
         return number
     if told is None or told == "":
         message = "The server knows no seed of this task."

@@ -17,7 +17,7 @@ __all__ = ["DEFAULT_NAME", "Filenames"]
 DEFAULT_NAME: Final = "{n:04}-{slug}-{seed}-{task_id}{step}.{ext}"
 _MAX_SLUG_LENGTH: Final = 40
 """Characters of a prompt in a name."""
-_EXCLUDED_FIELDS: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
+_LINKS_AND_FLAGS: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
 """Links and flags."""
 _RESERVED_NAMES: Final = frozenset({"ledger", "manifest"})
 
@@ -115,5 +115,5 @@ def _template_values(job: Job, part: int | None) -> dict[str, object]:
 
 
 def _slug(text: str) -> str:
-    words = re.findall(r"\w+", _EXCLUDED_FIELDS.sub("", text).casefold())
+    words = re.findall(r"\w+", _LINKS_AND_FLAGS.sub("", text).casefold())
     return "-".join(words)[:_MAX_SLUG_LENGTH].strip("-") or "untitled"

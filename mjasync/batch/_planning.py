@@ -21,9 +21,9 @@ from ..errors import ConfigurationError
 from ..prompt import expand, normalise, with_flag, without_flags
 from ._jobs import FUNCTION_STEP, Job
 from ._rows import (
-    _REPEAT_COLUMNS,
-    _SEED_COLUMNS,
-    _SEED_RANGE,
+    _REPEAT_FLAG,
+    _SEED_FLAG,
+    _SEED_LIMIT,
     InputRow,
     _check_not_blank,
     _check_present,
@@ -38,7 +38,7 @@ StepFunction = Callable[[Task], Awaitable[Task | None]]
 """A step of your own: takes the finished Task, may return another one to be saved."""
 StepInput = str | StepFunction
 
-_NOT_ON_GRIDS: Final = re.compile(r"[UV](?![1-4]$)\d+", re.IGNORECASE)
+_INVALID_GRID_LABEL: Final = re.compile(r"[UV](?![1-4]$)\d+", re.IGNORECASE)
 """Labels as they are on grids, of a picture that none has."""
 
 
@@ -56,8 +56,8 @@ def plan_jobs(row: InputRow, steps: Sequence[str]) -> Iterator[Job]:
         _check_present(template_fields(answer), row.missing_columns)
     for expanded in expand(row.prompt):
         normalised = normalise(expanded)
-        match = _REPEAT_COLUMNS.search(normalised)
-        prompt = _check_not_blank(_REPEAT_COLUMNS.sub("", normalised).strip())
+        match = _REPEAT_FLAG.search(normalised)
+        prompt = _check_not_blank(_REPEAT_FLAG.sub("", normalised).strip())
         for variant in range(_parse_repeat(match[1]) if match else row.repeat):
             grid = _grid_job(prompt, variant, row.variables)
             yield grid
@@ -66,11 +66,11 @@ def plan_jobs(row: InputRow, steps: Sequence[str]) -> Iterator[Job]:
 
 def _grid_job(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
     """A prompt again, with a seed of its own; the first time as it is."""
-    match = _SEED_COLUMNS.search(prompt)
+    match = _SEED_FLAG.search(prompt)
     seed = int(match[1]) if match else None
     if variant:
         start = int(match[1]) if match else int(_key(without_flags(prompt, "seed")), 16)
-        seed = (start + variant) % _SEED_RANGE
+        seed = (start + variant) % _SEED_LIMIT
         prompt = with_flag(prompt, "seed", seed)
     bot = variables.get("bot")
     key = _key("imagine", prompt, bot) if bot else _key("imagine", prompt)
@@ -125,6 +125,6 @@ def expand_steps(
 
 def _check_labels(step: str, names: Iterable[str]) -> None:
     for label in (last_step(name)[0] for name in names):
-        if _NOT_ON_GRIDS.fullmatch(label):
+        if _INVALID_GRID_LABEL.fullmatch(label):
             message = f"{step!r}: no grid has a button {label!r}; U1 to U4 and V1 to V4 exist."
             raise ConfigurationError(message)

@@ -20,9 +20,9 @@ from ..errors import InvalidRequest
 from ._steps import FIELD_PATTERN, check_fields
 
 __all__ = [
-    "_REPEAT_COLUMNS",
-    "_SEED_COLUMNS",
-    "_SEED_RANGE",
+    "_REPEAT_FLAG",
+    "_SEED_FLAG",
+    "_SEED_LIMIT",
     "InputRow",
     "_check_not_blank",
     "_check_present",
@@ -34,29 +34,31 @@ __all__ = [
 ]
 
 
-_REPEAT_COLUMNS: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
+_REPEAT_FLAG: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
 
 
-_SEED_COLUMNS: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
+_SEED_FLAG: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
 
 
-_SEED_RANGE: Final = 2**32
+_SEED_LIMIT: Final = 2**32
 
 
 _MAX_REPEATS: Final = 10_000
 
 
-_PROMPT_COLUMNS: Final = "{prompt}"
+_PROMPT_PLACEHOLDER: Final = "{prompt}"
 
 
-_FILE_PATTERN: Final = re.compile(r"\S+\.(txt|csv|tsv|jsonl?|ndjson|ya?ml|xlsx?)", re.IGNORECASE)
+_PROMPT_FILE_NAME: Final = re.compile(
+    r"\S+\.(txt|csv|tsv|jsonl?|ndjson|ya?ml|xlsx?)", re.IGNORECASE
+)
 
 
-_MISSING_TEXTS: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
+_MISSING_TYPES: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
 """Types whose values stand for none in pandas and NumPy, which need not be there."""
 
 
-_MISSING_SPELLINGS: Final = (str, Number, date, UUID)
+_TEXT_TYPES: Final = (str, Number, date, UUID)
 """Types whose values read the same in a prompt as where they were typed."""
 
 
@@ -80,7 +82,7 @@ def check_source(source: object) -> None:
         InvalidRequest: It is no prompt and no row, and holds none.
     """
     problem = f"not {type(source).__name__}"
-    if isinstance(source, str) and _FILE_PATTERN.fullmatch(source.strip()):
+    if isinstance(source, str) and _PROMPT_FILE_NAME.fullmatch(source.strip()):
         problem = f"and {source.strip()!r} looks like the name of a file: use add_file"
     elif isinstance(source, io.IOBase | os.PathLike):
         problem += ": add_file takes a file, and knows its comments and columns"
@@ -106,7 +108,7 @@ def parse_row(value: object, template: str | None = None, repeat: int = 1) -> In
         return value
     if isinstance(value, str):
         return InputRow(
-            _apply_template(_check_not_blank(value), template or _PROMPT_COLUMNS),
+            _apply_template(_check_not_blank(value), template or _PROMPT_PLACEHOLDER),
             _parse_repeat(repeat),
         )
     if not isinstance(value, Mapping):
@@ -153,7 +155,7 @@ def _check_present(used_columns: Iterable[str], missing_columns: Iterable[str]) 
 
 def _is_missing(value: object) -> bool:
     """Whether a value stands for none: None, NaN, and what pandas and databases have for them."""
-    if value is None or type(value).__name__ in _MISSING_TEXTS:
+    if value is None or type(value).__name__ in _MISSING_TYPES:
         return True
     return isinstance(value, Number | date) and value != value  # noqa: PLR0124 - as NaN is defined
 
@@ -172,7 +174,7 @@ def _cell_text(name: str, value: object, missing: frozenset[str]) -> str:
         if float(value).is_integer():
             value = int(float(value))  # a column with gaps is one of floats in pandas
     is_flag = isinstance(value, bool) and name in _SETTING_COLUMNS
-    if is_infinite or is_flag or not isinstance(value, _MISSING_SPELLINGS):
+    if is_infinite or is_flag or not isinstance(value, _TEXT_TYPES):
         message = (
             f"The column {name!r} holds {repr(value)[:80]}, which is neither text nor a number."
         )
@@ -182,12 +184,12 @@ def _cell_text(name: str, value: object, missing: frozenset[str]) -> str:
 
 def _apply_template(prompt: str, template: str) -> str:
     """A prompt in its place; its own braces still stand for several."""
-    if _PROMPT_COLUMNS not in template:
-        message = f"The template {template!r} has no place for a prompt: {_PROMPT_COLUMNS}."
+    if _PROMPT_PLACEHOLDER not in template:
+        message = f"The template {template!r} has no place for a prompt: {_PROMPT_PLACEHOLDER}."
         raise InvalidRequest(message)
-    if template != _PROMPT_COLUMNS:
+    if template != _PROMPT_PLACEHOLDER:
         check_fields(template, ["prompt"])
-    return template.replace(_PROMPT_COLUMNS, prompt)
+    return template.replace(_PROMPT_PLACEHOLDER, prompt)
 
 
 def column_name(name: object) -> str:

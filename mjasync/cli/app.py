@@ -40,7 +40,7 @@ Exit codes: 0 done, 1 some failed, 2 usage, 130 after Ctrl-C."""
 _SERVER: Final = ServerOptions()
 _BATCH_GROUP: Final = BatchOptions()
 _PROMPT_COMMANDS: Final = ("imagine", "shorten")
-_TYPO_HINT: Final = 0.8
+_TYPO_SIMILARITY: Final = 0.8
 """How alike two options are when one is meant for the other."""
 
 ServerParameters = Annotated[ServerOptions, Parameter(name="*")]
@@ -123,7 +123,7 @@ def _is_unquoted(error: CycloptsError, said: str) -> bool:
     if not isinstance(error, UnknownOptionError):
         return isinstance(error, UnusedCliTokensError)
     options = re.findall(r"--[\w-]+", said)
-    return len(options) < 2 or SequenceMatcher(None, *options[:2]).ratio() < _TYPO_HINT
+    return len(options) < 2 or SequenceMatcher(None, *options[:2]).ratio() < _TYPO_SIMILARITY
 
 
 def _names() -> set[str]:

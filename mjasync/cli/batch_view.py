@@ -25,7 +25,7 @@ _REFRESH_SECONDS: Final = 0.1
 _COUNT_SECONDS: Final = 10.0
 """Seconds between two counts, where there is no bar."""
 _COLOURS: Final = {JobStatus.SAVED: "green", JobStatus.FAILED: "red"}
-_ETA_WINDOW: Final = "yellow"
+_UNFINISHED_COLOR: Final = "yellow"
 
 
 class BatchDisplay(ConsoleOutput):
@@ -135,4 +135,4 @@ def _with_mark(job: Job, text: str) -> Text:
     is_lost = job.status is JobStatus.SAVED and job.error
     known = job.status in {JobStatus.SAVED, JobStatus.FAILED, JobStatus.UNCERTAIN} and not is_lost
     word = str(job.status) if known else "left"
-    return Text.assemble((f"{word:<9}", _COLOURS.get(job.status, _ETA_WINDOW)), f" {text}")
+    return Text.assemble((f"{word:<9}", _COLOURS.get(job.status, _UNFINISHED_COLOR)), f" {text}")

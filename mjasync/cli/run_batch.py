@@ -51,7 +51,7 @@ _SUBMITTED_STATUSES: Final = (
     JobStatus.FINISHED,
 )
 """Where a job stands of which a server may have something."""
-_NO_SERVER_OPTIONS: Final = "http://127.0.0.1:9"
+_UNREACHABLE_URL: Final = "http://127.0.0.1:9"
 """The server of a dry run, which asks none."""
 _LIMIT_OPTIONS: Final = {
     "max_submits": "--max-submits",
@@ -171,7 +171,7 @@ async def _forecast(
         if options.ledger is not None or not (place / "ledger.db").exists():
             place = Path(nowhere)
         async with (
-            Client(_NO_SERVER_OPTIONS, "", **server.options()) as mj,
+            Client(_UNREACHABLE_URL, "", **server.options()) as mj,
             _batch(mj, rows, place, options) as batch,
         ):
             missing = await batch.not_requested()

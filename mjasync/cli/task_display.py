@@ -29,7 +29,7 @@ from .task_text import (
 
 __all__ = ["TaskDisplay", "TaskFormatter"]
 
-_WHICH_IMAGE: Final = 60
+_MAX_ID_LENGTH: Final = 60
 """Characters of an id in a line about it."""
 _DONE_MARK: Final = ("done", "green")
 _FAILED_MARK: Final = ("failed", "red")
@@ -154,7 +154,7 @@ class TaskDisplay(ConsoleOutput):
             self._bars.update(job, one_line(job.title), percent, "saving" if saving else state)
         elif job.id and self._last_lines.get(job) != state:
             self._last_lines[job] = state
-            self.info(f"{one_line(job.id, _WHICH_IMAGE)}  {state}")
+            self.info(f"{one_line(job.id, _MAX_ID_LENGTH)}  {state}")
 
     def task_ended(self, job: TaskRun) -> None:
         """Show what became of a job."""

@@ -22,7 +22,7 @@ __all__ = ["is_running", "open_ledger", "read_batch"]
 
 _SQLITE_DRIVER: Final = "sqlite+aiosqlite"
 _POSTGRES_DRIVER: Final = "postgresql+asyncpg"
-_LEDGER_NAME: Final = frozenset({".lock", ".reserve"})
+_COMPANION_SUFFIXES: Final = frozenset({".lock", ".reserve"})
 """What the files are called that a ledger in SQLite has beside it."""
 _DRIVER_HINTS: Final = {
     "sqlite": _SQLITE_DRIVER,
@@ -132,7 +132,7 @@ def _sqlite_problem(url: URL) -> str:
         return (
             "The URL of a ledger in SQLite is its file and nothing else: leave out what follows ?."
         )
-    if (suffix := Path(url.database or "").suffix).lower() in _LEDGER_NAME:
+    if (suffix := Path(url.database or "").suffix).lower() in _COMPANION_SUFFIXES:
         return f"A ledger cannot end in {suffix}, as a file beside it does: name it ledger.db."
     return ""
 
