@@ -1,4 +1,4 @@
-"""The nouns: frozen snapshots of what a server said. PROTOCOL §2-§3."""
+"""The models: what a server returns about tasks, buttons and accounts (PROTOCOL §2-§3)."""
 
 from __future__ import annotations
 
@@ -35,40 +35,40 @@ __all__ = [
 ]
 
 Speed = Literal["relax", "fast", "turbo"]
-"""How fast, and how dear: chosen by path (PROTOCOL §6.1)."""
+"""The speed, which sets the price; usually part of the path (PROTOCOL §6.1)."""
 ImageHost = Literal["relay", "origin", "proxy"]
-"""Where picture links point to, on gateways that offer the choice by path suffix."""
+"""The host of image links, on gateways that offer a choice by path suffix."""
 SpeedVia = Literal["path", "prompt", "both"]
-"""How the speed is asked for: one gateway ignores the path, another strips prompt flags."""
+"""How to request the speed: some gateways ignore the path, others remove prompt flags."""
 Auth = Literal["secret", "bearer"]
-"""`mj-api-secret` alone, or `Authorization: Bearer` alone; never both (PROTOCOL §6.2)."""
+"""The header of the token: `mj-api-secret` or `Authorization: Bearer` (PROTOCOL §6.2)."""
 Bot = Literal["midjourney", "niji"]
-"""Which of Midjourney's two bots draws."""
+"""The Midjourney bot."""
 VideoType = Literal["vid_1.1_i2v_480", "vid_1.1_i2v_720"]
-"""Resolution of a video."""
+"""The resolution of a video."""
 Dimensions = Literal["PORTRAIT", "SQUARE", "LANDSCAPE"]
-"""Shape of a blend: 2:3, 1:1 or 3:2."""
+"""The shape of a blend: 2:3, 1:1 or 3:2."""
 
 NOTHING: Final[Mapping[str, Any]] = {}
-"""The empty object everybody shares (a mapping proxy would not pickle)."""
+"""A shared empty mapping; a mapping proxy could not be pickled."""
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands (PROTOCOL §3.6). An unknown word of a server passes through as itself."""
+    """The status of a task (PROTOCOL §3.6). Unknown values of a server are kept."""
 
     NOT_START = "NOT_START"
-    """Accepted, nothing has begun (also what `""` and null mean)."""
+    """Accepted, not started; also for `""` and null."""
     SUBMITTED = "SUBMITTED"
-    """Handed to Midjourney."""
+    """Sent to Midjourney."""
     MODAL = "MODAL"
-    """Waits for a modal to be answered, or, once answered, for the answer to go through."""
+    """Waits for the answer to a modal, or for the answer to be processed."""
     IN_PROGRESS = "IN_PROGRESS"
     SUCCESS = "SUCCESS"
     FAILURE = "FAILURE"
     CANCEL = "CANCEL"
 
     is_final: bool
-    """Whether nothing will change any more: SUCCESS, FAILURE and CANCEL, and nothing else."""
+    """Whether the task has ended: SUCCESS, FAILURE or CANCEL."""
 
     def __new__(cls, value: str) -> Self:
         status = str.__new__(cls, value)
@@ -88,32 +88,32 @@ class TaskStatus(StrEnum):
 
 
 class TaskPhase(StrEnum):
-    """What happens to a Task: on this side until the server has it, then what the server tells."""
+    """The phase of a Task: on the client until it is accepted, then on the server."""
 
     NEW = "new"
-    """Made, and not awaited yet."""
+    """Not awaited yet."""
     WAITING = "waiting"
-    """The Task before it in a chain is not finished."""
+    """The parent Task has not finished."""
     PREPARING = "preparing"
-    """Its pictures are read, or the button is chosen."""
+    """The images are read, or the button is selected."""
     QUEUED = "queued"
-    """Others of this client are before it."""
+    """Waits for other submissions of this client."""
     SENDING = "sending"
-    """Its submission is on the wire."""
+    """The submission is in flight."""
     HELD_UP = "held-up"
-    """It did not get through for now, and is tried again: see `Task.held_up`."""
+    """The submission failed for now and is retried: see `Task.held_up`."""
     SUBMITTED = "submitted"
-    """The server has it and has not begun."""
+    """The server has accepted it, and has not started."""
     MODAL = "modal"
     """The server waits for the answer to a modal."""
     RUNNING = "running"
-    """The server works at it."""
+    """The server is working on it."""
     FINISHED = "finished"
-    """It has its result."""
+    """It has finished successfully."""
     FAILED = "failed"
-    """It ended without one, or its submission did not go through."""
+    """It has failed, or its submission was refused."""
     CLOSED = "closed"
-    """It was closed before it was sent."""
+    """It was closed before it was submitted."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)  # laid out as what it is made from in `codec`
@@ -121,20 +121,20 @@ class Button:
     """One button of a finished task (PROTOCOL §3.5); any of the texts may be empty."""
 
     custom_id: str
-    """What the server wants back when it is pressed. Only ever taken from a server's list."""
+    """The id that presses the button; always one that the server listed."""
     label: str = ""
     emoji: str = ""
     """A glyph, or the name of a Discord emoji (`upscale_1`)."""
     style: int = 0
-    """2 normal, 3 already used."""
+    """2 for normal buttons, 3 for those used already."""
     type: int = 0
 
 
 class LazyFields:
-    """Where a snapshot keeps the reply whose fields nobody has asked for yet.
+    """Keeps an undecoded reply until one of its fields is read.
 
-    Of a task under way hardly anybody asks for more than status and progress. Read, it would take
-    four times the memory; and thousands may be waited for.
+    Few callers read more than status and progress of a running task. Decoded, it would take four
+    times the memory, and a client may wait for thousands.
     """
 
     __slots__ = ("_body",)
@@ -143,7 +143,7 @@ class LazyFields:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> object:
-            """Fill in every field once one is asked for that was left unread."""
+            """Decode all fields when one of them is first read."""
             if name not in _FIELDS:
                 message = f"{type(self).__name__!r} object has no attribute {name!r}"
                 raise AttributeError(message)
@@ -153,39 +153,39 @@ class LazyFields:
 
 @attrs.frozen(kw_only=True)
 class TaskInfo(LazyFields):
-    """One snapshot of a task, as the server told it. PROTOCOL §3."""
+    """The state of a task, as the server reports it (PROTOCOL §3)."""
 
     id: str
     status: TaskStatus = TaskStatus.NOT_START
     action: str = ""
-    """The server's word for what this is (IMAGINE, UPSCALE…), the expected one until it tells."""
+    """The kind of task ("IMAGINE", "UPSCALE"); the expected kind until the server reports it."""
     progress: int | None = None
-    """Percent, 0-100; None when the server gave none. Never tells the outcome."""
+    """Progress in percent, 0 to 100; None if unknown. The outcome is in `status`."""
     prompt: str | None = None
     prompt_en: str | None = None
     final_prompt: str | None = None
-    """What Midjourney was asked in the end; for describe and shorten, the result text."""
+    """The prompt that Midjourney received; for describe and shorten, the result."""
     description: str | None = None
     image_url: str | None = None
     image_urls: tuple[str, ...] = ()
-    """The single pictures of a grid, on servers that list them."""
+    """Links to the four images of a grid, on servers that list them."""
     video_urls: tuple[str, ...] = ()
     buttons: tuple[Button, ...] = ()
     fail_reason: str | None = None
     seed: int | None = None
     state: str | None = None
-    """The caller's own mark, echoed."""
+    """The `state` of the submission."""
     mode: str | None = None
-    """RELAX, FAST or TURBO, on servers that tell."""
+    """"RELAX", "FAST" or "TURBO", on servers that report it."""
     submitted_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     properties: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
     raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
-    """The reply as it came, for whatever has no field of its own here."""
+    """The whole reply, for values that have no field here."""
 
     def __eq__(self, other: object) -> bool:
-        """Compare everything but the reply as it came."""
+        """Compare all fields except `raw`."""
         if not isinstance(other, TaskInfo):
             return NotImplemented
         return (
@@ -197,11 +197,11 @@ class TaskInfo(LazyFields):
         return hash(_hashable_fields(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record that `mjasync … --json` prints of a task: texts, numbers and lists."""
+        """Return the task as a dictionary of JSON values, as `mjasync … --json` prints it."""
         return record_of(self)
 
     def to_json(self) -> str:
-        """Return that record as JSON."""
+        """Return the task as JSON."""
         import orjson
 
         return orjson.dumps(self.to_dict()).decode()
@@ -209,39 +209,39 @@ class TaskInfo(LazyFields):
 
 _FIELDS: Final = frozenset(attrs.fields_dict(TaskInfo))
 _hashable_fields: Final = attrgetter(*(_FIELDS - {"properties", "raw"}))
-"""The fields that can be hashed."""
+"""Read the fields that can be hashed."""
 
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """A Midjourney account behind a server (PROTOCOL §1.16), without its secrets."""
+    """A Midjourney account of a server, without its secrets (PROTOCOL §1.16)."""
 
     id: str
-    """The channel's id."""
+    """The id of the account's channel."""
     enabled: bool | None = None
     concurrency: int | None = None
-    """Tasks it runs at once."""
+    """Number of tasks that run concurrently."""
     queue_size: int | None = None
-    """Tasks it keeps waiting."""
+    """Number of tasks that may wait."""
     timeout_minutes: int | None = None
     raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False, eq=False)
-    """What else the server told, but for whatever looks like a secret."""
+    """The whole reply, without values that look like secrets."""
 
 
 @attrs.frozen(kw_only=True)
 class SubmitReceipt:
-    """What a server answered to an accepted submission (PROTOCOL §2)."""
+    """The reply to an accepted submission (PROTOCOL §2)."""
 
     code: int
-    """1 accepted, 22 queued, 21 waits for a modal or exists already."""
+    """1: accepted; 22: queued; 21: waits for a modal, or exists already."""
     ids: tuple[str, ...]
-    """The new task's id; more than one where one press makes several tasks."""
+    """The ids of the new tasks; a button may start several."""
     description: str = ""
     properties: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
 
     @property
     def is_modal(self) -> bool:
-        """Whether the server waits for `/submit/modal` (PROTOCOL §4.4)."""
+        """Whether the server waits for the answer to a modal (PROTOCOL §4.4)."""
         if self.code == 21:
             return not (self.properties.get("status") or self.properties.get("imageUrl"))
         if self.properties.get("remix") is True:
@@ -255,19 +255,19 @@ def _as_tuple(value: Iterable[Speed]) -> tuple[Speed, ...]:
 
 @attrs.frozen(kw_only=True)
 class AccountFilter:
-    """Which of the server's accounts may do a job (PROTOCOL §1.1); gateways drop or replace it."""
+    """The accounts that may run a task (PROTOCOL §1.1). Gateways drop or replace this filter."""
 
     instance_id: str | None = None
-    """The account's id (a channel id)."""
+    """The id of the account, which is a channel id."""
     modes: tuple[Speed, ...] = attrs.field(default=(), converter=_as_tuple)
-    """The speeds it must allow."""
+    """Speeds that the account must allow."""
     remix: bool | None = None
     niji_remix: bool | None = None
     remix_auto_considered: bool | None = None
     remark: str | None = None
 
     def to_payload(self) -> dict[str, Any]:
-        """As the servers spell it."""
+        """Return the filter as the `accountFilter` of a request."""
         fields = {
             "instanceId": self.instance_id,
             "modes": [mode.upper() for mode in self.modes] or None,
@@ -286,7 +286,7 @@ _TEXT_ACTIONS: Final = frozenset({"DESCRIBE", "SHORTEN"})
 
 
 _NUMBERED_LINE: Final = re.compile(r"(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(?=\S)")
-"""A line that begins with a keycap or a number (PROTOCOL §1.4)."""
+"""The start of a line with a keycap or a number (PROTOCOL §1.4)."""
 
 
 _GRID_LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
@@ -295,7 +295,7 @@ _GRID_LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
 _GRID_BUTTONS: Final = tuple(
     Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _GRID_LABELS
 )
-"""What a grid offers on a server that lists no buttons: pressed through `/submit/change`."""
+"""The buttons of a grid on servers that list none; pressed through `/submit/change`."""
 
 
 def listed_buttons(info: TaskInfo) -> tuple[Button, ...]:
@@ -307,7 +307,7 @@ def listed_buttons(info: TaskInfo) -> tuple[Button, ...]:
 
 
 def record_of(info: TaskInfo) -> dict[str, Any]:
-    """Return what a server said of a task as JSON has it. Every key is always there."""
+    """Return a task as a dictionary of JSON values; every key is always present."""
     submitted, finished = info.submitted_at, info.finished_at
     return {
         "id": info.id,

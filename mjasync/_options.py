@@ -1,4 +1,4 @@
-"""What may be said along with every submission: one table from our words to the wire's."""
+"""Options of all submissions, and of all follow-ups."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ __all__ = ["FollowUpOptions", "SubmitOptions", "url_for_options"]
 
 class CommonOptions(TypedDict, total=False):
     state: str | None
-    """A mark of your own, 255 characters at most. A unique one lets a lost submission be found
-    again; made up where none is given."""
+    """An identifier of your own, at most 255 characters. With a unique one, a lost submission can
+    be found again. Defaults to a generated one."""
     notify_hook: str | None
-    """Where the server is to post updates."""
+    """The URL to which the server posts updates."""
     account_filter: AccountFilter | Mapping[str, Any] | None
-    """Which of the server's accounts may do it."""
+    """The accounts of the server that may run the task."""
     speed: Speed | None
-    """For this job, instead of the client's."""
+    """Overrides the client's setting for this task."""
     image_host: ImageHost | None
-    """For this job, instead of the client's."""
+    """Overrides the client's setting for this task."""
     extra: Mapping[str, Any] | None
-    """Further fields for the request as they are, for what a server takes and this does not name
-    (`noStorage`, `tools`…)."""
+    """Additional fields of the request, for options that have no argument here (`noStorage`,
+    `tools`)."""
 
 
 class SubmitOptions(CommonOptions, total=False):
-    """Keywords that every submission takes."""
+    """Keyword arguments of every submission."""
 
     bot: Bot | None
-    """Which of Midjourney's bots: "midjourney" or "niji"."""
+    """The bot: "midjourney" or "niji"."""
 
 
 class FollowUpOptions(CommonOptions, total=False):
-    """Keywords that every button takes."""
+    """Keyword arguments of every follow-up."""
 
     enable_remix: bool | None
-    """Ask for the modal, so that the prompt can be changed, where the account allows remix."""
+    """Whether to request the modal of a button, on accounts with remix."""
     strong: bool | None
-    """Whether a variation is to differ strongly, on servers that choose."""
+    """Whether a variation differs strongly, on servers with this option."""
 
 
 _PATH_OPTIONS: Final = frozenset({"speed", "image_host"})
-"""Options that go into the path."""
+"""Options that are part of the path."""
 
 
 def url_for_options(route: ServerUrl, options: Mapping[str, Any], *, by_path: bool) -> ServerUrl:
-    """Where a job goes whose options ask for another speed or image host.
+    """Return the URL for a task whose options may change the speed or the image host.
 
-    Without `by_path` the speed is asked for in the prompt alone.
+    Without `by_path`, only the prompt carries the speed.
 
     Raises:
         InvalidRequest: There is no such speed or image host.
@@ -69,10 +69,10 @@ def url_for_options(route: ServerUrl, options: Mapping[str, Any], *, by_path: bo
 
 
 def check_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 - a Literal
-    """Check a value against a Literal.
+    """Check that a value is one of a Literal's choices, or None.
 
     Raises:
-        InvalidRequest: It is none of them.
+        InvalidRequest: It is not.
     """
     words = get_args(choices)
     if value is not None and value not in words:

@@ -1,4 +1,4 @@
-"""What a server can be asked for: one method for each submission. PROTOCOL §1."""
+"""One method for each kind of submission (PROTOCOL §1)."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = ["SubmissionMethods"]
 ImageInputs = ImageInput | tuple[ImageInput, ...] | None
 _BLEND_IMAGE_COUNTS: Final = range(2, 6)
 _ENDPOINTS_WITH_FLAGS: Final = frozenset({"imagine", "edits", "retexture", "video"})
-"""Submissions whose prompt is Midjourney's, flags included."""
+"""Endpoints whose prompt may contain Midjourney's flags."""
 _VIDEO_BATCH_SIZES: Final = (1, 2, 4)
 _UPLOAD_LINK_LIFETIME: Final = 3600.0
-"""Seconds for which an uploaded picture's link is taken to live (PROTOCOL §7.3)."""
+"""Seconds for which the link of an uploaded image is reused (PROTOCOL §7.3)."""
 
 
 class SubmissionMethods:
-    """The submissions; each returns a lazy `Task`, and takes the keywords of `SubmitOptions`."""
+    """The methods that create Tasks. All accept the keyword arguments of `SubmitOptions`."""
 
     _context: ClientContext
     _uploaded_links: dict[str, tuple[str, float]]
@@ -51,12 +51,12 @@ class SubmissionMethods:
         images: ImageInput | Iterable[ImageInput] | None = (),
         **options: Unpack[SubmitOptions],
     ) -> Task:
-        """Draw a grid of four pictures.
+        """Generate a grid of four images from a prompt (PROTOCOL §1.2).
 
         Args:
-            prompt: What to draw, flags included.
-            images: Reference pictures, one or more: paths, bytes, binary files, URLs or Pillow
-                images. None means no pictures.
+            prompt: The prompt, with flags.
+            images: One or more reference images: paths, bytes, binary files, URLs or Pillow
+                images. None means no images.
             options: See `SubmitOptions`.
 
         Raises:
@@ -73,15 +73,15 @@ class SubmissionMethods:
         dimensions: Dimensions = "SQUARE",
         **options: Unpack[SubmitOptions],
     ) -> Task:
-        """Blend two to five pictures into a grid of four.
+        """Blend two to five images into a grid of four.
 
         Args:
-            images: The pictures, as for `imagine`.
-            dimensions: PORTRAIT (2:3), SQUARE or LANDSCAPE (3:2).
+            images: The images, as for `imagine`.
+            dimensions: "PORTRAIT" (2:3), "SQUARE" or "LANDSCAPE" (3:2).
             options: See `SubmitOptions`.
 
         Raises:
-            InvalidRequest: Too few or too many pictures, or unknown dimensions.
+            InvalidRequest: There are too few or too many images, or the dimensions are unknown.
         """
         pictures = as_tuple(images)
         if len(pictures) not in _BLEND_IMAGE_COUNTS:
@@ -99,22 +99,26 @@ class SubmissionMethods:
         language: str | None = None,
         **options: Unpack[SubmitOptions],
     ) -> Task:
-        """Put a picture into words: `task.prompts` has the four prompts, `task.text` all of it.
+        """Describe an image with four prompts.
+
+        The finished Task has the prompts in `task.prompts`, and the whole text in `task.text`.
 
         Args:
-            image: The picture, as for `imagine`.
+            image: The image, as for `imagine`.
             language: "zh" for prompts in Chinese, on servers that translate.
             options: See `SubmitOptions`.
 
         Raises:
-            InvalidRequest: There is no picture.
+            InvalidRequest: The image is missing.
         """
         return self._create_task(
             "describe", {"language": language}, {"base64": _check_image(image)}, options
         )
 
     def shorten(self, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
-        """Find out which words of a prompt matter: `task.prompts` has the shorter ones.
+        """Shorten a prompt to its important words.
+
+        The finished Task has the shorter prompts in `task.prompts`.
 
         Args:
             prompt: The prompt to shorten.
@@ -127,30 +131,30 @@ class SubmissionMethods:
         return self._create_task("shorten", {"prompt": text}, {}, options, repr(text[:40]))
 
     def edit(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
-        """Redraw a picture of your own as a prompt says (PROTOCOL §1.10).
+        """Edit an image according to a prompt (PROTOCOL §1.10).
 
         Args:
-            image: The picture, as for `imagine`.
-            prompt: What it is to become.
+            image: The image, as for `imagine`.
+            prompt: The prompt for the edited image.
             options: See `SubmitOptions`.
 
         Raises:
-            InvalidRequest: The prompt is empty, or there is no picture.
+            InvalidRequest: The prompt is empty, or the image is missing.
         """
         return self._create_task(
             "edits", {"prompt": _check_prompt(prompt)}, {"image": _check_image(image)}, options
         )
 
     def retexture(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
-        """Keep a picture's shapes and redraw its surfaces (PROTOCOL §1.10).
+        """Keep the shapes of an image and redraw its surfaces (PROTOCOL §1.10).
 
         Args:
-            image: The picture, as for `imagine`.
-            prompt: What it is to look like.
+            image: The image, as for `imagine`.
+            prompt: The prompt for the new surfaces.
             options: See `SubmitOptions`.
 
         Raises:
-            InvalidRequest: The prompt is empty, or there is no picture.
+            InvalidRequest: The prompt is empty, or the image is missing.
         """
         return self._create_task(
             "retexture", {"prompt": _check_prompt(prompt)}, {"image": _check_image(image)}, options
@@ -170,22 +174,22 @@ class SubmissionMethods:
         index: Literal[1, 2, 3, 4] = 1,
         **options: Unpack[SubmitOptions],
     ) -> Task:
-        """Make videos (PROTOCOL §1.11).
+        """Generate videos (PROTOCOL §1.11).
 
         Args:
-            prompt: What happens.
+            prompt: The prompt.
             image: The first frame, as for `imagine`.
             end_image: The last frame.
-            motion: How much moves.
-            loop: Whether the end leads back to the start.
-            video_type: Resolution; the server's default is `vid_1.1_i2v_480`.
-            batch_size: How many; the server's default is 4.
-            extend: The id of a video task to make longer.
-            index: Which of its videos, 1 to 4.
+            motion: The amount of motion.
+            loop: Whether the video ends where it begins.
+            video_type: The resolution. Defaults to the server's, `vid_1.1_i2v_480`.
+            batch_size: The number of videos. Defaults to the server's, 4.
+            extend: The id of a video task to extend.
+            index: The video of that task, 1 to 4.
             options: See `SubmitOptions`.
 
         Raises:
-            InvalidRequest: The prompt is empty, or a choice does not exist.
+            InvalidRequest: The prompt is empty, or an argument is not one of its choices.
         """
         check_choice("motion", motion, Literal["low", "high"])
         check_choice("video_type", video_type, VideoType)
@@ -215,15 +219,15 @@ class SubmissionMethods:
         target: ImageInput,
         **options: Unpack[SubmitOptions],
     ) -> Task:
-        """Put the face of one picture into another (PROTOCOL §1.13).
+        """Swap the face of one image into another (PROTOCOL §1.13).
 
         Args:
-            source: The face.
-            target: The picture it goes into.
+            source: The image with the face.
+            target: The image to change.
             options: See `SubmitOptions`.
 
         Raises:
-            InvalidRequest: One of them is missing.
+            InvalidRequest: An image is missing.
         """
         pictures: Mapping[str, ImageInputs] = {
             "sourceBase64": _check_image(source),
@@ -237,11 +241,11 @@ class SubmissionMethods:
         target: ImageInput,
         **options: Unpack[SubmitOptions],
     ) -> Task:
-        """Put a face into a video (PROTOCOL §1.13).
+        """Swap a face into a video (PROTOCOL §1.13).
 
         Args:
-            source: The face.
-            target: The video: a path, bytes, or a binary file; or its URL.
+            source: The image with the face.
+            target: The video: a path, bytes, a binary file, or a URL.
             options: See `SubmitOptions`.
         """
         if isinstance(target, str):
@@ -272,11 +276,11 @@ class SubmissionMethods:
         return Task(self._context, "swap video face", prepare, route=route)
 
     def show(self, job: str, *, instance_id: str, **options: Unpack[SubmitOptions]) -> Task:
-        """Rebuild a task from a Midjourney job (PROTOCOL §1.14).
+        """Create a task for an existing Midjourney job (PROTOCOL §1.14).
 
         Args:
-            job: A Midjourney job id, or the link of its picture.
-            instance_id: The server's account that made it.
+            job: The id of a Midjourney job, or the link of its image.
+            instance_id: The account of the server that ran the job.
             options: See `SubmitOptions`.
 
         Raises:
@@ -288,20 +292,20 @@ class SubmissionMethods:
         return self._create_task("show", {"jobId": _check_prompt(job)}, {}, wanted)
 
     async def upload(self, images: ImageInput | Iterable[ImageInput] | None) -> list[str]:
-        """Hand pictures to the server and get their links, to be used in prompts.
+        """Upload images to the server and return their links, for use in prompts.
 
-        A picture is sent once for each client and hour (links expire): the same content gives
-        the same link.
+        Since links expire, the client uploads an image again after an hour. Within that hour, the
+        same content gives the same link.
 
         Args:
-            images: One or more pictures, as for `imagine`.
+            images: One or more images, as for `imagine`.
 
         Returns:
-            The links, in the order given.
+            The links, in the order of the images.
 
         Raises:
-            UnsupportedEndpoint: The server cannot.
-            MJError: It refused, or the exchange failed; sending them again costs nothing.
+            UnsupportedEndpoint: The server does not accept uploads.
+            MJError: The upload failed. Uploads are free, so it may be repeated.
         """
         self._context.loop.check()
         given = as_tuple(images)
@@ -320,8 +324,6 @@ class SubmissionMethods:
                 fresh |= {key: (link, now) for key, link in zip(missing, links, strict=True)}
             self._uploaded_links = fresh
         return [fresh[key][0] for key in keys]
-
-    # --- shared ---
 
     def _create_task(
         self,
@@ -382,7 +384,7 @@ class SubmissionMethods:
 def _encode_form(
     boundary: str, fields: Mapping[str, Any], file: bytes | FileContent | None
 ) -> RequestBody:
-    """A form, with the video as a file of its own where it is no link."""
+    """Encode a multipart form; a video that is not a link is a file in it."""
     parts: list[bytes | FileContent | DataUrl] = []
 
     def add(about: str, value: bytes | FileContent | DataUrl) -> None:

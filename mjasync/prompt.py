@@ -1,4 +1,4 @@
-"""The text of a prompt and its flags. PROTOCOL §4.2, §6.1."""
+"""Functions for prompts and their flags (PROTOCOL §4.2, §6.1)."""
 
 from __future__ import annotations
 
@@ -17,43 +17,47 @@ _FLAGS: Final = (
     "stylize|sv|sw|tile|turbo|v|version|video|w|weird|zoom"
 )
 _LONG_DASHES: Final = "\u2010-\u2015\u2212\u2e3a\u2e3b\ufe58\ufe63\uff0d"
-"""Dashes that are no hyphen, for a class of a pattern."""
+"""Dashes other than the hyphen, for a character class."""
 _FULLWIDTH: Final = r"\u3000-\u9fff\uac00-\ud7af\uff01-\uff0c\uff0e-\uffef"
-"""Signs that are written without blanks between words, for a class of a pattern."""
+"""Characters of scripts without spaces between words, for a character class."""
 _MISTYPED_DASHES: Final = re.compile(
     rf"(?:(?<!\S)-?[{_LONG_DASHES}]+-?|(?<=[{_FULLWIDTH}])(?:--|[{_LONG_DASHES}]{{2,}})"
     rf"|(?:(?<!\S)|(?<=[{_FULLWIDTH}]))\u30fc\u30fc)(?=(?:{_FLAGS})\b)",
     re.IGNORECASE,
 )
-"""What a typing aid or an input method makes of the two dashes of a flag."""
+"""Replacements for `--` that keyboards and input methods produce."""
 _CLOSING_QUOTES: Final = re.compile(
     rf"(?:[^{_LONG_DASHES}]|(?<=\w)[{_LONG_DASHES}](?=[^\W{_FULLWIDTH}]))*"
     rf"(?<=[^\s{_LONG_DASHES}])[{_LONG_DASHES}]+(?![{_LONG_DASHES}]|[^\W{_FULLWIDTH}])"
 )
-"""The rest of a remark between dashes —like this— up to the second one."""
+"""The rest of a remark between dashes —like this— up to the second dash."""
 _FLAG: Final = re.compile(rf"(?<!\S)--(?:{_FLAGS})\b", re.IGNORECASE)
 _WIDE_NAME: Final = re.compile(rf"(?<=[-{_LONG_DASHES}])[\uff21-\uff3a\uff41-\uff5a]+")
 _WEIGHT: Final = re.compile(r"[:\uff1a]{2}([-\uff0d]?[\d\uff10-\uff19.\uff0e]*)")
 _COMMAND: Final = re.compile(
     r"^(?:[/\uff0f]imagine(?:\s+prompt(?:\s*[:\uff1a]|(?!\S))\s*|\s+|$))+", re.IGNORECASE
 )
-"""What somebody typed into Discord in front of the prompt."""
+"""A Discord command in front of the prompt."""
 _NARROW: Final = {code: code - 0xFEE0 for code in (*range(0xFF0B, 0xFF1B), *range(0xFF21, 0xFF5B))}
-"""Full-width letters, digits and the signs `+,-./:` as the ones of ASCII."""
+"""Full-width letters, digits and `+,-./:`, mapped to ASCII."""
 _TYPED: Final = {
     **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033\uff02"), '"'),
     **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032\uff07"), "'"),
     **dict.fromkeys((0x200B, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), ""),
 }
-"""Quotes made straight; blanks of no width and marks of direction left out."""
+"""Straight quotes for typographic ones; zero-width and direction marks are removed."""
 _BRACES: Final = frozenset("{}\\")
 _ESCAPED: Final = ("{", "}", ",", "\\")
 
 
 def without_flags(prompt: str, *names: str) -> str:
-    """`prompt` without the flags `--name [value]`, however many dashes were typed.
+    """Return a prompt without some flags and their values.
 
-    Phones turn `--` into a long dash; that counts as a flag too.
+    Phones turn `--` into a long dash, which counts as well.
+
+    Args:
+        prompt: The prompt.
+        names: The names of the flags, without dashes.
     """
     words = "|".join(map(re.escape, names))
     flag = rf"(?:^|\s)(?:--|—|–)(?:{words})\b(?:\s+(?!--|—|–)[\d.:]+)?"
