@@ -18,15 +18,15 @@ class Clock:
     """Monotonic seconds to measure with, wall seconds to read dates by, and a way to pass them."""
 
     def now(self) -> float:
-        """Seconds on a clock that never jumps."""
+        """Return the seconds of a monotonic clock."""
         return time.monotonic()
 
     def wall(self) -> float:
-        """Seconds since the epoch, as the machine has it now: it may jump either way."""
+        """Return the seconds since the epoch by the system clock, which may be set at any time."""
         return time.time()
 
     def uptime(self) -> float:
-        """Seconds on a clock that never jumps and, where there is one, counts through suspend.
+        """Return monotonic seconds that, where the system can, include time suspended.
 
         Two processes may compare what they read if their `boot_id` is the same. A clock that
         overrides `now` is read by that.
@@ -36,7 +36,7 @@ class Clock:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def boot_id(self) -> str:
-        """What tells one start of the machine from another; where unknown, one process."""
+        """Return an identifier of this boot of the machine, or of this process if there is none."""
         return _boot_id()
 
     async def sleep(self, seconds: float) -> None:

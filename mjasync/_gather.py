@@ -128,7 +128,7 @@ class TaskGroupIterator:
         return self._limit is None or len(self._running) < self._limit
 
     def _can_submit(self) -> bool:
-        """Whether the circuit is closed, or a probe is due; if not, come back when one is."""
+        """Return whether the circuit lets a submission through; else try again when it may."""
         delay = self._breaker.delay(self._clock.now()) if self._breaker else 0.0
         if delay and self._timer is None:
             self._timer = self._start(self._clock.sleep(delay))

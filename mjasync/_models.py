@@ -332,14 +332,14 @@ def record_of(info: TaskInfo) -> dict[str, Any]:
 
 
 def text_of(info: TaskInfo) -> str:
-    """The result of describe and shorten, wherever the dialect put it (PROTOCOL §1.4, §1.5)."""
+    """Return the result of describe or shorten, wherever a server puts it (PROTOCOL §1.4, §1.5)."""
     if info.action not in _TEXT_ACTIONS or info.status is not TaskStatus.SUCCESS:
         return ""
     return info.final_prompt or info.prompt or info.description or ""
 
 
 def prompts_of(info: TaskInfo) -> tuple[str, ...]:
-    """The single prompts in that text: its numbered lines, else each line that is not blank."""
+    """Return the prompts in that text: its numbered lines, or else each line that is not blank."""
     lines = [line.strip() for line in text_of(info).splitlines() if line.strip()]
     starts = [_NUMBERED_LINE.match(line) for line in lines]
     numbered = tuple(

@@ -88,11 +88,11 @@ class SubmissionQueue:
             line[0].admit()
 
     def has_waiting(self, kind: Hashable) -> bool:
-        """Whether submissions of a kind are held up."""
+        """Return whether submissions of a kind wait for a retry."""
         return kind in self._waiting
 
     def is_first(self, ticket: Ticket) -> bool:
-        """Whether nothing of its kind is held up for longer."""
+        """Return whether no other submission of this kind has waited longer."""
         return self._waiting[ticket.kind][0] is ticket
 
 
@@ -188,7 +188,7 @@ class Ticket:
 
 
 def _queue_kind(submission: SubmitRequest) -> Hashable:
-    """What is refused alike: a queue is that of a speed, of chosen accounts, of an operation."""
+    """Return a key for submissions that a server refuses together: speed, accounts, operation."""
     accounts = decoding.dump_json(submission.payload.get("accountFilter"))
     return submission.url, submission.endpoint, accounts
 

@@ -123,7 +123,7 @@ class TaskFollowUps(TaskFiles):
         return self._press_with_prompt(prompt, options, "vary", detail)
 
     def reroll(self, prompt: str | None = None, **options: Unpack[FollowUpOptions]) -> Self:
-        """The same once more (a describe, too); a `prompt` changes it, as in `vary`."""
+        """Run the task again; also a describe."""
         return self._press_with_prompt(prompt, options, "reroll")
 
     def zoom(
@@ -351,7 +351,7 @@ class TaskFollowUps(TaskFiles):
         )
 
     async def _wait_for_modal(self, stall: float) -> bool:
-        """Whether the server asks for a modal; found out by watching where it did not say so."""
+        """Wait until the server asks for a modal; return False if it starts without one."""
         await self._wait_until_accepted(NO_TIMEOUT, stall)
         if self._modal_answered:
             message = "This modal has been answered already."

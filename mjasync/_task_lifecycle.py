@@ -297,7 +297,7 @@ class TaskLifecycle(TaskView):
         )
 
     def _is_shadowed(self, info: TaskInfo) -> bool:
-        """Whether the server shows another task under this one's id: its state is not as sent.
+        """Return whether the server returns another task under this id, by its `state`.
 
         Checked when the task is first seen and when it has ended. A server that repeats no state
         shows nothing; one that has a state of its own for everything shows the prompt at least.

@@ -117,7 +117,7 @@ def _as_double_dash(typed: re.Match[str]) -> str:
 
 
 def expand(prompt: str, *, max_prompts: int = 10_000) -> list[str]:
-    r"""Every prompt that a prompt with `{a, b}` in it stands for, in the order written.
+    r"""Return every prompt that a prompt with `{a, b}` stands for, in order.
 
     Braces nest, may hold flags (`--ar {1:1, 16:9}`) or nothing (`fox{, es}`). `\{`, `\}`, `\,` and
     `\\` stand for themselves.

@@ -211,7 +211,7 @@ class ServerApi(DownloadApi):
         return await self._with_read_retries(once, self.retries.read)
 
     async def seed(self, task_id: str) -> int:
-        """The seed of a finished task; the server may take a minute to find it.
+        """Return the seed of a finished task; the server may take a minute to find it.
 
         Raises:
             MJError: It has none, or the read failed.
@@ -240,7 +240,7 @@ class ServerApi(DownloadApi):
 def _match_state(
     tasks: Iterable[Mapping[str, Any]], state: str, sent: datetime | None
 ) -> tuple[str, ...]:
-    """The id of the one task that carries `state` and is not older than the request.
+    """Return the id of the only task with this `state` that is not older than the request.
 
     Args:
         tasks: The server's list.

@@ -60,7 +60,7 @@ class FileContent:
 
     @classmethod
     def from_path(cls, path: Path) -> Self | bytes:
-        """The file at a place; all it holds where that comes only once (a pipe, say).
+        """Open a file, or read all of a stream such as a pipe.
 
         Raises:
             OSError: It cannot be read.
@@ -85,7 +85,7 @@ class FileContent:
             raise self._has_changed()
 
     def blocks(self) -> Generator[bytes, None, None]:
-        """All of it.
+        """Yield the content block by block.
 
         Raises:
             InvalidRequest: The file is gone, or shorter than it was.
@@ -134,7 +134,7 @@ class DataUrl:
         return len(self.head) + 4 * ((len(self.data) + 2) // 3)
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it, a little at a time."""
+        """Yield the body in pieces."""
         yield self.head.encode()
         for block in self.data.blocks() if isinstance(self.data, FileContent) else (self.data,):
             yield from _base64_of(block)
@@ -165,7 +165,7 @@ class RequestBody:
             await run_in_worker(_check, files)
 
     async def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
-        """A piece at a time: others have a turn in between.
+        """Yield the body in pieces.
 
         Raises:
             InvalidRequest: A file is gone, or shorter than it was.
@@ -192,7 +192,7 @@ def _check(files: Iterable[FileContent]) -> None:
 
 
 async def _read_into_memory(data: bytes | FileContent) -> AsyncGenerator[bytes, None]:
-    """What is in memory at once, a file's blocks one by one: each is read in a thread."""
+    """Yield bytes from memory at once, and the blocks of a file as a thread reads them."""
     if isinstance(data, bytes):
         yield data
         return
@@ -224,7 +224,7 @@ def _split_pieces(data: bytes) -> Iterator[bytes | memoryview]:
 
 
 def encode_body(payload: Mapping[str, Any]) -> bytes | RequestBody:
-    """A payload as JSON, pictures and long texts as parts of their own.
+    """Encode a payload as JSON, with images and long texts as separate parts.
 
     Texts are dumped a little at a time: a call that takes long holds up every other thread.
     """
@@ -255,7 +255,7 @@ def _dumped(text: str) -> Iterator[bytes]:
 
 
 def payload_with_data_urls(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A payload whose pictures are the texts that were sent."""
+    """Return the payload with images as data URLs, as they were sent."""
 
     def worded(value: object) -> object:
         if isinstance(value, list | tuple):

@@ -71,12 +71,12 @@ class PollDeadlines:
             self._timer = loop.call_at(late_at, self._check, seconds)
 
     def stop(self, asyncio_task: asyncio.Task[Any]) -> None:
-        """It is over."""
+        """Stop the deadline of a poll."""
         self._expires_at.pop(asyncio_task, None)
         self._expired.discard(asyncio_task)
 
     def expired(self, asyncio_task: asyncio.Task[Any]) -> bool:
-        """Whether it was cancelled for that alone, which then is no cancellation any more."""
+        """Return whether only the deadline cancelled the poll, and undo the cancellation."""
         return asyncio_task in self._expired and asyncio_task.uncancel() == 0
 
     def close(self) -> None:

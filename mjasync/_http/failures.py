@@ -41,7 +41,7 @@ class RequestInterrupted(Exception):
         self.too_large = too_large
 
     def as_read(self) -> MJError:
-        """What this means for a read, which may be repeated."""
+        """Return the error for a read, which may be repeated."""
         if self.too_large:
             return ReplyTooLarge(f"The answer was not taken in: {self.reason}.")
         if self.timed_out:
@@ -54,7 +54,7 @@ class PrivateAddress(OSError):
 
 
 def translate_error(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
-    """What to raise for an error on the wire: before the connection stood, or after.
+    """Return the error for a failed exchange: before or after the connection was made.
 
     aiohttp's frames hold the request as sent and the answer as it came, and its messages may quote
     either: no error leaves here with those.
@@ -129,7 +129,7 @@ def open_file_limit() -> int | None:
 
 
 def strip_tracebacks(error: BaseException) -> BaseException:
-    """An error and all behind it without their frames."""
+    """Return an error without the frames of its causes."""
     for link in _causes(error):
         link.__traceback__ = None
     return error

@@ -37,7 +37,7 @@ _IMAGE_BY_ID: Final = re.compile(r"/mj/image/[^/]+$")
 
 
 def parse_link(link: str) -> URL:
-    """The address of a picture, byte for byte.
+    """Parse the URL of an image without changing a byte.
 
     Raises:
         InvalidRequest: It is none.
@@ -60,7 +60,7 @@ def parse_link(link: str) -> URL:
 
 
 def candidate_urls(link: str, base: str) -> tuple[URL, ...]:
-    """Where a picture may be, the likeliest place first.
+    """Return the URLs where an image may be, the likeliest first.
 
     A gateway that was not told its own address gives relative links or some to itself, as it sees
     itself: to `localhost` or the name of a container. The picture is at the base URL all the same.
@@ -98,7 +98,7 @@ def _query(url: URL) -> str:
 
 
 def redirect_url(url: URL, location: str) -> URL:
-    """Where a redirect leads.
+    """Return the target of a redirect.
 
     Raises:
         InvalidRequest: It is no address of a picture.
@@ -123,7 +123,7 @@ def check_allowed(url: URL, server: URL, policy: ImageLinks) -> None:
 
 
 def private_link_error(url: URL) -> LinkRefused:
-    """The picture is where image_links="public" does not go."""
+    """Return the error for a link that `image_links="public"` excludes."""
     return LinkRefused(
         f"The picture's link leads to a private address ({printable(url.host or '')}), which "
         'image_links="public" refuses.'
@@ -148,7 +148,7 @@ def check_policy(policy: Any) -> ImageLinks:  # noqa: ANN401 - whatever was give
 
 
 def is_public(host: str, *, allow_names: bool = False) -> bool:
-    """Whether an address is of the public internet."""
+    """Return whether a host is on the public internet."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0].strip("[]"))
     except ValueError:

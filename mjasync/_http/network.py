@@ -86,14 +86,14 @@ class NetworkSettings:
         return self.trust_env or bool(getattr(self.session, "trust_env", False))
 
     def proxy_for(self, url: URL) -> URL | None:
-        """The proxy that a request of a session made here goes through."""
+        """Return the proxy for a URL, in a session of the client's own."""
         if self.proxy is not None or not self.uses_environment:
             return self.proxy
         host = url.host or ""
         return None if _is_local(host) else _environment_proxy(url.scheme, host)
 
     def is_proxy(self, host: str, port: int) -> bool:
-        """Whether this is the address of a proxy that requests go through."""
+        """Return whether a host and port are those of a proxy in use."""
         given = getattr(self.session, "_default_proxy", None)
         known = [URL(proxy) for proxy in (self.proxy, given) if proxy is not None]
         if self.uses_environment:
@@ -108,7 +108,7 @@ class NetworkSettings:
         return {"User-Agent": given.get("User-Agent", USER_AGENT)}
 
     def default_headers(self) -> dict[str, str]:
-        """What every request to the server carries, but for the token."""
+        """Return the headers of every request to the server, without the token."""
         return {
             **self.user_agent,
             **{name: SecretHeader(value) for name, value in self.headers.items()},
@@ -116,7 +116,7 @@ class NetworkSettings:
 
 
 def _is_local(host: str) -> bool:
-    """Whether a host is this machine, which no proxy of the environment is meant for."""
+    """Return whether a host is this machine, to which proxies of the environment do not apply."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -125,7 +125,7 @@ def _is_local(host: str) -> bool:
 
 @cache
 def _environment_proxy(scheme: str, host: str) -> URL | None:
-    """What HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say; nothing of a .netrc is used."""
+    """Return the proxy that the environment sets for a host; a .netrc is not used."""
     proxies = getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy or proxy_bypass(host):
@@ -141,7 +141,7 @@ def _environment_proxy(scheme: str, host: str) -> URL | None:
 
 
 def parse_proxy(proxy: Any, name: str = "proxy") -> URL:  # noqa: ANN401 - whatever was given
-    """The address of an HTTP proxy.
+    """Parse the URL of an HTTP proxy.
 
     Raises:
         ConfigurationError: It is none.

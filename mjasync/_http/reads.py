@@ -84,7 +84,7 @@ class ReadApi:
     _logged_codes: set[int | None] = attrs.field(factory=set, init=False)
 
     async def fetch(self, task_id: str, route: ServerUrl | None = None) -> TaskInfo:
-        """One task now; by another route where its links are to lead to another image host.
+        """Fetch a task; by another URL if its links should point to another image host.
 
         Raises:
             TaskNotFound: The server does not know it.
@@ -101,7 +101,7 @@ class ReadApi:
         known: bytes | None = None,
         route: ServerUrl | None = None,
     ) -> tuple[bytes, dict[str, Any] | None]:
-        """One task's body with its JSON; no JSON when the body is the `known` one, byte for byte.
+        """Fetch a task's body and its JSON; no JSON if the body equals `known`.
 
         Asked once without a `policy`.
 
@@ -136,7 +136,7 @@ class ReadApi:
     async def fetch_many(
         self, task_ids: Sequence[str], policy: RetryPolicy
     ) -> list[dict[str, Any]]:
-        """Up to `MAX_LIST_SIZE` tasks as they came; unknown ones are missing, in any order.
+        """Fetch up to `MAX_LIST_SIZE` tasks, in any order and without unknown ones.
 
         Raises:
             UnsupportedEndpoint: The server has no list endpoint.
@@ -148,7 +148,7 @@ class ReadApi:
     async def fetch_many_once(
         self, task_ids: Sequence[str], known: Collection[bytes], policy: RetryPolicy | None = None
     ) -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
-        """As `fetch_many`, each task with its body; those still as `known`, byte for byte, apart.
+        """Fetch tasks with their bodies; return those that equal `known` separately.
 
         Asked once without a `policy`. A server that has no such list is remembered: `can_list`.
 
@@ -181,7 +181,7 @@ class ReadApi:
         return found
 
     def can_list(self) -> bool:
-        """Whether it is worth asking for many tasks at once."""
+        """Return whether list requests are worth trying now."""
         return self.clock.now() >= self._list_disabled_until
 
     def _count_list_failure(self, error: MJError) -> None:
@@ -203,7 +203,7 @@ class ReadApi:
     async def get_list(
         self, which: str = "task/list", method: str = "GET", policy: RetryPolicy | None = None
     ) -> list[dict[str, Any]]:
-        """A list the server keeps, as it came: its (newest) tasks, its queue, its accounts.
+        """Fetch a list of the server: its newest tasks, its queue or its accounts.
 
         Raises:
             UnsupportedEndpoint: It keeps no such list.
@@ -228,7 +228,7 @@ class ReadApi:
     async def get_list_with_date(
         self, policy: RetryPolicy | None = None
     ) -> tuple[list[dict[str, Any]], datetime | None]:
-        """The server's list of tasks, and its date, by which the age of what is in it is judged.
+        """Fetch the server's task list and its date, by which ages are judged.
 
         None where the date is missing or a cache's, or where a row of the list cannot be read: what
         is not in such a list may be on the server all the same.
@@ -254,7 +254,7 @@ class ReadApi:
         return found
 
     async def server_date(self, unknown_id: str) -> datetime | None:
-        """The server's clock as it stands: asked about a task that no cache can have an answer for.
+        """Return the server's date, from a request that no cache can answer.
 
         None where the server does not tell.
         """
@@ -266,7 +266,7 @@ class ReadApi:
             return None
 
     async def account(self, account_id: str) -> Mapping[str, Any] | None:
-        """One account as it came; None when the server does not know it.
+        """Fetch an account; None if the server does not know it.
 
         Raises:
             UnsupportedEndpoint: The server does not tell.
@@ -285,7 +285,7 @@ class ReadApi:
     async def request_raw(
         self, method: str, url: URL, body: bytes | None = None
     ) -> tuple[HttpResponse, float]:
-        """Any read as it is answered, and the seconds that took; nothing is made of the answer.
+        """Send any read; return the response, uninterpreted, and the seconds it took.
 
         Only for want of a connection is it tried again.
 
@@ -344,14 +344,14 @@ class ReadApi:
 
 
 def is_overload(error: MJError) -> bool:
-    """Whether the server, or what stands before it, has too much to do for now."""
+    """Return whether the server or a proxy in front of it is overloaded."""
     status = error.http_status or 0
     is_busy = status in _OVERLOAD_ERRORS or 520 <= status <= 530
     return isinstance(error, RateLimited) or (isinstance(error, ServerError) and is_busy)
 
 
 def _date_of(reply: HttpResponse) -> datetime | None:
-    """When a reply was made, by the clock of whoever made it; None for one out of a cache."""
+    """Return the date of a reply by the server's clock; None for a cached reply."""
     headers = CIMultiDict(reply.headers)
     if headers.get("Age", "0").strip() not in {"", "0"}:
         return None

@@ -43,11 +43,11 @@ class Redactor:
         self._escape = _escape_of("".join(distinct))
 
     def clean(self, data: bytes) -> bytes:
-        """A body without them; the same object where it has none, which costs next to nothing."""
+        """Return a body without secrets; the same object if it has none."""
         return self._pattern.sub(MASK.encode(), data) if self._may_hold(data) else data
 
     def _may_hold(self, data: bytes) -> bool:
-        """Whether it is worth a search: most bodies hold no secret, and no escaped character.
+        """Return whether a search is worthwhile: few bodies hold a secret or an escaped character.
 
         Each search for a single byte takes next to nothing.
         """
@@ -62,7 +62,7 @@ class Redactor:
         return (is_escaped or is_page or is_quoted) and self._pattern.search(data) is not None
 
     def _is_quoted_in(self, data: bytes) -> bool:
-        """Whether a link may hold one: most hold other things, and tasks hold "30%"."""
+        """Return whether a percent-encoded secret may be in a body."""
         if _PERCENT_ESCAPE.search(data) is None:
             return False
         if len(data) > _MAX_UNQUOTED_SIZE:  # in pieces it would take 70 times its size
@@ -75,7 +75,7 @@ class Redactor:
         return re.compile(b"|".join(map(_pattern_of, self._secrets)))
 
     def clean_text(self, text: str) -> str:
-        """A text without them."""
+        """Return a text without secrets."""
         data = text.encode("utf-8", "surrogatepass")
         clean = self.clean(data)
         return text if clean is data else clean.decode("utf-8", "surrogatepass")
@@ -88,12 +88,12 @@ class Redactor:
         return CIMultiDictProxy(CIMultiDict(pairs))
 
     def restore(self, link: str) -> str:
-        """A link as the server sent it, which may carry the token: for its own origin alone."""
+        """Return a link as the server sent it, with a token for its own origin."""
         return link.replace(MASK, quote(self._first_bytes, safe="")) if self._first_bytes else link
 
 
 def secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
-    """What of some request headers nobody may see: the values, and what they are made of."""
+    """Yield the secrets in request headers: the values and their parts."""
     for value in headers.values():
         scheme, _, credentials = value.rpartition(" ")
         yield credentials
@@ -121,14 +121,14 @@ def _pattern_of(secret: str) -> bytes:
 
 
 def _escape_of(chars: str) -> bytes:
-    """What any of these characters, escaped in JSON, begins with."""
+    """Return a pattern for the start of any of these characters when escaped in JSON."""
     if not _ESCAPED_IN_JSON.isdisjoint(chars):
         return b"\\"
     return b"\\u00" if chars.isascii() else b"\\u"
 
 
 def _encodings_of(char: str) -> bytes:
-    r"""A pattern for one character: raw, `%2B`, `\u002b`, `\+`, `&#43;`, `&#x2b;`, `&amp;`.
+    r"""Return a pattern for one character: raw, `%2B`, `\u002b`, `\+`, `&#43;`, `&#x2b;`, `&amp;`.
 
     Backslashes are counted with a bound: JSON may be text within JSON, and a run of them must not
     take quadratic time.

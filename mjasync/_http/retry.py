@@ -189,7 +189,7 @@ class RetryState:
         self.retry_count: int = 0
 
     def is_exhausted(self, error: Exception) -> bool:
-        """Whether there is to be no other attempt after this failure."""
+        """Return whether there is no further attempt after this failure."""
         policy = self._policy_for(error) if isinstance(error, MJError) else None
         if policy is None or not isinstance(error, MJError):
             return True
@@ -198,12 +198,12 @@ class RetryState:
         return spent.waits + 1 >= policy.max_attempts or took > policy.max_elapsed
 
     def exhausted_at(self, error: MJError) -> float:
-        """When failures of this kind are not tried again any more, on the clock given."""
+        """Return the time after which failures of this kind are not retried."""
         policy = self._policy_for(error) or RetryPolicy()
         return self._spent_for(policy).since + policy.max_elapsed
 
     def next_delay(self, error: MJError) -> float:
-        """Seconds until the next attempt: what the server asked for exactly, else jittered."""
+        """Return the seconds until the next attempt: those of the server, or a jittered delay."""
         spent = self._spent_for(self._policy_for(error) or RetryPolicy())
         self.retry_count += 1
         spent.waits += 1

@@ -29,7 +29,7 @@ _MEGABYTE: Final = 1 << 20
 
 
 async def read_whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """All of an answer, unpacked.
+    """Read a whole response body, decompressed.
 
     Raises:
         Interrupted: It is longer than `limit`.
@@ -54,7 +54,7 @@ async def read_whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def too_large_error(what: str, limit: int, name: str) -> RequestInterrupted:
-    """An answer that is longer than is taken in."""
+    """Return the error for a response above its limit."""
     size = f"{limit / _MEGABYTE:g} MiB" if limit >= _MEGABYTE else f"{limit} bytes"
     reason = f"the {what} is longer than {size}, which Limits({name}={limit}) allows"
     return RequestInterrupted(reason, too_large=True)
@@ -77,7 +77,7 @@ class StreamingPayload(aiohttp.Payload):
         self._seconds = seconds
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """All of it as text."""
+        """Return the whole body as text."""
         return bytes(self._body).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
@@ -129,14 +129,14 @@ class TimedStream:
         return self
 
     async def read_head(self) -> bytes:
-        """Its beginning, which comes again: enough to tell what it is; empty where it is."""
+        """Read the first bytes, enough to detect the format; iteration yields them again."""
         self._first = start = await self._size_limit(SNIFFED_BYTES)
         if (kind := sniff(start)) and kind[1].startswith("video/"):
             self._most, self._kind = self._limits.video, "video"
         return start
 
     async def error(self) -> bytes:
-        """What came instead of a picture, or the beginning of that."""
+        """Read the start of a response that is not an image."""
         return await self._size_limit(_MAX_ERROR_BODY)
 
     async def _size_limit(self, size: int) -> bytes:

@@ -79,7 +79,7 @@ def build_submit_request(
 
 
 def cancelled_in_flight(submission: SubmitRequest) -> SubmitUncertain:
-    """What a submission is that somebody cancelled while it was on the wire."""
+    """Return the error of a submission that was cancelled in flight."""
     message = f"The {submission.endpoint} request was cancelled while it was on the wire."
     return attach_submission(submission, SubmitUncertain(message))
 
@@ -102,7 +102,7 @@ async def check_body(body: bytes | RequestBody) -> None:
 
 
 async def payload_as_sent(submission: SubmitRequest) -> Mapping[str, Any]:
-    """The payload, its pictures as the texts that went out, if they can be read and kept."""
+    """Return the payload with its images as sent, if they can still be read."""
     if isinstance(submission.body, bytes):
         return submission.payload
     try:

@@ -77,7 +77,7 @@ class HttpResponse:
 
 
 def auth_headers(token: str | None, auth: Auth) -> Mapping[str, str]:
-    """The one header that carries the token; none without a token (PROTOCOL §6.2).
+    """Return the header that carries the token, if there is one (PROTOCOL §6.2).
 
     Raises:
         ConfigurationError: It cannot be sent.
@@ -201,7 +201,7 @@ class Transport:
             )
 
     async def get_within(self, url: URL, *, timeout: float) -> HttpResponse:
-        """As `exchange` for a GET, whose whole answer has to come within `timeout` seconds.
+        """Send a GET whose whole response must arrive within `timeout` seconds.
 
         Meant for looks at waiting tasks, one after another: aiohttp's own timers for each of them
         and the layers of `exchange` cost a fifth of a look.
@@ -263,7 +263,7 @@ class Transport:
         raise MalformedReply(message)
 
     def _with_token(self, url: URL) -> URL:
-        """A link of the server itself as the server gave it: it may have carried the token."""
+        """Return a link to the server itself with the token that it may have carried."""
         if url.origin() != self.network.origin:
             return url
         return parse_link(self.redactor.restore(str(url)))
@@ -340,7 +340,7 @@ class Transport:
         return self._session
 
     def _open_public(self) -> aiohttp.ClientSession:
-        """A session for other hosts than the server: nothing of a session that was given goes out.
+        """Open a session for other hosts, which shares nothing with a caller's session.
 
         It has the connections of the other, and so its certificates and resolver, unless host names
         have to be checked.
@@ -375,11 +375,11 @@ class Transport:
             self._active_count -= 1
 
     def _is_saturated(self, looks: int) -> bool:
-        """Whether a look may be waiting for a connection still, for which no server is to blame."""
+        """Return whether a poll may be waiting for a free connection."""
         return self._active_count + looks > self.connection_limit
 
     def _timeouts(self, read: float | None) -> aiohttp.ClientTimeout:
-        """How long the wire may be silent; waiting for a free connection is not limited here."""
+        """Return the limits of silence on a connection; waiting for a connection is not limited."""
         connect = self.network.connect_timeout
         within = None if connect == math.inf else connect  # which aiohttp cannot round up
         return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
@@ -430,7 +430,7 @@ class _PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a host; a proxy may be anywhere.
+        """Resolve a host, and refuse private addresses except a proxy's.
 
         Raises:
             OSError: It has none, or one that is not public.
@@ -480,6 +480,6 @@ def _make_session(
 
 
 def _default_connection_limit() -> int:
-    """How many connections a session of ours has: at most half the files the process may open."""
+    """Return the connection limit: at most half of the files that the process may open."""
     files = open_file_limit()
     return _MAX_CONNECTIONS if files is None else max(1, min(_MAX_CONNECTIONS, files // 2))

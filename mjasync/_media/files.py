@@ -37,7 +37,7 @@ _TEMPLATE_FIELDS: Final = re.compile(r"\{[^{}]*\}")
 
 
 async def read_all(chunks: AsyncIterator[bytes]) -> bytes:
-    """All the bytes of a picture.
+    """Return all bytes of a download.
 
     Raises:
         MalformedReply: It is none, or is cut short.
@@ -146,7 +146,7 @@ def _write_all(file: io.FileIO, pieces: Sequence[bytes]) -> None:
 
 
 def _write_some(file: io.FileIO, pieces: Sequence[bytes | memoryview]) -> int:
-    """Bytes written of some pieces, with one call where the system has it for several."""
+    """Write pieces with one system call where possible; return the bytes written."""
     if len(pieces) > 1 and hasattr(os, "writev"):
         return os.writev(file.fileno(), pieces)
     return file.write(pieces[0])
@@ -158,7 +158,7 @@ def _replace(part: Path, target: Path) -> None:
 
 
 def _folder_of(path: str | os.PathLike[str]) -> Path:
-    """Where the temporary file goes: the last folder of `path` that is no template."""
+    """Return the folder for the temporary file: the last part of `path` without a field."""
     folder = Path(path) if _is_folder(path) else Path(path).parent
     while "{" in str(folder):
         folder = folder.parent
@@ -171,7 +171,7 @@ def _is_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def target_for(path: str | os.PathLike[str], extension: str, fields: Mapping[str, object]) -> Path:
-    """Where a picture goes: into a folder as `<id>.<ext>`, by template, or to a file name.
+    """Return the path of a file: in a folder, by a template, or by name.
 
     A name without an ending gets the one of its bytes; a name with one is taken as it is. What a
     field holds is no ending.
@@ -201,7 +201,7 @@ def _fill_template(template: str, values: Mapping[str, object]) -> str:
 
 
 def _safe_value(value: object) -> object:
-    """A field for a file name: no separators, nothing that a system reserves, not too long."""
+    """Return a value that is safe in a file name on every system."""
     if value is None:
         return ""
     return safe_filename(value[:_MAX_FIELD_LENGTH]) if isinstance(value, str) else value

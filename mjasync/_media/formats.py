@@ -72,7 +72,7 @@ class FormatCheck:
                 self._begin()
 
     def finish(self) -> str:
-        """The extension of a file that is whole.
+        """Return the extension of a complete file.
 
         Raises:
             MalformedReply: It is none of the formats, damaged, or cut short.

@@ -37,7 +37,7 @@ class PillowImage(Protocol):
         """Write the picture in a format."""
 
     def getbands(self) -> tuple[str, ...]:
-        """The names of its channels."""
+        """Return the names of the channels."""
         ...
 
 
@@ -88,20 +88,20 @@ def as_tuple(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInp
 
 
 def input_url(image: object) -> str | None:
-    """The http(s) address that a picture is given by, or None; URL objects count, too."""
+    """Return the http(s) URL of an image given by URL, or None."""
     text = str(image) if hasattr(image, "host") else image
     return text.strip() if isinstance(text, str) and _HTTP_URL.match(text) else None
 
 
 def is_data_url(image: object) -> bool:
-    """Whether a picture is given as a data URL."""
+    """Return whether an image is a data URL."""
     return isinstance(image, str) and _DATA_URL.match(image) is not None
 
 
 async def as_data_url(
     image: ImageInput, download: Callable[[str], Awaitable[bytes]]
 ) -> DataUrl | str:
-    """Any kind of picture as the one form every server takes (PROTOCOL §1.1).
+    """Return an image as a data URL, which every server accepts (PROTOCOL §1.1).
 
     `download` fetches http(s) URLs. A file stays on disk until it is sent. A data URL stays as it
     is.
@@ -140,7 +140,7 @@ async def _download_url(link: str, download: Callable[[str], Awaitable[bytes]]) 
 
 
 async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]) -> DataUrl | str:
-    """A mask as a PNG data URL, the only form every server takes (PROTOCOL §4.2).
+    """Return a mask as a PNG data URL, which every server accepts (PROTOCOL §4.2).
 
     Raises:
         InvalidRequest: It is no PNG, marks nothing (with Pillow installed), or cannot be read.
@@ -182,7 +182,7 @@ def _check_mask(url: DataUrl | str) -> None:
 
 
 async def read_file_input(file: ImageInput) -> bytes | FileContent:
-    """Any file, picture or not: where it is, or its bytes, read in a thread.
+    """Return a file, or its bytes, read in a thread.
 
     Raises:
         InvalidRequest: It cannot be read.

@@ -22,7 +22,7 @@ _FLOAT_RANGES: Final = (1.0, 255.0, 65535.0)
 
 
 def encode_as_png(image: Any) -> bytes:  # noqa: ANN401 - Pillow's, or what saves itself as its pictures do
-    """A picture as a PNG that shows the same, upright.
+    """Encode an image as an upright PNG that looks the same.
 
     Raises:
         ValueError: It cannot be: its mode has no colours that are known, or its data is damaged.

@@ -33,7 +33,7 @@ class Durations:
             self._estimates[action, speed] = math.exp(mean)
 
     def estimate(self, action: str, speed: str | None) -> float | None:
-        """Seconds such a job takes; None while too few have ended."""
+        """Return the seconds that such a task takes; None while too few have ended."""
         return self._estimates.get((action, speed))
 
 
@@ -70,7 +70,7 @@ class GatewayRefreshCycle:
         )
 
     def next_in(self, now: float) -> float | None:
-        """Seconds until the next refresh has probably come to light; None where nobody can say."""
+        """Return the seconds until the next refresh is probably visible; None if unknown."""
         if self._refuted or not self._regular:
             return None
         after, by = self._earliest + self.period, self._latest + self.period

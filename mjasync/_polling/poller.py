@@ -570,7 +570,7 @@ class Poller:
         return delay
 
     def _on_error(self, watches: Sequence[Watch], error: MJError) -> None:
-        """A look failed: look again ever later, for as long as the policy has patience.
+        """Retry a failed poll with growing delays, within the policy.
 
         What was asked for together stays together: many looks at random times would be many
         requests, for a server that has too much to do already.
@@ -604,7 +604,7 @@ class Poller:
         return self._paused_until
 
     def _on_not_found(self, watch: Watch, error: MJError) -> None:
-        """The server says it does not know the task: believe it only after a while."""
+        """Fail the waits for an unknown task, but only after the grace period."""
         now = self._clock.now()
         if watch.missing_since is None:
             watch.missing_since = now
@@ -626,7 +626,7 @@ _NOTHING: Final = TaskInfo(id="")
 def _by_id(
     tasks: Iterable[tuple[bytes, dict[str, Any]]],
 ) -> dict[str | None, tuple[bytes, dict[str, Any]]]:
-    """The tasks by id; of a gateway's two rows for an answered modal, the one that ended (§4.3)."""
+    """Return tasks by id; of two rows for an answered modal, the one that ended (§4.3)."""
     found: dict[str | None, tuple[bytes, dict[str, Any]]] = {}
     for body, task in tasks:
         task_id = decoding.parse_text(task.get("id"))

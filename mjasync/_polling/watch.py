@@ -32,7 +32,7 @@ class Waiter(asyncio.Future[TaskInfo]):
     """The alarms of the second in which this one gives up, while that is to come."""
 
     def expires(self) -> float:
-        """When this waiter gives up, as things stand."""
+        """Return the time at which this waiter gives up."""
         if self.watch is None:
             return self.deadline
         return min(self.deadline, max(self.watch.changed_at, self.started_at) + self.stall)

@@ -165,7 +165,7 @@ class ProbeAnswer:
 
 
 def probe_questions(base: str) -> dict[str, ProbeQuestion]:
-    """All there is to ask, by name; ids and words nobody can know are made up for each probe."""
+    """Return all questions by name, with random ids and words."""
     nowhere = f"mj-{secrets.token_hex(4)}"
     task_id = f"1{secrets.randbelow(10**15):015}"
     fetch = f"mj/task/{task_id}/fetch"

@@ -157,7 +157,7 @@ _WITHOUT_ENDPOINT: Final[Mapping[str, str]] = {
 def find_problems(
     report: Probe, wishes: ClientSettings, answers: Mapping[str, ProbeAnswer]
 ) -> Iterable[str]:
-    """What is wrong, the worst alone."""
+    """Return the problems, or only the most serious one."""
     if report.auth == "unknown":
         words = answers["fetch"].reply
         error = classify(Operation.FETCH, words)
@@ -187,7 +187,7 @@ def find_problems(
 
 
 def _other_server_problem(report: Probe, answer: ProbeAnswer) -> str:
-    """What to say of a server that does not answer as one."""
+    """Return the problem of a server of another kind."""
     maker = next((name for head, name in _PRODUCT_BY_HEADER.items() if head in answer.headers), "")
     known = f"This is {maker}, but it has no Midjourney API at this path" if maker else ""
     said = f"{known or 'This does not answer like a server of the family'}: check the base URL."
@@ -199,7 +199,7 @@ def is_v1_url(url: str) -> bool:
 
 
 def _guard_problem(words: ParsedReply) -> str:
-    """Which guard of a gateway refused, in a sentence; "" where none did."""
+    """Return a sentence about the guard of a gateway that refused; "" if none did."""
     for status, pattern, said in _GUARD_RULES:
         is_told = bool(words.description) or words.is_empty
         if words.status == status and is_told and pattern.search(words.description):
@@ -208,7 +208,7 @@ def _guard_problem(words: ParsedReply) -> str:
 
 
 def _disabled_endpoints(answers: Mapping[str, ProbeAnswer]) -> int | None:
-    """How many accounts the server shows, none of them enabled; None where it shows one that is.
+    """Return the number of accounts if all are disabled; None if one is enabled.
 
     Only the original, which hides nothing, is believed when it shows none at all.
     """
@@ -228,7 +228,7 @@ def _has_clock_skew(report: Probe) -> bool:
 
 
 def _misroutings(report: Probe, wishes: ClientSettings) -> Iterable[str]:
-    """What the paths that are asked for will not do."""
+    """Yield what the requested speed and image host will not do."""
     by_path = wishes.speed is not None and wishes.speed_via == "path"
     if by_path and wishes.speed not in report.speeds:
         yield f'It does not heed speed="{wishes.speed}" in the path: {_SPEED_BY_PROMPT_HINT}'

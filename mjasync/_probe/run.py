@@ -114,7 +114,7 @@ async def _detect_auth(
     settings: ClientSettings,
     known_by: Callable[[Auth | None], ServerApi],
 ) -> tuple[AuthStyle, ProbeAnswer]:
-    """How the token is taken, and the answer it gets.
+    """Return how the server accepts the token, and its answer.
 
     Raises:
         AuthenticationError: It is not.
@@ -198,7 +198,7 @@ def _report(
 
 
 def _product(answer: ProbeAnswer, family: str) -> str:
-    """The family, corrected by the headers that gateways sign their answers with."""
+    """Return the family, corrected by headers that gateways add."""
     if answer.kind not in UNKNOWN_TASK_KINDS or family == "path-gateway":
         return family
     if "X-New-Api-Version" in answer.headers:
@@ -208,7 +208,7 @@ def _product(answer: ProbeAnswer, family: str) -> str:
 
 
 def _clock_skew(answer: ProbeAnswer) -> int | None:
-    """Seconds a server is ahead, by its Date header, which is cut to whole seconds."""
+    """Return the seconds the server's clock is ahead, by its Date header."""
     try:
         when = email.utils.parsedate_to_datetime(answer.headers.get("Date", ""))
     except (ValueError, OverflowError):
@@ -224,7 +224,7 @@ def _clock_skew(answer: ProbeAnswer) -> int | None:
 
 
 def _newest_task(answer: ProbeAnswer | None) -> TaskInfo | None:
-    """The newest finished picture of the task list."""
+    """Return the newest finished image of the task list."""
     if answer is None or answer.kind is not AnswerKind.LIST:
         return None
     listed = parse_list(answer.reply)

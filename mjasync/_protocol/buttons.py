@@ -92,7 +92,7 @@ def _tables() -> tuple[_MeaningTable, _MeaningTable, _MeaningTable]:
 
 
 def classify_button(button: Button) -> ButtonMeaning | None:
-    """What a button means: by its custom id, else by its label, else by its glyph; or None."""
+    """Return the meaning of a button by its custom id, label or emoji; None if unknown."""
     ids, labels, emoji = _tables()
     kind = re.sub(r"^MJ::", "", button.custom_id, flags=re.IGNORECASE)
     return (
@@ -131,7 +131,7 @@ class Buttons(Sequence[Button]):
     @overload
     def __getitem__(self, key: slice) -> Buttons: ...
     def __getitem__(self, key: int | str | slice) -> Button | Buttons:
-        """The button at a position, or with a label, emoji or custom id.
+        """Return the button at a position, or with a label, emoji or custom id.
 
         Raises:
             ButtonNotFound: There is none, or several share that emoji.
@@ -169,7 +169,7 @@ class Buttons(Sequence[Button]):
         return tuple(map(_name, self._buttons))
 
     def meaning(self, verb: str, *details: str) -> Button:
-        """The button that means `verb`, with the first of `details` that is there.
+        """Return the button for a verb, with the first of `details` that exists.
 
         Raises:
             ButtonNotFound: No button means that.
@@ -194,7 +194,7 @@ class Buttons(Sequence[Button]):
         return first
 
     def _matches(self, key: str) -> tuple[Button, ...]:
-        """Every button that goes by `key`, the strongest kind of name first."""
+        """Return the buttons named `key`, by the strongest kind of name."""
         wanted = _normalize(key)
         if not wanted:
             return ()
@@ -243,13 +243,13 @@ def _name(button: Button) -> str:
 
 
 def is_grid_upscale(button: Button) -> bool:
-    """Whether it takes one picture out of a grid: U1-U4."""
+    """Return whether a button selects an image of a grid (U1-U4)."""
     meaning = classify_button(button)
     return meaning is not None and meaning.verb == "upscale" and meaning.detail.isdecimal()
 
 
 def change_payload(button: Button) -> dict[str, str | int]:
-    """What `/submit/change` calls a button; `index` always, gateways refuse without (§1.6)."""
+    """Return the fields of `/submit/change` for a button; gateways require `index` (§1.6)."""
     meaning = classify_button(button)
     verb = meaning.verb if meaning else ""
     action = {"upscale": "UPSCALE", "vary": "VARIATION", "reroll": "REROLL"}[verb]

@@ -117,7 +117,7 @@ def _finite_float(number: str) -> float | None:
 
 
 def _split_rows(words: str) -> list[Any]:
-    """The rows of a whole list, each read by itself; an empty one for each that cannot be."""
+    """Yield the rows of a list, decoded singly; an empty one for each that is invalid."""
     if not (words.startswith("[") and words.endswith("]")):
         return []
     rows: list[Any] = []
@@ -173,7 +173,7 @@ def decode_task(raw: Mapping[str, Any]) -> TaskInfo:
 
 
 def decode_running_task(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
-    """The snapshot of a task just read from `body`.
+    """Return the state of a task from the body that was just read.
 
     Of one that goes on, all but what waiting needs is read when somebody asks for it.
 
@@ -194,7 +194,7 @@ def decode_running_task(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
 
 
 def raw_of(info: TaskInfo) -> Mapping[str, Any]:
-    """The reply a snapshot was made of; what was left unread stays so."""
+    """Return the reply of a task without decoding its other fields."""
     try:
         raw: Mapping[str, Any] = _get_raw(info)
     except AttributeError:
@@ -203,17 +203,17 @@ def raw_of(info: TaskInfo) -> Mapping[str, Any]:
 
 
 def is_from_server(info: TaskInfo) -> bool:
-    """Whether a server told it; nothing that was left unread is read for that."""
+    """Return whether the state came from a server, without decoding it."""
     return hasattr(info, "_body") or bool(info.raw)
 
 
 def gateway_refresh_period(raw: Mapping[str, Any]) -> float | None:
-    """Seconds between a server's own looks at the one behind it; None where it needs none."""
+    """Return the seconds between a gateway's refreshes; None for other servers."""
     return next((_REFRESH_PERIODS[key] for key in _REFRESH_PERIODS if key in raw), None)
 
 
 def task_id_in(payload: object) -> str | None:
-    """The id of the task in somebody's JSON, read or not; None where there is none."""
+    """Return the id of the task in a payload, decoded or not; None if there is none."""
     if isinstance(payload, str | bytes | bytearray | memoryview):
         try:
             payload = parse_json_leniently(_as_bytes(payload))
@@ -241,7 +241,7 @@ def decode_account(raw: Mapping[str, Any]) -> Account:
 
 
 def parse_text(value: Any) -> str | None:
-    """A string; null and "" are None, a number is spelled out (PROTOCOL §2: numeric ids)."""
+    """Return a string; null and "" become None, numbers become text (PROTOCOL §2)."""
     if isinstance(value, str):
         return value or None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -274,7 +274,7 @@ def parse_timestamp(value: Any) -> datetime | None:
 
 
 def parse_int(value: Any) -> int | None:
-    """An integer, spelled out or not (a seed is a string on some servers)."""
+    """Return an integer, also from text, since some servers send seeds as strings."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -293,7 +293,7 @@ def parse_urls(value: Any) -> tuple[str, ...]:
 
 
 def parse_object(value: Any) -> Mapping[str, Any]:
-    """An object; null and anything else are empty."""
+    """Return an object; anything else becomes an empty one."""
     return value if isinstance(value, dict) and value else NOTHING
 
 
@@ -316,7 +316,7 @@ def _enum_word(value: Any) -> str:
 
 
 def _interned(value: Any) -> str | None:
-    """One of a few words that thousands of tasks share."""
+    """Return an interned copy of a word that thousands of tasks share."""
     word = value if type(value) is str else parse_text(value)
     return intern(word) if word else None
 
@@ -331,7 +331,7 @@ def _final_prompt(properties: Any) -> str | None:
 
 
 def _buttons(value: Any) -> tuple[Button, ...]:
-    """A dozen on each finished task: what is as promised goes fast."""
+    """Decode the buttons, with a fast path for complete ones."""
     if not isinstance(value, list):
         return ()
     try:
@@ -351,7 +351,7 @@ def _buttons(value: Any) -> tuple[Button, ...]:
 
 
 def _promised_buttons(items: list[Any]) -> tuple[Button, ...]:
-    """As `_buttons`, where every field is there and of its type.
+    """Decode buttons that have all fields with the right types.
 
     Raises:
         KeyError: One is not there.

@@ -200,7 +200,7 @@ _MAX_SHOWN_JSON: Final = 200
 
 
 def is_refusal(words: ParsedReply, ids: tuple[str, ...]) -> bool:
-    """Whether it is certain that the server took nothing.
+    """Return whether the server certainly accepted nothing.
 
     The server has to say so in its own JSON, or the status has to be one that is answered before
     a request is handed on. Whatever stands in front of a server answers 400, 403, 499, 502, 503,
@@ -229,7 +229,7 @@ def _is_refused_by_text(words: ParsedReply, said: str) -> bool:
 
 
 def _is_refused_by_code(words: ParsedReply) -> bool:
-    """Whether a JSON object is a refusal that the tables know."""
+    """Return whether a JSON object is a refusal by a code of the tables."""
     if words.code in _REFUSAL_CODES:
         return True
     value = words.json
@@ -244,7 +244,7 @@ def _is_refused_by_code(words: ParsedReply) -> bool:
 
 
 def _has_protocol_shape(words: ParsedReply) -> bool:
-    """Whether servers of the family refuse in this shape (PROTOCOL §7.1), or FastAPI does."""
+    """Return whether a reply has a refusal's shape (PROTOCOL §7.1), or FastAPI's."""
     value = words.json
     if words.code in _ERROR_BY_CODE:
         return True
@@ -262,7 +262,7 @@ def _has_protocol_shape(words: ParsedReply) -> bool:
 
 
 def _is_explicit_refusal(words: ParsedReply) -> bool:
-    """Whether this is a refusal, rather than something unheard of."""
+    """Return whether a reply is a refusal and not something unknown."""
     value = words.json
     if not isinstance(value, dict) or words.code in ACCEPTED_CODES:
         return False
@@ -272,7 +272,7 @@ def _is_explicit_refusal(words: ParsedReply) -> bool:
 
 
 def classify(operation: Operation, words: ParsedReply) -> MJError:
-    """The error a reply stands for: its place decides, then a plain code, words, code, status."""
+    """Return the error for a reply, by context, unambiguous code, text, code and status."""
     cls = (
         _by_context(operation, words)
         or _UNAMBIGUOUS_CODES.get(words.code)
@@ -368,7 +368,7 @@ def make_error(cls: type[MJError], words: ParsedReply) -> MJError:
 
 
 def _hint(cls: type[MJError], words: ParsedReply) -> str:
-    """What to do next, where the request tells more than the class of the error."""
+    """Return advice that depends on the request, beyond the class of the error."""
     if cls is AuthenticationError and words.token_header is not None:
         return _TOKEN_HINTS.get(words.token_header, "")
     if cls is UnsupportedEndpoint and words.prefix:
@@ -380,7 +380,7 @@ def _hint(cls: type[MJError], words: ParsedReply) -> str:
 
 
 def is_ban_text(reason: str) -> bool:
-    """Whether a task's failReason speaks of a banned word (PROTOCOL §2, code 24)."""
+    """Return whether a failReason is about a banned word (PROTOCOL §2, code 24)."""
     patterns = (pattern for pattern, cls in _TEXT_PATTERNS if cls is BannedPrompt)
     said = reason[:MAX_MATCHED_TEXT]
     return any(re.search(pattern, said, re.IGNORECASE) for pattern in patterns)

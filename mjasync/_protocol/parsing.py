@@ -156,7 +156,7 @@ def _parse_object_body(status: int, value: dict[str, Any], after: float | None) 
 
 
 def _describe_details(detail: object) -> list[str]:
-    """What FastAPI says: text, or a list of objects that say where and what."""
+    """Return FastAPI's details as text: a text, or a list of objects."""
     if isinstance(detail, str):
         return [detail]
     items = detail[:_MAX_DETAILS] if isinstance(detail, list) else []
@@ -170,7 +170,7 @@ def _describe_details(detail: object) -> list[str]:
 
 
 def parse_retry_after(value: str | None, wall: float) -> float | None:
-    """Seconds to wait from a Retry-After header: a number or an HTTP date, capped at an hour."""
+    """Return the seconds of a Retry-After header, number or date, at most an hour."""
     if value is None:
         return None
     try:
@@ -190,7 +190,7 @@ def _cap_retry_after(seconds: float) -> float | None:
 
 
 def parse_task_fast(task_id: str, status: int, body: bytes) -> dict[str, Any] | None:
-    """A task as promised, which most answers to a look are; None: `parse_reply` it and see."""
+    """Return a task of the usual shape; None if `parse_reply` has to look at it."""
     try:
         value = decoding.parse_json(body) if status == 200 else None
     except ValueError:

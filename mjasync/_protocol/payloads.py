@@ -56,7 +56,7 @@ def _check_bool(value: object) -> bool:
 
 
 def account_filter_payload(value: AccountFilter | Mapping[str, Any]) -> dict[str, Any]:
-    """What goes on the wire for an account filter.
+    """Return the `accountFilter` of a request.
 
     Raises:
         InvalidRequest: It is none.
@@ -81,7 +81,7 @@ _OPTION_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
 
 
 def common_payload(options: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
-    """The options as the wire spells them; a `state` is made up where none is given.
+    """Return the fields of the options; `state` is generated if missing.
 
     `allowed` are the names of those that may be given.
 

@@ -57,7 +57,7 @@ def parse_receipt(operation: Operation, words: ParsedReply) -> SubmitReceipt:
 
 
 def _ids(result: object) -> tuple[str, ...]:
-    """The ids in `result`: a string, a number, a list, or several joined by commas."""
+    """Return the ids in `result`: a string, a number, a list, or several joined by commas."""
     items = result if isinstance(result, list) else [result]
     words = (decoding.parse_text(item) for item in items)
     return tuple(

@@ -48,14 +48,14 @@ def buttons_of(info: TaskInfo) -> Buttons:
 
 
 def is_grid(info: TaskInfo) -> bool:
-    """Whether the picture is four in one: it has U1-U4, and is no video."""
+    """Return whether the image is a grid: it has U1-U4 and is not a video."""
     if info.video_urls or "VIDEO" in info.action:
         return False
     return any(map(is_grid_upscale, buttons_of(info)))
 
 
 def result_url(info: TaskInfo) -> str:
-    """The link of the result.
+    """Return the link of the result.
 
     Raises:
         InvalidRequest: There is none.

@@ -69,11 +69,11 @@ class ServerUrl:
         )
 
     def endpoint(self, path: str) -> URL:
-        """The URL of `path` ("submit/imagine"), ready to be sent as it is."""
+        """Return the URL of a path such as "submit/imagine", percent-encoded."""
         return URL(f"{self.root}/{path}", encoded=True)
 
     def task_endpoint(self, task_id: str, verb: str) -> URL:
-        """The URL of `task/<id>/<verb>`, whatever characters the id has."""
+        """Return the URL of `task/<id>/<verb>`, whatever characters the id has."""
         quoted = task_id if task_id.isalnum() and task_id.isascii() else quote(task_id, safe="")
         return self.endpoint(f"task/{quoted}/{verb}")
 
@@ -125,7 +125,7 @@ def _hint(pasted: str) -> str:
 
 
 def _without_secrets(pasted: str) -> str:
-    """What was pasted, but for a login before an `@`, or what may be a token in the wrong place."""
+    """Return the text without a login before an `@` and without what may be a token."""
     host = pasted.rpartition("@")[2]
     return repr(host) if re.search(r"[.:/]", host) else "This"
 

@@ -43,7 +43,7 @@ _JOB: Final = re.compile(r"[0-9a-fA-F-]{16,}")
 
 
 def unknown_terms(info: TaskInfo, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What the protocol does not know of this task, as (kind, word); buttons once it has ended."""
+    """Yield the terms of a task that the protocol does not define, as (kind, term)."""
     if info.status not in _STATUSES:
         yield "status", info.status
     if info.action and info.action not in _ACTIONS:
