@@ -76,7 +76,7 @@ class CircuitBreaker:
         self.error: MJError | None = None
         """The error of the last uncertain submission; None while the circuit is closed."""
         self.opened_at: float | None = None
-        """When the circuit was opened, as the caller tells the time; None while it is closed."""
+        """Time at which the circuit was opened, on the caller's clock; None while it is closed."""
 
     @property
     def state(self) -> CircuitState:
@@ -125,7 +125,7 @@ class CircuitBreaker:
         self._delay = self._first_delay
 
     def record_uncertain(self, number: int, error: MJError, now: float) -> None:
-        """Count a submission of which nobody can tell whether it was taken.
+        """Count a submission without a definite outcome.
 
         Those that were on the wire when the circuit was opened delay no probe.
         """

@@ -52,14 +52,14 @@ def _worker_thread(queue: str) -> ThreadPoolExecutor:
 
 
 async def finish_despite_cancellation(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Do something to its end, even when whoever waits is cancelled meanwhile."""
+    """Await to the end, even if the caller is cancelled meanwhile."""
     asyncio_task = asyncio.ensure_future(coroutine)
     try:
         return await asyncio.shield(asyncio_task)
     except asyncio.CancelledError:
         while not asyncio_task.done():
-            with suppress(asyncio.CancelledError):  # whoever is impatient, too
+            with suppress(asyncio.CancelledError):  # again, while it finishes
                 await asyncio.wait([asyncio_task])
         if not asyncio_task.cancelled():
-            asyncio_task.exception()  # nobody is left to read it
+            asyncio_task.exception()  # retrieved, so that asyncio does not log it
         raise

@@ -1,4 +1,4 @@
-"""Many Tasks at once, so many and no more."""
+"""Many Tasks at once, within a limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def flatten(tasks: Iterable[object]) -> Iterator[Task]:
 class TaskGroupIterator:
     """Tasks under way: one is drawn whenever there is room, and each comes out when it ends.
 
-    With a limit, nothing more is drawn while nobody can tell whether submissions are taken: see
+    With a limit, no further Task starts while submissions end without a definite outcome: see
     `CircuitBreaker`.
     """
 
@@ -149,7 +149,7 @@ class TaskGroupIterator:
         return task
 
     async def _run_observed(self, task: Task, breaker: CircuitBreaker, number: int) -> Task:
-        """Wait for a Task, and tell the circuit breaker what becomes of its submission."""
+        """Wait for a Task, and report the outcome of its submission to the circuit breaker."""
         is_told = False
 
         def accepted(link: Task) -> None:

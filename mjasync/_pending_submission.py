@@ -1,4 +1,4 @@
-"""Sending a submission exactly once, whoever waits for it and whoever stops waiting."""
+"""A submission that is sent exactly once, however many callers wait for it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SHUTDOWN_GRACE_SECONDS: Final = 10.0
 
 @attrs.frozen(kw_only=True)
 class SubmissionCallbacks:
-    """Who is told what becomes of a submission."""
+    """Callbacks for the outcome of a submission."""
 
     on_accepted: Callable[[SubmitReceipt, SubmitRequest], TaskInfo]
     """Notes what the server accepted; returns the first snapshot of it."""
@@ -50,14 +50,14 @@ class SubmissionCallbacks:
     is_settled: Callable[[TaskInfo], bool]
     """Tells whether a job has ended, or waits for something else than the server."""
     on_change: Callable[[], None]
-    """Tells whoever listens that the submission is held up."""
+    """Called when the server refuses the submission for now."""
 
 
 class SubmissionTask(asyncio.Task[None]):
     """Carries one submission; while that is on the wire, the end of the loop waits for it.
 
-    `asyncio.run` cancels every task at its end, be it for an error, for Ctrl-C or for a second one.
-    It does so while the loop stands still, which tells that from a timeout.
+    `asyncio.run` cancels all tasks at its end, also after an error or Ctrl-C. The loop is not
+    running then, which distinguishes this from a timeout.
     """
 
     is_in_flight: bool = False
@@ -130,7 +130,7 @@ class ClientContext:
     def call_when_ended(
         self, info: TaskInfo, is_settled: Callable[[TaskInfo], bool], release: Callable[[], None]
     ) -> None:
-        """Watch a job that others wait for, whoever else does; call `release` when it has ended.
+        """Watch a task for the submissions behind it; call `release` when it has ended.
 
         A job that cannot be seen to end lets go when a wait of its own would have given up.
         """
@@ -145,7 +145,7 @@ class ClientContext:
         def ended(waiter: Waiter) -> None:
             self.poller.unwatch(waiter)
             if not waiter.cancelled():
-                waiter.exception()  # nobody else asks for it
+                waiter.exception()  # retrieved, so that asyncio does not log it
             release()
 
         waiter.add_done_callback(ended)
@@ -162,7 +162,7 @@ class ClientContext:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self.submission_tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # waiters raise their own copy; nobody may be left to do so
+            task.exception()  # waiters raise their own copy; there may be none left
 
     def deadline(self, timeout: float | ClientDefault | None = CLIENT_DEFAULT) -> float:
         """Return when a wait that begins now must end, on the client's clock.
@@ -189,7 +189,7 @@ class PendingSubmission:
     """One submission: sent by a job of its own, exactly once, its outcome remembered.
 
     A waiter that leaves never takes a request off the wire. When the last one has left, nothing
-    more goes out: neither a first attempt nor another one. Whoever comes next starts over.
+    more goes out: neither a first attempt nor another one. The next waiter starts over.
     """
 
     __slots__ = (
@@ -297,7 +297,7 @@ class PendingSubmission:
             await self._context.poller.wait_for(deadline, asyncio_task)
         except TaskTimeout as error:
             is_queued = self._phase is TaskPhase.QUEUED and not self._is_accepted
-            if is_queued and self._refusal is None:  # on the wire, nobody could tell
+            if is_queued and self._refusal is None:  # in flight, the outcome would be unknown
                 error._mark_unsent(self.held_up.error if self.held_up else None)  # noqa: SLF001
             raise
         finally:
@@ -305,7 +305,7 @@ class PendingSubmission:
             self._release(asyncio_task)
 
     def _release(self, asyncio_task: SubmissionTask) -> None:
-        """Stop a job that nobody waits for and that is not on the wire; forget one that failed."""
+        """Cancel a submission without waiters unless it is in flight; forget a failed one."""
         abandoned = not (asyncio_task.done() or self._waiter_count or asyncio_task.is_in_flight)
         if abandoned:
             asyncio_task.cancel()

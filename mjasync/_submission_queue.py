@@ -30,7 +30,7 @@ class HeldUp:
     since: datetime
     """When it was refused, or found no server, first (aware)."""
     until: datetime | None
-    """How long it is tried (aware), unless whoever waits gives up sooner; None for ever."""
+    """Time of the last retry, with time zone; None without a limit. A wait may end earlier."""
     attempts: int
     """How often that was so."""
     error: MJError

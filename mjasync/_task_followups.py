@@ -370,7 +370,7 @@ class TaskFollowUps(TaskFiles):
 def _exclusive_key(task_id: str, fields: Mapping[str, Any]) -> str:
     """Return what must not be under way twice: variations and rerolls of a grid without buttons.
 
-    Such a server tells their results apart by the prompt alone, which they share.
+    Such a server distinguishes their results by the prompt only, which is the same.
     """
     changes = fields.get("action") in {"VARIATION", "REROLL"}
     return f"changes of {task_id}" if changes else ""

@@ -387,7 +387,7 @@ class TaskLifecycle(TaskView):
 
 
 def _phase_of(info: TaskInfo, *, answered: bool) -> TaskPhase:
-    """Return what a server's status means for whoever waits."""
+    """Return the phase for a status of the server."""
     if info.status.is_final:
         is_well = info.status is TaskStatus.SUCCESS
         return TaskPhase.FINISHED if is_well else TaskPhase.FAILED

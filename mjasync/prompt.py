@@ -81,7 +81,7 @@ def normalise(prompt: str) -> str:
     Long dashes before a known flag become `--`, unless a second one ends a remark or one begins the
     prompt, as it does speech. Flags get small letters, and they and weights (`::2`) ASCII signs and
     digits. Typographic quotes become straight ones, any run of blanks one space. Control
-    characters, marks that nobody sees and a leading `/imagine prompt:` are removed.
+    characters, invisible marks and a leading `/imagine prompt:` are removed.
     """
     text = prompt
     if not (text.isascii() and text.isprintable()):

@@ -151,7 +151,7 @@ class ServerApi(DownloadApi):
         """Look for a submission by its `state` in the server's own list, where it has one."""
         may_look = self.reconcile or (self.reconcile is None and self._has_full_list is not False)
         if submission.endpoint == "modal" or not may_look:
-            return None  # a modal's task keeps the state of the action: nothing tells them apart
+            return None  # the task of a modal has the state of its action
         for seconds in _RECONCILE_DELAYS:
             await self.clock.sleep(seconds)
             try:
@@ -171,7 +171,7 @@ class ServerApi(DownloadApi):
             if ids:
                 return SubmitReceipt(code=1, ids=ids, description="found by its state")
             if self._stopping:
-                break  # whoever closes the client waits for this
+                break  # closing the client waits for this
         return None
 
     def _policy_for_submit(self, error: MJError) -> RetryPolicy | None:

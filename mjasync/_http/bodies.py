@@ -32,7 +32,7 @@ _ENCODED_PIECE_SIZE: Final = 3 * (_PIECE_SIZE // 4)
 _BLOCK_SIZE: Final = 8 * _ENCODED_PIECE_SIZE
 """Bytes of a file that are in memory at once."""
 _HEAD_SIZE: Final = 64
-"""Bytes that tell what a file is."""
+"""Bytes from which the format of a file is detected."""
 _PLACEHOLDER: Final = f"a part ({os.urandom(16).hex()})"
 """Stands for one while the rest is dumped."""
 
@@ -50,7 +50,7 @@ class FileContent:
     modified: int
     """When it was last written to, in nanoseconds."""
     start: bytes = attrs.field(repr=False)
-    """Its first bytes, which tell what it is."""
+    """The first bytes, from which the format is detected."""
 
     def __len__(self) -> int:
         return self.size

@@ -64,7 +64,7 @@ class PollDeadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, asyncio_task: asyncio.Task[Any], seconds: float) -> None:
-        """Give a look so many seconds, and again as many while it may lack a connection."""
+        """Limit a poll to some seconds, extended while it may be waiting for a connection."""
         loop = asyncio_task.get_loop()
         self._expires_at[asyncio_task] = late_at = loop.time() + seconds
         if self._timer is None:

@@ -98,7 +98,7 @@ class DownloadApi(ReadApi):
             )
             raise LinkRefused(message, description=words.description, http_status=reply.status)
         if isinstance(words.json, dict) and set(words.json) == {"error"}:
-            operation = Operation.IMAGE  # the gateway serves it, and passes on what it was told
+            operation = Operation.IMAGE  # the gateway passes on the reply of the image host
         wall = self.clock.wall()
         check_image(reply.status, reply.headers, reply.body, wall=wall, operation=operation)
         message = f"The link led to {len(reply.body)} bytes that are no picture."

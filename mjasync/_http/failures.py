@@ -32,7 +32,7 @@ _FILE_LIMIT_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class RequestInterrupted(Exception):
-    """The request began and its answer did not arrive whole: nobody knows what the server did."""
+    """The request was sent, but its response is incomplete: the outcome is unknown."""
 
     def __init__(self, reason: str, *, timed_out: bool = False, too_large: bool = False) -> None:
         super().__init__(reason)
@@ -136,6 +136,8 @@ def strip_tracebacks(error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error.__cause__, MJError):  # a file broke off: aiohttp tells of its connection
+    if isinstance(
+        error.__cause__, MJError
+    ):  # a file could not be read: aiohttp reports its connection
         return error.__cause__.message.rstrip(".")
     return f"{type(error).__name__}: {error}".rstrip(": .")

@@ -73,7 +73,7 @@ class NetworkSettings:
 
     @property
     def secrets(self) -> list[str]:
-        """What nobody may see of these."""
+        """The secrets in these settings."""
         given = self.session.headers if self.session is not None else {}
         telling = {name: value for name, value in given.items() if _SECRET_NAME.search(name)}
         login = getattr(self.session, "auth", None)

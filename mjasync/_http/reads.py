@@ -77,7 +77,7 @@ class ReadApi:
     _list_failures: int = attrs.field(default=0, init=False)
     _list_has_worked: bool = attrs.field(default=False, init=False)
     _has_full_list: bool | None = attrs.field(default=None, init=False)
-    """Whether the server lists its tasks; None while nobody has asked."""
+    """Whether the server lists its tasks; None before the first request."""
     _claimed_ids: set[str] = attrs.field(factory=set, init=False)
     _list_seen_ids: set[str] = attrs.field(factory=set, init=False)
     """Lists that the server was seen to keep."""

@@ -83,7 +83,7 @@ class Retries:
             if not isinstance(policy, RetryPolicy):
                 message = f"Retries: {field.name} must be a RetryPolicy(…), not {policy!r}."
                 raise ConfigurationError(message)
-            # a copy for each, so that `RetryState` tells kinds of trouble apart that share a policy
+            # a copy for each, so that `RetryState` counts kinds separately that share a policy
             object.__setattr__(self, field.name, attrs.evolve(policy))
 
     @classmethod

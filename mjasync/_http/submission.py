@@ -92,7 +92,7 @@ def attach_submission(submission: SubmitRequest, error: SubmitUncertain) -> Subm
 
 
 async def check_body(body: bytes | RequestBody) -> None:
-    """See to it that all of it can be sent, while whoever leaves still keeps it from being sent.
+    """Check that all files can be sent, while a cancellation still prevents the request.
 
     Raises:
         InvalidRequest: A file is gone, or has changed.

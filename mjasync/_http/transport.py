@@ -164,7 +164,7 @@ class Transport:
                 if self._owns_session:
                     deadline.restart()
                 elif body is not None and not isinstance(body, RequestBody):
-                    body = RequestBody((body,))  # its end tells that the request is out
+                    body = RequestBody((body,))  # its end marks the end of the request
                 async with session.request(
                     method,
                     url,
@@ -211,7 +211,7 @@ class Transport:
             Interrupted: The answer did not arrive whole, or not in time.
         """
         session, me = self._open(), asyncio.current_task()
-        if me is None or not self._owns_session:  # who else uses its connections, nobody knows
+        if me is None or not self._owns_session:  # others may use its connections
             return await self.exchange("GET", url, timeout=timeout)
         self._poll_deadlines.start(me, timeout)
         try:

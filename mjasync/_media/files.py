@@ -61,7 +61,7 @@ async def write_stream(
         MalformedReply: The stream ended early or holds no picture.
         OSError: The place cannot be written to.
     """
-    target_for(path, "png", fields)  # a template that does not work is told before the download
+    target_for(path, "png", fields)  # an invalid template fails before the download
     folder = _folder_of(path)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     part = folder / f".mjasync-{os.urandom(8).hex()}.part"
@@ -212,7 +212,7 @@ _MAX_BUFFERED_BYTES: Final = 1 << 21
 
 
 _FAST_WRITE_SECONDS: Final = 0.005
-"""Seconds that nobody notices: what is written in less need not go to a thread."""
+"""Seconds below which a write need not run in a thread."""
 
 
 _MAX_BUFFERS_PER_WRITE: Final = 1024

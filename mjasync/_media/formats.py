@@ -1,6 +1,6 @@
 """Picture and video formats: told by their content, and whether all of a file is there.
 
-Servers give no reliable Content-Length (PROTOCOL §1.18), so that only the content tells whether a
+Servers give no reliable Content-Length (PROTOCOL §1.18), so only the content shows whether a
 picture broke off. A file is followed from part to part as it comes in: its chunks (PNG), segments
 (JPEG), blocks (GIF) or boxes (MP4, AVIF). What stands behind its end is no concern.
 """
@@ -19,7 +19,7 @@ from ..errors import MalformedReply
 __all__ = ["SNIFFED_BYTES", "FormatCheck", "sniff"]
 
 SNIFFED_BYTES: Final = 64
-"""Bytes at the beginning of a file that tell its format."""
+"""Bytes at the beginning of a file from which its format is detected."""
 _SIGNATURES: Final = (
     (rb"\x89PNG\r\n\x1a\n", "png", "image/png"),
     (rb"\xff\xd8\xff", "jpg", "image/jpeg"),
@@ -48,7 +48,7 @@ def sniff(data: bytes) -> tuple[str, str] | None:
 
 
 class FormatCheck:
-    """Follows a file piece by piece; `finish` tells its extension once all of it was there."""
+    """Parses a file piece by piece; `finish` returns its extension if it is complete."""
 
     def __init__(self) -> None:
         self.size = 0

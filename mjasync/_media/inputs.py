@@ -67,7 +67,7 @@ _RETRYABLE_STATUSES: Final = (408, 425, 429)
 
 
 _MAX_SHOWN_NAME: Final = 200
-"""Characters of a name that a message repeats: somebody will pass the picture itself."""
+"""Maximum length of a name in a message; callers may pass the image itself as a string."""
 
 
 def as_tuple(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInput, ...]:

@@ -1,4 +1,4 @@
-"""When to look at which task: one schedule and one timer for every waiting task of a client.
+"""The poller: one schedule and one timer for all waiting tasks of a client.
 
 Tasks that fall due together share a list request; one that falls due alone is fetched. Waiters are
 futures: a waiting task costs an entry here, not a sleeping coroutine.
@@ -20,7 +20,6 @@ from .._http.reads import MAX_LIST_SIZE, is_overload
 from .._http.retry import RetryState
 from .._models import TaskInfo, TaskStatus
 from .._protocol import decoding
-from .._protocol.vocabulary import unknown_terms
 from .._text import printable
 from ..errors import (
     ClientClosed,
@@ -56,7 +55,7 @@ _log: Final = logging.getLogger("mjasync")
 
 
 class Poller:
-    """Watches every task somebody waits for."""
+    """Polls every task that is awaited."""
 
     def __init__(
         self,
@@ -90,7 +89,6 @@ class Poller:
         self._fetchers = 0
         self._durations = Durations()
         self._refresh_cycle: GatewayRefreshCycle | None = None
-        self._logged_terms: set[tuple[str, str]] = set()
         self._order = itertools.count()
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = NEVER
@@ -107,7 +105,7 @@ class Poller:
         stall: float,
         modal_answered: bool = False,
     ) -> Waiter:
-        """Watch a task until `tell(snapshot)` says so, which is told every snapshot that differs.
+        """Watch a task until `on_update` returns True for one of its changes.
 
         Args:
             info: What is known of it so far.
@@ -119,8 +117,8 @@ class Poller:
             modal_answered: Whether it answers a modal; lists show that sooner than a fetch does.
 
         Returns:
-            A future; whoever awaited it must `unwatch`, whatever came of it. That is no coroutine
-            in between, because every task that is waited for would have to keep one.
+            A future; pass it to `unwatch` after awaiting it, whatever its outcome. It is not a
+            coroutine, since each waiting task would have to keep one.
 
         Raises (when awaited):
             TaskTimeout: At the deadline.
@@ -141,7 +139,7 @@ class Poller:
         return waiter
 
     def unwatch(self, waiter: Waiter) -> None:
-        """Wait no longer; what nobody waits for is not looked at any more."""
+        """Remove a waiter; a task without waiters is no longer polled."""
         if waiter.deadline_bucket is not None:
             waiter.deadline_bucket.discard(waiter)
         watch = waiter.watch
@@ -175,7 +173,7 @@ class Poller:
             self.unwatch(waiter)
 
     def mark_changed(self, task_id: str | None) -> bool:
-        """Look at a task soon, for somebody says it has changed; whether anybody waits for it.
+        """Poll a task soon, since a webhook reports a change; return whether it is known.
 
         However many hints there are, looks at one task are `coalesce` seconds apart, and a
         server in trouble is not asked sooner.
@@ -193,11 +191,11 @@ class Poller:
         return True
 
     def expect(self, task_id: str) -> None:
-        """Keep hints about a task for whoever waits for it first."""
+        """Keep webhooks of a task for its first wait."""
         self._expected[task_id] = False
 
     def expect_no_more(self, task_id: str) -> None:
-        """Forget about a task: nobody can wait for it any more."""
+        """Forget a task that cannot be awaited any more."""
         self._expected.pop(task_id, None)
 
     async def close(self) -> None:
@@ -264,7 +262,7 @@ class Poller:
         """Ring when a waiter gives up.
 
         Hardly anybody waits that long: until then those of the same second are kept in one heap,
-        from which whoever leaves is taken without a trace.
+        from which a waiter that leaves is removed.
         """
         when = waiter.expires()
         if when == NEVER:
@@ -293,7 +291,7 @@ class Poller:
             self._schedule_timer()
 
     def _compact(self) -> None:
-        """Forget looks at tasks that nobody waits for, so that they do not pile up."""
+        """Remove polls of tasks without waiters from the heap."""
         self._due_heap = [entry for entry in self._due_heap if self._is_live(entry[0], entry[2])]
         heapq.heapify(self._due_heap)
         self._compact_threshold = 2 * len(self._due_heap) + _MIN_COMPACT_SIZE
@@ -386,7 +384,7 @@ class Poller:
         def ended(task: asyncio.Task[None]) -> None:
             self._asyncio_tasks.discard(task)
             error = None if task.cancelled() else task.exception()
-            if error is not None:  # a schedule that fails, or a flaw here: nobody may wait in vain
+            if error is not None:  # a failing schedule, or a bug here: no wait may hang
                 for watch in watches:
                     self._give_up(watch, error)
 
@@ -480,18 +478,6 @@ class Poller:
         watch.last_poll_at = asked
         self._schedule_next_poll(watch, now)
 
-    def _log_unknown_terms(self, info: TaskInfo, raw: dict[str, Any]) -> None:
-        """Say once of each word that the protocol does not know; it passes through all the same."""
-        for kind, word in unknown_terms(info, raw):
-            if (kind, word) not in self._logged_terms:
-                self._logged_terms.add((kind, word))
-                _log.warning(
-                    "unknown %s '%s' (task %s): passed through as it is",
-                    kind,
-                    printable(word),
-                    printable(info.id),
-                )
-
     def _on_change(self, watch: Watch, raw: dict[str, Any], body: bytes, now: float) -> None:
         before = watch.info
         if raw.get("id") == watch.id:
@@ -500,15 +486,13 @@ class Poller:
         is_first = not decoding.is_from_server(before)
         if (before.status, before.progress) != (info.status, info.progress):
             self._on_progress(watch, raw, now, before, is_first=is_first)
-        if before.status is not info.status or is_first:
-            self._log_unknown_terms(info, raw)
         for waiter in watch.waiters:
             update_waiter(waiter, info)
 
     def _on_progress(
         self, watch: Watch, raw: dict[str, Any], now: float, before: TaskInfo, *, is_first: bool
     ) -> None:
-        """Note what a change of status or progress tells of the job, the server and its hooks."""
+        """Update estimates from a change of status or progress."""
         watch.changed_at = now
         if watch.webhook_poll:
             watch.last_webhook_at = now
@@ -526,7 +510,7 @@ class Poller:
             self._record_duration(watch.info, now - watch.started_at)
 
     def _warn_if_older(self, before: TaskInfo, info: TaskInfo) -> None:
-        """Say once that a look brought less than the one before: somebody else answers."""
+        """Warn once that a reply is older than the one before, as from a cache."""
         was, now = (_STATUS_RANKS.get(look.status, 0) for look in (before, info))
         is_less = was == now == _RUNNING_RANK and (info.progress or 0) < (before.progress or 0)
         if not self._has_warned_of_older and (is_less or 0 < now < was):

@@ -18,7 +18,7 @@ NEVER: Final = float("inf")
 
 
 class Waiter(asyncio.Future[TaskInfo]):
-    """Somebody who waits: for a task to get somewhere, or (without a watch) just for a deadline."""
+    """A future for a change of a task or, without a watch, for a deadline."""
 
     __slots__ = ("deadline", "deadline_bucket", "on_update", "stall", "started_at", "watch")
 

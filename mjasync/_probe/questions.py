@@ -88,7 +88,7 @@ _KIND_BY_ERROR: Final[Mapping[type[MJError], AnswerKind]] = {
 UNKNOWN_TASK_KINDS: Final = frozenset(
     {AnswerKind.VOID, AnswerKind.NO_CONTENT, AnswerKind.UNKNOWN_TASK, AnswerKind.NO_MJ_ID}
 )
-"""The ways to say that a task is unknown: somebody who knows tasks has answered."""
+"""The answers for an unknown task, from a server that has the endpoint."""
 
 
 ENDPOINT_MISSING: Final = frozenset({AnswerKind.MISSING, AnswerKind.PAGE})

@@ -282,4 +282,4 @@ _PRODUCT_BY_HEADER: Final[Mapping[str, str]] = {
     "X-New-Api-Version": "new-api",
     "X-Oneapi-Request-Id": "a gateway made from one-api",
 }
-"""Headers by which gateways are known, the more telling one first."""
+"""Headers that identify gateways, the most specific first."""

@@ -156,7 +156,7 @@ def _auth_refused(
 async def _ask_without_token(
     calls: ServerApi, questions: Mapping[str, ProbeQuestion]
 ) -> dict[str, ProbeAnswer]:
-    """Ask with calls that nobody else needs."""
+    """Ask without the token, on a session of its own."""
     try:
         return await ask_all(calls, questions)
     finally:

@@ -1,7 +1,7 @@
 """Buttons: the grammar of custom ids, and an ordered collection to look them up in. PROTOCOL §5.1.
 
 Ids are matched by pattern and never whitelisted; one that no pattern knows stays usable by its
-label, and its label may still tell its meaning.
+label, and the label may still be known.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def decode_task(raw: Mapping[str, Any]) -> TaskInfo:
 def decode_running_task(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
     """Return the state of a task from the body that was just read.
 
-    Of one that goes on, all but what waiting needs is read when somebody asks for it.
+    For a running task, fields that waiting does not need are decoded when they are read.
 
     Raises:
         ValueError: It has no id.

@@ -56,7 +56,7 @@ _TEXT_PATTERNS: Final[tuple[tuple[str, type[MJError]], ...]] = (
     (r"task (is |was )?(not |un)(found|known)", TaskNotFound),
     (r"暂不可用", ServerError),
 )
-"""The server's own words, where its code does not tell enough (PROTOCOL §2, §7.1).
+"""Texts of servers, where the code is not specific enough (PROTOCOL §2, §7.1).
 
 No pattern has an unbounded gap: on hostile text it would take quadratic time.
 """
@@ -86,7 +86,7 @@ _ERROR_BY_CODE: Final[Mapping[int | None, type[MJError]]] = {
 
 
 _LOGIC_ERROR_CODE: Final = -1
-"""The code of PROTOCOL §7.1-C: the request is at fault, or only its words tell what is."""
+"""The code of PROTOCOL §7.1-C: an invalid request, or an error that only its text describes."""
 
 
 KNOWN_CODES: Final = frozenset({*ACCEPTED_CODES, *_ERROR_BY_CODE, _LOGIC_ERROR_CODE, None})
@@ -138,7 +138,7 @@ _REFUSAL_CODES: Final = frozenset({3, 4, 23, 24, 30})
 
 
 _UPSTREAM_ERROR_TYPE: Final = "upstream_error"
-"""Type of an error in which a gateway tells what it was told; code 0 there: without any code."""
+"""Type of an error that a gateway passes on from its upstream; code 0: without a code."""
 
 
 _NOT_FORWARDED_TEXT: Final = re.compile(

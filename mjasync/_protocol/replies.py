@@ -121,7 +121,7 @@ def parse_list(words: ParsedReply) -> list[dict[str, Any]]:
 
 
 def filter_requested(tasks: list[T], ids: Collection[str], id_of: Callable[[T], str]) -> list[T]:
-    """Leave out of a list what nobody asked for.
+    """Remove from a list what was not requested.
 
     Raises:
         MalformedReply: Nothing in it was asked for.
