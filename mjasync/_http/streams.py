@@ -130,16 +130,16 @@ class TimedStream:
 
     async def read_head(self) -> bytes:
         """Read the first bytes, enough to detect the format; iteration yields them again."""
-        self._first = start = await self._size_limit(SNIFFED_BYTES)
+        self._first = start = await self._read_at_least(SNIFFED_BYTES)
         if (kind := sniff(start)) and kind[1].startswith("video/"):
             self._most, self._kind = self._limits.video, "video"
         return start
 
     async def error(self) -> bytes:
         """Read the start of a response that is not an image."""
-        return await self._size_limit(_MAX_ERROR_BODY)
+        return await self._read_at_least(_MAX_ERROR_BODY)
 
-    async def _size_limit(self, size: int) -> bytes:
+    async def _read_at_least(self, size: int) -> bytes:
         pieces, have = [], 0
         async for piece in self:
             pieces.append(piece)

@@ -1,4 +1,4 @@
-"""Bytes of pictures, in and out: data URLs, downloads, names, grids."""
+"""Downloads to memory and to files."""
 
 from __future__ import annotations
 
@@ -16,24 +16,18 @@ from .._safe_filename import avoid_reserved_name, safe_filename
 from ..errors import ConfigurationError
 from .formats import FormatCheck
 
-__all__ = [
-    "_FAST_WRITE_SECONDS",
-    "_MAX_BUFFERED_BYTES",
-    "_MAX_BUFFERS_PER_WRITE",
-    "read_all",
-    "write_stream",
-]
+__all__ = ["read_all", "target_for", "write_stream"]
 
 
 _MAX_FIELD_LENGTH: Final = 80
 """Characters of a field in a file name."""
 _TEMPLATE_FIELDS: Final = re.compile(r"\{[^{}]*\}")
-
-
-# --- in ----------------------------------------------------------------------------------------
-
-
-# --- out ---------------------------------------------------------------------------------------
+_MAX_BUFFERED_BYTES: Final = 1 << 21
+"""Bytes after which a thread writes what has come: more would be memory for every download."""
+_FAST_WRITE_SECONDS: Final = 0.005
+"""Seconds below which a write need not run in a thread."""
+_MAX_BUFFERS_PER_WRITE: Final = 1024
+"""Pieces that one call writes: systems take no more."""
 
 
 async def read_all(chunks: AsyncIterator[bytes]) -> bytes:
@@ -205,15 +199,3 @@ def _safe_value(value: object) -> object:
     if value is None:
         return ""
     return safe_filename(value[:_MAX_FIELD_LENGTH]) if isinstance(value, str) else value
-
-
-_MAX_BUFFERED_BYTES: Final = 1 << 21
-"""Bytes after which a thread writes what has come: more would be memory for every download."""
-
-
-_FAST_WRITE_SECONDS: Final = 0.005
-"""Seconds below which a write need not run in a thread."""
-
-
-_MAX_BUFFERS_PER_WRITE: Final = 1024
-"""Pieces that one call writes: systems take no more."""
