@@ -19,11 +19,11 @@ from yarl import URL
 
 from ._client_settings import (
     SecretString,
-    _base_url,
-    _check_limit,
-    _check_parts,
-    _choice,
-    _read_token,
+    check_limit,
+    check_parts,
+    read_base_url,
+    read_choice,
+    read_token,
 )
 from ._clock import Clock
 from ._concurrency import gather_or_cancel
@@ -140,18 +140,18 @@ class Client(SubmissionMethods):
         connect_timeout = check_seconds("connect_timeout", connect_timeout, zero=False)
         read_timeout = check_seconds("read_timeout", read_timeout, zero=False)
         submit_timeout = check_seconds("submit_timeout", submit_timeout, zero=False)
-        _check_parts(schedule, retries, clock)
-        token = _read_token(token)
-        speed = _choice("speed", speed, "MJASYNC_SPEED")
-        image_host = _choice("image_host", image_host, "MJASYNC_IMAGE_HOST")
-        header: Auth = _choice("auth", auth, "MJASYNC_AUTH") or "secret"
-        self._speed_via: SpeedVia = _choice("speed_via", speed_via, "") or "path"
-        route = ServerUrl.parse(_base_url(base_url), speed, image_host)
+        check_parts(schedule, retries, clock)
+        token = read_token(token)
+        speed = read_choice("speed", speed, "MJASYNC_SPEED")
+        image_host = read_choice("image_host", image_host, "MJASYNC_IMAGE_HOST")
+        header: Auth = read_choice("auth", auth, "MJASYNC_AUTH") or "secret"
+        self._speed_via: SpeedVia = read_choice("speed_via", speed_via, "") or "path"
+        route = ServerUrl.parse(read_base_url(base_url), speed, image_host)
         self._speed: Speed | None = route.speed
         if self._speed_via == "prompt":
             route = attrs.evolve(route, speed=None)
         clock = clock or Clock()
-        _check_limit(limit)
+        check_limit(limit)
         if reconcile is not None and not isinstance(reconcile, bool):
             raise ConfigurationError(f"reconcile must be True, False or None, not {reconcile!r}.")
         if not isinstance(trust_env, bool):
@@ -440,7 +440,7 @@ class Client(SubmissionMethods):
             TypeError: An item is not a Task.
         """
         iterator = TaskGroupIterator(tasks, limit, self._context.clock)
-        _check_limit(limit)
+        check_limit(limit)
         return self._as_completed(iterator)
 
     async def _as_completed(self, iterator: TaskGroupIterator) -> AsyncGenerator[Task, None]:

@@ -12,7 +12,14 @@ from ._http.retry import Retries
 from ._models import Auth, ImageHost, Speed, SpeedVia
 from .errors import ConfigurationError
 
-__all__ = ["SecretString", "_base_url", "_check_limit", "_check_parts", "_choice", "_read_token"]
+__all__ = [
+    "SecretString",
+    "check_limit",
+    "check_parts",
+    "read_base_url",
+    "read_choice",
+    "read_token",
+]
 
 
 _LITERAL_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -29,7 +36,7 @@ class SecretString(Protocol):
     def get_secret_value(self) -> str: ...
 
 
-def _check_limit(limit: object) -> None:
+def check_limit(limit: object) -> None:
     if limit is None:
         return
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
@@ -37,7 +44,7 @@ def _check_limit(limit: object) -> None:
         raise ConfigurationError(message)
 
 
-def _read_token(token: object) -> SecretHeader:
+def read_token(token: object) -> SecretHeader:
     """Return the token, out of a `SecretStr` as well.
 
     Raises:
@@ -54,7 +61,7 @@ def _read_token(token: object) -> SecretHeader:
     return SecretHeader(token)
 
 
-def _check_parts(schedule: object, retries: object, clock: object) -> None:
+def check_parts(schedule: object, retries: object, clock: object) -> None:
     """Check the objects that a client is set up with.
 
     Raises:
@@ -80,7 +87,7 @@ def _check_parts(schedule: object, retries: object, clock: object) -> None:
         raise ConfigurationError(message)
 
 
-def _base_url(base_url: object) -> str:
+def read_base_url(base_url: object) -> str:
     if base_url and not isinstance(base_url, str):
         if not hasattr(base_url, "scheme"):  # as URL objects have one
             message = f"base_url must be text, not {type(base_url).__name__}."
@@ -96,7 +103,7 @@ def _base_url(base_url: object) -> str:
     return base_url
 
 
-def _choice(name: str, value: Any, variable: str) -> Any:  # noqa: ANN401 - one of a Literal
+def read_choice(name: str, value: Any, variable: str) -> Any:  # noqa: ANN401 - one of a Literal
     is_given = value is not None and value != ""
     value = value if is_given else os.environ.get(variable) or None
     if value is not None and value not in _LITERAL_CHOICES[name]:

@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeVar
 
 __all__ = [
     "T",
-    "_worker_thread",
     "finish_despite_cancellation",
     "gather_or_cancel",
     "run_in_worker",
+    "worker_thread",
 ]
 
 
@@ -41,11 +41,11 @@ def run_in_worker(
     thread more, and it goes last. What is given may take any time (a pipe, a picture that has to
     be compressed) and has a queue apart: what is on the wire must not wait for it.
     """
-    return asyncio.get_running_loop().run_in_executor(_worker_thread(queue), work, *given)
+    return asyncio.get_running_loop().run_in_executor(worker_thread(queue), work, *given)
 
 
 @cache
-def _worker_thread(queue: str) -> ThreadPoolExecutor:
+def worker_thread(queue: str) -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(1, thread_name_prefix=f"mjasync-{queue}")

@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeVar
 
 import attrs
 
-from .._concurrency import _worker_thread, run_in_worker
+from .._concurrency import run_in_worker, worker_thread
 from .._protocol.decoding import dump_json
 from ..errors import InvalidRequest
 
@@ -38,7 +38,7 @@ _PLACEHOLDER: Final = f"a part ({os.urandom(16).hex()})"
 
 
 if hasattr(os, "register_at_fork"):  # a child has no such thread, and would wait for it for ever
-    os.register_at_fork(after_in_child=_worker_thread.cache_clear)
+    os.register_at_fork(after_in_child=worker_thread.cache_clear)
 
 
 @attrs.frozen
@@ -201,7 +201,7 @@ async def _read_into_memory(data: bytes | FileContent) -> AsyncGenerator[bytes, 
         while block := await run_in_worker(_next_block, blocks):
             yield block
     finally:  # behind a read that may be under way: left to the collector, the file stays open
-        _worker_thread("ours").submit(blocks.close)
+        worker_thread("ours").submit(blocks.close)
 
 
 def _next_block(blocks: Iterator[bytes]) -> bytes:

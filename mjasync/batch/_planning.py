@@ -21,13 +21,13 @@ from ..errors import ConfigurationError
 from ..prompt import expand, normalise, with_flag, without_flags
 from ._jobs import FUNCTION_STEP, Job
 from ._rows import (
-    _REPEAT_FLAG,
-    _SEED_FLAG,
-    _SEED_LIMIT,
+    REPEAT_FLAG,
+    SEED_FLAG,
+    SEED_LIMIT,
     InputRow,
-    _check_not_blank,
-    _check_present,
-    _parse_repeat,
+    check_not_blank,
+    check_present,
+    parse_repeat,
     template_fields,
 )
 from ._steps import check_fields, fill_answer, last_step, parent_path, parse_path
@@ -53,12 +53,12 @@ def plan_jobs(row: InputRow, steps: Sequence[str]) -> Iterator[Job]:
     """
     for answer in filter(None, (last_step(step)[1] for step in steps)):
         check_fields(answer, dict.fromkeys(["prompt", *row.variables]))
-        _check_present(template_fields(answer), row.missing_columns)
+        check_present(template_fields(answer), row.missing_columns)
     for expanded in expand(row.prompt):
         normalised = normalise(expanded)
-        match = _REPEAT_FLAG.search(normalised)
-        prompt = _check_not_blank(_REPEAT_FLAG.sub("", normalised).strip())
-        for variant in range(_parse_repeat(match[1]) if match else row.repeat):
+        match = REPEAT_FLAG.search(normalised)
+        prompt = check_not_blank(REPEAT_FLAG.sub("", normalised).strip())
+        for variant in range(parse_repeat(match[1]) if match else row.repeat):
             grid = _grid_job(prompt, variant, row.variables)
             yield grid
             yield from _step_jobs(grid, steps)
@@ -66,11 +66,11 @@ def plan_jobs(row: InputRow, steps: Sequence[str]) -> Iterator[Job]:
 
 def _grid_job(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
     """A prompt again, with a seed of its own; the first time as it is."""
-    match = _SEED_FLAG.search(prompt)
+    match = SEED_FLAG.search(prompt)
     seed = int(match[1]) if match else None
     if variant:
         start = int(match[1]) if match else int(_key(without_flags(prompt, "seed")), 16)
-        seed = (start + variant) % _SEED_LIMIT
+        seed = (start + variant) % SEED_LIMIT
         prompt = with_flag(prompt, "seed", seed)
     bot = variables.get("bot")
     key = _key("imagine", prompt, bot) if bot else _key("imagine", prompt)

@@ -20,27 +20,27 @@ from ..errors import InvalidRequest
 from ._steps import FIELD_PATTERN, check_fields
 
 __all__ = [
-    "_REPEAT_FLAG",
-    "_SEED_FLAG",
-    "_SEED_LIMIT",
+    "REPEAT_FLAG",
+    "SEED_FLAG",
+    "SEED_LIMIT",
     "InputRow",
-    "_check_not_blank",
-    "_check_present",
-    "_parse_repeat",
+    "check_not_blank",
+    "check_present",
     "check_source",
     "column_name",
+    "parse_repeat",
     "parse_row",
     "template_fields",
 ]
 
 
-_REPEAT_FLAG: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
+REPEAT_FLAG: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
 
 
-_SEED_FLAG: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
+SEED_FLAG: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
 
 
-_SEED_LIMIT: Final = 2**32
+SEED_LIMIT: Final = 2**32
 
 
 _MAX_REPEATS: Final = 10_000
@@ -108,8 +108,8 @@ def parse_row(value: object, template: str | None = None, repeat: int = 1) -> In
         return value
     if isinstance(value, str):
         return InputRow(
-            _apply_template(_check_not_blank(value), template or _PROMPT_PLACEHOLDER),
-            _parse_repeat(repeat),
+            _apply_template(check_not_blank(value), template or _PROMPT_PLACEHOLDER),
+            parse_repeat(repeat),
         )
     if not isinstance(value, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(value).__name__}."
@@ -124,7 +124,7 @@ def parse_row(value: object, template: str | None = None, repeat: int = 1) -> In
     missing = frozenset(name for name, value in columns.items() if _is_missing(value))
     texts = {name: _cell_text(name, value, missing) for name, value in columns.items()}
     prompt = template or texts.pop("prompt", "")
-    repeat_count = _parse_repeat(texts.pop("repeat", "") or repeat)
+    repeat_count = parse_repeat(texts.pop("repeat", "") or repeat)
     if texts.get("bot"):
         texts["bot"] = texts["bot"].strip().lower()
         check_choice("bot", texts["bot"], Bot)
@@ -133,9 +133,9 @@ def parse_row(value: object, template: str | None = None, repeat: int = 1) -> In
     used_columns = template_fields(prompt) & texts.keys()
     if template or texts:
         check_fields(prompt, texts)
-        _check_present(used_columns, missing)
+        check_present(used_columns, missing)
     return InputRow(
-        _check_not_blank(_fill(prompt, texts)), repeat_count, texts, used_columns, missing
+        check_not_blank(_fill(prompt, texts)), repeat_count, texts, used_columns, missing
     )
 
 
@@ -144,7 +144,7 @@ def template_fields(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in FIELD_PATTERN.findall(text))
 
 
-def _check_present(used_columns: Iterable[str], missing_columns: Iterable[str]) -> None:
+def check_present(used_columns: Iterable[str], missing_columns: Iterable[str]) -> None:
     for name in sorted(set(used_columns) & set(missing_columns)):
         message = (
             f"This row has no value in the column {name!r}, which goes into the prompt. "
@@ -224,7 +224,7 @@ def _to_text(value: object) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
-def _parse_repeat(value: object) -> int:
+def parse_repeat(value: object) -> int:
     try:
         number = float(str(value).strip() or "nan")
     except ValueError:
@@ -235,7 +235,7 @@ def _parse_repeat(value: object) -> int:
     return int(number)
 
 
-def _check_not_blank(prompt: str) -> str:
+def check_not_blank(prompt: str) -> str:
     if not prompt.strip():
         message = "A row has no prompt."
         raise InvalidRequest(message)
