@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import (
     Callable,
-    Iterable,
     Mapping,
 )
 from functools import partial
 from typing import Any, Final, Literal, Self, Unpack
 
 from ._concurrency import run_in_worker
+from ._followup_arguments import ZOOM_RANGE, check_details, check_prompt, grid_number
 from ._http.submission import SubmitRequest, build_submit_request
 from ._media.inputs import ImageInput, as_mask
 from ._models import Button, TaskInfo, TaskStatus
@@ -21,7 +21,6 @@ from ._protocol.parsing import Operation
 from ._protocol.payloads import common_payload
 from ._task_files import TaskFiles
 from ._task_lifecycle import NO_TIMEOUT
-from ._validation import check_encodable
 from .errors import (
     ButtonNotFound,
     InvalidRequest,
@@ -33,23 +32,11 @@ from .prompt import with_flag, with_speed
 __all__ = ["TaskFollowUps"]
 
 ButtonChooser = Callable[[Buttons], Button]
-_ZOOM_RANGE: Final = (1.0, 2.0)
-"""What Midjourney's custom zoom takes (PROTOCOL §4.2)."""
 _UPSCALE_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "subtle": ("subtle", "2x"),
     "2x": ("2x", "subtle"),
 }
 """What one model version calls subtle, another calls 2x."""
-_VERB_DETAILS: Final[Mapping[str, tuple[str, ...]]] = {
-    "upscale": ("1", "2", "3", "4", "subtle", "creative", "2x", "4x"),
-    "vary": ("1", "2", "3", "4", "subtle", "strong"),
-    "pan": ("left", "right", "up", "down"),
-    "animate": ("low", "high"),
-    "extend": ("low", "high"),
-    "imagine": ("1", "2", "3", "4", "5", "all"),
-}
-"""What a verb can be asked for, whatever the server: anything else would pay for the Tasks before
-it in a chain first."""
 
 
 class TaskFollowUps(TaskFiles):
@@ -91,7 +78,7 @@ class TaskFollowUps(TaskFiles):
         Raises (when awaited):
             ModalNotOpened: The server started the task without a modal; see `error.task`.
         """
-        _check_prompt(prompt)
+        check_prompt(prompt)
         return self._answer_modal(lambda proposed: proposed if prompt is None else prompt, mask)
 
     def upscale(
@@ -105,8 +92,8 @@ class TaskFollowUps(TaskFiles):
             number: The image of the grid, 1 to 4; or the kind of upscale of a single image.
             options: See `FollowUpOptions`.
         """
-        detail = _grid_number(number) if isinstance(number, int) else number
-        _check_details("upscale", [detail])
+        detail = grid_number(number) if isinstance(number, int) else number
+        check_details("upscale", [detail])
         return self._press_meaning(options, "upscale", *_UPSCALE_SYNONYMS.get(detail, (detail,)))
 
     def vary(
@@ -119,7 +106,7 @@ class TaskFollowUps(TaskFiles):
 
         With a `prompt` (remix) the modal is asked for, and answered with it.
         """
-        detail = _grid_number(number) if isinstance(number, int) else number
+        detail = grid_number(number) if isinstance(number, int) else number
         return self._press_with_prompt(prompt, options, "vary", detail)
 
     def reroll(self, prompt: str | None = None, **options: Unpack[FollowUpOptions]) -> Self:
@@ -134,11 +121,11 @@ class TaskFollowUps(TaskFiles):
         Raises:
             InvalidRequest: The factor is out of range.
         """
-        if not _ZOOM_RANGE[0] <= factor <= _ZOOM_RANGE[1]:
-            least, most = _ZOOM_RANGE
+        if not ZOOM_RANGE[0] <= factor <= ZOOM_RANGE[1]:
+            least, most = ZOOM_RANGE
             message = f"Midjourney zooms out {least:g} to {most:g} times, not {factor:g}."
             raise InvalidRequest(message)
-        _check_prompt(prompt)
+        check_prompt(prompt)
         if prompt is None and factor in {1.5, 2.0}:
             return self._press_meaning(options, "zoom", f"{factor:g}")
         pressed = self._press_meaning(options, "zoom", "custom", opens_modal=True)
@@ -227,7 +214,7 @@ class TaskFollowUps(TaskFiles):
             prompt: A changed prompt. Defaults to the prompt with this number.
             options: See `FollowUpOptions`.
         """
-        _check_prompt(prompt)
+        check_prompt(prompt)
         pressed = self._press_meaning(options, "imagine", str(number), opens_modal=number != "all")
         if number == "all":
             return pressed
@@ -254,7 +241,7 @@ class TaskFollowUps(TaskFiles):
     def _press_meaning(
         self, options: FollowUpOptions, verb: str, *details: str, opens_modal: bool = False
     ) -> Self:
-        _check_details(verb, details)
+        check_details(verb, details)
         what = f"{verb} {details[0]}" if details else verb
         return self._press_button(
             lambda buttons: buttons.meaning(verb, *details), what, options, opens_modal=opens_modal
@@ -264,7 +251,7 @@ class TaskFollowUps(TaskFiles):
         self, prompt: str | None, options: FollowUpOptions, verb: str, *details: str
     ) -> Self:
         """Press; with a prompt, ask for the modal and answer it."""
-        _check_prompt(prompt)
+        check_prompt(prompt)
         if prompt is None:
             return self._press_meaning(options, verb, *details)
         asking: FollowUpOptions = {"enable_remix": True, **options}
@@ -383,32 +370,3 @@ def _button_at(buttons: Buttons, key: str | int) -> Button:
         offered = ", ".join(buttons.names) or "no buttons"
         message = f"There is no button at position {key!r}. This task has: {offered}."
         raise ButtonNotFound(message) from None
-
-
-def _check_details(verb: str, details: Iterable[object]) -> None:
-    """Refuse what no server has a button for.
-
-    Raises:
-        InvalidRequest: There is no such kind of that verb.
-    """
-    words = _VERB_DETAILS.get(verb)
-    for detail in details:
-        if words is not None and detail not in words:
-            message = f"{verb} takes {', '.join(words[:-1])} or {words[-1]}, not {detail!r}."
-            raise InvalidRequest(message)
-
-
-def _check_prompt(prompt: object) -> None:
-    if prompt is None:
-        return
-    if not isinstance(prompt, str):
-        message = f"A prompt is text, not {type(prompt).__name__} ({prompt!r})."
-        raise InvalidRequest(message)
-    check_encodable(prompt, "The prompt")
-
-
-def _grid_number(number: int) -> str:
-    if number not in range(1, 5):
-        message = f"A grid has pictures 1 to 4, not {number}."
-        raise InvalidRequest(message)
-    return str(number)
