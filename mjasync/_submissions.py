@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 from sys import intern
 from typing import Any, Final, Literal, Unpack
 
 from ._concurrency import gather_or_cancel, run_in_worker
-from ._http.bodies import DataUrl, FileContent, RequestBody
+from ._http.bodies import DataUrl, content_key, encode_form
 from ._http.submission import SubmitRequest, build_submit_request
 from ._media.files import read_all
 from ._media.inputs import ImageInput, as_data_url, as_tuple, input_url, read_file_input
 from ._models import Dimensions, VideoType
 from ._options import SubmitOptions, check_choice, url_for_options
 from ._pending_submission import ClientContext
-from ._protocol import decoding
 from ._protocol.parsing import Operation
 from ._protocol.payloads import account_filter_payload, check_sendable, common_payload
 from ._protocol.urls import ServerUrl
@@ -266,7 +264,7 @@ class SubmissionMethods:
                 endpoint="video-swap",
                 path="insight-face/video-swap",
                 payload=fields,
-                body=_encode_form(boundary, fields, file),
+                body=encode_form(boundary, fields, file),
                 content_type=f"multipart/form-data; boundary={boundary}",
                 operation=Operation.SUBMIT,
                 expected_action="SWAP_VIDEO_FACE",
@@ -310,7 +308,7 @@ class SubmissionMethods:
         self._context.loop.check()
         given = as_tuple(images)
         urls = await gather_or_cancel(as_data_url(image, self._download) for image in given)
-        keys = await run_in_worker(lambda: [_content_key(url) for url in urls])
+        keys = await run_in_worker(lambda: [content_key(url) for url in urls])
         async with self._upload_lock:
             now = self._context.clock.now()
             fresh = {
@@ -379,34 +377,6 @@ class SubmissionMethods:
 
     async def _download(self, url: str) -> bytes:
         return await self._context.api.download(url, read_all, is_input=True)
-
-
-def _encode_form(
-    boundary: str, fields: Mapping[str, Any], file: bytes | FileContent | None
-) -> RequestBody:
-    """Encode a multipart form; a video that is not a link is a file in it."""
-    parts: list[bytes | FileContent | DataUrl] = []
-
-    def add(about: str, value: bytes | FileContent | DataUrl) -> None:
-        head = f"--{boundary}\r\nContent-Disposition: form-data; {about}\r\n\r\n"
-        parts.extend((head.encode(), value, b"\r\n"))
-
-    for name, value in fields.items():
-        text = value.encode() if isinstance(value, str) else value
-        add(
-            f'name="{name}"',
-            text if isinstance(text, bytes | DataUrl) else decoding.dump_json(text),
-        )
-    if file is not None:
-        add('name="TargetFile"; filename="target.mp4"\r\nContent-Type: video/mp4', file)
-    return RequestBody((*parts, f"--{boundary}--\r\n".encode()))
-
-
-def _content_key(picture: DataUrl | str) -> str:
-    found = hashlib.sha256()
-    for piece in picture.pieces() if isinstance(picture, DataUrl) else (picture.encode(),):
-        found.update(piece)
-    return found.hexdigest()
 
 
 def _check_image(image: ImageInput | None) -> ImageInput:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import hashlib
 import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
@@ -18,10 +19,19 @@ from typing import Any, Final, Self, TypeVar
 import attrs
 
 from .._concurrency import run_in_worker, worker_thread
+from .._protocol import decoding
 from .._protocol.decoding import dump_json
 from ..errors import InvalidRequest
 
-__all__ = ["DataUrl", "FileContent", "RequestBody", "encode_body", "payload_with_data_urls"]
+__all__ = [
+    "DataUrl",
+    "FileContent",
+    "RequestBody",
+    "content_key",
+    "encode_body",
+    "encode_form",
+    "payload_with_data_urls",
+]
 
 T = TypeVar("T")
 
@@ -263,3 +273,31 @@ def payload_with_data_urls(payload: Mapping[str, Any]) -> dict[str, Any]:
         return str(value) if isinstance(value, DataUrl) else value
 
     return {name: worded(value) for name, value in payload.items()}
+
+
+def encode_form(
+    boundary: str, fields: Mapping[str, Any], file: bytes | FileContent | None
+) -> RequestBody:
+    """Encode a multipart form; a video that is not a link is a file in it."""
+    parts: list[bytes | FileContent | DataUrl] = []
+
+    def add(about: str, value: bytes | FileContent | DataUrl) -> None:
+        head = f"--{boundary}\r\nContent-Disposition: form-data; {about}\r\n\r\n"
+        parts.extend((head.encode(), value, b"\r\n"))
+
+    for name, value in fields.items():
+        text = value.encode() if isinstance(value, str) else value
+        add(
+            f'name="{name}"',
+            text if isinstance(text, bytes | DataUrl) else decoding.dump_json(text),
+        )
+    if file is not None:
+        add('name="TargetFile"; filename="target.mp4"\r\nContent-Type: video/mp4', file)
+    return RequestBody((*parts, f"--{boundary}--\r\n".encode()))
+
+
+def content_key(picture: DataUrl | str) -> str:
+    found = hashlib.sha256()
+    for piece in picture.pieces() if isinstance(picture, DataUrl) else (picture.encode(),):
+        found.update(piece)
+    return found.hexdigest()

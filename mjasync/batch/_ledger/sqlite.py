@@ -45,6 +45,7 @@ from .tables import (
     decode_status,
     encode_job,
     jobs_query,
+    numbers_of,
     parse_json,
 )
 
@@ -200,7 +201,7 @@ class Ledger:
         async with self._transaction() as connection:
             await self._exclusive(connection)
             keys = jobs.keys() | {job.root for job in jobs.values()}
-            numbers = await _numbers_of(connection, keys)
+            numbers = await numbers_of(connection, keys)
             last_number = (await connection.execute(select(func.max(JOBS.c.number)))).scalar() or 0
             rows = []
             for job in jobs.values():
@@ -403,14 +404,6 @@ class Ledger:
     async def _execute_query(self, query: Executable) -> list[Any]:
         async with self._transaction() as connection:
             return list((await connection.execute(query)).all())
-
-
-async def _numbers_of(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    for chunk in chunks(keys):
-        query = select(JOBS.c.key, JOBS.c.number).where(JOBS.c.key.in_(chunk))
-        numbers.update((row.key, row.number) for row in await connection.execute(query))
-    return numbers
 
 
 def _configure_connection(connection: Any, _: object) -> None:  # noqa: ANN401 - a DBAPI connection

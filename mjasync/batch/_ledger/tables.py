@@ -34,6 +34,9 @@ except ImportError as error:  # pragma: no cover - the tests have it
         'mjasync.batch needs SQLAlchemy: python -m pip install "mjasync[batch]".'
     ) from error
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ..._text import printable
 from ...errors import ConfigurationError
 from .._jobs import Job, JobStatus, LedgerError
@@ -50,6 +53,7 @@ __all__ = [
     "decode_status",
     "encode_job",
     "jobs_query",
+    "numbers_of",
     "parse_json",
     "table_columns",
 ]
@@ -277,3 +281,11 @@ def _number_events(connection: Connection) -> int:
     for number, (_, key, column) in enumerate(sorted(events), 1):
         connection.execute(update(JOBS).where(c.key == key).values({column: number}))
     return len(events)
+
+
+async def numbers_of(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for chunk in chunks(keys):
+        query = select(JOBS.c.key, JOBS.c.number).where(JOBS.c.key.in_(chunk))
+        numbers.update((row.key, row.number) for row in await connection.execute(query))
+    return numbers
