@@ -129,16 +129,16 @@ async def retry_call(
     Raises:
         MJError: The last failure.
     """
-    pace = RetryState(policy_for, now)
+    state = RetryState(policy_for, now)
     try:
         return await function()
     except MJError as error:
-        if pace.is_exhausted(error):
+        if state.is_exhausted(error):
             raise
         first = error
 
-    async def again() -> T:
-        if pace.retry_count == 0:
+    async def retry() -> T:
+        if state.retry_count == 0:
             raise first  # the attempt already made, so that backoff waits before the next
         if wait is not None:
             await wait(delays.pop())
@@ -147,38 +147,38 @@ async def retry_call(
     delays: list[Delay] = []
 
     def next_wait(error: MJError) -> float:
-        seconds = pace.next_delay(error)
+        seconds = state.next_delay(error)
         about = f"{name}: " if name else ""
         _log.info(
-            "%sattempt %d failed, the next in %.2f s: %s", about, pace.retry_count, seconds, error
+            "%sattempt %d failed, the next in %.2f s: %s", about, state.retry_count, seconds, error
         )
         if wait is None:
             return seconds
-        delays.append(Delay(error, pace.retry_count, seconds, pace.exhausted_at(error)))
+        delays.append(Delay(error, state.retry_count, seconds, state.exhausted_at(error)))
         return 0.0
 
     patient = backoff.on_exception(
         backoff.runtime,
         MJError,
         value=next_wait,
-        giveup=pace.is_exhausted,
+        giveup=state.is_exhausted,
         jitter=None,
         logger=None,
-    )(again)
+    )(retry)
     return await patient()
 
 
 @attrs.define
 class _SpentBudget:
-    """What one kind of trouble has cost so far."""
+    """The retries that one kind of error has used so far."""
 
     since: float
-    max_delay: Iterator[float]
+    delay_bounds: Iterator[float]
     waits: int = 0
 
 
 class RetryState:
-    """Counts the failures of one call, each kind of trouble by itself, and decides what follows."""
+    """The retry state of one call; kinds of errors are counted separately."""
 
     __slots__ = ("_now", "_policy_for", "_spent", "retry_count")
 
@@ -209,7 +209,7 @@ class RetryState:
         spent.waits += 1
         if error.retry_after is not None:
             return error.retry_after
-        return float(backoff.full_jitter(next(spent.max_delay)))
+        return float(backoff.full_jitter(next(spent.delay_bounds)))
 
     def _spent_for(self, policy: RetryPolicy) -> _SpentBudget:
         kind = id(policy)  # two kinds of trouble may have equal policies
