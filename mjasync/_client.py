@@ -17,6 +17,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
+from ._client_reads import ClientReads
 from ._client_settings import (
     SecretString,
     check_limit,
@@ -26,32 +27,26 @@ from ._client_settings import (
     read_token,
 )
 from ._clock import Clock
-from ._concurrency import gather_or_cancel
 from ._event_loop import EventLoopBinding
 from ._gather import TaskGroupIterator, flatten
 from ._http.api import ServerApi
 from ._http.links import ImageLinks
 from ._http.network import NetworkSettings, check_headers, parse_proxy
-from ._http.reads import MAX_LIST_SIZE
 from ._http.retry import Retries
 from ._http.transport import Transport, auth_headers
 from ._limits import Limits
-from ._media.files import read_all
-from ._models import Account, Auth, ImageHost, Speed, SpeedVia, TaskInfo
+from ._models import Auth, ImageHost, Speed, SpeedVia
 from ._pending_submission import ClientContext, SubmissionTask
 from ._polling.poller import Poller
 from ._polling.schedule import PollSchedule, Schedule
 from ._protocol import decoding
 from ._protocol.urls import ServerUrl
 from ._submission_queue import SubmissionQueue
-from ._submissions import SubmissionMethods
 from ._task import Task
-from ._validation import check_seconds, check_task_id
+from ._validation import check_seconds
 from .errors import (
     ConfigurationError,
     MJError,
-    TaskNotFound,
-    UnsupportedEndpoint,
 )
 
 if TYPE_CHECKING:
@@ -60,7 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client(SubmissionMethods):
+class Client(ClientReads):
     """An async client for one Midjourney-Proxy server.
 
     Use it as `async with Client(base_url, token) as mj:`, or call `await mj.close()` at the end.
@@ -202,60 +197,6 @@ class Client(SubmissionMethods):
         self._close_task: SubmissionTask | None = None
         self._upload_lock = asyncio.Lock()
 
-    def task(self, task_id: str, *, answered: bool = False) -> Task:
-        """Attach to an existing task; awaiting the result submits nothing.
-
-        Args:
-            task_id: The id of the task.
-            answered: Whether its modal was answered already, so that MODAL means pending.
-
-        Raises:
-            InvalidRequest: The id is empty or not a string.
-        """
-        info = TaskInfo(id=check_task_id(task_id))
-        return Task(self._context, "attached", info=info, modal_answered=answered)
-
-    async def fetch(self, task_ids: Iterable[str]) -> dict[str, TaskInfo]:
-        """Fetch the current state of many tasks.
-
-        Args:
-            task_ids: The ids of the tasks.
-
-        Returns:
-            The tasks by id, in the order of `task_ids`, without those that the server does not
-            know.
-
-        Raises:
-            MJError: The read failed.
-        """
-        self._context.loop.check()
-        is_one = isinstance(task_ids, str | bytes) or not isinstance(task_ids, Iterable)
-        ids = [task_ids] if is_one else task_ids
-        wanted = list(dict.fromkeys(map(check_task_id, ids)))
-        chunks = [wanted[at : at + MAX_LIST_SIZE] for at in range(0, len(wanted), MAX_LIST_SIZE)]
-        found: dict[str, TaskInfo] = {}
-        for chunk in chunks:
-            found.update(await self._fetch_chunk(chunk))
-        return {task_id: found[task_id] for task_id in wanted if task_id in found}
-
-    async def _fetch_chunk(self, task_ids: list[str]) -> dict[str, TaskInfo]:
-        if self._api.can_list():
-            try:
-                tasks = await self._api.fetch_many(task_ids, self._api.retries.read)
-            except MJError as error:
-                if self._api.can_list() or error.retryable:
-                    raise
-            else:
-                return {info.id: info for info in _decode_tasks(tasks)}
-        infos = await gather_or_cancel(map(self._fetch_or_none, task_ids))
-        return {info.id: info for info in infos if info is not None}
-
-    async def _fetch_or_none(self, task_id: str) -> TaskInfo | None:
-        try:
-            return await self._api.fetch(task_id)
-        except TaskNotFound:
-            return None
-
     def handle_webhook(self, payload: bytes | str | Mapping[str, Any]) -> bool:
         """Poll the task of a webhook soon, if it is awaited.
 
@@ -279,70 +220,6 @@ class Client(SubmissionMethods):
         if self._context.loop.is_bound:
             self._context.loop.check()
         return self._poller.mark_changed(decoding.task_id_in(payload))
-
-    async def tasks(self) -> list[TaskInfo]:
-        """List the tasks of the server: all, or the newest hundred (PROTOCOL §1.15).
-
-        Raises:
-            UnsupportedEndpoint: The server has no task list.
-            MJError: The read failed.
-        """
-        self._context.loop.check()
-        return _decode_tasks(await self._api.get_list("task/list"))
-
-    async def queue(self) -> list[TaskInfo]:
-        """List the tasks that wait or run on the server.
-
-        Raises:
-            UnsupportedEndpoint: The server does not list them.
-            MJError: The read failed.
-        """
-        self._context.loop.check()
-        listed = _decode_tasks(await self._api.get_list("task/queue"))
-        return [info for info in listed if not info.status.is_final]  # some keep failed ones there
-
-    async def accounts(self) -> list[Account]:
-        """List the Midjourney accounts of the server, without their tokens (PROTOCOL §1.16).
-
-        Raises:
-            UnsupportedEndpoint: The server does not list them.
-            MJError: The read failed.
-        """
-        self._context.loop.check()
-        try:
-            found = await self._api.get_list("account/list")
-        except UnsupportedEndpoint:
-            found = await self._api.get_list("account/query", "POST")
-        return [decoding.decode_account(raw) for raw in found]
-
-    async def account(self, account_id: str) -> Account | None:
-        """Return one of those accounts, or None if the server does not know it.
-
-        Args:
-            account_id: The id of the account, which is the id of its channel.
-
-        Raises:
-            UnsupportedEndpoint: The server does not list accounts.
-            MJError: The read failed.
-        """
-        self._context.loop.check()
-        raw = await self._api.account(check_task_id(account_id, "account id"))
-        return None if raw is None else decoding.decode_account(raw)
-
-    async def image(self, task_id: str) -> bytes:
-        """Download the image of a task by its id, from a gateway that has this endpoint.
-
-        The endpoint is described in PROTOCOL §1.18.
-
-        Args:
-            task_id: The id of the task.
-
-        Raises:
-            UnsupportedEndpoint: The server has no such endpoint.
-            MJError: The server does not know the task, or the download failed.
-        """
-        self._context.loop.check()
-        return await self._api.download_by_id(check_task_id(task_id), read_all)
 
     async def probe(self, *, spend: Task | None = None) -> Probe:
         """Find out which kind of server this is and which features will not work.
@@ -496,7 +373,3 @@ class Client(SubmissionMethods):
     def __repr__(self) -> str:
         calls = getattr(self, "_api", None)
         return f"<Client {calls.url.root if calls else 'not set up'}>"
-
-
-def _decode_tasks(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:
-    return [decoding.decode_task(task) for task in tasks if decoding.parse_text(task.get("id"))]

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import attrs
 
-from .._client import Client, _decode_tasks
+from .._client import Client
+from .._client_reads import decode_tasks
 from .._http.retry import RetryPolicy
 from .._models import TaskInfo, TaskStatus
 from .._submissions import SubmissionMethods
@@ -62,7 +63,7 @@ class BatchClient(SubmissionMethods):
             MJError: The read failed.
         """
         rows, date = await self._context.api.get_list_with_date()
-        return _decode_tasks(rows), date
+        return decode_tasks(rows), date
 
     async def server_date(self, unknown_id: str) -> datetime | None:
         """The server's clock, from an answer that no cache has; None where it does not tell."""
