@@ -38,7 +38,25 @@ def runs(version: str) -> bool:
     )
 
 
+def select_pyenv_versions(minors: list[str]) -> None:
+    """Let pyenv's shims run the newest installed release of each minor version.
+
+    pyenv puts a command for every version on PATH, but only the selected versions run.
+    """
+    if os.environ.get("PYENV_VERSION") or shutil.which("pyenv") is None:
+        return
+    listed = subprocess.run(
+        ["pyenv", "versions", "--bare"], stdout=subprocess.PIPE, check=False, text=True
+    ).stdout.split()
+    releases = [name for name in listed if all(part.isdigit() for part in name.split("."))]
+    releases.sort(key=lambda name: [*map(int, name.split("."))], reverse=True)
+    newest = [next((r for r in releases if r.startswith(f"{minor}.")), None) for minor in minors]
+    if any(newest):
+        os.environ["PYENV_VERSION"] = ":".join(filter(None, newest))
+
+
 SUPPORTED = nox.project.python_versions(PYPROJECT)
+select_pyenv_versions(SUPPORTED)
 PYTHONS = [version for version in SUPPORTED if runs(version)] or [CURRENT]
 ABSENT = [version for version in SUPPORTED if version not in PYTHONS]
 
