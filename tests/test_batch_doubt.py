@@ -135,6 +135,7 @@ async def _all(batch: Batch) -> list[Job]:
     return [job async for job in batch.run()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [3, 14])
 async def test_it_goes_on_by_itself(blind: Simulator, tmp_path: Path, lost: int) -> None:
     """Single probes go out until one is accepted; then everything else is done."""

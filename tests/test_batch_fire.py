@@ -38,6 +38,8 @@ from mjasync.batch import Batch, Job, JobStatus, LedgerError
 from mjasync.batch._output import OutputFolder
 from mjasync.simulator import Simulator
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = [f"fox {n}" for n in range(6)]
 JOBS = 2 * len(PROMPTS)
 DEATHS = 10

@@ -419,6 +419,7 @@ def check_name(folder: Path, name: str) -> None:
         assert not part.endswith((".", " ", "-"))
 
 
+@pytest.mark.slow
 def test_names_fit_the_file_system() -> None:
     """Where file names must be ASCII, what is not is left out of them."""
     code = """if True:

@@ -20,10 +20,13 @@ from mjasync.batch import Batch, BatchInUse, Job, JobStatus, Totals, read_batch
 from mjasync.simulator import Simulator
 
 asyncpg = pytest.importorskip("asyncpg")
-pytestmark = pytest.mark.skipif(
-    binary("initdb") is None,
-    reason="there is no PostgreSQL server here (on Debian: apt-get install postgresql)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        binary("initdb") is None,
+        reason="there is no PostgreSQL server here (on Debian: apt-get install postgresql)",
+    ),
+]
 PROMPTS = [f"fox {n}" for n in range(6)]
 
 

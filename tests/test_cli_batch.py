@@ -509,6 +509,7 @@ def test_simulated_and_real_pictures_do_not_mix(run: Run, monkeypatch: pytest.Mo
 # --- stopped -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_interrupt_drains(server: Simulator) -> None:
     """Ctrl-C begins nothing more, waits for what is under way, and names the command to go on."""
     veils = [server.fault("reply", on=place, times=None, status=503) for place in ("fetch", "list")]
@@ -528,6 +529,7 @@ async def test_interrupt_drains(server: Simulator) -> None:
     assert f"  mjasync batch {PROMPTS} --out out --limit 3\n" in outcome.err
 
 
+@pytest.mark.slow
 async def test_second_interrupt_stops_at_once(slow: Simulator, cli: Run) -> None:
     """It waits for nothing; each task that was accepted is in the ledger, for the next run."""
     async with command("batch", PROMPTS, "--out", "out", "--limit", "3") as process:
@@ -553,6 +555,7 @@ async def test_second_interrupt_stops_at_once(slow: Simulator, cli: Run) -> None
     assert "being worked on" in in_use.err
 
 
+@pytest.mark.slow
 async def test_terminated_while_submitting(slow: Simulator) -> None:
     """SIGTERM does not drain, but an id that is still to come is noted before the end."""
     slow.fault("slow_body", on="submit", gap=0.005)
@@ -566,6 +569,7 @@ async def test_terminated_while_submitting(slow: Simulator) -> None:
     assert job.task_id == slow.submissions[0].task_id
 
 
+@pytest.mark.slow
 async def test_terminated_twice_at_once(slow: Simulator) -> None:
     """SIGTERM and its echo, as `timeout` sends them, are one: the end is as orderly."""
     slow.fault("slow_body", on="submit", gap=0.005)
@@ -581,6 +585,7 @@ async def test_terminated_twice_at_once(slow: Simulator) -> None:
     assert "ledger" not in outcome.err
 
 
+@pytest.mark.slow
 async def test_third_interrupt_waits_for_nothing(slow: Simulator) -> None:
     """It does not even wait for the wire; the ledger knows that something went out."""
     slow.fault("slow_body", on="submit", gap=0.5)
@@ -601,6 +606,7 @@ async def test_third_interrupt_waits_for_nothing(slow: Simulator) -> None:
     await eventually(lambda: slow.requests[0].status is not None)
 
 
+@pytest.mark.slow
 async def test_interrupt_on_the_simulator(run: Run) -> None:
     """A simulator takes its tasks with it: the next run draws them again, and ends well."""
     line = ("batch", prompts(*FEW), "--simulate", "--out", "out", "--limit", "2")
@@ -656,6 +662,7 @@ async def test_limits_hold_for_what_is_drawn_again(cli: Run, cut_off: tuple[obje
     assert sum(job.attempts for job in await read_batch("out")) == before + 1
 
 
+@pytest.mark.slow
 async def test_reader_that_leaves() -> None:
     """When the reader of the pipe leaves, every picture is saved all the same."""
     reader, writer = os.pipe()
@@ -669,6 +676,7 @@ async def test_reader_that_leaves() -> None:
     assert "BrokenPipe" not in outcome.err
 
 
+@pytest.mark.slow
 async def test_bars_on_a_terminal() -> None:
     """Every job under way has a bar with its state; afterwards only the results are left."""
     line = ("batch", prompts("a fox", "一只猫", "gore"), "--simulate", "--out", "out")

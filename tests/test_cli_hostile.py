@@ -124,6 +124,7 @@ async def test_what_a_server_says(
         assert "[bold red]markup" in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fail", "all"])
 async def test_what_a_server_says_on_a_terminal(hostile: Hostile, kind: str) -> None:
     """With bars, too, and markup is text."""

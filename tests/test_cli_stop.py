@@ -26,7 +26,7 @@ from mjasync.cli.task_jobs import TaskRun, run_all
 from mjasync.errors import ConnectionFailed, QueueFull, RequestTimeout
 from mjasync.simulator import Simulator
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
+pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.slow]
 DEAD = "http://127.0.0.1:9"
 TASK = "1700000000000001"
 

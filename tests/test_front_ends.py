@@ -19,6 +19,8 @@ from mjasync import Client, SubmitUncertain
 from mjasync.batch import Batch, JobStatus
 from mjasync.simulator import Simulator
 
+pytestmark = pytest.mark.slow
+
 LOSSES = ["reset_after", "silent_after", "truncated"]
 PROMPTS = [f"fox {number}" for number in range(5)]
 

@@ -294,6 +294,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no resource module")
 def test_thumbnails_take_a_bounded_memory(tmp_path: Path) -> None:
     """Large pictures are decoded one at a time and without a copy; JPEGs are decoded smaller."""

@@ -25,6 +25,7 @@ REASON = "needs Debian's chromium and the dependency group `browser`: `nox -s ga
 playwright = pytest.importorskip("playwright.async_api", reason=REASON)
 axe = pytest.importorskip("axe_playwright_python.async_playwright", reason=REASON)
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason=REASON),
     pytest.mark.asyncio(loop_scope="module"),
 ]

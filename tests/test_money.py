@@ -170,6 +170,7 @@ async def test_cancelled_by_others_on_the_wire(plain: Simulator) -> None:
     assert len(plain.submissions) == 1
 
 
+@pytest.mark.slow
 async def test_a_silent_server_is_uncertain() -> None:
     """A server that takes a request and never answers: no second request, an error in time."""
     server = Gated()
@@ -569,6 +570,7 @@ def interleavings(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(interleavings())
 @settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_cancelling_at_random(plain: Simulator, story: dict[str, Any]) -> None:

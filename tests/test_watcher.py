@@ -542,6 +542,7 @@ class Hurried(Clock):
         await asyncio.sleep(max(0.0, seconds) / 100)
 
 
+@pytest.mark.slow
 async def test_two_thousand_tasks_at_once() -> None:
     """With default settings 2,000 tasks are waited for at once, and all finish."""
     async with (
