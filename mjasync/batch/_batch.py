@@ -63,7 +63,7 @@ _UNFINISHED_STATUSES: Final = (
 )
 _INITIAL_PROBE_FACTOR: Final = 5
 _MAX_PROBE_FACTOR: Final = 15
-"""How much slower probes are than the client's `retries.busy`: 5 s and 5 min by default."""
+"""How much slower probes are than the client's `retries.overloaded`: 5 s and 5 min by default."""
 _MIN_PROBE_DELAY: Final = 0.001
 _IMAGE_CHOICES: Final[Mapping[Images, tuple[str, ...]]] = {
     "grid": (),

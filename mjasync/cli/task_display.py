@@ -107,7 +107,7 @@ def _headline(job: TaskRun, title: str) -> Text:
 
 
 class TaskDisplay(ConsoleOutput):
-    """Shows jobs as they go: an `Onlooker`.
+    """Shows jobs as they go: an `ProgressListener`.
 
     Args:
         cards: How results look.

@@ -35,7 +35,7 @@ _BOTS: Final = {"NIJI_JOURNEY": "NIJI_JOURNEY", "niji": "NIJI_JOURNEY"}
 class RequestFields:
     """The fields of one order, checked as they are read.
 
-    Every method raises `Refusal` where the server would refuse.
+    Every method raises `RequestRefused` where the server would refuse.
     """
 
     request: SubmissionRequest

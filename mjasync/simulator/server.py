@@ -313,7 +313,7 @@ class Simulator:
         """Script misbehaviour.
 
         Args:
-            kind: What goes wrong; a key of `mjasync.simulator.faults.KINDS`.
+            kind: What goes wrong; a key of `mjasync.simulator.faults.FAULT_KINDS`.
             on: Which requests an HTTP fault strikes: ``submit``, ``fetch``, ``list``, ``image``,
                 ``other`` or ``any``. Faults of tasks, hooks and links ignore it.
             times: How often; None: for ever.
