@@ -149,7 +149,12 @@ async def sdk_bytes(server: str, tasks: str, looks: str) -> float:
         stall_timeout=2 * _NEVER,
     ) as mj:
         counted = "polls" if looks == "1" else "submits"
-        return await _fill(server, lambda prompt: mj.imagine(prompt).wait(), int(tasks), counted)
+        return await _fill(
+            server,
+            lambda prompt: mj.imagine(prompt, state=payloads.STATE).wait(),
+            int(tasks),
+            counted,
+        )
 
 
 async def bare_bytes(server: str, tasks: str, looks: str) -> float:

@@ -22,6 +22,8 @@ _BUTTONS: Final = (
     ("", "❤️", f"MJ::BOOKMARK::{_JOB}"),
     ("Animate (High motion)", "", f"MJ::JOB::animate_high::1::{_JOB}::SOLO"),
 )
+STATE: Final = "mjasync-5d2f0c0e6d5b4f0f9a3c1b7e8a9d6c42"
+"""The `state` of every task; one with another would be the task of another."""
 
 
 def _task(task_id: str, **fields: object) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def _task(task_id: str, **fields: object) -> dict[str, Any]:
         "prompt": _PROMPT,
         "promptEn": _PROMPT,
         "description": "Submit success",
-        "state": "mjasync-5d2f0c0e6d5b4f0f9a3c1b7e8a9d6c42",
+        "state": STATE,
         "submitTime": 1760000000123,
         "startTime": 1760000004456,
         "finishTime": None,

@@ -416,7 +416,7 @@ class Poller:
 
     async def _fetch(self, watch: Watch) -> None:
         try:
-            asked = self._fetch_list(watch)
+            asked = self._mark_polled(watch)
             body, raw = await self._api.fetch_once(watch.id, known=watch.body)
         except (TaskNotFound, UnsupportedEndpoint) as error:
             self._on_not_found(watch, error)
@@ -426,7 +426,7 @@ class Poller:
             self._on_reply(watch, body, raw, asked, self._clock.now())
 
     async def _fetch_together(self, watches: list[Watch]) -> None:
-        asked = self._fetch_list(*watches)
+        asked = self._mark_polled(*watches)
         try:
             same, tasks = await self._api.fetch_many_once(
                 [watch.id for watch in watches], [watch.body for watch in watches if watch.body]
@@ -451,7 +451,7 @@ class Poller:
                 missing.append(watch)
         self._queue_single_fetches(missing)
 
-    def _fetch_list(self, *watches: Watch) -> float:
+    def _mark_polled(self, *watches: Watch) -> float:
         """Note that a look is sent now."""
         for watch in watches:
             watch.webhook_poll, watch.webhook_pending = watch.webhook_pending, False

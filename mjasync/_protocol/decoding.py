@@ -441,11 +441,11 @@ _FIELDS: Final = (
 
 def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
     info = TaskInfo.__new__(TaskInfo)
-    _decode_lazily(info, raw)
+    _decode_fields(info, raw)
     return info
 
 
-def _decode_lazily(info: TaskInfo, raw: Mapping[str, Any]) -> None:
+def _decode_fields(info: TaskInfo, raw: Mapping[str, Any]) -> None:
     get = raw.get
     _put_id(info, _task_id(get("id")))
     _put_status(info, _status(get("status")))
@@ -463,4 +463,4 @@ def _decode_lazily(info: TaskInfo, raw: Mapping[str, Any]) -> None:
 _converter = make_converter()
 _converter.register_structure_hook(TaskInfo, _structure)
 _read_task: Final[Callable[[Any, Any], TaskInfo]] = _converter.get_structure_hook(TaskInfo)
-TaskInfo._read = staticmethod(lambda info: _decode_lazily(info, parse_json_leniently(info._body)))  # noqa: SLF001
+TaskInfo._read = staticmethod(lambda info: _decode_fields(info, parse_json_leniently(info._body)))  # noqa: SLF001
