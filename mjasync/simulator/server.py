@@ -17,7 +17,7 @@ from .dialect import Dialect
 from .dialects import DIALECTS as SERVERS
 from .fault_injection import inject_fault, send_response
 from .faults import FAULT_KINDS, Fault, FaultScript
-from .gateways import GATEWAYS, Gateway, GatewayAccounts, GatewayBackend, UpstreamSettings
+from .gateways import GATEWAYS, GatewayDialect, GatewayAccounts, GatewayBackend, UpstreamSettings
 from .prompts import DEFAULT_BANNED_WORDS
 from .request_bodies import read_body
 from .responses import SimResponse
@@ -34,7 +34,7 @@ __all__ = ["DIALECTS", "Simulator"]
 _BODY_LIMIT: Final = 64 * 2**20
 _UPSTREAM_KEY: Final = "channel-key"
 
-AnyDialect: TypeAlias = Dialect | Gateway
+AnyDialect: TypeAlias = Dialect | GatewayDialect
 
 DIALECTS: Final[Mapping[str, AnyDialect]] = {**SERVERS, **GATEWAYS}
 """Every dialect by name: the servers, and the gateways in front of them."""
@@ -172,7 +172,7 @@ class Simulator:
             if (
                 upstream is not None
                 or upstream_token is not None
-                or gateway_accounts.only_for_gateways
+                or gateway_accounts.has_gateway_options
             ):
                 raise ValueError(f"{dialect} is no gateway: it takes no upstream and no such terms")
             self._backend = self._make_backend(self.dialect, settings)
@@ -198,7 +198,7 @@ class Simulator:
 
     def _make_gateway(
         self,
-        dialect: Gateway,
+        dialect: GatewayDialect,
         settings: SimulatorSettings,
         gateway_accounts: GatewayAccounts,
         *,

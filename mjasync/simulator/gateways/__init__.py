@@ -8,13 +8,13 @@ by path: `path-gateway`.
 from __future__ import annotations
 
 from .gateway_backend import GatewayBackend
-from .gateway_dialects import GATEWAYS, Gateway, PassthroughDialect, ResellerDialect
+from .gateway_dialects import GATEWAYS, GatewayDialect, PassthroughDialect, ResellerDialect
 from .upstream import UpstreamSettings
 from .users import GatewayAccounts
 
 __all__ = [
     "GATEWAYS",
-    "Gateway",
+    "GatewayDialect",
     "GatewayAccounts",
     "GatewayBackend",
     "PassthroughDialect",

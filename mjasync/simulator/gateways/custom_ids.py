@@ -11,7 +11,7 @@ import attrs
 from .go_json import GoJsonError
 
 __all__ = [
-    "ACTIONS",
+    "SOLD_ACTIONS",
     "FACE_SWAP_FIELDS",
     "LIST_FIELDS",
     "NOTIFY_FIELDS",
@@ -21,7 +21,7 @@ __all__ = [
     "parse_custom_id",
 ]
 
-ACTIONS: Final = frozenset(
+SOLD_ACTIONS: Final = frozenset(
     {
         *("IMAGINE", "DESCRIBE", "BLEND", "SHORTEN", "UPLOAD", "SWAP_FACE", "MODAL"),
         *("UPSCALE", "VARIATION", "LOW_VARIATION", "HIGH_VARIATION", "REROLL"),
@@ -32,7 +32,7 @@ ACTIONS: Final = frozenset(
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _DIGITS: Final = {"Outpaint": "ZOOM", "CustomZoom": "CUSTOM_ZOOM", "Inpaint": "INPAINT"}
-_VARIATIONS: Final = {
+_VARIATION_ACTIONS: Final = {
     "variation": "VARIATION",
     "low_variation": "LOW_VARIATION",
     "high_variation": "HIGH_VARIATION",
@@ -80,25 +80,25 @@ def parse_custom_id(custom_id: str) -> CustomIdAction:
         raise GoJsonError("custom_id_is_required")
     fields = custom_id.split("::")
     kind = _field_at(fields, 1)
-    word = _field_at(fields, 2) if kind == "JOB" else kind
-    if not word:
+    action_name = _field_at(fields, 2) if kind == "JOB" else kind
+    if not action_name:
         raise GoJsonError("unknown_action")
-    if "upsample" in word:
-        return CustomIdAction("UPSCALE", _index(fields))
-    if "variation" in word:
+    if "upsample" in action_name:
+        return CustomIdAction("UPSCALE", _parse_index(fields))
+    if "variation" in action_name:
         return CustomIdAction(
-            _VARIATIONS.get(word, ""), _index(fields) if word == "variation" else 1
+            _VARIATION_ACTIONS.get(action_name, ""), _parse_index(fields) if action_name == "variation" else 1
         )
-    if "pan" in word:
+    if "pan" in action_name:
         return CustomIdAction("PAN", 1)
-    if "reroll" in word:
+    if "reroll" in action_name:
         return CustomIdAction("REROLL", 1)
-    if word in _DIGITS:
-        return CustomIdAction(_DIGITS[word], 1)
+    if action_name in _DIGITS:
+        return CustomIdAction(_DIGITS[action_name], 1)
     raise GoJsonError(f"unknown_action:{custom_id}")
 
 
-def _index(fields: list[str]) -> int:
+def _parse_index(fields: list[str]) -> int:
     if not _INTEGER.fullmatch(digits := _field_at(fields, 3)):
         raise GoJsonError("index_parse_failed")
     return int(digits)
@@ -106,6 +106,6 @@ def _index(fields: list[str]) -> int:
 
 def _field_at(fields: list[str], position: int) -> str:
     if position >= len(fields):
-        size = len(fields)
-        raise UpstreamCrash(f"runtime error: index out of range [{position}] with length {size}")
+        length = len(fields)
+        raise UpstreamCrash(f"runtime error: index out of range [{position}] with length {length}")
     return fields[position]

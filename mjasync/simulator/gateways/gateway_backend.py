@@ -14,7 +14,7 @@ from ..responses import RequestRefused, SimResponse
 from ..routes import MatchedRoute
 from ..sim_task import RequestRecord, Submission
 from .custom_ids import NOTIFY_FIELDS
-from .gateway_dialects import Gateway, ResellerDialect
+from .gateway_dialects import GatewayDialect, ResellerDialect
 from .go_json import GoJsonError, decode, decode_struct
 from .passthrough import Passthrough
 from .reseller import Reseller
@@ -47,49 +47,49 @@ class GatewayBackend:
 
     def __init__(
         self,
-        dialect: Gateway,
+        dialect: GatewayDialect,
         settings: SimulatorSettings,
-        terms: GatewayAccounts,
+        accounts: GatewayAccounts,
         *,
         upstream: UpstreamSettings,
         submissions: list[Submission],
         faults: FaultScript,
     ) -> None:
         self._faults = faults
-        self._dialect, self._scale = dialect, settings.time_scale
+        self._dialect, self._time_scale = dialect, settings.time_scale
         self._embedded: EmbeddedServer | None = upstream.embedded
-        self._channel = UpstreamClient(upstream, settings.time_scale)
+        self._upstream = UpstreamClient(upstream, settings.time_scale)
         self._rows = TaskRows()
-        self._handler = self._make_handler(dialect, settings, terms, submissions)
-        self._poller: asyncio.Task[None] | None = None
+        self._handler = self._make_handler(dialect, settings, accounts, submissions)
+        self._poll_asyncio_task: asyncio.Task[None] | None = None
         self._refresh_lock = asyncio.Lock()
 
     def _make_handler(
         self,
-        dialect: Gateway,
+        dialect: GatewayDialect,
         settings: SimulatorSettings,
-        terms: GatewayAccounts,
+        accounts: GatewayAccounts,
         submissions: list[Submission],
     ) -> Reseller | Passthrough:
         if isinstance(dialect, ResellerDialect):
             return Reseller(
                 dialect,
-                terms,
-                channel=self._channel,
+                accounts,
+                upstream=self._upstream,
                 rows=self._rows,
                 submissions=submissions,
                 faults=self._faults,
                 time_scale=settings.time_scale,
-                list_endpoint=settings.list_endpoint,
+                has_list_endpoint=settings.list_endpoint,
                 seed=settings.seed,
             )
         return Passthrough(
             dialect,
-            terms,
-            channel=self._channel,
+            accounts,
+            upstream=self._upstream,
             rows=self._rows,
             submissions=submissions,
-            list_endpoint=settings.list_endpoint,
+            has_list_endpoint=settings.list_endpoint,
         )
 
     # --- life -----------------------------------------------------------------------------------
@@ -98,18 +98,18 @@ class GatewayBackend:
         """Begin; requests come in at ``url``."""
         if self._embedded is not None:
             await self._embedded.start()
-        await self._channel.open()
-        self._handler.base = url
-        if isinstance(self._dialect, ResellerDialect) and self._scale:
-            self._poller = asyncio.create_task(self._poll(self._dialect))
+        await self._upstream.open()
+        self._handler.base_url = url
+        if isinstance(self._dialect, ResellerDialect) and self._time_scale:
+            self._poll_asyncio_task = asyncio.create_task(self._poll_forever(self._dialect))
 
     async def close(self) -> None:
         """Rest; what it knows is there after another `open`."""
-        poller, self._poller = self._poller, None
-        if poller is not None:
-            poller.cancel()
-            await asyncio.wait([poller])
-        await self._channel.close()
+        asyncio_task, self._poll_asyncio_task = self._poll_asyncio_task, None
+        if asyncio_task is not None:
+            asyncio_task.cancel()
+            await asyncio.wait([asyncio_task])
+        await self._upstream.close()
         if self._embedded is not None:
             await self._embedded.stop()
 
@@ -121,7 +121,7 @@ class GatewayBackend:
         self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
     ) -> SimResponse:
         """Answer a request. Where no time passes, rows are never stale."""
-        if not self._scale and isinstance(self._dialect, ResellerDialect) and route.kind != "image":
+        if not self._time_scale and isinstance(self._dialect, ResellerDialect) and route.kind != "image":
             await self._refresh_if_due()
         return await self._handler.answer(request, route, record)
 
@@ -178,7 +178,7 @@ class GatewayBackend:
         if self._embedded is not None:
             await self._embedded.wait_idle()
         while await self._refresh() or (self._embedded is None and self._rows.in_flight):
-            if not self._channel.is_open:
+            if not self._upstream.is_open:
                 raise RuntimeError("a stopped simulator settles nothing: start() it again")
             await asyncio.sleep(_WAIT_SECONDS if self._embedded is None else 0)
 
@@ -190,63 +190,63 @@ class GatewayBackend:
         while await self._refresh():
             pass
 
-    async def _poll(self, dialect: ResellerDialect) -> None:
+    async def _poll_forever(self, dialect: ResellerDialect) -> None:
         """PROTOCOL §6.3."""
         while True:
             if dialect.refreshes_on_request and not self._rows.has_unfinished:
-                await self._rows.inserted.wait()
-                await asyncio.sleep(_IDLE_SECONDS * self._scale)
+                await self._rows.row_inserted.wait()
+                await asyncio.sleep(_IDLE_SECONDS * self._time_scale)
             else:
-                await asyncio.sleep(dialect.refresh_every * self._scale)
+                await asyncio.sleep(dialect.poll_interval * self._time_scale)
             await self._refresh()
 
     async def _refresh(self) -> bool:
         """Ask for everything unfinished, once; whether that brought any news."""
         async with self._refresh_lock:
             self._rows.fail_rows_without_id()
-            rows = self._rows.unfinished
-            before = _is_changed(rows)
-            for seen in await self._fetch_upstream([*rows]) if rows else ():
-                if row := rows.get(seen.get("id", "")):
-                    row.refresh(seen, self._max_task_ms())
+            rows = self._rows.unfinished_by_id
+            previous_progress = _changed_rows(rows)
+            for task_fields in await self._fetch_upstream([*rows]) if rows else ():
+                if row := rows.get(task_fields.get("id", "")):
+                    row.refresh(task_fields, self._max_task_ms())
                     self._rows.update(row)
-            return _is_changed(rows) != before
+            return _changed_rows(rows) != previous_progress
 
     async def _fetch_upstream(self, ids: list[str]) -> list[Mapping[str, Any]]:
         """What the upstream says; one field that does not fit spoils the whole list."""
-        patience = (
-            self._dialect.refresh_patience if isinstance(self._dialect, ResellerDialect) else 15
+        timeout = (
+            self._dialect.poll_timeout if isinstance(self._dialect, ResellerDialect) else 15
         )
         try:
-            answer = await self._channel.call(
+            response = await self._upstream.request(
                 "POST",
                 _LIST_PATH,
-                data=orjson.dumps({"ids": ids}),
+                body=orjson.dumps({"ids": ids}),
                 content_type="application/json",
-                seconds=self._channel.deadline(patience),
+                timeout=self._upstream.scale_timeout(timeout),
             )
-            items = decode(answer.body) if answer.status == 200 else []
+            items = decode(response.body) if response.status == 200 else []
             return [
-                decode_struct(item, _TASK_FIELDS, "dto.MidjourneyDto") for item in _as_list(items)
+                decode_struct(item, _TASK_FIELDS, "dto.MidjourneyDto") for item in _require_list(items)
             ]
         except (RequestRefused, GoJsonError):
             return []
 
     def _max_task_ms(self) -> float | None:
         """How old a task may be; where no time passes, as old as it likes."""
-        if not self._scale or not isinstance(self._dialect, ResellerDialect):
+        if not self._time_scale or not isinstance(self._dialect, ResellerDialect):
             return None
         return (
-            self._channel.deadline(self._dialect.max_task_seconds, floor=_MIN_MAX_TASK_SECONDS)
+            self._upstream.scale_timeout(self._dialect.max_task_seconds, min_seconds=_MIN_MAX_TASK_SECONDS)
             * 1000
         )
 
 
-def _as_list(value: object) -> list[object]:
+def _require_list(value: object) -> list[object]:
     if not isinstance(value, list):
         raise GoJsonError("json: cannot unmarshal into Go value of type []dto.MidjourneyDto")
     return value
 
 
-def _is_changed(rows: Mapping[str, TaskRow]) -> list[tuple[str, str]]:
+def _changed_rows(rows: Mapping[str, TaskRow]) -> list[tuple[str, str]]:
     return [(row.status, row.progress) for row in rows.values()]

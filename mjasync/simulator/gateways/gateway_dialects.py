@@ -10,16 +10,16 @@ import attrs
 from ..responses import SimResponse
 from .gateway_responses import typed_response
 from .messages import (
-    NEW_API,
-    NEW_API_2025,
-    ONE_API,
-    ONE_HUB,
+    NEW_API_MESSAGES,
+    NEW_API_2025_MESSAGES,
+    ONE_API_MESSAGES,
+    ONE_HUB_MESSAGES,
     PATH_GATEWAY,
     GatewayMessages,
     TokenMessages,
 )
 
-__all__ = ["GATEWAYS", "Gateway", "GatewayAuth", "PassthroughDialect", "ResellerDialect"]
+__all__ = ["GATEWAYS", "GatewayDialect", "GatewayAuth", "PassthroughDialect", "ResellerDialect"]
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +34,7 @@ class GatewayAuth:
     """A token with fewer characters, ``sk-`` apart, is invalid."""
     channel_suffix: str = ""
     """What stands between a token and the channel that administrators pin with it."""
-    any_bearer: bool = False
+    ignores_bearer_case: bool = False
     """Whether ``bearer`` may be written small."""
 
 
@@ -48,72 +48,72 @@ class ResellerDialect:
     """What it says when it refuses."""
     endpoints: frozenset[str]
     """What it has registered."""
-    modes: frozenset[str] | None
+    allowed_modes: frozenset[str] | None
     """First segments it lets through before ``/mj``; None: any (§6.1)."""
-    wrong_mode: SimResponse = attrs.field(factory=SimResponse)
+    unknown_mode_response: SimResponse = attrs.field(factory=SimResponse)
     """Answer to any other (§6.1)."""
     mode_prefix: str = ""
     """What a first segment must begin with to be routed at all."""
-    request_id: str = "X-Oneapi-Request-Id"
+    request_id_header: str = "X-Oneapi-Request-Id"
     """The header that has the id of the request."""
     echoes_origin: bool = False
     """Whether a browser is told its own origin, headers and method; otherwise ``*``."""
-    page_status: int = 200
+    web_page_status: int = 200
     """The status of the web page where nothing is registered."""
-    open_notices: bool = False
+    has_public_notify: bool = False
     """Whether an inbound webhook needs no token (§1.18)."""
     shows_refusals: bool = False
     """Whether an upstream's refusal is told in the gateway's own shape, and leaves no row."""
-    passes_hooks: bool = False
+    forwards_notify_hook: bool = False
     """Whether ``notifyHook`` reaches the upstream (§1.1)."""
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    extra_headers: Mapping[str, str] = attrs.field(factory=dict)
     """What every answer of its own carries besides the id of the request."""
-    web_roots: tuple[str, ...]
+    error_path_prefixes: tuple[str, ...]
     """Beginnings of paths that are answered with an error where nothing is registered."""
-    model_of: Callable[[str, str], str]
+    model_name: Callable[[str, str], str]
     """The model that is sold, by action and speed, both in small letters (§1.0 b)."""
     error_keys: tuple[str, ...]
     """What such an error tells."""
-    routes_first: bool
+    reads_body_first: bool
     """Whether a body is read, and a channel chosen, before anything else is looked at."""
-    filters_accounts: bool
+    sets_account_filter: bool
     """Whether ``accountFilter`` is replaced by the path's mode; otherwise deleted (§1.1, §6.1)."""
-    strips_flags: bool
+    strips_speed_flags: bool
     """Whether ``--fast`` and its like are removed from prompts (§6.1)."""
-    forwards_images: bool
+    proxies_images: bool
     """Whether ``imageUrl`` leads to its own ``/mj/image/{id}`` (§3.4)."""
-    hides_failures: bool
+    hides_upstream_errors: bool
     """Whether an upstream's HTTP status of 400 or more becomes `do_request_failed` (§7.1)."""
     has_relax_mode: bool
     """Whether a fast submission that finds no account is tried once more as a relaxed one."""
     is_free: frozenset[str]
     """Actions that cost nothing."""
-    seeds_with_secret: bool = True
+    sends_secret_for_seed: bool = True
     """Whether the upstream is shown its secret when it is asked for a seed."""
     passes_seeds: bool = False
     """Whether a seed's answer is HTTP 200 whatever the upstream's was."""
     has_videos: bool = False
     """Whether rows have ``videoUrl`` and ``videoUrls``."""
-    checks_links: bool = False
+    checks_image_urls: bool = False
     """Whether a picture's link is looked at before it is followed."""
     refreshes_on_request: bool = False
     """Whether it looks at the upstream at once when it had nothing to look for."""
-    refresh_every: float = 15.0
+    poll_interval: float = 15.0
     """Simulated seconds between two looks at the upstream (§6.3)."""
-    refresh_patience: float = 15.0
+    poll_timeout: float = 15.0
     """Simulated seconds each look may take (§6.3)."""
-    submit_patience: float = 60.0
+    submit_timeout: float = 60.0
     """Simulated seconds the upstream has for a submission (§6.3)."""
-    seed_patience: float = 30.0
+    seed_timeout: float = 30.0
     """Simulated seconds it has for a seed (§1.15)."""
     max_task_seconds: float = 3600.0
     """Simulated seconds after which an unfinished task counts as failed (§3.6)."""
 
-    def routes(self, path: str) -> bool:
+    def is_routed(self, path: str) -> bool:
         """Whether what stands before ``/mj`` is routed at all."""
-        first = path.removeprefix("/").partition("/mj/")[0]
-        plain = path.startswith("/mj/") and not path.startswith("/mj/mj/")
-        return plain or first.startswith(self.mode_prefix)
+        prefix = path.removeprefix("/").partition("/mj/")[0]
+        is_unprefixed = path.startswith("/mj/") and not path.startswith("/mj/mj/")
+        return is_unprefixed or prefix.startswith(self.mode_prefix)
 
 
 @attrs.frozen(kw_only=True)
@@ -132,108 +132,108 @@ class PassthroughDialect:
     """What ``/mj…-{image_host}/mj`` may ask for."""
     default_speed: str | None = None
     """Where neither token nor path ask; None: the upstream decides."""
-    default_host: str = "origin"
+    default_image_host: str = "origin"
     """Where neither token nor path ask."""
     timeout: float = 60.0
     """Simulated seconds the upstream has for any call."""
 
 
-Gateway: TypeAlias = ResellerDialect | PassthroughDialect
+GatewayDialect: TypeAlias = ResellerDialect | PassthroughDialect
 
 
-def _new_api_model(action: str, _: str) -> str:
+def _new_api_model_name(action: str, _: str) -> str:
     return action if action == "swap_face" else f"mj_{action}"
 
 
-def _one_hub_model(action: str, speed: str) -> str:
+def _one_hub_model_name(action: str, speed: str) -> str:
     return f"mj_{action}" if speed == "fast" else f"mj_{speed}_{action}"
 
 
-_READS: Final = frozenset({"fetch", "list-by-condition", "image-seed", "image"})
-_SUBMITS: Final = frozenset(
+_READ_ENDPOINTS: Final = frozenset({"fetch", "list-by-condition", "image-seed", "image"})
+_SUBMIT_ENDPOINTS: Final = frozenset(
     {
         *("imagine", "blend", "describe", "change", "simple-change", "action", "modal", "shorten"),
         *("upload-discord-images", "swap"),
     }
 )
-_ANY_HEADER: Final = GatewayAuth(
+_NEW_API_2025_AUTH: Final = GatewayAuth(
     headers=("Authorization", "mj-api-secret"), placeholder="midjourney-proxy", channel_suffix="-"
 )
 
 _NEW_API: Final = ResellerDialect(
     name="new-api",
-    auth=attrs.evolve(_ANY_HEADER, any_bearer=True),
-    messages=NEW_API,
-    endpoints=_READS | _SUBMITS | {"edits", "video"},
-    modes=None,
-    headers={"X-New-Api-Version": "v0.0.0"},
-    web_roots=("/v1", "/api", "/assets"),
-    model_of=_new_api_model,
+    auth=attrs.evolve(_NEW_API_2025_AUTH, ignores_bearer_case=True),
+    messages=NEW_API_MESSAGES,
+    endpoints=_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"edits", "video"},
+    allowed_modes=None,
+    extra_headers={"X-New-Api-Version": "v0.0.0"},
+    error_path_prefixes=("/v1", "/api", "/assets"),
+    model_name=_new_api_model_name,
     error_keys=("message", "type", "param", "code"),
-    routes_first=True,
-    filters_accounts=False,
-    strips_flags=False,
-    forwards_images=True,
-    hides_failures=False,
+    reads_body_first=True,
+    sets_account_filter=False,
+    strips_speed_flags=False,
+    proxies_images=True,
+    hides_upstream_errors=False,
     has_relax_mode=False,
     is_free=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
-    seeds_with_secret=False,
+    sends_secret_for_seed=False,
     passes_seeds=True,
     has_videos=True,
-    checks_links=True,
+    checks_image_urls=True,
 )
 
 _NEW_API_2025: Final = attrs.evolve(
     _NEW_API,
     name="new-api-2025",
-    auth=_ANY_HEADER,
-    messages=NEW_API_2025,
-    endpoints=_READS | _SUBMITS | {"notify"},
-    headers={},
-    seeds_with_secret=True,
+    auth=_NEW_API_2025_AUTH,
+    messages=NEW_API_2025_MESSAGES,
+    endpoints=_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"notify"},
+    extra_headers={},
+    sends_secret_for_seed=True,
     passes_seeds=False,
     has_videos=False,
-    checks_links=False,
+    checks_image_urls=False,
 )
 
 _ONE_API: Final = attrs.evolve(
     _NEW_API_2025,
     name="one-api",
-    messages=ONE_API,
-    endpoints=(_READS | _SUBMITS | {"notify"}) - {"upload-discord-images"},
+    messages=ONE_API_MESSAGES,
+    endpoints=(_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"notify"}) - {"upload-discord-images"},
     mode_prefix="mj-",
-    request_id="X-Request-Id",
+    request_id_header="X-Request-Id",
     echoes_origin=True,
-    page_status=404,
-    web_roots=("/v1", "/api"),
-    open_notices=True,
+    web_page_status=404,
+    error_path_prefixes=("/v1", "/api"),
+    has_public_notify=True,
     shows_refusals=True,
-    passes_hooks=True,
-    refresh_every=10.0,
-    refresh_patience=30.0,
+    forwards_notify_hook=True,
+    poll_interval=10.0,
+    poll_timeout=30.0,
 )
 
 _ONE_HUB: Final = ResellerDialect(
     name="one-hub",
     auth=GatewayAuth(headers=("mj-api-secret",), min_length=48, channel_suffix="#"),
-    messages=ONE_HUB,
-    endpoints=_READS | _SUBMITS | {"notify"},
-    modes=frozenset({"mj-fast", "mj-turbo", "mj-relax"}),
-    wrong_mode=typed_response(
+    messages=ONE_HUB_MESSAGES,
+    endpoints=_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"notify"},
+    allowed_modes=frozenset({"mj-fast", "mj-turbo", "mj-relax"}),
+    unknown_mode_response=typed_response(
         {"code": 4, "description": "无效的加速模式", "type": "one_hub_error"}, status=400
     ),
-    web_roots=("/v1", "/api"),
-    model_of=_one_hub_model,
+    error_path_prefixes=("/v1", "/api"),
+    model_name=_one_hub_model_name,
     error_keys=("code", "message", "type"),
-    routes_first=False,
-    filters_accounts=True,
-    strips_flags=True,
-    forwards_images=False,
-    hides_failures=True,
+    reads_body_first=False,
+    sets_account_filter=True,
+    strips_speed_flags=True,
+    proxies_images=False,
+    hides_upstream_errors=True,
     has_relax_mode=True,
     is_free=frozenset({"INPAINT", "CUSTOM_ZOOM", "UPLOAD"}),
     refreshes_on_request=True,
-    refresh_patience=5.0,
+    poll_timeout=5.0,
 )
 
 _PATH_GATEWAY: Final = PassthroughDialect(
@@ -243,10 +243,10 @@ _PATH_GATEWAY: Final = PassthroughDialect(
     error_type="gateway_error",
 )
 
-_ROWS: Final[tuple[Gateway, ...]] = (
+_ALL_GATEWAYS: Final[tuple[GatewayDialect, ...]] = (
     *(_NEW_API, _NEW_API_2025, _ONE_HUB, _ONE_API),
     _PATH_GATEWAY,
 )
 
-GATEWAYS: Final[Mapping[str, Gateway]] = {row.name: row for row in _ROWS}
+GATEWAYS: Final[Mapping[str, GatewayDialect]] = {row.name: row for row in _ALL_GATEWAYS}
 """Every gateway by name."""

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import attrs
 
 from .custom_ids import FACE_SWAP_FIELDS, NOTIFY_FIELDS, SUBMIT_FIELDS
-from .go_json import Fields, GoJsonError, decode, decode_first, decode_struct
+from .go_json import StructFields, GoJsonError, decode, decode_first, decode_struct
 
 if TYPE_CHECKING:
     from ..routes import MatchedRoute
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GatewayRequest"]
 
-_JSON: Final = "application/json"
-_FORM: Final = "application/x-www-form-urlencoded"
-_MULTIPART: Final = "multipart/form-data"
+_JSON_TYPE: Final = "application/json"
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
+_MULTIPART_TYPE: Final = "multipart/form-data"
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +29,7 @@ class GatewayRequest:
     user: str
     route: MatchedRoute
     record: RequestRecord
-    raw: bytes
+    raw_body: bytes
     content_type: str
     """The header, with its parameters."""
     path: str
@@ -37,7 +37,7 @@ class GatewayRequest:
     mode: str
     context: RequestContext
 
-    def submission(self, *, strict: bool) -> dict[str, Any]:
+    def parse_submission(self, *, strict: bool) -> dict[str, Any]:
         """The fields of a submission.
 
         Args:
@@ -46,27 +46,27 @@ class GatewayRequest:
         Raises:
             Unreadable: The body does not fit.
         """
-        return self._fields(SUBMIT_FIELDS, "dto.MidjourneyRequest", strict=strict)
+        return self._parse_fields(SUBMIT_FIELDS, "dto.MidjourneyRequest", strict=strict)
 
     def face_swap(self, *, strict: bool) -> dict[str, Any]:
         """The fields of a face swap; raises as `submission` does."""
-        return self._fields(FACE_SWAP_FIELDS, "dto.SwapFaceRequest", strict=strict)
+        return self._parse_fields(FACE_SWAP_FIELDS, "dto.SwapFaceRequest", strict=strict)
 
     def notification(self, *, strict: bool) -> dict[str, Any]:
         """The fields of an inbound webhook; raises as `submission` does."""
-        return self._fields(NOTIFY_FIELDS, "dto.MidjourneyDto", strict=strict)
+        return self._parse_fields(NOTIFY_FIELDS, "dto.MidjourneyDto", strict=strict)
 
-    def _fields(self, fields: Fields, struct: str, *, strict: bool) -> dict[str, Any]:
+    def _parse_fields(self, fields: StructFields, struct_name: str, *, strict: bool) -> dict[str, Any]:
         """Only what calls itself JSON is read as JSON.
 
         `new-api` takes a form's fields as they are; `one-hub` knows none of their names.
         """
-        kind = self.content_type if strict else self.content_type.partition(";")[0].strip()
-        if kind.startswith(_JSON) if strict else kind == _JSON:
-            return decode_struct((decode if strict else decode_first)(self.raw), fields, struct)
-        if not strict and kind == _MULTIPART:
+        media_type = self.content_type if strict else self.content_type.partition(";")[0].strip()
+        if media_type.startswith(_JSON_TYPE) if strict else media_type == _JSON_TYPE:
+            return decode_struct((decode if strict else decode_first)(self.raw_body), fields, struct_name)
+        if not strict and media_type == _MULTIPART_TYPE:
             raise GoJsonError("no multipart boundary param in Content-Type")
         form = (
-            dict(parse_qsl(self.raw.decode(errors="replace"))) if strict and _FORM in kind else {}
+            dict(parse_qsl(self.raw_body.decode(errors="replace"))) if strict and _FORM_TYPE in media_type else {}
         )
-        return decode_struct(form, fields, struct)
+        return decode_struct(form, fields, struct_name)

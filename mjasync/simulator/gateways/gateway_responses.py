@@ -10,36 +10,36 @@ from ..responses import RequestRefused, SimResponse, json_response
 
 __all__ = [
     "CLOSED_CONNECTION",
-    "JSON",
+    "GO_JSON_TYPE",
     "NOT_FOUND_PAGE",
-    "PLAIN",
+    "PLAIN_TEXT_TYPE",
     "local_error",
     "moved_response",
     "openai_error",
     "panic_response",
     "string_error",
     "typed_response",
-    "unknown_url",
+    "unknown_url_error",
 ]
 
-JSON: Final = "application/json; charset=utf-8"
+GO_JSON_TYPE: Final = "application/json; charset=utf-8"
 """What Go's web framework calls its own JSON."""
-PLAIN: Final = "text/plain; charset=utf-8"
+PLAIN_TEXT_TYPE: Final = "text/plain; charset=utf-8"
 """What Go takes a body for when nobody says what it is (PROTOCOL §7.1)."""
 
-_PAGE: Final = b"""<!doctype html>
+_WEB_PAGE: Final = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>API gateway</title></head>
 <body><noscript>You need to enable JavaScript to run this app.</noscript><div id="root"></div>
 <script type="module" src="/assets/index.js"></script></body></html>
 """
 
-NOT_FOUND_PAGE: Final = SimResponse(body=_PAGE, content_type="text/html")
+NOT_FOUND_PAGE: Final = SimResponse(body=_WEB_PAGE, content_type="text/html")
 """Any path or method that is not registered: the web page, 200 (PROTOCOL §7.1-K, §7.5)."""
 CLOSED_CONNECTION: Final = SimResponse(closes_connection=True)
 """No answer: the connection is closed."""
 
 
-def typed_response(value: object, status: int = 200, content_type: str = JSON) -> SimResponse:
+def typed_response(value: object, status: int = 200, content_type: str = GO_JSON_TYPE) -> SimResponse:
     """Any value as JSON, called by a name of Go's."""
     return attrs.evolve(json_response(value, status), content_type=content_type)
 
@@ -47,31 +47,31 @@ def typed_response(value: object, status: int = 200, content_type: str = JSON) -
 def local_error(
     description: str,
     code: int = 4,
-    kind: str = "upstream_error",
+    error_type: str = "upstream_error",
     *,
     result: str = "",
-    content_type: str = JSON,
+    content_type: str = GO_JSON_TYPE,
 ) -> RequestRefused:
     """Shape D; the description ends in the result, or in a blank where there is none."""
-    body = {"code": code, "description": f"{description} {result}", "type": kind}
+    body = {"code": code, "description": f"{description} {result}", "type": error_type}
     return RequestRefused(typed_response(body, 400, content_type))
 
 
 def openai_error(
-    status: int, message: str, kind: str, request_id: str, code: str | None = None
+    status: int, message: str, error_type: str, request_id: str, code: str | None = None
 ) -> RequestRefused:
     """Shape E; newer gateways have a ``code``, mostly an empty one."""
-    told = f"{message} (request id: {request_id})"
-    coded = {} if code is None else {"code": code}
+    full_message = f"{message} (request id: {request_id})"
+    code_field = {} if code is None else {"code": code}
     return RequestRefused(
-        typed_response({"error": {**coded, "message": told, "type": kind}}, status)
+        typed_response({"error": {**code_field, "message": full_message, "type": error_type}}, status)
     )
 
 
-def unknown_url(method: str, path: str, keys: tuple[str, ...]) -> SimResponse:
+def unknown_url_error(method: str, path: str, keys: tuple[str, ...]) -> SimResponse:
     """The answer to what looks like an API of OpenAI, or of the gateway itself, and is none."""
-    told = {"message": f"Invalid URL ({method} {path})", "type": "invalid_request_error"}
-    return typed_response({"error": {key: told.get(key, "") for key in keys}}, 404)
+    error = {"message": f"Invalid URL ({method} {path})", "type": "invalid_request_error"}
+    return typed_response({"error": {key: error.get(key, "") for key in keys}}, 404)
 
 
 def moved_response(method: str, path: str) -> SimResponse:

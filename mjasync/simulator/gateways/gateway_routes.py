@@ -8,17 +8,17 @@ from typing import Final
 
 from ..routes import MatchedRoute
 
-__all__ = ["match_gateway_route", "mode_of", "redirect_target", "speed_of", "upstream_path"]
+__all__ = ["match_gateway_route", "parse_mode", "redirect_target", "speed_from_mode", "upstream_path"]
 
 _API_PATH: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<rest>.+)")
 _TASK_ENDPOINTS: Final = re.compile(r"task/([^/]*)/(fetch|image-seed)|image/([^/]+)")
 _ENDPOINT_KINDS: Final = {"fetch": "fetch", "image-seed": "other"}
-_SUBMITS: Final = (
+_SUBMIT_NAMES: Final = (
     *("imagine", "blend", "describe", "change", "simple-change", "action", "modal", "shorten"),
     *("upload-discord-images", "edits", "video"),
 )
-_POSTS: Final[Mapping[str, tuple[str, str]]] = {
-    **{f"submit/{name}": ("submit", name) for name in _SUBMITS},
+_POST_ROUTES: Final[Mapping[str, tuple[str, str]]] = {
+    **{f"submit/{name}": ("submit", name) for name in _SUBMIT_NAMES},
     "insight-face/swap": ("submit", "swap"),
     "task/list-by-condition": ("list", "list-by-condition"),
     "notify": ("other", "notify"),
@@ -27,46 +27,46 @@ _POSTS: Final[Mapping[str, tuple[str, str]]] = {
 
 def match_gateway_route(method: str, path: str) -> MatchedRoute:
     """The route of a request; one that leads nowhere has no endpoint."""
-    api = _API_PATH.fullmatch(path)
-    found = _match_endpoint(method, api["rest"]) if api else None
-    if api is None or found is None:
+    match = _API_PATH.fullmatch(path)
+    matched_endpoint = _match_endpoint(method, match["rest"]) if match else None
+    if match is None or matched_endpoint is None:
         return MatchedRoute(kind="other")
-    kind, endpoint, task_id = found
-    return MatchedRoute(kind=kind, endpoint=endpoint, task_id=task_id, has_mode=bool(api["mode"]))
+    kind, endpoint, task_id = matched_endpoint
+    return MatchedRoute(kind=kind, endpoint=endpoint, task_id=task_id, has_mode=bool(match["mode"]))
 
 
 def redirect_target(method: str, path: str, endpoints: Container[str]) -> str | None:
     """Where a path with a slash too many leads, if it does."""
     if method not in {"GET", "POST"} or not path.endswith("/"):
         return None
-    shorter = path.removesuffix("/")
-    endpoint = match_gateway_route(method, shorter).endpoint
-    is_there = endpoint is not None and endpoint in endpoints
-    return shorter if is_there or shorter == "/mj" else None
+    target = path.removesuffix("/")
+    endpoint = match_gateway_route(method, target).endpoint
+    is_registered = endpoint is not None and endpoint in endpoints
+    return target if is_registered or target == "/mj" else None
 
 
-def mode_of(path: str) -> str:
+def parse_mode(path: str) -> str:
     """The segment before ``/mj``; empty when there is none."""
-    found = _API_PATH.fullmatch(path)
-    return (found and found["mode"]) or ""
+    match = _API_PATH.fullmatch(path)
+    return (match and match["mode"]) or ""
 
 
 def upstream_path(path: str) -> str:
     """A prefix with ``mj-`` in it is lost, any other is passed on (PROTOCOL §6.1)."""
-    pieces = path.split("/mj/")
-    return f"/mj/{pieces[1]}" if "/mj-" in path and len(pieces) > 1 else path
+    parts = path.split("/mj/")
+    return f"/mj/{parts[1]}" if "/mj-" in path and len(parts) > 1 else path
 
 
-def speed_of(mode: str) -> str:
+def speed_from_mode(mode: str) -> str:
     """The speed a mode stands for, as in an account filter."""
     return mode.removeprefix("mj-").upper() if mode.startswith("mj-") else "FAST"
 
 
-def _match_endpoint(method: str, rest: str) -> tuple[str, str, str] | None:
-    if method == "POST" and (post := _POSTS.get(rest)):
-        return post[0], post[1], ""
-    found = _TASK_ENDPOINTS.fullmatch(rest) if method == "GET" else None
-    if found is None:
+def _match_endpoint(method: str, path: str) -> tuple[str, str, str] | None:
+    if method == "POST" and (post_route := _POST_ROUTES.get(path)):
+        return post_route[0], post_route[1], ""
+    match = _TASK_ENDPOINTS.fullmatch(path) if method == "GET" else None
+    if match is None:
         return None
-    look = found[2]
-    return (_ENDPOINT_KINDS[look], look, found[1]) if look else ("image", "image", found[3])
+    endpoint = match[2]
+    return (_ENDPOINT_KINDS[endpoint], endpoint, match[1]) if endpoint else ("image", "image", match[3])

@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, Self, TypeAlias
 
-__all__ = ["Fields", "GoJsonError", "decode", "decode_first", "decode_struct"]
+__all__ = ["StructFields", "GoJsonError", "decode", "decode_first", "decode_struct"]
 
-Fields: TypeAlias = Mapping[str, type]
+StructFields: TypeAlias = Mapping[str, type]
 """The fields of a struct by their JSON names: ``str``, ``int``, ``list`` (of strings) or ``object``
 (anything)."""
 
 _UNEXPECTED_END: Final = "unexpected end of JSON input"
-_LARGEST: Final = 2**63
-_ZERO: Final[Mapping[type, Any]] = {str: "", int: 0, list: None, object: None}
+_INT64_LIMIT: Final = 2**63
+_ZERO_VALUES: Final[Mapping[type, Any]] = {str: "", int: 0, list: None, object: None}
 _GO_TYPES: Final = {str: "string", int: "int", list: "[]string"}
 _CONTEXTS: Final = {
     "Expecting value": "looking for beginning of value",
@@ -56,7 +56,7 @@ def decode(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
     """
     text = raw.decode(errors="replace")
     try:
-        return _decoder().decode(text)
+        return _make_decoder().decode(text)
     except json.JSONDecodeError as error:
         _raise_syntax_error(error, raw, text)
 
@@ -70,12 +70,12 @@ def decode_first(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
     text = raw.decode(errors="replace")
     start = len(text) - len(text.lstrip(" \t\r\n"))
     try:
-        return _decoder().raw_decode(text, start)[0]
+        return _make_decoder().raw_decode(text, start)[0]
     except json.JSONDecodeError as error:
         _raise_syntax_error(error, raw, text)
 
 
-def decode_struct(value: object, fields: Fields, struct: str) -> dict[str, Any]:
+def decode_struct(value: object, fields: StructFields, struct_name: str) -> dict[str, Any]:
     """A struct from a decoded value: zero values for what is absent or null.
 
     Names match in any case, as Go has it.
@@ -83,38 +83,38 @@ def decode_struct(value: object, fields: Fields, struct: str) -> dict[str, Any]:
     Raises:
         Unreadable: A value has another type than its field.
     """
-    filled = {name: _ZERO[kind] for name, kind in fields.items()}
+    values = {name: _ZERO_VALUES[kind] for name, kind in fields.items()}
     if value is None:
-        return filled
+        return values
     if not isinstance(value, dict):
         raise GoJsonError(
-            f"json: cannot unmarshal {_go_type_of(value)} into Go value of type {struct}"
+            f"json: cannot unmarshal {_go_type_of(value)} into Go value of type {struct_name}"
         )
-    names = {name.lower(): name for name in fields}
-    for key, given in value.items():
-        name = key if key in fields else names.get(key.lower())
-        if name is not None and given is not None:
-            where = f"Go struct field {struct.rpartition('.')[2]}.{name}"
-            filled[name] = _convert(given, fields[name], where)
-    return filled
+    name_by_lowercase = {name.lower(): name for name in fields}
+    for key, item in value.items():
+        name = key if key in fields else name_by_lowercase.get(key.lower())
+        if name is not None and item is not None:
+            field_path = f"Go struct field {struct_name.rpartition('.')[2]}.{name}"
+            values[name] = _convert(item, fields[name], field_path)
+    return values
 
 
-def _convert(value: Any, kind: type, where: str) -> Any:  # noqa: ANN401 - JSON holds anything
-    if kind is object:
+def _convert(value: Any, target_type: type, field_path: str) -> Any:  # noqa: ANN401 - JSON holds anything
+    if target_type is object:
         return value
-    if kind is list and isinstance(value, list):
-        return [_convert(item, str, where) if item is not None else "" for item in value]
-    if isinstance(value, kind) and not isinstance(value, bool) and _is_small(value):
+    if target_type is list and isinstance(value, list):
+        return [_convert(item, str, field_path) if item is not None else "" for item in value]
+    if isinstance(value, target_type) and not isinstance(value, bool) and _fits_int64(value):
         return value
     literal = ""
-    if kind is int and isinstance(value, int | float) and not isinstance(value, bool):
+    if target_type is int and isinstance(value, int | float) and not isinstance(value, bool):
         literal = f" {value.literal if isinstance(value, NumberLiteral) else value}"
-    problem = f"{_go_type_of(value)}{literal} into {where} of type {_GO_TYPES[kind]}"
+    problem = f"{_go_type_of(value)}{literal} into {field_path} of type {_GO_TYPES[target_type]}"
     raise GoJsonError(f"json: cannot unmarshal {problem}")
 
 
-def _is_small(value: object) -> bool:
-    return not isinstance(value, int) or -_LARGEST <= value < _LARGEST
+def _fits_int64(value: object) -> bool:
+    return not isinstance(value, int) or -_INT64_LIMIT <= value < _INT64_LIMIT
 
 
 def _go_type_of(value: object) -> str:
@@ -122,44 +122,44 @@ def _go_type_of(value: object) -> str:
     return names.get(type(value), "number")
 
 
-def _decoder() -> json.JSONDecoder:
+def _make_decoder() -> json.JSONDecoder:
     return json.JSONDecoder(parse_float=NumberLiteral, parse_constant=_reject_constant)
 
 
 def _reject_constant(constant: str) -> NoReturn:
     """Refuse what Python reads and JSON does not have."""
     if constant.startswith("-"):
-        raise GoJsonError(f"invalid character {_quoted(constant[1])} in numeric literal")
-    raise GoJsonError(f"invalid character {_quoted(constant[0])} looking for beginning of value")
+        raise GoJsonError(f"invalid character {_quote(constant[1])} in numeric literal")
+    raise GoJsonError(f"invalid character {_quote(constant[0])} looking for beginning of value")
 
 
 def _raise_syntax_error(error: json.JSONDecodeError, raw: bytes, text: str) -> NoReturn:
     """Say it in Go's words, which name the first byte that does not belong there."""
     if raw.startswith(b"\xef\xbb\xbf"):
         raise GoJsonError("invalid character 'ï' looking for beginning of value") from error
-    comma = error.msg.startswith("Illegal trailing comma")  # newer Pythons point at the comma
-    rest = text[error.pos + comma :].lstrip(" \t\r\n")
-    control = error.msg == "Invalid control character at"
-    if (not rest and not control) or error.msg.startswith("Unterminated"):
+    is_trailing_comma = error.msg.startswith("Illegal trailing comma")  # newer Pythons point at the comma
+    remaining = text[error.pos + is_trailing_comma :].lstrip(" \t\r\n")
+    is_control_character = error.msg == "Invalid control character at"
+    if (not remaining and not is_control_character) or error.msg.startswith("Unterminated"):
         raise GoJsonError(_UNEXPECTED_END) from error
-    character = text[error.pos] if control else rest[0]
-    place = _CONTEXTS.get(error.msg) or _context_before(text[: error.pos])
+    character = text[error.pos] if is_control_character else remaining[0]
+    context = _CONTEXTS.get(error.msg) or _context_before(text[: error.pos])
     byte = chr(character.encode(errors="replace")[0])
-    raise GoJsonError(f"invalid character {_quoted(byte)} {place}") from error
+    raise GoJsonError(f"invalid character {_quote(byte)} {context}") from error
 
 
-def _context_before(before: str) -> str:
+def _context_before(text_before: str) -> str:
     """Whether a missing comma is one of an object or of a list."""
-    opened = []
-    for character in before:
+    open_brackets = []
+    for character in text_before:
         if character in "{[":
-            opened.append(character)
-        elif character in "}]" and opened:
-            opened.pop()
-    return "after array element" if opened[-1:] == ["["] else "after object key:value pair"
+            open_brackets.append(character)
+        elif character in "}]" and open_brackets:
+            open_brackets.pop()
+    return "after array element" if open_brackets[-1:] == ["["] else "after object key:value pair"
 
 
-def _quoted(character: str) -> str:
+def _quote(character: str) -> str:
     if character == "'":
         return r"'\''"
     if character == '"':

@@ -9,13 +9,13 @@ from typing import Final, Protocol
 import attrs
 
 from ..responses import RequestRefused, SimResponse
-from .gateway_responses import PLAIN, local_error, openai_error, panic_response
+from .gateway_responses import PLAIN_TEXT_TYPE, local_error, openai_error, panic_response
 
 __all__ = [
-    "NEW_API",
-    "NEW_API_2025",
-    "ONE_API",
-    "ONE_HUB",
+    "NEW_API_MESSAGES",
+    "NEW_API_2025_MESSAGES",
+    "ONE_API_MESSAGES",
+    "ONE_HUB_MESSAGES",
     "PATH_GATEWAY",
     "GatewayMessages",
     "RequestContext",
@@ -36,19 +36,19 @@ class TokenMessages(Protocol):
     """What one gateway says about tokens."""
 
     @abstractmethod
-    def no_token(self, asked: RequestContext) -> RequestRefused:
+    def missing_token(self, context: RequestContext) -> RequestRefused:
         """The request has no token."""
 
     @abstractmethod
-    def wrong_token(self, asked: RequestContext) -> RequestRefused:
+    def invalid_token(self, context: RequestContext) -> RequestRefused:
         """The token is unknown."""
 
     @abstractmethod
-    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:
+    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:
         """The token's money is used up, and that has been noticed before or not."""
 
     @abstractmethod
-    def pinned(self, asked: RequestContext) -> RequestRefused:
+    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
         """The token names a channel, which only administrators may."""
 
 
@@ -56,43 +56,43 @@ class GatewayMessages(TokenMessages, Protocol):
     """The refusals of one gateway."""
 
     @abstractmethod
-    def no_task(self) -> RequestRefused:
+    def unknown_task(self) -> RequestRefused:
         """Nobody knows the task, or it is another user's."""
 
     @abstractmethod
-    def bad_list(self) -> RequestRefused:
+    def invalid_list(self) -> RequestRefused:
         """The ids of a list cannot be read."""
 
     @abstractmethod
-    def bad_notice(self) -> RequestRefused:
+    def invalid_notification(self) -> RequestRefused:
         """An inbound webhook cannot be read."""
 
     @abstractmethod
-    def unknown_notice(self) -> RequestRefused:
+    def notification_without_task(self) -> RequestRefused:
         """An inbound webhook is about no known task."""
 
     @abstractmethod
-    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:
+    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:
         """The body of a submission cannot be read."""
 
     @abstractmethod
-    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:
+    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:
         """The custom id is none that is sold."""
 
     @abstractmethod
-    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:
+    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
         """Nobody sells this model."""
 
     @abstractmethod
-    def parent_off(self, *, gone: bool) -> RequestRefused:
+    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
         """The channel of the parent task is disabled, or deleted."""
 
     @abstractmethod
-    def poor(self) -> RequestRefused:
+    def quota_exhausted(self) -> RequestRefused:
         """The user's money is used up."""
 
     @abstractmethod
-    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:
+    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:
         """What is left of a handler that panicked; None: the connection is closed.
 
         Args:
@@ -101,23 +101,23 @@ class GatewayMessages(TokenMessages, Protocol):
         """
 
 
-def _code_4_error(description: str, kind: str = "upstream_error") -> RequestRefused:
-    return local_error(description, kind=kind)
+def _code_4_error(description: str, error_type: str = "upstream_error") -> RequestRefused:
+    return local_error(description, error_type=error_type)
 
 
 class CommonMessages:
     """What most of them say about tasks."""
 
-    def no_task(self) -> RequestRefused:
+    def unknown_task(self) -> RequestRefused:
         return _code_4_error("task_no_found")
 
-    def bad_list(self) -> RequestRefused:
-        return local_error("do_request_failed", content_type=PLAIN)
+    def invalid_list(self) -> RequestRefused:
+        return local_error("do_request_failed", content_type=PLAIN_TEXT_TYPE)
 
-    def bad_notice(self) -> RequestRefused:
+    def invalid_notification(self) -> RequestRefused:
         return _code_4_error("bind_request_body_failed")
 
-    def unknown_notice(self) -> RequestRefused:
+    def notification_without_task(self) -> RequestRefused:
         return _code_4_error("midjourney_task_not_found")
 
 
@@ -125,30 +125,30 @@ class CommonMessages:
 class MessageTexts:
     """The texts of `new-api` in one language."""
 
-    unknown: str
-    request: str
-    midjourney: str
-    channel: str
+    unauthorized: str
+    invalid_request: str
+    invalid_midjourney_request: str
+    no_channel: str
 
 
 _NEW_API_TEXTS: Final[Mapping[str, MessageTexts]] = {
     "en": MessageTexts(
-        unknown="Invalid token",
-        request="Invalid request: {}",
-        midjourney="Invalid Midjourney request: {}",
-        channel="No available channel for model {} under group default (distributor)",
+        unauthorized="Invalid token",
+        invalid_request="Invalid request: {}",
+        invalid_midjourney_request="Invalid Midjourney request: {}",
+        no_channel="No available channel for model {} under group default (distributor)",
     ),
     "zh-CN": MessageTexts(
-        unknown="无效的令牌",
-        request="无效的请求，{}",
-        midjourney="无效的midjourney请求，{}",
-        channel="分组 default 下模型 {} 无可用渠道（distributor）",
+        unauthorized="无效的令牌",
+        invalid_request="无效的请求，{}",
+        invalid_midjourney_request="无效的midjourney请求，{}",
+        no_channel="分组 default 下模型 {} 无可用渠道（distributor）",
     ),
     "zh-TW": MessageTexts(
-        unknown="無效的令牌",
-        request="無效的請求，{}",
-        midjourney="無效的midjourney請求，{}",
-        channel="分組 default 下模型 {} 無可用管道（distributor）",
+        unauthorized="無效的令牌",
+        invalid_request="無效的請求，{}",
+        invalid_midjourney_request="無效的midjourney請求，{}",
+        no_channel="分組 default 下模型 {} 無可用管道（distributor）",
     ),
 }
 
@@ -156,204 +156,204 @@ _NEW_API_TEXTS: Final[Mapping[str, MessageTexts]] = {
 class NewApiMessages(CommonMessages):
     """The current `new-api`: English unless asked otherwise, and a ``code`` in every error."""
 
-    def no_token(self, asked: RequestContext) -> RequestRefused:
-        return self.wrong_token(asked)
+    def missing_token(self, context: RequestContext) -> RequestRefused:
+        return self.invalid_token(context)
 
-    def wrong_token(self, asked: RequestContext) -> RequestRefused:
-        return self._error(401, _NEW_API_TEXTS[asked.language].unknown, asked)
+    def invalid_token(self, context: RequestContext) -> RequestRefused:
+        return self._error(401, _NEW_API_TEXTS[context.language].unauthorized, context)
 
-    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:  # noqa: ARG002
-        return self.wrong_token(asked)
+    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:  # noqa: ARG002
+        return self.invalid_token(context)
 
-    def pinned(self, asked: RequestContext) -> RequestRefused:
-        return self._error(403, "普通用户不支持指定渠道", asked)
+    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
+        return self._error(403, "普通用户不支持指定渠道", context)
 
-    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:
-        return self.unknown_press(_NEW_API_TEXTS[asked.language].midjourney.format(problem), asked)
+    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:
+        return self.unknown_custom_id(_NEW_API_TEXTS[context.language].invalid_midjourney_request.format(problem), context)
 
-    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:
-        return self._error(400, _NEW_API_TEXTS[asked.language].request.format(problem), asked)
+    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:
+        return self._error(400, _NEW_API_TEXTS[context.language].invalid_request.format(problem), context)
 
-    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:
-        message = _NEW_API_TEXTS[asked.language].channel.format(model)
-        return self._error(503, message, asked, code="model_not_found")
+    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
+        message = _NEW_API_TEXTS[context.language].no_channel.format(model)
+        return self._error(503, message, context, code="model_not_found")
 
-    def parent_off(self, *, gone: bool) -> RequestRefused:
-        return _code_4_error("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
+    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
+        return _code_4_error("get_channel_info_failed" if is_deleted else "该任务所属渠道已被禁用")
 
-    def poor(self) -> RequestRefused:
+    def quota_exhausted(self) -> RequestRefused:
         return _code_4_error("quota_not_enough")
 
-    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:  # noqa: ARG002
+    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:  # noqa: ARG002
         return None
 
     @staticmethod
-    def _error(status: int, message: str, asked: RequestContext, code: str = "") -> RequestRefused:
-        return openai_error(status, message, "new_api_error", asked.request_id, code=code)
+    def _error(status: int, message: str, context: RequestContext, code: str = "") -> RequestRefused:
+        return openai_error(status, message, "new_api_error", context.request_id, code=code)
 
 
 class NewApi2025Messages(CommonMessages):
     """`new-api` of April 2025: Chinese, and no ``code``."""
 
-    def no_token(self, asked: RequestContext) -> RequestRefused:
-        return self._error(401, "未提供令牌", asked)
+    def missing_token(self, context: RequestContext) -> RequestRefused:
+        return self._error(401, "未提供令牌", context)
 
-    def wrong_token(self, asked: RequestContext) -> RequestRefused:
-        return self._error(401, "无效的令牌", asked)
+    def invalid_token(self, context: RequestContext) -> RequestRefused:
+        return self._error(401, "无效的令牌", context)
 
-    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:
-        shown = f"[sk-{token[:3]}***{token[-3:]}]"
-        first = f"{shown} 该令牌额度已用尽 !token.UnlimitedQuota && token.RemainQuota = 0"
-        later = f"该令牌额度已用尽 TokenStatusExhausted{shown}"
-        return self._error(401, later if again else first, asked)
+    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:
+        masked_token = f"[sk-{token[:3]}***{token[-3:]}]"
+        first_message = f"{masked_token} 该令牌额度已用尽 !token.UnlimitedQuota && token.RemainQuota = 0"
+        repeated_message = f"该令牌额度已用尽 TokenStatusExhausted{masked_token}"
+        return self._error(401, repeated_message if is_repeated else first_message, context)
 
-    def pinned(self, asked: RequestContext) -> RequestRefused:
-        return self._error(403, "普通用户不支持指定渠道", asked)
+    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
+        return self._error(403, "普通用户不支持指定渠道", context)
 
-    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:
-        return self._error(400, f"Invalid request, {problem}", asked)
+    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:
+        return self._error(400, f"Invalid request, {problem}", context)
 
-    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:
-        return self.unreadable(problem, asked)
+    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:
+        return self.invalid_submission(problem, context)
 
-    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:
+    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
         message = f"当前分组 default 下对于模型 {model} 无可用渠道"
-        return self._error(503, message, asked)
+        return self._error(503, message, context)
 
-    def parent_off(self, *, gone: bool) -> RequestRefused:
-        return _code_4_error("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
+    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
+        return _code_4_error("get_channel_info_failed" if is_deleted else "该任务所属渠道已被禁用")
 
-    def poor(self) -> RequestRefused:
+    def quota_exhausted(self) -> RequestRefused:
         return _code_4_error("quota_not_enough")
 
-    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:
+    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:
         """The panic is told of, and what the next handler says follows it in the same body."""
-        where = "Please submit a issue here: https://github.com/Calcium-Ion/new-api"
-        message = f"Panic detected, error: {problem}. {where}"
+        issue_hint = "Please submit a issue here: https://github.com/Calcium-Ion/new-api"
+        message = f"Panic detected, error: {problem}. {issue_hint}"
         refusal = panic_response({"message": message, "type": "new_api_panic"})
-        if not goes_on:
+        if not has_task:
             return refusal
-        more = local_error("task_not_found").response.body
-        return RequestRefused(attrs.evolve(refusal.response, body=refusal.response.body + more))
+        second_body = local_error("task_not_found").response.body
+        return RequestRefused(attrs.evolve(refusal.response, body=refusal.response.body + second_body))
 
     @staticmethod
-    def _error(status: int, message: str, asked: RequestContext) -> RequestRefused:
-        return openai_error(status, message, "new_api_error", asked.request_id)
+    def _error(status: int, message: str, context: RequestContext) -> RequestRefused:
+        return openai_error(status, message, "new_api_error", context.request_id)
 
 
 class OneHubMessages(CommonMessages):
     """`one-hub`: most of what it refuses looks like an answer of Midjourney-Proxy."""
 
-    def no_token(self, asked: RequestContext) -> RequestRefused:
-        return self.wrong_token(asked)
+    def missing_token(self, context: RequestContext) -> RequestRefused:
+        return self.invalid_token(context)
 
-    def wrong_token(self, asked: RequestContext) -> RequestRefused:
-        return self._error(401, "无效的令牌", asked)
+    def invalid_token(self, context: RequestContext) -> RequestRefused:
+        return self._error(401, "无效的令牌", context)
 
-    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:  # noqa: ARG002
-        return self._error(401, "令牌额度已用尽", asked)
+    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:  # noqa: ARG002
+        return self._error(401, "令牌额度已用尽", context)
 
-    def pinned(self, asked: RequestContext) -> RequestRefused:
-        return self._error(403, "普通用户不支持指定渠道", asked)
+    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
+        return self._error(403, "普通用户不支持指定渠道", context)
 
-    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
+    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
         return _code_4_error("bind_request_body_failed")
 
-    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
-        return _code_4_error(problem, kind="internal_error")
+    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
+        return _code_4_error(problem, error_type="internal_error")
 
-    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
+    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
         return self._no_provider(f"当前分组 default 下对于模型 {model} 无可用渠道")
 
-    def parent_off(self, *, gone: bool) -> RequestRefused:
-        return self._no_provider("无效的渠道 Id" if gone else "该渠道已被禁用")
+    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
+        return self._no_provider("无效的渠道 Id" if is_deleted else "该渠道已被禁用")
 
-    def poor(self) -> RequestRefused:
+    def quota_exhausted(self) -> RequestRefused:
         return _code_4_error("user quota is not enough")
 
-    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:  # noqa: ARG002
-        where = "Please submit a issue here: https://github.com/MartialBE/one-hub."
-        description = f"Panic detected, error: {problem}. {where}"
+    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:  # noqa: ARG002
+        issue_hint = "Please submit a issue here: https://github.com/MartialBE/one-hub."
+        description = f"Panic detected, error: {problem}. {issue_hint}"
         return panic_response({"code": 500, "description": description, "type": "one_hub_panic"})
 
     @staticmethod
     def _no_provider(reason: str) -> RequestRefused:
-        return local_error(f"无法获取provider:{reason}", code=5, kind="internal_error")
+        return local_error(f"无法获取provider:{reason}", code=5, error_type="internal_error")
 
     @staticmethod
-    def _error(status: int, message: str, asked: RequestContext) -> RequestRefused:
-        return openai_error(status, message, "one_hub_error", asked.request_id)
+    def _error(status: int, message: str, context: RequestContext) -> RequestRefused:
+        return openai_error(status, message, "one_hub_error", context.request_id)
 
 
 class OneApiMessages:
     """A fork of one-api, in English."""
 
-    def no_token(self, asked: RequestContext) -> RequestRefused:
-        return self.wrong_token(asked)
+    def missing_token(self, context: RequestContext) -> RequestRefused:
+        return self.invalid_token(context)
 
-    def wrong_token(self, asked: RequestContext) -> RequestRefused:
-        return self._error(401, "Token not provided", asked)
+    def invalid_token(self, context: RequestContext) -> RequestRefused:
+        return self._error(401, "Token not provided", context)
 
-    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:  # noqa: ARG002
-        return self._error(401, "The token quota has been exhausted", asked)
+    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:  # noqa: ARG002
+        return self._error(401, "The token quota has been exhausted", context)
 
-    def pinned(self, asked: RequestContext) -> RequestRefused:
-        return self._error(403, "Ordinary users do not support designated channels", asked)
+    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
+        return self._error(403, "Ordinary users do not support designated channels", context)
 
-    def no_task(self) -> RequestRefused:
+    def unknown_task(self) -> RequestRefused:
         return local_error("Get mj id failed", result="Error")
 
-    def bad_list(self) -> RequestRefused:
-        return local_error("Bind json failed", result="Error", content_type=PLAIN)
+    def invalid_list(self) -> RequestRefused:
+        return local_error("Bind json failed", result="Error", content_type=PLAIN_TEXT_TYPE)
 
-    def bad_notice(self) -> RequestRefused:
+    def invalid_notification(self) -> RequestRefused:
         return _code_4_error("Unmarshal BodyReusable failed")
 
-    def unknown_notice(self) -> RequestRefused:
+    def notification_without_task(self) -> RequestRefused:
         return _code_4_error("Get Mj id failed")
 
-    def unreadable(self, problem: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
-        return self._error(400, "Model name is required", asked)
+    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
+        return self._error(400, "Model name is required", context)
 
-    def unknown_press(self, problem: str, asked: RequestContext) -> RequestRefused:  # noqa: ARG002
+    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
         return _code_4_error(problem)
 
-    def no_channel(self, model: str, asked: RequestContext) -> RequestRefused:
+    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
         message = f"There are no channels available for model {model} under the current group"
-        return self._error(503, f"{message} default", asked)
+        return self._error(503, f"{message} default", context)
 
-    def parent_off(self, *, gone: bool) -> RequestRefused:
-        return _code_4_error("get_channel_info_failed" if gone else "该任务所属渠道已被禁用")
+    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
+        return _code_4_error("get_channel_info_failed" if is_deleted else "该任务所属渠道已被禁用")
 
-    def poor(self) -> RequestRefused:
+    def quota_exhausted(self) -> RequestRefused:
         return local_error("User quota is not enough", result="Error")
 
-    def crashed(self, problem: str, *, goes_on: bool) -> RequestRefused | None:  # noqa: ARG002
+    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:  # noqa: ARG002
         return RequestRefused(SimResponse(status=500))
 
     @staticmethod
-    def _error(status: int, message: str, asked: RequestContext) -> RequestRefused:
-        return openai_error(status, message, "api_error", asked.request_id)
+    def _error(status: int, message: str, context: RequestContext) -> RequestRefused:
+        return openai_error(status, message, "api_error", context.request_id)
 
 
 class PathGatewayMessages:
     """The live gateway, whose words are made up."""
 
-    def no_token(self, asked: RequestContext) -> RequestRefused:
-        return self.wrong_token(asked)
+    def missing_token(self, context: RequestContext) -> RequestRefused:
+        return self.invalid_token(context)
 
-    def wrong_token(self, asked: RequestContext) -> RequestRefused:
-        return openai_error(401, "无效的令牌", "gateway_error", asked.request_id)
+    def invalid_token(self, context: RequestContext) -> RequestRefused:
+        return openai_error(401, "无效的令牌", "gateway_error", context.request_id)
 
-    def spent_token(self, token: str, asked: RequestContext, *, again: bool) -> RequestRefused:  # noqa: ARG002
-        return self.wrong_token(asked)
+    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:  # noqa: ARG002
+        return self.invalid_token(context)
 
-    def pinned(self, asked: RequestContext) -> RequestRefused:
-        return self.wrong_token(asked)
+    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
+        return self.invalid_token(context)
 
 
 PATH_GATEWAY: Final[TokenMessages] = PathGatewayMessages()
-NEW_API: Final[GatewayMessages] = NewApiMessages()
-NEW_API_2025: Final[GatewayMessages] = NewApi2025Messages()
-ONE_API: Final[GatewayMessages] = OneApiMessages()
-ONE_HUB: Final[GatewayMessages] = OneHubMessages()
+NEW_API_MESSAGES: Final[GatewayMessages] = NewApiMessages()
+NEW_API_2025_MESSAGES: Final[GatewayMessages] = NewApi2025Messages()
+ONE_API_MESSAGES: Final[GatewayMessages] = OneApiMessages()
+ONE_HUB_MESSAGES: Final[GatewayMessages] = OneHubMessages()

@@ -20,7 +20,7 @@ from .forwarded_submissions import SubmissionForwarder, repeat_upstream_result
 from .gateway_dialects import ResellerDialect
 from .gateway_request import GatewayRequest
 from .gateway_responses import CLOSED_CONNECTION, local_error, string_error
-from .gateway_routes import match_gateway_route, mode_of, speed_of, upstream_path
+from .gateway_routes import match_gateway_route, parse_mode, speed_from_mode, upstream_path
 from .go_json import GoJsonError, decode_first, decode_struct
 from .messages import RequestContext
 from .middleware import GatewayMiddleware
@@ -44,26 +44,26 @@ class Reseller:
     def __init__(
         self,
         dialect: ResellerDialect,
-        terms: GatewayAccounts,
+        accounts: GatewayAccounts,
         *,
-        channel: UpstreamClient,
+        upstream: UpstreamClient,
         rows: TaskRows,
         submissions: list[Submission],
         faults: FaultScript,
         time_scale: float,
-        list_endpoint: bool,
+        has_list_endpoint: bool,
         seed: int,
     ) -> None:
-        self.base = ""
+        self.base_url = ""
         """The address of the gateway, for links."""
-        self._dialect, self._terms = dialect, terms
-        self._users = UserRegistry(dialect.auth, dialect.messages, terms)
+        self._dialect, self._accounts = dialect, accounts
+        self._users = UserRegistry(dialect.auth, dialect.messages, accounts)
         self._middleware = GatewayMiddleware(dialect, faults, time_scale)
-        self._channel, self._rows = channel, rows
+        self._upstream, self._rows = upstream, rows
         self._forwarder = SubmissionForwarder(
-            dialect, terms, channel=channel, rows=rows, submissions=submissions, faults=faults
+            dialect, accounts, upstream=upstream, rows=rows, submissions=submissions, faults=faults
         )
-        self._list_endpoint = list_endpoint
+        self._has_list_endpoint = has_list_endpoint
         self._random = random.Random(seed)
 
     # --- the way in -----------------------------------------------------------------------------
@@ -71,99 +71,99 @@ class Reseller:
     def route(self, method: str, path: str) -> MatchedRoute:
         """The route of a request; one that leads nowhere has no endpoint."""
         route = match_gateway_route(method, path)
-        leads = self._dialect.routes(path) and self._is_registered(route)
-        return route if leads else MatchedRoute(kind="other")
+        is_routed = self._dialect.is_routed(path) and self._is_registered(route)
+        return route if is_routed else MatchedRoute(kind="other")
 
     async def answer(
         self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
     ) -> SimResponse:
         """Answer a request."""
-        if moved := self._middleware.redirect(request):
-            return moved
+        if redirect := self._middleware.redirect(request):
+            return redirect
         request_id = f"{time.time_ns() // 1000}{self._random.randrange(10**8):08}"
-        reply = self._middleware.preflight(request) or await self._answer_api(
+        reply = self._middleware.answer_preflight(request) or await self._answer_api(
             request, route, record, request_id
         )
         return self._middleware.add_headers(reply, request, request_id)
 
     async def _answer_api(
-        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord, request_id: str
+        self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord, request_id: str
     ) -> SimResponse:
         if route.endpoint is None:
-            return self._middleware.not_found(request)
-        if overloaded := self._middleware.overload_response():
-            return overloaded
+            return self._middleware.not_found(web_request)
+        if overload_reply := self._middleware.overload_response():
+            return overload_reply
         try:
             if route.kind == "image":
                 return await self._image(route.task_id)
-            visit = await self._make_request(request, route, record, request_id)
-            return await self._dispatch(visit)
+            request = await self._make_request(web_request, route, record, request_id)
+            return await self._dispatch(request)
         except RequestRefused as refusal:
             return refusal.response
-        except UpstreamCrash as crash:
+        except UpstreamCrash as panic:
             has_task = isinstance(record.body, dict) and bool(record.body.get("taskId"))
-            left = self._dialect.messages.crashed(str(crash), goes_on=has_task)
-            return left.response if left else CLOSED_CONNECTION
+            panic_refusal = self._dialect.messages.handler_panicked(str(panic), has_task=has_task)
+            return panic_refusal.response if panic_refusal else CLOSED_CONNECTION
 
     def _is_registered(self, route: MatchedRoute) -> bool:
-        listed = self._list_endpoint or route.endpoint != "list-by-condition"
-        return listed and route.endpoint in self._dialect.endpoints
+        is_enabled = self._has_list_endpoint or route.endpoint != "list-by-condition"
+        return is_enabled and route.endpoint in self._dialect.endpoints
 
     async def _make_request(
-        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord, request_id: str
+        self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord, request_id: str
     ) -> GatewayRequest:
         """Let somebody in; the mode is looked at before the token (PROTOCOL §6.1)."""
-        mode = mode_of(request.path)
-        if mode and self._dialect.modes is not None and mode not in self._dialect.modes:
-            raise RequestRefused(self._dialect.wrong_mode)
-        language = _language(request.headers.get("Accept-Language", ""))
-        asked = RequestContext(language=language, request_id=request_id)
-        is_open = route.endpoint == "notify" and self._dialect.open_notices
+        mode = parse_mode(web_request.path)
+        if mode and self._dialect.allowed_modes is not None and mode not in self._dialect.allowed_modes:
+            raise RequestRefused(self._dialect.unknown_mode_response)
+        language = _parse_language(web_request.headers.get("Accept-Language", ""))
+        context = RequestContext(language=language, request_id=request_id)
+        is_public = route.endpoint == "notify" and self._dialect.has_public_notify
         return GatewayRequest(
-            user="" if is_open else self._users.authenticate(request.headers, asked),
+            user="" if is_public else self._users.authenticate(web_request.headers, context),
             route=route,
             record=record,
-            raw=await request.read(),
-            content_type=request.headers.get("Content-Type", ""),
-            path=upstream_path(request.path_qs),
-            mode=speed_of(mode),
-            context=asked,
+            raw_body=await web_request.read(),
+            content_type=web_request.headers.get("Content-Type", ""),
+            path=upstream_path(web_request.path_qs),
+            mode=speed_from_mode(mode),
+            context=context,
         )
 
-    async def _dispatch(self, visit: GatewayRequest) -> SimResponse:
-        serve = _HANDLERS.get(visit.route.endpoint or "")
-        return await (serve(self, visit) if serve else self._forwarder.submit(visit))
+    async def _dispatch(self, request: GatewayRequest) -> SimResponse:
+        handler = _HANDLERS.get(request.route.endpoint or "")
+        return await (handler(self, request) if handler else self._forwarder.submit(request))
 
     # --- reading rows ---------------------------------------------------------------------------
 
-    async def _fetch(self, visit: GatewayRequest) -> SimResponse:
-        return json_response(self._json(self._require_row(visit, self._dialect.messages.no_task)))
+    async def _fetch(self, request: GatewayRequest) -> SimResponse:
+        return json_response(self._serialize(self._require_row(request, self._dialect.messages.unknown_task)))
 
-    async def _list(self, visit: GatewayRequest) -> SimResponse:
+    async def _list(self, request: GatewayRequest) -> SimResponse:
         """PROTOCOL §1.15: the ids must be strings."""
         try:
-            ids = decode_struct(decode_first(visit.raw), LIST_FIELDS, "struct")["ids"]
+            ids = decode_struct(decode_first(request.raw_body), LIST_FIELDS, "struct")["ids"]
         except GoJsonError as error:
-            raise self._dialect.messages.bad_list() from error
-        return json_response([self._json(row) for row in self._rows.select(ids or (), visit.user)])
+            raise self._dialect.messages.invalid_list() from error
+        return json_response([self._serialize(row) for row in self._rows.select(ids or (), request.user)])
 
-    def _require_row(self, visit: GatewayRequest, refused: Callable[[], RequestRefused]) -> TaskRow:
-        row = self._rows.find(visit.route.task_id, visit.user)
+    def _require_row(self, request: GatewayRequest, make_error: Callable[[], RequestRefused]) -> TaskRow:
+        row = self._rows.find(request.route.task_id, request.user)
         if row is None:
-            raise refused()
+            raise make_error()
         return row
 
-    def _json(self, row: TaskRow) -> dict[str, Any]:
-        link = self._link(row) if row.image_url else ""
-        return row.as_json(link, videos=self._dialect.has_videos)
+    def _serialize(self, row: TaskRow) -> dict[str, Any]:
+        image_url = self._image_url(row) if row.image_url else ""
+        return row.as_json(image_url, has_videos=self._dialect.has_videos)
 
-    def _link(self, row: TaskRow) -> str:
+    def _image_url(self, row: TaskRow) -> str:
         """PROTOCOL §3.4."""
-        if not self._dialect.forwards_images:
+        if not self._dialect.proxies_images:
             return row.image_url
-        base = self.base if self._terms.public_url is None else self._terms.public_url
-        link = f"{base}/mj/image/{row.id}"
-        return link if row.status == "SUCCESS" else f"{link}?rand={time.time_ns()}"
+        base_url = self.base_url if self._accounts.public_url is None else self._accounts.public_url
+        image_url = f"{base_url}/mj/image/{row.id}"
+        return image_url if row.status == "SUCCESS" else f"{image_url}?rand={time.time_ns()}"
 
     # --- the rest of the desk -------------------------------------------------------------------
 
@@ -172,48 +172,48 @@ class Reseller:
         row = self._rows.find(task_id)
         if row is None:
             return string_error(400, "midjourney_task_not_found")
-        if blocked := self._middleware.is_link_blocked(row.image_url):
-            return blocked
+        if blocked_reply := self._middleware.blocked_link_response(row.image_url):
+            return blocked_reply
         try:
-            picture = await self._channel.fetch_image(row.image_url)
+            response = await self._upstream.fetch_image(row.image_url)
         except RequestRefused:
             return string_error(500, "http_get_image_failed")
-        if picture.status != 200:
-            return string_error(picture.status, picture.body.decode(errors="replace"))
-        return SimResponse(body=picture.body, content_type=picture.content_type or "image/jpeg")
+        if response.status != 200:
+            return string_error(response.status, response.body.decode(errors="replace"))
+        return SimResponse(body=response.body, content_type=response.content_type or "image/jpeg")
 
-    async def _notify(self, visit: GatewayRequest) -> SimResponse:
+    async def _notify(self, request: GatewayRequest) -> SimResponse:
         """PROTOCOL §1.18: whoever has a token may tell anything about any task."""
         try:
-            seen = visit.notification(strict=self._dialect.routes_first)
+            fields = request.notification(strict=self._dialect.reads_body_first)
         except GoJsonError as error:
-            raise self._dialect.messages.bad_notice() from error
-        row = self._rows.find(seen["id"])
+            raise self._dialect.messages.invalid_notification() from error
+        row = self._rows.find(fields["id"])
         if row is None:
-            raise self._dialect.messages.unknown_notice()
-        row.update(seen)
+            raise self._dialect.messages.notification_without_task()
+        row.update(fields)
         self._rows.update(row)
         return SimResponse()
 
-    async def _seed(self, visit: GatewayRequest) -> SimResponse:
+    async def _seed(self, request: GatewayRequest) -> SimResponse:
         """PROTOCOL §1.15: marshalled again, and with less patience than servers have."""
-        self._require_row(visit, lambda: local_error("task_no_found"))
-        self._forwarder.check_parents_channel()
-        answer = await self._channel.call(
+        self._require_row(request, lambda: local_error("task_no_found"))
+        self._forwarder.check_parent_channel()
+        response = await self._upstream.request(
             "GET",
-            visit.path,
-            seconds=self._channel.deadline(self._dialect.seed_patience, floor=_MIN_SEED_SECONDS),
-            secret=self._dialect.seeds_with_secret,
+            request.path,
+            timeout=self._upstream.scale_timeout(self._dialect.seed_timeout, min_seconds=_MIN_SEED_SECONDS),
+            authenticated=self._dialect.sends_secret_for_seed,
         )
-        if self._dialect.hides_failures and answer.status >= 400:
+        if self._dialect.hides_upstream_errors and response.status >= 400:
             raise local_error("do_request_failed", code=5)
-        status = 200 if self._dialect.passes_seeds else answer.status
+        status = 200 if self._dialect.passes_seeds else response.status
         return repeat_upstream_result(
-            status, parse_submit_result(answer) if answer.body else empty_submit_result()
+            status, parse_submit_result(response) if response.body else empty_submit_result()
         )
 
-    async def _swap(self, visit: GatewayRequest) -> SimResponse:
-        return await self._forwarder.swap(visit)
+    async def _swap(self, request: GatewayRequest) -> SimResponse:
+        return await self._forwarder.swap(request)
 
 
 _HANDLERS: Final[Mapping[str, Callable[[Reseller, GatewayRequest], Awaitable[SimResponse]]]] = {
@@ -225,9 +225,9 @@ _HANDLERS: Final[Mapping[str, Callable[[Reseller, GatewayRequest], Awaitable[Sim
 }
 
 
-def _language(header: str) -> str:
+def _parse_language(header: str) -> str:
     """The language of an ``Accept-Language``: its first, if there are texts in it."""
-    first = header.partition(",")[0].partition(";")[0].strip().lower()
-    if first.startswith("zh"):
-        return "zh-TW" if first.startswith("zh-tw") else "zh-CN"
+    language_tag = header.partition(",")[0].partition(";")[0].strip().lower()
+    if language_tag.startswith("zh"):
+        return "zh-TW" if language_tag.startswith("zh-tw") else "zh-CN"
     return "en"

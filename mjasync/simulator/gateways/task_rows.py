@@ -11,7 +11,7 @@ import attrs
 
 __all__ = ["TaskRow", "TaskRows"]
 
-_TEXTS: Final = {
+_TEXT_KEYS: Final = {
     "prompt_en": "promptEn",
     "state": "state",
     "image_url": "imageUrl",
@@ -19,10 +19,10 @@ _TEXTS: Final = {
     "progress": "progress",
     "fail_reason": "failReason",
 }
-_TIMES: Final = {"submitted": "submitTime", "started": "startTime", "finished": "finishTime"}
+_TIME_KEYS: Final = {"submitted": "submitTime", "started": "startTime", "finished": "finishTime"}
 _KEPT_PROPERTIES: Final = ("finalPrompt", "finalZhPrompt")
-_BUTTON: Final = ("customId", "emoji", "label", "type", "style")
-_TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
+_BUTTON_KEYS: Final = ("customId", "emoji", "label", "type", "style")
+_TERMINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 _TIMEOUT_REASON: Final = "上游任务超时（超过1小时）"
 
 
@@ -39,10 +39,10 @@ class TaskRow:
     prompt_en: str = ""
     description: str = ""
     state: str = ""
-    submitted: int
+    submitted_at: int
     """Epoch milliseconds, as the others."""
-    started: int = 0
-    finished: int = 0
+    started_at: int = 0
+    finished_at: int = 0
     image_url: str = ""
     status: str = ""
     progress: str = "0%"
@@ -57,44 +57,44 @@ class TaskRow:
     """The image host its submission asked for."""
     parent_id: str | None = None
     """The task whose button was pressed."""
-    paid: bool = True
+    is_accepted: bool = True
     """Whether it was accepted; an unanswered modal is not."""
 
     @property
-    def finished_by_progress(self) -> bool:
+    def has_full_progress(self) -> bool:
         """Whether the gateway is done with it (PROTOCOL §6.3)."""
         return self.progress == "100%"
 
     @property
-    def is_over(self) -> bool:
+    def is_terminal(self) -> bool:
         """Whether it is known that nothing can change any more."""
-        return self.status in _TERMINAL or self.finished_by_progress
+        return self.status in _TERMINAL_STATUSES or self.has_full_progress
 
     def update(self, task: Mapping[str, Any]) -> None:
         """Take over what the upstream or a webhook says."""
-        for name, key in _TEXTS.items():
+        for name, key in _TEXT_KEYS.items():
             setattr(self, name, task.get(key) or "")
-        for name, key in _TIMES.items():
+        for name, key in _TIME_KEYS.items():
             setattr(self, name, task.get(key) or 0)
 
     def refresh(self, task: Mapping[str, Any], max_ms: float | None) -> None:
         """Take over what a list says, buttons, properties and videos too (PROTOCOL §3.6, §6.3)."""
-        since = self.submitted
+        known_submitted_at = self.submitted_at
         self.update(task)
         if (properties := task.get("properties")) is not None:
             self.properties = {key: properties.get(key) or "" for key in _KEPT_PROPERTIES}
         if (buttons := task.get("buttons")) is not None:
-            self.buttons = _buttons(buttons)
+            self.buttons = _copy_buttons(buttons)
         self.video_url = task.get("videoUrl") or ""
-        links = task.get("videoUrls") or ()
-        self.video_urls = [{"url": link.get("url") or ""} for link in links] or None
-        age = time.time() * 1000 - since
-        if max_ms is not None and age > max_ms:
+        videos = task.get("videoUrls") or ()
+        self.video_urls = [{"url": link.get("url") or ""} for link in videos] or None
+        age_ms = time.time() * 1000 - known_submitted_at
+        if max_ms is not None and age_ms > max_ms:
             self.status, self.fail_reason = "FAILURE", _TIMEOUT_REASON
         if self.fail_reason:
             self.progress = "100%"
 
-    def as_json(self, image_url: str, *, videos: bool) -> dict[str, Any]:
+    def as_json(self, image_url: str, *, has_videos: bool) -> dict[str, Any]:
         """Exactly the fields there are (PROTOCOL §3.4)."""
         return {
             "id": self.id,
@@ -105,11 +105,11 @@ class TaskRow:
             "promptEn": self.prompt_en,
             "description": self.description,
             "state": self.state,
-            "submitTime": self.submitted,
-            "startTime": self.started,
-            "finishTime": self.finished,
+            "submitTime": self.submitted_at,
+            "startTime": self.started_at,
+            "finishTime": self.finished_at,
             "imageUrl": image_url,
-            **({"videoUrl": self.video_url, "videoUrls": self.video_urls} if videos else {}),
+            **({"videoUrl": self.video_url, "videoUrls": self.video_urls} if has_videos else {}),
             "status": self.status,
             "progress": self.progress,
             "failReason": self.fail_reason,
@@ -119,11 +119,11 @@ class TaskRow:
         }
 
 
-def _buttons(buttons: object) -> list[Any] | None:
+def _copy_buttons(buttons: object) -> list[Any] | None:
     """Buttons as they are kept: every field there is, null where it is missing."""
     if not isinstance(buttons, list):
         return None
-    return [{name: button.get(name) for name in _BUTTON} for button in buttons]
+    return [{name: button.get(name) for name in _BUTTON_KEYS} for button in buttons]
 
 
 class TaskRows:
@@ -135,7 +135,7 @@ class TaskRows:
         self._in_flight: dict[str, TaskRow] = {}
         self._last_key = 0
         self.max_in_flight: int = 0
-        self.inserted: asyncio.Event = asyncio.Event()
+        self.row_inserted: asyncio.Event = asyncio.Event()
         """Set by the next row."""
 
     def insert(self, row: TaskRow) -> None:
@@ -143,22 +143,22 @@ class TaskRows:
         self._last_key += 1
         row.key = self._last_key
         self._rows.setdefault(row.id, []).append(row)
-        self._count(row)
-        self.inserted.set()
-        self.inserted.clear()
+        self._track(row)
+        self.row_inserted.set()
+        self.row_inserted.clear()
 
     def add(self, row: TaskRow) -> None:
         """Insert a row, or count it in now that it is paid for."""
         if row.key:
-            self._count(row)
+            self._track(row)
         else:
             self.insert(row)
 
     def update(self, row: TaskRow) -> None:
         """Count a row out if what was just seen is its end."""
-        if row.finished_by_progress:
+        if row.has_full_progress:
             self._unfinished.pop(row.key, None)
-        if row.is_over and self._in_flight.get(row.id) is row:
+        if row.is_terminal and self._in_flight.get(row.id) is row:
             del self._in_flight[row.id]
 
     @property
@@ -172,7 +172,7 @@ class TaskRows:
         return len(self._in_flight)
 
     @property
-    def unfinished(self) -> dict[str, TaskRow]:
+    def unfinished_by_id(self) -> dict[str, TaskRow]:
         """What the upstream is to be asked about: the last unfinished row of each id."""
         return {row.id: row for row in self._unfinished.values() if row.id}
 
@@ -194,8 +194,8 @@ class TaskRows:
 
     def select(self, ids: Iterable[str], user: str) -> list[TaskRow]:
         """Every row with one of these ids in order of keys, twice where there are two."""
-        found = (row for task_id in set(ids) for row in self._rows.get(task_id, ()))
-        return sorted((row for row in found if row.user == user), key=lambda row: row.key)
+        matches = (row for task_id in set(ids) for row in self._rows.get(task_id, ()))
+        return sorted((row for row in matches if row.user == user), key=lambda row: row.key)
 
     def forget(self, task_id: str | None) -> None:
         """Lose one task, or all of them.
@@ -203,14 +203,14 @@ class TaskRows:
         Raises:
             KeyError: There is no such task.
         """
-        for one in [task_id] if task_id else [*self._rows]:
-            for row in self._rows.pop(one):
+        for forgotten_id in [task_id] if task_id else [*self._rows]:
+            for row in self._rows.pop(forgotten_id):
                 self._unfinished.pop(row.key, None)
-            self._in_flight.pop(one, None)
+            self._in_flight.pop(forgotten_id, None)
 
-    def _count(self, row: TaskRow) -> None:
-        if not row.finished_by_progress:
+    def _track(self, row: TaskRow) -> None:
+        if not row.has_full_progress:
             self._unfinished[row.key] = row
-        if row.paid:
+        if row.is_accepted:
             self._in_flight[row.id] = row
         self.max_in_flight = max(self.max_in_flight, len(self._in_flight))

@@ -100,9 +100,9 @@ class UpstreamResponse:
 class UpstreamClient:
     """Calls the upstream with the token of the gateway instead of its users'."""
 
-    def __init__(self, upstream: UpstreamSettings, time_scale: float) -> None:
-        self._upstream = upstream
-        self._scale = time_scale
+    def __init__(self, server: UpstreamSettings, time_scale: float) -> None:
+        self._server = server
+        self._time_scale = time_scale
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -121,30 +121,30 @@ class UpstreamClient:
         return self._session is not None
 
     @property
-    def base(self) -> str:
+    def base_url(self) -> str:
         """The base URL of the upstream."""
-        own = self._upstream.embedded
-        return own.url if own is not None else (self._upstream.url or "").rstrip("/")
+        embedded = self._server.embedded
+        return embedded.url if embedded is not None else (self._server.url or "").rstrip("/")
 
     @property
     def origin(self) -> str:
         """Scheme and host of the upstream, which its links begin with."""
-        parts = urlsplit(self.base)
+        parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 
-    def deadline(self, simulated: float, floor: float = _MIN_TIMEOUT) -> float:
+    def scale_timeout(self, simulated_seconds: float, min_seconds: float = _MIN_TIMEOUT) -> float:
         """Real seconds to wait; never so few that a busy machine alone could use them up."""
-        return max(simulated * self._scale, floor) if self._scale else _MIN_TIMEOUT
+        return max(simulated_seconds * self._time_scale, min_seconds) if self._time_scale else _MIN_TIMEOUT
 
-    async def call(
+    async def request(
         self,
         method: str,
         url: str,
         *,
-        data: bytes | None = None,
+        body: bytes | None = None,
         content_type: str | None = None,
-        seconds: float = _MIN_TIMEOUT,
-        secret: bool = True,
+        timeout: float = _MIN_TIMEOUT,
+        authenticated: bool = True,
     ) -> UpstreamResponse:
         """Make one call, to a path or a whole URL.
 
@@ -154,20 +154,20 @@ class UpstreamClient:
         if self._session is None:
             raise local_error("do_request_failed", code=5)
         headers = {"Content-Type": content_type} if content_type else {}
-        if secret and self._upstream.token:
-            headers["mj-api-secret"] = self._upstream.token
-        url = url if url.startswith("http") else self.base + url
-        timeout = aiohttp.ClientTimeout(total=seconds)
+        if authenticated and self._server.token:
+            headers["mj-api-secret"] = self._server.token
+        url = url if url.startswith("http") else self.base_url + url
+        client_timeout = aiohttp.ClientTimeout(total=timeout)
         try:
             async with self._session.request(
-                method, url, data=data, headers=headers, timeout=timeout
+                method, url, data=body, headers=headers, timeout=client_timeout
             ) as response:
-                body = await response.read()
+                response_body = await response.read()
         except aiohttp.ClientPayloadError as error:
             raise local_error("read_response_body_failed", code=5) from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise local_error("do_request_failed", code=5) from error
-        return UpstreamResponse(response.status, body, response.headers.get("Content-Type"))
+        return UpstreamResponse(response.status, response_body, response.headers.get("Content-Type"))
 
     async def fetch_image(self, url: str) -> UpstreamResponse:
         """Fetch a picture; one that is cut off is whole as far as anybody is told.
@@ -177,19 +177,19 @@ class UpstreamClient:
         """
         if self._session is None or not url.startswith("http"):
             raise local_error("do_request_failed", code=5)
-        timeout = aiohttp.ClientTimeout(total=_MIN_TIMEOUT)
+        client_timeout = aiohttp.ClientTimeout(total=_MIN_TIMEOUT)
         body = bytearray()
         try:
-            async with self._session.get(url, timeout=timeout) as response:
+            async with self._session.get(url, timeout=client_timeout) as response:
                 with contextlib.suppress(aiohttp.ClientPayloadError):
-                    async for piece in response.content.iter_any():
-                        body += piece
+                    async for chunk in response.content.iter_any():
+                        body += chunk
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise local_error("do_request_failed", code=5) from error
         return UpstreamResponse(response.status, bytes(body), response.headers.get("Content-Type"))
 
 
-def parse_submit_result(answer: UpstreamResponse) -> dict[str, Any]:
+def parse_submit_result(response: UpstreamResponse) -> dict[str, Any]:
     """A SubmitResult as the Go struct takes it: zero values for what is missing or null.
 
     Raises:
@@ -197,7 +197,7 @@ def parse_submit_result(answer: UpstreamResponse) -> dict[str, Any]:
             list of them (PROTOCOL §2: 5).
     """
     try:
-        fields = decode_struct(decode(answer.body), _SUBMIT_RESULT_FIELDS, "dto.MidjourneyResponse")
+        fields = decode_struct(decode(response.body), _SUBMIT_RESULT_FIELDS, "dto.MidjourneyResponse")
         if isinstance(fields["result"], list):
             decode_struct(fields, {"result": list}, "dto.MidjourneyUploadResponse")
         else:

@@ -31,7 +31,7 @@ class GatewayAccounts:
     """The address its links begin with; None: where it listens."""
 
     @property
-    def only_for_gateways(self) -> bool:
+    def has_gateway_options(self) -> bool:
         """Whether anything is said here that other servers know nothing of."""
         return (
             bool(self.tokens or self.spent_tokens or self.token_modes)
@@ -43,46 +43,46 @@ class GatewayAccounts:
 class UserRegistry:
     """Recognises users by their tokens; without a token of its own, everybody is welcome."""
 
-    def __init__(self, auth: GatewayAuth, words: TokenMessages, terms: GatewayAccounts) -> None:
-        self._auth, self._messages = auth, words
-        given = [terms.token] if terms.token is not None else []
-        known = [*given, *terms.tokens, *terms.token_modes]
-        spent = [self._strip_prefix(token) for token in terms.spent_tokens]
-        if short := [token for token in known if len(self._strip_prefix(token)) < auth.min_length]:
+    def __init__(self, auth: GatewayAuth, messages: TokenMessages, accounts: GatewayAccounts) -> None:
+        self._auth, self._messages = auth, messages
+        own_token = [accounts.token] if accounts.token is not None else []
+        valid_tokens = [*own_token, *accounts.tokens, *accounts.token_modes]
+        spent_tokens = [self._strip_prefix(token) for token in accounts.spent_tokens]
+        if too_short := [token for token in valid_tokens if len(self._strip_prefix(token)) < auth.min_length]:
             least = auth.min_length
-            message = f"{len(short)} of the tokens: fewer than {least} characters are never valid"
+            message = f"{len(too_short)} of the tokens: fewer than {least} characters are never valid"
             raise ValueError(message)
-        self._users = None if terms.token is None else frozenset(map(self._strip_prefix, known))
-        self._spent_tokens = dict.fromkeys(spent, False)
-        self._modes = {
-            self._strip_prefix(token): modes for token, modes in terms.token_modes.items()
+        self._users = None if accounts.token is None else frozenset(map(self._strip_prefix, valid_tokens))
+        self._spent_tokens = dict.fromkeys(spent_tokens, False)
+        self._modes_by_token = {
+            self._strip_prefix(token): modes for token, modes in accounts.token_modes.items()
         }
 
-    def authenticate(self, headers: Mapping[str, str], asked: RequestContext) -> str:
+    def authenticate(self, headers: Mapping[str, str], context: RequestContext) -> str:
         """Who sent a request: the bare token.
 
         Raises:
             Refusal: A token is missing, wrong or spent.
         """
-        token = self._token(headers)
+        token = self._read_token(headers)
         if token in self._spent_tokens:
-            noticed, self._spent_tokens[token] = self._spent_tokens[token], True
-            raise self._messages.spent_token(token, asked, again=noticed)
+            was_reported, self._spent_tokens[token] = self._spent_tokens[token], True
+            raise self._messages.spent_token(token, context, is_repeated=was_reported)
         if self._users is None or token in self._users:
             return token
-        pin = self._auth.channel_suffix
-        if pin and {token.partition(pin)[0], token.rpartition(pin)[0]} & self._users:
-            raise self._messages.pinned(asked)
-        raise self._messages.wrong_token(asked) if token else self._messages.no_token(asked)
+        separator = self._auth.channel_suffix
+        if separator and {token.partition(separator)[0], token.rpartition(separator)[0]} & self._users:
+            raise self._messages.channel_forbidden(context)
+        raise self._messages.invalid_token(context) if token else self._messages.missing_token(context)
 
-    def modes(self, user: str) -> tuple[str | None, str | None]:
+    def get_modes(self, user: str) -> tuple[str | None, str | None]:
         """The speed and the image host a user is bound to."""
-        return self._modes.get(user, (None, None))
+        return self._modes_by_token.get(user, (None, None))
 
-    def _token(self, headers: Mapping[str, str]) -> str:
-        read = (self._strip_prefix(headers.get(name, "")) for name in self._auth.headers)
-        return next((token for token in read if token not in {"", self._auth.placeholder}), "")
+    def _read_token(self, headers: Mapping[str, str]) -> str:
+        candidates = (self._strip_prefix(headers.get(name, "")) for name in self._auth.headers)
+        return next((token for token in candidates if token not in {"", self._auth.placeholder}), "")
 
     def _strip_prefix(self, token: str) -> str:
-        scheme = token[:7].capitalize() if self._auth.any_bearer else token[:7]
+        scheme = token[:7].capitalize() if self._auth.ignores_bearer_case else token[:7]
         return (token[7:].strip() if scheme == "Bearer " else token).removeprefix("sk-")
