@@ -326,7 +326,7 @@ async def test_a_task_older_than_an_hour_has_failed() -> None:
         answer = await raw.submit("imagine", prompt="x")
         await sim.refresh()
         assert (await raw.task(answer.result))["status"] == "IN_PROGRESS"
-        sim.tasks[answer.result].submitted -= 3_601_000
+        sim.tasks[answer.result].submitted_at -= 3_601_000
         await sim.refresh()
         task = await raw.task(answer.result)
         assert (task["status"], task["progress"]) == ("FAILURE", "100%")

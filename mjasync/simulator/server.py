@@ -17,7 +17,7 @@ from .dialect import Dialect
 from .dialects import DIALECTS as SERVERS
 from .fault_injection import inject_fault, send_response
 from .faults import FAULT_KINDS, Fault, FaultScript
-from .gateways import GATEWAYS, GatewayDialect, GatewayAccounts, GatewayBackend, UpstreamSettings
+from .gateways import GATEWAYS, GatewayAccounts, GatewayBackend, GatewayDialect, UpstreamSettings
 from .prompts import DEFAULT_BANNED_WORDS
 from .request_bodies import read_body
 from .responses import SimResponse

@@ -14,9 +14,9 @@ from .users import GatewayAccounts
 
 __all__ = [
     "GATEWAYS",
-    "GatewayDialect",
     "GatewayAccounts",
     "GatewayBackend",
+    "GatewayDialect",
     "PassthroughDialect",
     "ResellerDialect",
     "UpstreamSettings",

@@ -11,10 +11,10 @@ import attrs
 from .go_json import GoJsonError
 
 __all__ = [
-    "SOLD_ACTIONS",
     "FACE_SWAP_FIELDS",
     "LIST_FIELDS",
     "NOTIFY_FIELDS",
+    "SOLD_ACTIONS",
     "SUBMIT_FIELDS",
     "CustomIdAction",
     "UpstreamCrash",
@@ -87,7 +87,8 @@ def parse_custom_id(custom_id: str) -> CustomIdAction:
         return CustomIdAction("UPSCALE", _parse_index(fields))
     if "variation" in action_name:
         return CustomIdAction(
-            _VARIATION_ACTIONS.get(action_name, ""), _parse_index(fields) if action_name == "variation" else 1
+            _VARIATION_ACTIONS.get(action_name, ""),
+            _parse_index(fields) if action_name == "variation" else 1,
         )
     if "pan" in action_name:
         return CustomIdAction("PAN", 1)

@@ -98,7 +98,9 @@ class SubmissionForwarder:
             raise local_error("bind_request_body_failed") from error
         if not (face_fields["sourceBase64"] and face_fields["targetBase64"]):
             raise local_error("sour_base64_and_target_base64_is_required")
-        submission = _make_submission(request, fields or {}, action="SWAP_FACE", prompt="InsightFace")
+        submission = _make_submission(
+            request, fields or {}, action="SWAP_FACE", prompt="InsightFace"
+        )
         submission, response, result = await self._forward(submission)
         self._insert_row(submission, result)
         return repeat_upstream_result(response.status, result)
@@ -107,7 +109,9 @@ class SubmissionForwarder:
         """Refuse what belongs to a channel that is disabled, or deleted."""
         fault = self._faults.next_fault("gateway", kind="parent_channel_off")
         if fault is not None:
-            raise self._dialect.messages.parent_channel_unavailable(is_deleted=bool(fault.options["gone"]))
+            raise self._dialect.messages.parent_channel_unavailable(
+                is_deleted=bool(fault.options["gone"])
+            )
 
     # --- what is bought -------------------------------------------------------------------------
 
@@ -129,7 +133,9 @@ class SubmissionForwarder:
             return _make_submission(request, fields, action=action, prompt=fields["prompt"])
         if not fields["taskId"]:
             submission_action = "" if endpoint == "modal" else action
-            return _make_submission(request, fields, action=submission_action, prompt=fields["prompt"])
+            return _make_submission(
+                request, fields, action=submission_action, prompt=fields["prompt"]
+            )
         if endpoint not in {"modal", "video"} and not index:
             raise local_error("index_is_required")
         parent = self._find_parent(request, fields["taskId"])
@@ -172,7 +178,7 @@ class SubmissionForwarder:
     ) -> tuple[ForwardedSubmission, UpstreamResponse, dict[str, Any]]:
         """Send a submission on; one that finds no account is relaxed once where that is done."""
         is_quota_exhausted = self._accounts.quota is not None and self._accounts.quota <= 0
-        if is_quota_exhausted and submission.action not in self._dialect.is_free:
+        if is_quota_exhausted and submission.action not in self._dialect.free_actions:
             raise self._dialect.messages.quota_exhausted()
         response, result = await self._send_upstream(submission)
         can_relax = submission.mode == "FAST" and not submission.fields.get("taskId")
@@ -213,9 +219,13 @@ class SubmissionForwarder:
         rewritten = None if body is None else self._rewrite_body(body, submission)
         return json.dumps(rewritten, ensure_ascii=False, sort_keys=True).encode()
 
-    def _rewrite_body(self, body: Mapping[str, Any], submission: ForwardedSubmission) -> dict[str, Any]:
+    def _rewrite_body(
+        self, body: Mapping[str, Any], submission: ForwardedSubmission
+    ) -> dict[str, Any]:
         deleted_keys = (
-            {"accountFilter"} if self._dialect.forwards_notify_hook else {"accountFilter", "notifyHook"}
+            {"accountFilter"}
+            if self._dialect.forwards_notify_hook
+            else {"accountFilter", "notifyHook"}
         )
         rewritten = {key: value for key, value in body.items() if key not in deleted_keys}
         if self._dialect.sets_account_filter:
@@ -231,7 +241,7 @@ class SubmissionForwarder:
     ) -> None:
         """Take the money, which is also taken for what waits for its modal."""
         charged_codes = {1} if submission.action == "SWAP_FACE" else {*_ACCEPTED_CODES, _MODAL_CODE}
-        is_charged = response.status == 200 and submission.action not in self._dialect.is_free
+        is_charged = response.status == 200 and submission.action not in self._dialect.free_actions
         if self._accounts.quota is not None and is_charged and result["code"] in charged_codes:
             self._accounts.quota -= 1
 

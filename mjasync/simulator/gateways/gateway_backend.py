@@ -121,7 +121,11 @@ class GatewayBackend:
         self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
     ) -> SimResponse:
         """Answer a request. Where no time passes, rows are never stale."""
-        if not self._time_scale and isinstance(self._dialect, ResellerDialect) and route.kind != "image":
+        if (
+            not self._time_scale
+            and isinstance(self._dialect, ResellerDialect)
+            and route.kind != "image"
+        ):
             await self._refresh_if_due()
         return await self._handler.answer(request, route, record)
 
@@ -214,9 +218,7 @@ class GatewayBackend:
 
     async def _fetch_upstream(self, ids: list[str]) -> list[Mapping[str, Any]]:
         """What the upstream says; one field that does not fit spoils the whole list."""
-        timeout = (
-            self._dialect.poll_timeout if isinstance(self._dialect, ResellerDialect) else 15
-        )
+        timeout = self._dialect.poll_timeout if isinstance(self._dialect, ResellerDialect) else 15
         try:
             response = await self._upstream.request(
                 "POST",
@@ -227,7 +229,8 @@ class GatewayBackend:
             )
             items = decode(response.body) if response.status == 200 else []
             return [
-                decode_struct(item, _TASK_FIELDS, "dto.MidjourneyDto") for item in _require_list(items)
+                decode_struct(item, _TASK_FIELDS, "dto.MidjourneyDto")
+                for item in _require_list(items)
             ]
         except (RequestRefused, GoJsonError):
             return []
@@ -237,7 +240,9 @@ class GatewayBackend:
         if not self._time_scale or not isinstance(self._dialect, ResellerDialect):
             return None
         return (
-            self._upstream.scale_timeout(self._dialect.max_task_seconds, min_seconds=_MIN_MAX_TASK_SECONDS)
+            self._upstream.scale_timeout(
+                self._dialect.max_task_seconds, min_seconds=_MIN_MAX_TASK_SECONDS
+            )
             * 1000
         )
 

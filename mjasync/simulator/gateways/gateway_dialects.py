@@ -10,8 +10,8 @@ import attrs
 from ..responses import SimResponse
 from .gateway_responses import typed_response
 from .messages import (
-    NEW_API_MESSAGES,
     NEW_API_2025_MESSAGES,
+    NEW_API_MESSAGES,
     ONE_API_MESSAGES,
     ONE_HUB_MESSAGES,
     PATH_GATEWAY,
@@ -19,7 +19,7 @@ from .messages import (
     TokenMessages,
 )
 
-__all__ = ["GATEWAYS", "GatewayDialect", "GatewayAuth", "PassthroughDialect", "ResellerDialect"]
+__all__ = ["GATEWAYS", "GatewayAuth", "GatewayDialect", "PassthroughDialect", "ResellerDialect"]
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +86,7 @@ class ResellerDialect:
     """Whether an upstream's HTTP status of 400 or more becomes `do_request_failed` (§7.1)."""
     has_relax_mode: bool
     """Whether a fast submission that finds no account is tried once more as a relaxed one."""
-    is_free: frozenset[str]
+    free_actions: frozenset[str]
     """Actions that cost nothing."""
     sends_secret_for_seed: bool = True
     """Whether the upstream is shown its secret when it is asked for a seed."""
@@ -176,7 +176,7 @@ _NEW_API: Final = ResellerDialect(
     proxies_images=True,
     hides_upstream_errors=False,
     has_relax_mode=False,
-    is_free=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
+    free_actions=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
     sends_secret_for_seed=False,
     passes_seeds=True,
     has_videos=True,
@@ -231,7 +231,7 @@ _ONE_HUB: Final = ResellerDialect(
     proxies_images=False,
     hides_upstream_errors=True,
     has_relax_mode=True,
-    is_free=frozenset({"INPAINT", "CUSTOM_ZOOM", "UPLOAD"}),
+    free_actions=frozenset({"INPAINT", "CUSTOM_ZOOM", "UPLOAD"}),
     refreshes_on_request=True,
     poll_timeout=5.0,
 )

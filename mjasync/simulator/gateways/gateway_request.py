@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import attrs
 
 from .custom_ids import FACE_SWAP_FIELDS, NOTIFY_FIELDS, SUBMIT_FIELDS
-from .go_json import StructFields, GoJsonError, decode, decode_first, decode_struct
+from .go_json import GoJsonError, StructFields, decode, decode_first, decode_struct
 
 if TYPE_CHECKING:
     from ..routes import MatchedRoute
@@ -56,17 +56,23 @@ class GatewayRequest:
         """The fields of an inbound webhook; raises as `submission` does."""
         return self._parse_fields(NOTIFY_FIELDS, "dto.MidjourneyDto", strict=strict)
 
-    def _parse_fields(self, fields: StructFields, struct_name: str, *, strict: bool) -> dict[str, Any]:
+    def _parse_fields(
+        self, fields: StructFields, struct_name: str, *, strict: bool
+    ) -> dict[str, Any]:
         """Only what calls itself JSON is read as JSON.
 
         `new-api` takes a form's fields as they are; `one-hub` knows none of their names.
         """
         media_type = self.content_type if strict else self.content_type.partition(";")[0].strip()
         if media_type.startswith(_JSON_TYPE) if strict else media_type == _JSON_TYPE:
-            return decode_struct((decode if strict else decode_first)(self.raw_body), fields, struct_name)
+            return decode_struct(
+                (decode if strict else decode_first)(self.raw_body), fields, struct_name
+            )
         if not strict and media_type == _MULTIPART_TYPE:
             raise GoJsonError("no multipart boundary param in Content-Type")
         form = (
-            dict(parse_qsl(self.raw_body.decode(errors="replace"))) if strict and _FORM_TYPE in media_type else {}
+            dict(parse_qsl(self.raw_body.decode(errors="replace")))
+            if strict and _FORM_TYPE in media_type
+            else {}
         )
         return decode_struct(form, fields, struct_name)

@@ -39,7 +39,9 @@ CLOSED_CONNECTION: Final = SimResponse(closes_connection=True)
 """No answer: the connection is closed."""
 
 
-def typed_response(value: object, status: int = 200, content_type: str = GO_JSON_TYPE) -> SimResponse:
+def typed_response(
+    value: object, status: int = 200, content_type: str = GO_JSON_TYPE
+) -> SimResponse:
     """Any value as JSON, called by a name of Go's."""
     return attrs.evolve(json_response(value, status), content_type=content_type)
 
@@ -64,7 +66,9 @@ def openai_error(
     full_message = f"{message} (request id: {request_id})"
     code_field = {} if code is None else {"code": code}
     return RequestRefused(
-        typed_response({"error": {**code_field, "message": full_message, "type": error_type}}, status)
+        typed_response(
+            {"error": {**code_field, "message": full_message, "type": error_type}}, status
+        )
     )
 
 

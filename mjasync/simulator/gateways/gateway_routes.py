@@ -8,7 +8,13 @@ from typing import Final
 
 from ..routes import MatchedRoute
 
-__all__ = ["match_gateway_route", "parse_mode", "redirect_target", "speed_from_mode", "upstream_path"]
+__all__ = [
+    "match_gateway_route",
+    "parse_mode",
+    "redirect_target",
+    "speed_from_mode",
+    "upstream_path",
+]
 
 _API_PATH: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<rest>.+)")
 _TASK_ENDPOINTS: Final = re.compile(r"task/([^/]*)/(fetch|image-seed)|image/([^/]+)")
@@ -69,4 +75,8 @@ def _match_endpoint(method: str, path: str) -> tuple[str, str, str] | None:
     if match is None:
         return None
     endpoint = match[2]
-    return (_ENDPOINT_KINDS[endpoint], endpoint, match[1]) if endpoint else ("image", "image", match[3])
+    return (
+        (_ENDPOINT_KINDS[endpoint], endpoint, match[1])
+        if endpoint
+        else ("image", "image", match[3])
+    )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, Self, TypeAlias
 
-__all__ = ["StructFields", "GoJsonError", "decode", "decode_first", "decode_struct"]
+__all__ = ["GoJsonError", "StructFields", "decode", "decode_first", "decode_struct"]
 
 StructFields: TypeAlias = Mapping[str, type]
 """The fields of a struct by their JSON names: ``str``, ``int``, ``list`` (of strings) or ``object``
@@ -137,7 +137,9 @@ def _raise_syntax_error(error: json.JSONDecodeError, raw: bytes, text: str) -> N
     """Say it in Go's words, which name the first byte that does not belong there."""
     if raw.startswith(b"\xef\xbb\xbf"):
         raise GoJsonError("invalid character 'ï' looking for beginning of value") from error
-    is_trailing_comma = error.msg.startswith("Illegal trailing comma")  # newer Pythons point at the comma
+    is_trailing_comma = error.msg.startswith(
+        "Illegal trailing comma"
+    )  # newer Pythons point at the comma
     remaining = text[error.pos + is_trailing_comma :].lstrip(" \t\r\n")
     is_control_character = error.msg == "Invalid control character at"
     if (not remaining and not is_control_character) or error.msg.startswith("Unterminated"):

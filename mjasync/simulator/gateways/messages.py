@@ -12,8 +12,8 @@ from ..responses import RequestRefused, SimResponse
 from .gateway_responses import PLAIN_TEXT_TYPE, local_error, openai_error, panic_response
 
 __all__ = [
-    "NEW_API_MESSAGES",
     "NEW_API_2025_MESSAGES",
+    "NEW_API_MESSAGES",
     "ONE_API_MESSAGES",
     "ONE_HUB_MESSAGES",
     "PATH_GATEWAY",
@@ -44,7 +44,9 @@ class TokenMessages(Protocol):
         """The token is unknown."""
 
     @abstractmethod
-    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:
+    def spent_token(
+        self, token: str, context: RequestContext, *, is_repeated: bool
+    ) -> RequestRefused:
         """The token's money is used up, and that has been noticed before or not."""
 
     @abstractmethod
@@ -97,7 +99,7 @@ class GatewayMessages(TokenMessages, Protocol):
 
         Args:
             problem: What Go says.
-            goes_on: Whether the request has a task, about which more would have been said.
+            has_task: Whether the request is about a task, which adds to the response.
         """
 
 
@@ -162,17 +164,27 @@ class NewApiMessages(CommonMessages):
     def invalid_token(self, context: RequestContext) -> RequestRefused:
         return self._error(401, _NEW_API_TEXTS[context.language].unauthorized, context)
 
-    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:  # noqa: ARG002
+    def spent_token(
+        self,
+        token: str,  # noqa: ARG002 - the interface
+        context: RequestContext,
+        *,
+        is_repeated: bool,  # noqa: ARG002
+    ) -> RequestRefused:
         return self.invalid_token(context)
 
     def channel_forbidden(self, context: RequestContext) -> RequestRefused:
         return self._error(403, "普通用户不支持指定渠道", context)
 
     def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:
-        return self.unknown_custom_id(_NEW_API_TEXTS[context.language].invalid_midjourney_request.format(problem), context)
+        return self.unknown_custom_id(
+            _NEW_API_TEXTS[context.language].invalid_midjourney_request.format(problem), context
+        )
 
     def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:
-        return self._error(400, _NEW_API_TEXTS[context.language].invalid_request.format(problem), context)
+        return self._error(
+            400, _NEW_API_TEXTS[context.language].invalid_request.format(problem), context
+        )
 
     def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
         message = _NEW_API_TEXTS[context.language].no_channel.format(model)
@@ -188,7 +200,9 @@ class NewApiMessages(CommonMessages):
         return None
 
     @staticmethod
-    def _error(status: int, message: str, context: RequestContext, code: str = "") -> RequestRefused:
+    def _error(
+        status: int, message: str, context: RequestContext, code: str = ""
+    ) -> RequestRefused:
         return openai_error(status, message, "new_api_error", context.request_id, code=code)
 
 
@@ -201,9 +215,13 @@ class NewApi2025Messages(CommonMessages):
     def invalid_token(self, context: RequestContext) -> RequestRefused:
         return self._error(401, "无效的令牌", context)
 
-    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:
+    def spent_token(
+        self, token: str, context: RequestContext, *, is_repeated: bool
+    ) -> RequestRefused:
         masked_token = f"[sk-{token[:3]}***{token[-3:]}]"
-        first_message = f"{masked_token} 该令牌额度已用尽 !token.UnlimitedQuota && token.RemainQuota = 0"
+        first_message = (
+            f"{masked_token} 该令牌额度已用尽 !token.UnlimitedQuota && token.RemainQuota = 0"
+        )
         repeated_message = f"该令牌额度已用尽 TokenStatusExhausted{masked_token}"
         return self._error(401, repeated_message if is_repeated else first_message, context)
 
@@ -234,7 +252,9 @@ class NewApi2025Messages(CommonMessages):
         if not has_task:
             return refusal
         second_body = local_error("task_not_found").response.body
-        return RequestRefused(attrs.evolve(refusal.response, body=refusal.response.body + second_body))
+        return RequestRefused(
+            attrs.evolve(refusal.response, body=refusal.response.body + second_body)
+        )
 
     @staticmethod
     def _error(status: int, message: str, context: RequestContext) -> RequestRefused:
@@ -250,7 +270,13 @@ class OneHubMessages(CommonMessages):
     def invalid_token(self, context: RequestContext) -> RequestRefused:
         return self._error(401, "无效的令牌", context)
 
-    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:  # noqa: ARG002
+    def spent_token(
+        self,
+        token: str,  # noqa: ARG002 - the interface
+        context: RequestContext,
+        *,
+        is_repeated: bool,  # noqa: ARG002
+    ) -> RequestRefused:
         return self._error(401, "令牌额度已用尽", context)
 
     def channel_forbidden(self, context: RequestContext) -> RequestRefused:
@@ -294,7 +320,13 @@ class OneApiMessages:
     def invalid_token(self, context: RequestContext) -> RequestRefused:
         return self._error(401, "Token not provided", context)
 
-    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:  # noqa: ARG002
+    def spent_token(
+        self,
+        token: str,  # noqa: ARG002 - the interface
+        context: RequestContext,
+        *,
+        is_repeated: bool,  # noqa: ARG002
+    ) -> RequestRefused:
         return self._error(401, "The token quota has been exhausted", context)
 
     def channel_forbidden(self, context: RequestContext) -> RequestRefused:
@@ -345,7 +377,13 @@ class PathGatewayMessages:
     def invalid_token(self, context: RequestContext) -> RequestRefused:
         return openai_error(401, "无效的令牌", "gateway_error", context.request_id)
 
-    def spent_token(self, token: str, context: RequestContext, *, is_repeated: bool) -> RequestRefused:  # noqa: ARG002
+    def spent_token(
+        self,
+        token: str,  # noqa: ARG002 - the interface
+        context: RequestContext,
+        *,
+        is_repeated: bool,  # noqa: ARG002
+    ) -> RequestRefused:
         return self.invalid_token(context)
 
     def channel_forbidden(self, context: RequestContext) -> RequestRefused:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..faults import FaultScript
     from .gateway_dialects import ResellerDialect
 
-__all__ = ["GatewayMiddleware", "cors_headers", "answer_preflight"]
+__all__ = ["GatewayMiddleware", "answer_preflight", "cors_headers"]
 
 _CORS_HEADERS: Final = {
     "Access-Control-Allow-Origin": "*",
@@ -47,17 +47,23 @@ def cors_headers(request: web.BaseRequest, *, echoes_origin: bool = False) -> Ma
     origin = request.headers.get("Origin")
     if origin is None:
         return {}
-    return {**_CORS_HEADERS, "Access-Control-Allow-Origin": origin} if echoes_origin else _CORS_HEADERS
+    return (
+        {**_CORS_HEADERS, "Access-Control-Allow-Origin": origin} if echoes_origin else _CORS_HEADERS
+    )
 
 
-def answer_preflight(request: web.BaseRequest, *, echoes_origin: bool = False) -> SimResponse | None:
+def answer_preflight(
+    request: web.BaseRequest, *, echoes_origin: bool = False
+) -> SimResponse | None:
     """The answer to a browser that asks before it sends."""
     if request.method != "OPTIONS" or "Origin" not in request.headers:
         return None
     if not echoes_origin:
         return SimResponse(status=204, headers=_PREFLIGHT_HEADERS)
     requested_headers = request.headers.get("Access-Control-Request-Headers", "").split(",")
-    header_names = ("-".join(map(str.capitalize, name.strip().split("-"))) for name in requested_headers)
+    header_names = (
+        "-".join(map(str.capitalize, name.strip().split("-"))) for name in requested_headers
+    )
     method = request.headers.get("Access-Control-Request-Method", "")
     return SimResponse(
         headers={
@@ -140,7 +146,11 @@ class GatewayMiddleware:
         if limit is None:
             return False
         now = time.monotonic()
-        while self._requests and self._window_seconds and self._requests[0] < now - self._window_seconds:
+        while (
+            self._requests
+            and self._window_seconds
+            and self._requests[0] < now - self._window_seconds
+        ):
             self._requests.popleft()
         if len(self._requests) < int(str(limit.options["allowed"])):
             self._requests.append(now)

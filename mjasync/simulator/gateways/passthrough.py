@@ -16,7 +16,7 @@ from ..sim_task import RequestRecord, Submission
 from .gateway_dialects import PassthroughDialect
 from .gateway_responses import NOT_FOUND_PAGE, local_error, openai_error
 from .messages import RequestContext
-from .middleware import cors_headers, answer_preflight
+from .middleware import answer_preflight, cors_headers
 from .task_rows import TaskRow, TaskRows
 from .upstream import UpstreamClient, UpstreamResponse
 from .users import GatewayAccounts, UserRegistry
@@ -70,7 +70,9 @@ class Passthrough:
         if api_match is None:
             return MatchedRoute(kind="other")
         plain_route = match_route(method, api_match["plain"])
-        return attrs.evolve(plain_route, has_mode=True, speed=api_match["speed"], image_host=api_match["host"])
+        return attrs.evolve(
+            plain_route, has_mode=True, speed=api_match["speed"], image_host=api_match["host"]
+        )
 
     async def answer(
         self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
@@ -108,7 +110,9 @@ class Passthrough:
             image_host=image_host or route.image_host,
         )
 
-    async def _forward(self, web_request: web.BaseRequest, passed: PassthroughRequest) -> SimResponse:
+    async def _forward(
+        self, web_request: web.BaseRequest, passed: PassthroughRequest
+    ) -> SimResponse:
         is_submission = passed.route.kind == "submit"
         if is_submission and self._accounts.quota is not None and self._accounts.quota <= 0:
             raise local_error("quota_not_enough")
@@ -124,7 +128,9 @@ class Passthrough:
         )
         if is_submission:
             self._record_result(passed, response.json())
-        return attrs.evolve(_unchanged_response(response), body=self._rewrite_links(response, passed))
+        return attrs.evolve(
+            _unchanged_response(response), body=self._rewrite_links(response, passed)
+        )
 
     async def _call_upstream(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
@@ -158,9 +164,14 @@ class Passthrough:
         if row is not None:
             row.refresh(value, None)
             self._rows.update(row)
-        image_host = request.image_host or (row and row.image_host) or self._dialect.default_image_host
+        image_host = (
+            request.image_host or (row and row.image_host) or self._dialect.default_image_host
+        )
         encoded = orjson.dumps(value)
-        gateway_prefix, upstream_prefix = f'"{self.base_url}/{image_host}/', f'"{self._upstream.origin}/'
+        gateway_prefix, upstream_prefix = (
+            f'"{self.base_url}/{image_host}/',
+            f'"{self._upstream.origin}/',
+        )
         return orjson.loads(encoded.replace(upstream_prefix.encode(), gateway_prefix.encode()))
 
     # --- books ----------------------------------------------------------------------------------
@@ -175,7 +186,9 @@ class Passthrough:
             self._record_task(request, task_id, is_accepted=code in _ACCEPTED_CODES)
 
     def _record_task(self, request: PassthroughRequest, task_id: str, *, is_accepted: bool) -> None:
-        body: Mapping[str, Any] = request.record.body if isinstance(request.record.body, dict) else {}
+        body: Mapping[str, Any] = (
+            request.record.body if isinstance(request.record.body, dict) else {}
+        )
         row = self._rows.find(task_id) or self._make_row(request, body, task_id)
         row.is_accepted = is_accepted
         self._rows.add(row)
@@ -196,7 +209,9 @@ class Passthrough:
             )
         )
 
-    def _make_row(self, request: PassthroughRequest, body: Mapping[str, Any], task_id: str) -> TaskRow:
+    def _make_row(
+        self, request: PassthroughRequest, body: Mapping[str, Any], task_id: str
+    ) -> TaskRow:
         endpoint = request.record.endpoint or ""
         return TaskRow(
             id=task_id,

@@ -87,7 +87,11 @@ class Reseller:
         return self._middleware.add_headers(reply, request, request_id)
 
     async def _answer_api(
-        self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord, request_id: str
+        self,
+        web_request: web.BaseRequest,
+        route: MatchedRoute,
+        record: RequestRecord,
+        request_id: str,
     ) -> SimResponse:
         if route.endpoint is None:
             return self._middleware.not_found(web_request)
@@ -110,11 +114,19 @@ class Reseller:
         return is_enabled and route.endpoint in self._dialect.endpoints
 
     async def _make_request(
-        self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord, request_id: str
+        self,
+        web_request: web.BaseRequest,
+        route: MatchedRoute,
+        record: RequestRecord,
+        request_id: str,
     ) -> GatewayRequest:
         """Let somebody in; the mode is looked at before the token (PROTOCOL §6.1)."""
         mode = parse_mode(web_request.path)
-        if mode and self._dialect.allowed_modes is not None and mode not in self._dialect.allowed_modes:
+        if (
+            mode
+            and self._dialect.allowed_modes is not None
+            and mode not in self._dialect.allowed_modes
+        ):
             raise RequestRefused(self._dialect.unknown_mode_response)
         language = _parse_language(web_request.headers.get("Accept-Language", ""))
         context = RequestContext(language=language, request_id=request_id)
@@ -137,7 +149,9 @@ class Reseller:
     # --- reading rows ---------------------------------------------------------------------------
 
     async def _fetch(self, request: GatewayRequest) -> SimResponse:
-        return json_response(self._serialize(self._require_row(request, self._dialect.messages.unknown_task)))
+        return json_response(
+            self._serialize(self._require_row(request, self._dialect.messages.unknown_task))
+        )
 
     async def _list(self, request: GatewayRequest) -> SimResponse:
         """PROTOCOL §1.15: the ids must be strings."""
@@ -145,9 +159,13 @@ class Reseller:
             ids = decode_struct(decode_first(request.raw_body), LIST_FIELDS, "struct")["ids"]
         except GoJsonError as error:
             raise self._dialect.messages.invalid_list() from error
-        return json_response([self._serialize(row) for row in self._rows.select(ids or (), request.user)])
+        return json_response(
+            [self._serialize(row) for row in self._rows.select(ids or (), request.user)]
+        )
 
-    def _require_row(self, request: GatewayRequest, make_error: Callable[[], RequestRefused]) -> TaskRow:
+    def _require_row(
+        self, request: GatewayRequest, make_error: Callable[[], RequestRefused]
+    ) -> TaskRow:
         row = self._rows.find(request.route.task_id, request.user)
         if row is None:
             raise make_error()
@@ -202,7 +220,9 @@ class Reseller:
         response = await self._upstream.request(
             "GET",
             request.path,
-            timeout=self._upstream.scale_timeout(self._dialect.seed_timeout, min_seconds=_MIN_SEED_SECONDS),
+            timeout=self._upstream.scale_timeout(
+                self._dialect.seed_timeout, min_seconds=_MIN_SEED_SECONDS
+            ),
             authenticated=self._dialect.sends_secret_for_seed,
         )
         if self._dialect.hides_upstream_errors and response.status >= 400:

@@ -19,7 +19,11 @@ _TEXT_KEYS: Final = {
     "progress": "progress",
     "fail_reason": "failReason",
 }
-_TIME_KEYS: Final = {"submitted": "submitTime", "started": "startTime", "finished": "finishTime"}
+_TIME_KEYS: Final = {
+    "submitted_at": "submitTime",
+    "started_at": "startTime",
+    "finished_at": "finishTime",
+}
 _KEPT_PROPERTIES: Final = ("finalPrompt", "finalZhPrompt")
 _BUTTON_KEYS: Final = ("customId", "emoji", "label", "type", "style")
 _TERMINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})

@@ -134,7 +134,11 @@ class UpstreamClient:
 
     def scale_timeout(self, simulated_seconds: float, min_seconds: float = _MIN_TIMEOUT) -> float:
         """Real seconds to wait; never so few that a busy machine alone could use them up."""
-        return max(simulated_seconds * self._time_scale, min_seconds) if self._time_scale else _MIN_TIMEOUT
+        return (
+            max(simulated_seconds * self._time_scale, min_seconds)
+            if self._time_scale
+            else _MIN_TIMEOUT
+        )
 
     async def request(
         self,
@@ -167,7 +171,9 @@ class UpstreamClient:
             raise local_error("read_response_body_failed", code=5) from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise local_error("do_request_failed", code=5) from error
-        return UpstreamResponse(response.status, response_body, response.headers.get("Content-Type"))
+        return UpstreamResponse(
+            response.status, response_body, response.headers.get("Content-Type")
+        )
 
     async def fetch_image(self, url: str) -> UpstreamResponse:
         """Fetch a picture; one that is cut off is whole as far as anybody is told.
@@ -197,7 +203,9 @@ def parse_submit_result(response: UpstreamResponse) -> dict[str, Any]:
             list of them (PROTOCOL §2: 5).
     """
     try:
-        fields = decode_struct(decode(response.body), _SUBMIT_RESULT_FIELDS, "dto.MidjourneyResponse")
+        fields = decode_struct(
+            decode(response.body), _SUBMIT_RESULT_FIELDS, "dto.MidjourneyResponse"
+        )
         if isinstance(fields["result"], list):
             decode_struct(fields, {"result": list}, "dto.MidjourneyUploadResponse")
         else:

@@ -43,16 +43,24 @@ class GatewayAccounts:
 class UserRegistry:
     """Recognises users by their tokens; without a token of its own, everybody is welcome."""
 
-    def __init__(self, auth: GatewayAuth, messages: TokenMessages, accounts: GatewayAccounts) -> None:
+    def __init__(
+        self, auth: GatewayAuth, messages: TokenMessages, accounts: GatewayAccounts
+    ) -> None:
         self._auth, self._messages = auth, messages
         own_token = [accounts.token] if accounts.token is not None else []
         valid_tokens = [*own_token, *accounts.tokens, *accounts.token_modes]
         spent_tokens = [self._strip_prefix(token) for token in accounts.spent_tokens]
-        if too_short := [token for token in valid_tokens if len(self._strip_prefix(token)) < auth.min_length]:
+        if too_short := [
+            token for token in valid_tokens if len(self._strip_prefix(token)) < auth.min_length
+        ]:
             least = auth.min_length
-            message = f"{len(too_short)} of the tokens: fewer than {least} characters are never valid"
+            message = (
+                f"{len(too_short)} of the tokens: fewer than {least} characters are never valid"
+            )
             raise ValueError(message)
-        self._users = None if accounts.token is None else frozenset(map(self._strip_prefix, valid_tokens))
+        self._users = (
+            None if accounts.token is None else frozenset(map(self._strip_prefix, valid_tokens))
+        )
         self._spent_tokens = dict.fromkeys(spent_tokens, False)
         self._modes_by_token = {
             self._strip_prefix(token): modes for token, modes in accounts.token_modes.items()
@@ -71,9 +79,16 @@ class UserRegistry:
         if self._users is None or token in self._users:
             return token
         separator = self._auth.channel_suffix
-        if separator and {token.partition(separator)[0], token.rpartition(separator)[0]} & self._users:
+        if (
+            separator
+            and {token.partition(separator)[0], token.rpartition(separator)[0]} & self._users
+        ):
             raise self._messages.channel_forbidden(context)
-        raise self._messages.invalid_token(context) if token else self._messages.missing_token(context)
+        raise (
+            self._messages.invalid_token(context)
+            if token
+            else self._messages.missing_token(context)
+        )
 
     def get_modes(self, user: str) -> tuple[str | None, str | None]:
         """The speed and the image host a user is bound to."""
@@ -81,7 +96,9 @@ class UserRegistry:
 
     def _read_token(self, headers: Mapping[str, str]) -> str:
         candidates = (self._strip_prefix(headers.get(name, "")) for name in self._auth.headers)
-        return next((token for token in candidates if token not in {"", self._auth.placeholder}), "")
+        return next(
+            (token for token in candidates if token not in {"", self._auth.placeholder}), ""
+        )
 
     def _strip_prefix(self, token: str) -> str:
         scheme = token[:7].capitalize() if self._auth.ignores_bearer_case else token[:7]
