@@ -139,7 +139,7 @@ class Simulator:
         self._close_after, self._close_idle = close_after, close_idle
         self._request_count: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
         self._host, self._port = host, port
-        self.fault_script = FaultScript(seed)
+        self.fault_script: FaultScript = FaultScript(seed)
         self._active_requests: set[asyncio.Task[Any]] = set()
         self._runner: web.ServerRunner | None = None
         settings = SimulatorSettings(
