@@ -14,7 +14,6 @@ import os
 import pickle
 import random
 import signal
-import socket
 import sys
 import sysconfig
 import threading
@@ -29,6 +28,7 @@ from typing import Any, Final
 import attrs
 from aiohttp import web
 from PIL import Image
+from ports import reserved_port
 
 import mjasync.batch
 from mjasync import Client, Retries, RetryPolicy, Schedule
@@ -168,15 +168,15 @@ async def serve(book: str, options: Mapping[str, Any]) -> None:
 
 def serve_again(book: str, given: str) -> None:
     """Be the parent of servers: whenever one was killed there is another, at the same address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        options = {**json.loads(given), "port": free.getsockname()[1]}
-    status = 1
-    while status:
-        pid = os.fork()
-        if not pid:
-            asyncio.run(serve(book, options))
-            os._exit(0)
-        _, status = os.waitpid(pid, 0)
+    with reserved_port() as port:
+        options = {**json.loads(given), "port": port}
+        status = 1
+        while status:
+            pid = os.fork()
+            if not pid:
+                asyncio.run(serve(book, options))
+                os._exit(0)
+            _, status = os.waitpid(pid, 0)
 
 
 def say(what: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,14 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+from ports import reserved_port
 
 PATIENCE: Final = 30
 """Seconds a program may take to listen."""
 GIVES_UP_AFTER: Final = 0.5
 """Seconds each waits for the server behind it."""
-STARTS: Final = 5
-"""Attempts to start one: the port found free may be taken meanwhile."""
-
 _FOLDERS: Final = os.pathsep.join(
     [str(Path(sys.executable).parent), "/usr/sbin", os.environ.get("PATH", os.defpath)]
 )
@@ -138,15 +135,11 @@ async def in_front_of(url: str, name: str) -> AsyncIterator[str]:
     folder = Path(tempfile.mkdtemp(prefix=f"mjasync-{name}-"))
     process = None
     try:
-        for _ in range(STARTS):
-            port = _free_port()
+        with reserved_port() as port:
             process = await _start(front_end, folder, port, behind)
-            if await _listens(process, port):
-                break
-        else:
-            log = folder / "log"
-            raise RuntimeError(f"{name} does not start: {log.read_text() if log.exists() else ''}")
-        yield f"http://127.0.0.1:{port}"
+            if not await _listens(process, port):
+                raise RuntimeError(f"{name} does not start: {(folder / 'log').read_text()}")
+            yield f"http://127.0.0.1:{port}"
     finally:
         if process is not None:
             await _end(process)
@@ -203,9 +196,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             process.kill()
     await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

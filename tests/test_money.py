@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from aiohttp.test_utils import RawTestServer
 from conftest import AT_ONCE, EAGER, QUICK, FakeClock, connect, eventually, turns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ports import reserved_port
 
 import mjasync
 from mjasync import Client, Retries, RetryPolicy, Task, TaskStatus
@@ -378,34 +378,28 @@ async def test_retry_after_is_kept_to(plain: Simulator) -> None:
     assert (submits(plain), len(plain.submissions)) == (3, 1)
 
 
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 async def test_a_refused_connection_is_tried_again() -> None:
     """A server that is not up yet has taken nothing: the submission waits for it."""
-    port = free_port()
-    sim = Simulator(time_scale=0, draw=False, port=port)
     retries = Retries(connect=RetryPolicy(max_attempts=1000, initial_delay=0.001, max_delay=0.01))
-    async with connect(sim, base_url=f"http://127.0.0.1:{port}", retries=retries) as mj:
-        task = mj.imagine("a fox")
-        waiting = asyncio.ensure_future(task.wait())
-        await eventually(
-            lambda: task._pending is not None and task._pending._asyncio_task is not None
-        )
-        async with sim:
-            assert (await waiting).done
-            assert len(sim.submissions) == 1
+    with reserved_port() as port:
+        sim = Simulator(time_scale=0, draw=False, port=port)
+        async with connect(sim, base_url=f"http://127.0.0.1:{port}", retries=retries) as mj:
+            task = mj.imagine("a fox")
+            waiting = asyncio.ensure_future(task.wait())
+            await eventually(
+                lambda: task._pending is not None and task._pending._asyncio_task is not None
+            )
+            async with sim:
+                assert (await waiting).done
+                assert len(sim.submissions) == 1
 
 
 async def test_nobody_there() -> None:
     """After enough refused connections it is said so; that may be tried again."""
-    async with Client(f"http://127.0.0.1:{free_port()}", retries=EAGER) as mj:
-        with pytest.raises(mjasync.ConnectionFailed) as caught:
-            await mj.imagine("a fox")
+    with reserved_port() as port:
+        async with Client(f"http://127.0.0.1:{port}", retries=EAGER) as mj:
+            with pytest.raises(mjasync.ConnectionFailed) as caught:
+                await mj.imagine("a fox")
         assert caught.value.retryable
         assert isinstance(caught.value, ConnectionError)
 

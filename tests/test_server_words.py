@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from answering import TOKEN, answering, asking, http
 from conftest import EAGER, QUICK, FakeClock, connect, turns
-from test_money import free_port
+from ports import reserved_port
 
 from mjasync import (
     AuthenticationError,
@@ -176,26 +176,26 @@ async def test_an_answer_too_long_is_uncertain() -> None:
 @pytest.mark.parametrize("comes_back", [True, False])
 async def test_a_restart_is_waited_for(clock: FakeClock, comes_back: bool) -> None:
     """A server that is down for twenty seconds gets its submission; one that stays down, none."""
-    port = free_port()
-    sim = Simulator(time_scale=0, draw=False, port=port)
-    url = f"http://127.0.0.1:{port}"
-    async with connect(sim, base_url=url, clock=clock, retries=Retries()) as mj:
-        begun = clock.now()
-        waiting = asyncio.ensure_future(mj.imagine("a fox").submit())
-        for _ in range(20):
-            await clock.advance(1, mj)
-            await turns(10)
-        assert not waiting.done()
-        if comes_back:
-            await sim.start()
-        await clock.until_done(waiting, mj)
-        if not comes_back:
-            with pytest.raises(ConnectionFailed):
-                await waiting
-        assert clock.now() - begun <= 30 + 5  # the last wait may end after the budget's
-        assert len(sim.submissions) == comes_back
-        await asyncio.gather(waiting, return_exceptions=True)
-    await sim.stop()
+    with reserved_port() as port:
+        sim = Simulator(time_scale=0, draw=False, port=port)
+        url = f"http://127.0.0.1:{port}"
+        async with connect(sim, base_url=url, clock=clock, retries=Retries()) as mj:
+            begun = clock.now()
+            waiting = asyncio.ensure_future(mj.imagine("a fox").submit())
+            for _ in range(20):
+                await clock.advance(1, mj)
+                await turns(10)
+            assert not waiting.done()
+            if comes_back:
+                await sim.start()
+            await clock.until_done(waiting, mj)
+            if not comes_back:
+                with pytest.raises(ConnectionFailed):
+                    await waiting
+            assert clock.now() - begun <= 30 + 5  # the last wait may end after the budget's
+            assert len(sim.submissions) == comes_back
+            await asyncio.gather(waiting, return_exceptions=True)
+        await sim.stop()
 
 
 ODD = "\x1b]0;owned\x07\x1b[31mred\x9b31m\u202egnp.exe\r\nFORGED\u2028LINE\x00"
