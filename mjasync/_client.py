@@ -19,6 +19,7 @@ from yarl import URL
 
 from ._client_reads import ClientReads
 from ._client_settings import (
+    ClientConfig,
     SecretString,
     check_limit,
     check_parts,
@@ -27,32 +28,25 @@ from ._client_settings import (
     read_token,
 )
 from ._clock import Clock
-from ._event_loop import EventLoopBinding
+from ._context import ClientContext
 from ._gather import TaskGroupIterator, flatten
-from ._http.api import ServerApi
 from ._http.links import ImageLinks
 from ._http.network import NetworkSettings, check_headers, parse_proxy
 from ._http.retry import Retries
-from ._http.transport import Transport, auth_headers
 from ._limits import Limits
 from ._models import Auth, ImageHost, Speed, SpeedVia
-from ._pending_submission import ClientContext, SubmissionTask
-from ._polling.poller import Poller
 from ._polling.schedule import PollSchedule, Schedule
 from ._protocol import decoding
 from ._protocol.urls import ServerUrl
-from ._submission_queue import SubmissionQueue
+from ._submission_tasks import SubmissionTask
 from ._task import Task
 from ._validation import check_seconds
-from .errors import (
-    ConfigurationError,
-    MJError,
-)
+from .errors import ConfigurationError, MJError
 
 if TYPE_CHECKING:
     from ._probe.report import Probe
 
-__all__ = ["Client"]
+__all__ = ["Client", "context_of"]
 
 
 class Client(ClientReads):
@@ -129,73 +123,47 @@ class Client(ClientReads):
         Raises:
             ConfigurationError: A setting is missing or invalid.
         """
-        timeout = check_seconds("timeout", timeout, zero=False)
-        stall_timeout = check_seconds("stall_timeout", stall_timeout, zero=False)
-        not_found_grace = check_seconds("not_found_grace", not_found_grace)
-        connect_timeout = check_seconds("connect_timeout", connect_timeout, zero=False)
-        read_timeout = check_seconds("read_timeout", read_timeout, zero=False)
-        submit_timeout = check_seconds("submit_timeout", submit_timeout, zero=False)
         check_parts(schedule, retries, clock)
-        token = read_token(token)
-        speed = read_choice("speed", speed, "MJASYNC_SPEED")
-        image_host = read_choice("image_host", image_host, "MJASYNC_IMAGE_HOST")
-        header: Auth = read_choice("auth", auth, "MJASYNC_AUTH") or "secret"
-        self._speed_via: SpeedVia = read_choice("speed_via", speed_via, "") or "path"
-        route = ServerUrl.parse(read_base_url(base_url), speed, image_host)
-        self._speed: Speed | None = route.speed
-        if self._speed_via == "prompt":
-            route = attrs.evolve(route, speed=None)
-        clock = clock or Clock()
         check_limit(limit)
         if reconcile is not None and not isinstance(reconcile, bool):
             raise ConfigurationError(f"reconcile must be True, False or None, not {reconcile!r}.")
         if not isinstance(trust_env, bool):
             raise ConfigurationError(f"trust_env must be True or False, not {trust_env!r}.")
-        self._network = NetworkSettings(
-            origin=URL(route.base, encoded=True).origin(),
-            session=session,
-            connect_timeout=connect_timeout,
-            headers=check_headers({} if headers is None else headers),
-            proxy=None if proxy is None else parse_proxy(proxy),
-            trust_env=trust_env,
-            image_links=image_links,
-            limits=Limits() if limits is None else limits,
+        speed_via = read_choice("speed_via", speed_via, "") or "path"
+        url = ServerUrl.parse(
+            read_base_url(base_url),
+            read_choice("speed", speed, "MJASYNC_SPEED"),
+            read_choice("image_host", image_host, "MJASYNC_IMAGE_HOST"),
         )
-        self._transport = Transport(auth_headers(token, header), self._network)
-        self._api = ServerApi(
-            url=route,
-            transport=self._transport,
+        config = ClientConfig(
+            url=attrs.evolve(url, speed=None) if speed_via == "prompt" else url,
+            token=read_token(token),
+            auth=read_choice("auth", auth, "MJASYNC_AUTH") or "secret",
+            speed=url.speed,
+            speed_via=speed_via,
+            network=NetworkSettings(
+                origin=URL(url.base, encoded=True).origin(),
+                session=session,
+                connect_timeout=check_seconds("connect_timeout", connect_timeout, zero=False),
+                headers=check_headers({} if headers is None else headers),
+                proxy=None if proxy is None else parse_proxy(proxy),
+                trust_env=trust_env,
+                image_links=image_links,
+                limits=Limits() if limits is None else limits,
+            ),
             retries=retries or Retries(),
-            clock=clock,
-            read_timeout=read_timeout,
-            submit_timeout=submit_timeout,
-            reconcile=reconcile,
-            submit_limit=asyncio.Semaphore(max(1, self._transport.connection_limit // 2)),
-        )
-        self._poller = Poller(
-            self._api,
             schedule=schedule or Schedule(),
-            clock=clock,
-            grace=not_found_grace,
-            speed=self._speed,
+            reconcile=reconcile,
+            limit=limit,
+            timeout=check_seconds("timeout", timeout, zero=False),
+            stall_timeout=check_seconds("stall_timeout", stall_timeout, zero=False),
+            not_found_grace=check_seconds("not_found_grace", not_found_grace),
+            read_timeout=check_seconds("read_timeout", read_timeout, zero=False),
+            submit_timeout=check_seconds("submit_timeout", submit_timeout, zero=False),
+            clock=clock or Clock(),
         )
-        self._context = ClientContext(
-            api=self._api,
-            poller=self._poller,
-            clock=clock,
-            timeout=timeout,
-            stall_timeout=stall_timeout,
-            submissions=SubmissionQueue(limit, clock),
-            loop=EventLoopBinding(getattr(session, "_loop", None)),
-            speed=self._speed,
-            speed_by_path=self._speed_via != "prompt",
-            speed_by_prompt=self._speed_via != "path",
-        )
-        self._token = token
-        self._auth: Auth = header
-        self._uploaded_links: dict[str, tuple[str, float]] = {}
+        self._context = ClientContext.from_config(config)
         self._close_task: SubmissionTask | None = None
-        self._upload_lock = asyncio.Lock()
 
     def handle_webhook(self, payload: bytes | str | Mapping[str, Any]) -> bool:
         """Poll the task of a webhook soon, if it is awaited.
@@ -219,7 +187,7 @@ class Client(ClientReads):
         """
         if self._context.loop.is_bound:
             self._context.loop.check()
-        return self._poller.mark_changed(decoding.task_id_in(payload))
+        return self._context.poller.mark_changed(decoding.task_id_in(payload))
 
     async def probe(self, *, spend: Task | None = None) -> Probe:
         """Find out which kind of server this is and which features will not work.
@@ -238,20 +206,15 @@ class Client(ClientReads):
         from ._probe.report import ClientSettings
         from ._probe.run import run_probe
 
-        wishes = ClientSettings(
-            auth=self._auth,
-            has_token=bool(self._token.strip()),
-            speed=self._speed,
-            speed_via=self._speed_via,
-            image_host=self._api.url.image_host,
+        config = self._context.config
+        settings = ClientSettings(
+            auth=config.auth,
+            has_token=bool(config.token.strip()),
+            speed=config.speed,
+            speed_via=config.speed_via,
+            image_host=config.url.image_host,
         )
-        return await run_probe(self._api, wishes, self._api_with_auth, spend)
-
-    def _api_with_auth(self, auth: Auth | None) -> ServerApi:
-        """Calls with a session of their own that show the token otherwise; None: not at all."""
-        network = attrs.evolve(self._network, session=None)
-        transport = Transport(auth_headers(self._token, auth) if auth else {}, network)
-        return attrs.evolve(self._api, transport=transport)
+        return await run_probe(self._context.api, settings, self._context.api_with_auth, spend)
 
     def gather(
         self,
@@ -340,16 +303,9 @@ class Client(ClientReads):
         """
         loop = self._context.loop.check()
         if self._close_task is None:
-            self._close_task = SubmissionTask(self._close(), loop=loop)
+            self._close_task = SubmissionTask(self._context.close(), loop=loop)
             self._close_task.is_in_flight = True  # for the end of the loop, too
         await asyncio.shield(self._close_task)
-
-    async def _close(self) -> None:
-        try:
-            await self._context.close()
-            await self._poller.close()
-        finally:
-            await self._transport.close()
 
     async def __aenter__(self) -> Self:
         self._context.loop.check()
@@ -371,5 +327,10 @@ class Client(ClientReads):
         """Never reached; there so that `with` calls `__enter__`."""
 
     def __repr__(self) -> str:
-        calls = getattr(self, "_api", None)
-        return f"<Client {calls.url.root if calls else 'not set up'}>"
+        context = getattr(self, "_context", None)
+        return f"<Client {context.config.url.root if context else 'not set up'}>"
+
+
+def context_of(client: Client) -> ClientContext:
+    """Return the context of a client, for the other parts of the package."""
+    return client._context  # noqa: SLF001 - the accessor

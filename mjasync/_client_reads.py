@@ -9,7 +9,6 @@ from collections.abc import (
 from typing import Any
 
 from ._concurrency import gather_or_cancel
-from ._http.api import ServerApi
 from ._http.reads import MAX_LIST_SIZE
 from ._media.files import read_all
 from ._models import Account, TaskInfo
@@ -28,8 +27,6 @@ __all__ = ["ClientReads", "decode_tasks"]
 
 class ClientReads(SubmissionMethods):
     """The methods of a client that read from the server."""
-
-    _api: ServerApi
 
     def task(self, task_id: str, *, answered: bool = False) -> Task:
         """Attach to an existing task; awaiting the result submits nothing.
@@ -68,11 +65,11 @@ class ClientReads(SubmissionMethods):
         return {task_id: found[task_id] for task_id in wanted if task_id in found}
 
     async def _fetch_chunk(self, task_ids: list[str]) -> dict[str, TaskInfo]:
-        if self._api.can_list():
+        if self._context.api.can_list():
             try:
-                tasks = await self._api.fetch_many(task_ids, self._api.retries.read)
+                tasks = await self._context.api.fetch_many(task_ids, self._context.api.retries.read)
             except MJError as error:
-                if self._api.can_list() or error.retryable:
+                if self._context.api.can_list() or error.retryable:
                     raise
             else:
                 return {info.id: info for info in decode_tasks(tasks)}
@@ -81,7 +78,7 @@ class ClientReads(SubmissionMethods):
 
     async def _fetch_or_none(self, task_id: str) -> TaskInfo | None:
         try:
-            return await self._api.fetch(task_id)
+            return await self._context.api.fetch(task_id)
         except TaskNotFound:
             return None
 
@@ -93,7 +90,7 @@ class ClientReads(SubmissionMethods):
             MJError: The read failed.
         """
         self._context.loop.check()
-        return decode_tasks(await self._api.get_list("task/list"))
+        return decode_tasks(await self._context.api.get_list("task/list"))
 
     async def queue(self) -> list[TaskInfo]:
         """List the tasks that wait or run on the server.
@@ -103,7 +100,7 @@ class ClientReads(SubmissionMethods):
             MJError: The read failed.
         """
         self._context.loop.check()
-        listed = decode_tasks(await self._api.get_list("task/queue"))
+        listed = decode_tasks(await self._context.api.get_list("task/queue"))
         return [info for info in listed if not info.status.is_final]  # some keep failed ones there
 
     async def accounts(self) -> list[Account]:
@@ -115,9 +112,9 @@ class ClientReads(SubmissionMethods):
         """
         self._context.loop.check()
         try:
-            found = await self._api.get_list("account/list")
+            found = await self._context.api.get_list("account/list")
         except UnsupportedEndpoint:
-            found = await self._api.get_list("account/query", "POST")
+            found = await self._context.api.get_list("account/query", "POST")
         return [decoding.decode_account(raw) for raw in found]
 
     async def account(self, account_id: str) -> Account | None:
@@ -131,7 +128,7 @@ class ClientReads(SubmissionMethods):
             MJError: The read failed.
         """
         self._context.loop.check()
-        raw = await self._api.account(check_task_id(account_id, "account id"))
+        raw = await self._context.api.account(check_task_id(account_id, "account id"))
         return None if raw is None else decoding.decode_account(raw)
 
     async def image(self, task_id: str) -> bytes:
@@ -147,7 +144,7 @@ class ClientReads(SubmissionMethods):
             MJError: The server does not know the task, or the download failed.
         """
         self._context.loop.check()
-        return await self._api.download_by_id(check_task_id(task_id), read_all)
+        return await self._context.api.download_by_id(check_task_id(task_id), read_all)
 
 
 def decode_tasks(tasks: Iterable[Mapping[str, Any]]) -> list[TaskInfo]:

@@ -1,4 +1,4 @@
-"""Checks of the arguments of `Client`, and their defaults from the environment."""
+"""The settings of a client: checked, with their defaults from the environment."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, get_args
 
+import attrs
+
 from ._clock import Clock
-from ._http.network import SecretHeader
+from ._http.network import NetworkSettings, SecretHeader
 from ._http.retry import Retries
 from ._models import Auth, ImageHost, Speed, SpeedVia
+from ._polling.schedule import PollSchedule
+from ._protocol.urls import ServerUrl
 from .errors import ConfigurationError
 
 __all__ = [
+    "ClientConfig",
     "SecretString",
     "check_limit",
     "check_parts",
@@ -30,6 +35,38 @@ _LITERAL_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+@attrs.frozen(kw_only=True)
+class ClientConfig:
+    """The checked settings of a client."""
+
+    url: ServerUrl
+    token: SecretHeader = attrs.field(repr=False)
+    auth: Auth
+    speed: Speed | None
+    speed_via: SpeedVia
+    network: NetworkSettings
+    retries: Retries
+    schedule: PollSchedule
+    reconcile: bool | None
+    limit: int | None
+    timeout: float
+    stall_timeout: float
+    not_found_grace: float
+    read_timeout: float
+    submit_timeout: float
+    clock: Clock
+
+    @property
+    def speed_by_path(self) -> bool:
+        """Whether the path of a request asks for a speed."""
+        return self.speed_via != "prompt"
+
+    @property
+    def speed_by_prompt(self) -> bool:
+        """Whether a flag in the prompt asks for a speed."""
+        return self.speed_via != "path"
+
+
 class SecretString(Protocol):
     """A token that hides its value in `repr`, such as pydantic's `SecretStr`."""
 
@@ -45,10 +82,10 @@ def check_limit(limit: object) -> None:
 
 
 def read_token(token: object) -> SecretHeader:
-    """Return the token, out of a `SecretStr` as well.
+    """Return the token, also from a `SecretStr` or the environment.
 
     Raises:
-        ConfigurationError: It is no text.
+        ConfigurationError: The token is not a string.
     """
     unwrap = getattr(token, "get_secret_value", None)
     token = unwrap() if callable(unwrap) else token
@@ -62,10 +99,10 @@ def read_token(token: object) -> SecretHeader:
 
 
 def check_parts(schedule: object, retries: object, clock: object) -> None:
-    """Check the objects that a client is set up with.
+    """Check the types of objects, which are easily confused with their classes or with numbers.
 
     Raises:
-        ConfigurationError: One is a class or a number, say, where an object is wanted.
+        ConfigurationError: One of them has the wrong type.
     """
     if retries is not None and not isinstance(retries, Retries):
         message = (

@@ -8,11 +8,18 @@ from typing import Final
 from ._validation import check_encodable
 from .errors import InvalidRequest
 
-__all__ = ["ZOOM_RANGE", "check_details", "check_prompt", "grid_number"]
+__all__ = [
+    "ZOOM_RANGE",
+    "check_button",
+    "check_details",
+    "check_mask",
+    "check_prompt",
+    "grid_number",
+]
 
 
 ZOOM_RANGE: Final = (1.0, 2.0)
-"""What Midjourney's custom zoom takes (PROTOCOL §4.2)."""
+"""The factors of Midjourney's custom zoom (PROTOCOL §4.2)."""
 
 
 _VERB_DETAILS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -23,21 +30,33 @@ _VERB_DETAILS: Final[Mapping[str, tuple[str, ...]]] = {
     "extend": ("low", "high"),
     "imagine": ("1", "2", "3", "4", "5", "all"),
 }
-"""What a verb can be asked for, whatever the server: anything else would pay for the Tasks before
-it in a chain first."""
+"""The details that some server supports. Other details are refused at once, before the earlier
+Tasks of a chain are paid."""
 
 
 def check_details(verb: str, details: Iterable[object]) -> None:
-    """Refuse what no server has a button for.
+    """Check that some server has a button for a verb and its details.
 
     Raises:
-        InvalidRequest: There is no such kind of that verb.
+        InvalidRequest: No server has one.
     """
-    words = _VERB_DETAILS.get(verb)
+    choices = _VERB_DETAILS.get(verb)
     for detail in details:
-        if words is not None and detail not in words:
-            message = f"{verb} takes {', '.join(words[:-1])} or {words[-1]}, not {detail!r}."
+        if choices is not None and detail not in choices:
+            message = f"{verb} takes {', '.join(choices[:-1])} or {choices[-1]}, not {detail!r}."
             raise InvalidRequest(message)
+
+
+def check_button(button: object) -> None:
+    if not isinstance(button, str | int) or isinstance(button, bool):
+        message = f"A button is a text or a position, not {type(button).__name__} ({button!r})."
+        raise InvalidRequest(message)
+
+
+def check_mask(mask: object) -> None:
+    if mask is None:
+        message = "This needs a mask, not None: a PNG, white where to repaint, on black."
+        raise InvalidRequest(message)
 
 
 def check_prompt(prompt: object) -> None:

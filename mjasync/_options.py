@@ -8,8 +8,8 @@ from typing import Any, Final, TypedDict, get_args
 import attrs
 
 from ._models import AccountFilter, Bot, ImageHost, Speed
+from ._protocol.payloads import check_choice
 from ._protocol.urls import ServerUrl
-from .errors import InvalidRequest
 
 __all__ = ["FollowUpOptions", "SubmitOptions", "url_for_options"]
 
@@ -47,34 +47,27 @@ class FollowUpOptions(CommonOptions, total=False):
     """Whether a variation differs strongly, on servers with this option."""
 
 
-_PATH_OPTIONS: Final = frozenset({"speed", "image_host"})
-"""Options that are part of the path."""
+_PATH_OPTIONS: Final = {"speed": get_args(Speed), "image_host": get_args(ImageHost)}
+"""Options that are part of the path, and their choices."""
 
 
 def url_for_options(route: ServerUrl, options: Mapping[str, Any], *, by_path: bool) -> ServerUrl:
     """Return the URL for a task whose options may change the speed or the image host.
 
-    Without `by_path`, only the prompt carries the speed.
+    Args:
+        route: The URL without these options.
+        options: The keyword arguments of the caller.
+        by_path: Whether the path may ask for a speed.
 
     Raises:
         InvalidRequest: There is no such speed or image host.
     """
-    given = {name: options.get(name) for name in _PATH_OPTIONS}
-    wanted = {name: value for name, value in given.items() if value is not None and value != ""}
-    for name, choices in (("speed", Speed), ("image_host", ImageHost)):
-        check_choice(name, wanted.get(name), choices)
+    changes: dict[str, Any] = {}
+    for name, choices in _PATH_OPTIONS.items():
+        value = options.get(name)
+        if value is not None and value != "":
+            check_choice(name, value, choices)
+            changes[name] = value
     if not by_path:
-        wanted["speed"] = None
-    return attrs.evolve(route, **wanted) if wanted else route
-
-
-def check_choice(name: str, value: object, choices: Any) -> None:  # noqa: ANN401 - a Literal
-    """Check that a value is one of a Literal's choices, or None.
-
-    Raises:
-        InvalidRequest: It is not.
-    """
-    words = get_args(choices)
-    if value is not None and value not in words:
-        message = f"{name} must be {', '.join(map(str, words[:-1]))} or {words[-1]}, not {value!r}."
-        raise InvalidRequest(message)
+        changes["speed"] = None
+    return attrs.evolve(route, **changes) if changes else route

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from collections.abc import Iterable, Mapping
-from sys import intern
-from typing import Any, Final, Literal, Unpack
+from collections.abc import Iterable
+from typing import Literal, Unpack
 
-from ._concurrency import gather_or_cancel, run_in_worker
-from ._http.bodies import DataUrl, content_key, encode_form
-from ._http.submission import SubmitRequest, build_submit_request
-from ._media.files import read_all
-from ._media.inputs import ImageInput, as_data_url, as_tuple, input_url, read_file_input
+from ._concurrency import gather_or_cancel
+from ._context import ClientContext
+from ._media.inputs import ImageInput, as_data_url, as_tuple, input_url
 from ._models import Dimensions, VideoType
-from ._options import SubmitOptions, check_choice, url_for_options
-from ._pending_submission import ClientContext
-from ._protocol.parsing import Operation
-from ._protocol.payloads import account_filter_payload, check_sendable, common_payload
+from ._options import SubmitOptions, url_for_options
+from ._protocol import payloads
 from ._protocol.urls import ServerUrl
+from ._submission_requests import NewTaskRequest, VideoSwapRequest
 from ._task import Task
 from ._validation import check_encodable, check_task_id
-from .errors import InvalidRequest
-from .prompt import with_speed
 
 __all__ = ["SubmissionMethods"]
-
-ImageInputs = ImageInput | tuple[ImageInput, ...] | None
-_BLEND_IMAGE_COUNTS: Final = range(2, 6)
-_ENDPOINTS_WITH_FLAGS: Final = frozenset({"imagine", "edits", "retexture", "video"})
-"""Endpoints whose prompt may contain Midjourney's flags."""
-_VIDEO_BATCH_SIZES: Final = (1, 2, 4)
-_UPLOAD_LINK_LIFETIME: Final = 3600.0
-"""Seconds for which the link of an uploaded image is reused (PROTOCOL §7.3)."""
 
 
 class SubmissionMethods:
     """The methods that create Tasks. All accept the keyword arguments of `SubmitOptions`."""
 
     _context: ClientContext
-    _uploaded_links: dict[str, tuple[str, float]]
-    _upload_lock: asyncio.Lock
 
     def imagine(
         self,
@@ -60,9 +42,8 @@ class SubmissionMethods:
         Raises:
             InvalidRequest: The prompt is empty.
         """
-        text = _check_prompt(prompt)
-        pictures = {"base64Array": as_tuple(images)}
-        return self._create_task("imagine", {"prompt": text}, pictures, options, repr(text[:40]))
+        draft = payloads.imagine(prompt, as_tuple(images))
+        return self._create_task(draft, options, f"imagine {prompt[:40]!r}")
 
     def blend(
         self,
@@ -81,14 +62,7 @@ class SubmissionMethods:
         Raises:
             InvalidRequest: There are too few or too many images, or the dimensions are unknown.
         """
-        pictures = as_tuple(images)
-        if len(pictures) not in _BLEND_IMAGE_COUNTS:
-            message = f"A blend takes 2 to 5 pictures, not {len(pictures)}."
-            raise InvalidRequest(message)
-        check_choice("dimensions", dimensions, Dimensions)
-        return self._create_task(
-            "blend", {"dimensions": dimensions}, {"base64Array": pictures}, options
-        )
+        return self._create_task(payloads.blend(as_tuple(images), dimensions), options)
 
     def describe(
         self,
@@ -109,9 +83,7 @@ class SubmissionMethods:
         Raises:
             InvalidRequest: The image is missing.
         """
-        return self._create_task(
-            "describe", {"language": language}, {"base64": _check_image(image)}, options
-        )
+        return self._create_task(payloads.describe(image, language), options)
 
     def shorten(self, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Shorten a prompt to its important words.
@@ -125,8 +97,7 @@ class SubmissionMethods:
         Raises:
             InvalidRequest: The prompt is empty.
         """
-        text = _check_prompt(prompt)
-        return self._create_task("shorten", {"prompt": text}, {}, options, repr(text[:40]))
+        return self._create_task(payloads.shorten(prompt), options, f"shorten {prompt[:40]!r}")
 
     def edit(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Edit an image according to a prompt (PROTOCOL §1.10).
@@ -139,9 +110,7 @@ class SubmissionMethods:
         Raises:
             InvalidRequest: The prompt is empty, or the image is missing.
         """
-        return self._create_task(
-            "edits", {"prompt": _check_prompt(prompt)}, {"image": _check_image(image)}, options
-        )
+        return self._create_task(payloads.edit(image, prompt), options)
 
     def retexture(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Task:
         """Keep the shapes of an image and redraw its surfaces (PROTOCOL §1.10).
@@ -154,9 +123,7 @@ class SubmissionMethods:
         Raises:
             InvalidRequest: The prompt is empty, or the image is missing.
         """
-        return self._create_task(
-            "retexture", {"prompt": _check_prompt(prompt)}, {"image": _check_image(image)}, options
-        )
+        return self._create_task(payloads.retexture(image, prompt), options)
 
     def video(
         self,
@@ -189,27 +156,18 @@ class SubmissionMethods:
         Raises:
             InvalidRequest: The prompt is empty, or an argument is not one of its choices.
         """
-        check_choice("motion", motion, Literal["low", "high"])
-        check_choice("video_type", video_type, VideoType)
-        if not isinstance(loop, bool):
-            raise InvalidRequest(f"loop must be True or False, not {loop!r}.")
-        if batch_size is not None and (batch_size is True or batch_size not in _VIDEO_BATCH_SIZES):
-            message = f"batch_size must be 1, 2 or 4, not {batch_size}."
-            raise InvalidRequest(message)
-        if index is True or index not in range(1, 5):
-            message = f"A task has videos 1 to 4, not {index}."
-            raise InvalidRequest(message)
-        fields = {
-            "prompt": _check_prompt(prompt),
-            "motion": motion,
-            "loop": loop or None,
-            "videoType": video_type,
-            "batchSize": batch_size,
-            "action": None if extend is None else "extend",
-            "taskId": None if extend is None else check_task_id(extend),
-            "index": None if extend is None else index - 1,  # 0-based here, unlike in custom ids
-        }
-        return self._create_task("video", fields, {"image": image, "endImage": end_image}, options)
+        draft = payloads.video(
+            prompt,
+            image=image,
+            end_image=end_image,
+            motion=motion,
+            loop=loop,
+            video_type=video_type,
+            batch_size=batch_size,
+            extend=extend,
+            index=index,
+        )
+        return self._create_task(draft, options)
 
     def swap_face(
         self,
@@ -227,11 +185,7 @@ class SubmissionMethods:
         Raises:
             InvalidRequest: An image is missing.
         """
-        pictures: Mapping[str, ImageInputs] = {
-            "sourceBase64": _check_image(source),
-            "targetBase64": _check_image(target),
-        }
-        return self._create_task("swap", {}, pictures, options, path="insight-face/swap")
+        return self._create_task(payloads.swap_face(source, target), options)
 
     def swap_video_face(
         self,
@@ -248,30 +202,16 @@ class SubmissionMethods:
         """
         if isinstance(target, str):
             check_encodable(target, "The target")
-        link = input_url(target)
-        common = common_payload(options, SubmitOptions.__optional_keys__)
-        route = self._url(options)
-
-        async def prepare(_: float) -> SubmitRequest:
-            fields = {**common, "SourceBase64": await self._encode(source)}
-            file = None
-            if link:
-                fields["TargetUrl"] = link
-            else:
-                file = await read_file_input(target)
-            boundary = secrets.token_hex(16)
-            return SubmitRequest(
-                endpoint="video-swap",
-                path="insight-face/video-swap",
-                payload=fields,
-                body=encode_form(boundary, fields, file),
-                content_type=f"multipart/form-data; boundary={boundary}",
-                operation=Operation.SUBMIT,
-                expected_action="SWAP_VIDEO_FACE",
-                url=route,
-            )
-
-        return Task(self._context, "swap video face", prepare, route=route)
+        target_url = input_url(target)
+        url = self._url(options)
+        request = VideoSwapRequest(
+            context=self._context,
+            draft=payloads.swap_video_face(source, target_url),
+            common=payloads.common_payload(options, SubmitOptions.__optional_keys__),
+            url=url,
+            video=None if target_url else target,
+        )
+        return Task(self._context, "swap video face", request, route=url)
 
     def show(self, job: str, *, instance_id: str, **options: Unpack[SubmitOptions]) -> Task:
         """Create a task for an existing Midjourney job (PROTOCOL §1.14).
@@ -285,9 +225,9 @@ class SubmissionMethods:
             InvalidRequest: The job is empty.
         """
         account_id = check_task_id(instance_id, "instance_id")
-        also = account_filter_payload(options.get("account_filter") or {})
-        wanted: SubmitOptions = {**options, "account_filter": {**also, "instanceId": account_id}}
-        return self._create_task("show", {"jobId": _check_prompt(job)}, {}, wanted)
+        account_filter = payloads.account_filter_payload(options.get("account_filter") or {})
+        options["account_filter"] = {**account_filter, "instanceId": account_id}
+        return self._create_task(payloads.show(job), options)
 
     async def upload(self, images: ImageInput | Iterable[ImageInput] | None) -> list[str]:
         """Upload images to the server and return their links, for use in prompts.
@@ -306,88 +246,24 @@ class SubmissionMethods:
             MJError: The upload failed. Uploads are free, so it may be repeated.
         """
         self._context.loop.check()
-        given = as_tuple(images)
-        urls = await gather_or_cancel(as_data_url(image, self._download) for image in given)
-        keys = await run_in_worker(lambda: [content_key(url) for url in urls])
-        async with self._upload_lock:
-            now = self._context.clock.now()
-            fresh = {
-                key: kept
-                for key, kept in self._uploaded_links.items()
-                if now - kept[1] < _UPLOAD_LINK_LIFETIME
-            }
-            missing = {key: url for key, url in zip(keys, urls, strict=True) if key not in fresh}
-            if missing:
-                links = await self._context.api.upload(list(missing.values()))
-                fresh |= {key: (link, now) for key, link in zip(missing, links, strict=True)}
-            self._uploaded_links = fresh
-        return [fresh[key][0] for key in keys]
+        data_urls = await gather_or_cancel(
+            as_data_url(image, self._context.download_input) for image in as_tuple(images)
+        )
+        return await self._context.uploads.links(data_urls, self._context.api.upload)
 
     def _create_task(
-        self,
-        endpoint: str,
-        fields: Mapping[str, Any],
-        images: Mapping[str, ImageInputs],
-        options: SubmitOptions,
-        detail: str = "",
-        *,
-        path: str | None = None,
+        self, draft: payloads.SubmissionDraft, options: SubmitOptions, label: str = ""
     ) -> Task:
-        given = {name: value for name, value in fields.items() if value is not None}
-        asked = options.get("speed")
-        speed = asked or self._context.speed
-        if speed and self._context.speed_by_prompt and endpoint in _ENDPOINTS_WITH_FLAGS:
-            given["prompt"] = with_speed(given["prompt"], speed)
-        check_sendable(given)
-        payload = {**given, **common_payload(options, SubmitOptions.__optional_keys__)}
-        route = self._url(options)
-
-        async def prepare(_: float) -> SubmitRequest:
-            encoded = {
-                name: await self._encode(one)
-                for name, one in images.items()
-                if one is not None and one != ()
-            }
-
-            def make() -> SubmitRequest:
-                return build_submit_request(
-                    endpoint,
-                    {**payload, **encoded},
-                    Operation.SUBMIT,
-                    expected_action=intern(endpoint.upper()),
-                    path=path,
-                    url=route,
-                )
-
-            return await run_in_worker(make) if encoded else make()
-
-        what = f"{endpoint} {detail}".strip()
-        return Task(self._context, what, prepare, route=route, speed=asked)
+        config = self._context.config
+        speed = options.get("speed")
+        flag = speed or config.speed
+        if flag and config.speed_by_prompt:
+            draft = draft.with_speed(flag)
+        common = payloads.common_payload(options, SubmitOptions.__optional_keys__)
+        url = self._url(options)
+        request = NewTaskRequest(context=self._context, draft=draft, common=common, url=url)
+        return Task(self._context, label or draft.endpoint, request, route=url, speed=speed)
 
     def _url(self, options: SubmitOptions) -> ServerUrl:
-        calls, by_path = self._context.api, self._context.speed_by_path
-        return url_for_options(calls.url, options, by_path=by_path)
-
-    async def _encode(
-        self, images: ImageInput | tuple[ImageInput, ...]
-    ) -> DataUrl | str | list[DataUrl | str]:
-        if isinstance(images, tuple):
-            return await gather_or_cancel(as_data_url(image, self._download) for image in images)
-        return await as_data_url(images, self._download)
-
-    async def _download(self, url: str) -> bytes:
-        return await self._context.api.download(url, read_all, is_input=True)
-
-
-def _check_image(image: ImageInput | None) -> ImageInput:
-    if image is not None:
-        return image
-    message = "This needs a picture, not None."
-    raise InvalidRequest(message)
-
-
-def _check_prompt(prompt: object) -> str:
-    if isinstance(prompt, str) and prompt.strip():
-        return prompt
-    message = f"The prompt must be text that is not blank, not {prompt!r}."
-    raise InvalidRequest(message)
+        config = self._context.config
+        return url_for_options(config.url, options, by_path=config.speed_by_path)

@@ -119,14 +119,14 @@ class Task(TaskFollowUps):
             MJError: The server refused.
         """
         self._is_awaited = True
-        runtime = self._context
-        runtime.loop.check()
+        context = self._context
+        context.loop.check()
         if self._pending is not None:
             if self._pending.close():
                 return self
-            await self._wait_until_accepted(runtime.deadline(), runtime.stall_timeout)
+            await self._wait_until_accepted(context.deadline(), context.stall_timeout())
         with self._attaching_errors():
-            await self._context.api.cancel(self._require_id())
+            await context.api.cancel(self._require_id())
         return await self.refresh()
 
     async def seed(self) -> int:

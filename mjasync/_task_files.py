@@ -95,9 +95,6 @@ class TaskFiles(TaskLifecycle):
     async def _download(self, url: str) -> bytes:
         return await self._context.api.download(url, read_all)
 
-    async def _download_input(self, url: str) -> bytes:
-        return await self._context.api.download(url, read_all, is_input=True)
-
     async def _with_fresh_link(
         self, link_of: Callable[[TaskInfo], L], use: Callable[[L], Awaitable[T]]
     ) -> T:

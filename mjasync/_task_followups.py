@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    Callable,
-    Mapping,
-)
-from functools import partial
-from typing import Any, Final, Literal, Self, Unpack
+from collections.abc import Mapping
+from typing import Final, Literal, Self, Unpack
 
-from ._concurrency import run_in_worker
-from ._followup_arguments import ZOOM_RANGE, check_details, check_prompt, grid_number
-from ._http.submission import SubmitRequest, build_submit_request
-from ._media.inputs import ImageInput, as_mask
-from ._models import Button, TaskInfo, TaskStatus
+from ._followup_arguments import (
+    ZOOM_RANGE,
+    check_button,
+    check_details,
+    check_mask,
+    check_prompt,
+    grid_number,
+)
+from ._followup_requests import (
+    ButtonByKey,
+    ButtonByMeaning,
+    ButtonRequest,
+    ButtonSelector,
+    ModalRequest,
+)
+from ._media.inputs import ImageInput
 from ._options import FollowUpOptions, url_for_options
-from ._protocol.buttons import Buttons, change_payload, is_grid_upscale
-from ._protocol.parsing import Operation
 from ._protocol.payloads import common_payload
 from ._task_files import TaskFiles
-from ._task_lifecycle import NO_TIMEOUT
-from .errors import (
-    ButtonNotFound,
-    InvalidRequest,
-    ModalNotOpened,
-    UnsupportedEndpoint,
-)
-from .prompt import with_flag, with_speed
+from .errors import InvalidRequest
 
 __all__ = ["TaskFollowUps"]
 
-ButtonChooser = Callable[[Buttons], Button]
 _UPSCALE_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "subtle": ("subtle", "2x"),
     "2x": ("2x", "subtle"),
@@ -55,13 +52,8 @@ class TaskFollowUps(TaskFiles):
             ButtonNotFound: The task has no such button.
             ModalRequired: The button opens a modal: chain `.modal(…)`.
         """
-        given: object = button
-        if not isinstance(given, str | int) or isinstance(given, bool):
-            message = f"A button is a text or a position, not {type(given).__name__} ({given!r})."
-            raise InvalidRequest(message)
-        return self._press_button(
-            lambda buttons: _button_at(buttons, button), repr(button), options
-        )
+        check_button(button)
+        return self._press_button(ButtonByKey(button), repr(button), options)
 
     def modal(
         self,
@@ -79,7 +71,7 @@ class TaskFollowUps(TaskFiles):
             ModalNotOpened: The server started the task without a modal; see `error.task`.
         """
         check_prompt(prompt)
-        return self._answer_modal(lambda proposed: proposed if prompt is None else prompt, mask)
+        return self._answer_modal(ModalRequest(task=self, prompt=prompt, mask=mask))
 
     def upscale(
         self,
@@ -102,38 +94,49 @@ class TaskFollowUps(TaskFiles):
         prompt: str | None = None,
         **options: Unpack[FollowUpOptions],
     ) -> Self:
-        """Four variations of picture 1-4 of a grid, or of a single picture.
+        """Make variations of an image of a grid, or of a single image.
 
-        With a `prompt` (remix) the modal is asked for, and answered with it.
+        Args:
+            number: The image of the grid, 1 to 4; or the kind of variation of a single image.
+            prompt: A new prompt (remix): the modal is requested, and answered with it.
+            options: See `FollowUpOptions`.
         """
         detail = grid_number(number) if isinstance(number, int) else number
         return self._press_with_prompt(prompt, options, "vary", detail)
 
     def reroll(self, prompt: str | None = None, **options: Unpack[FollowUpOptions]) -> Self:
-        """Run the task again; also a describe."""
+        """Run the task again; also a describe.
+
+        Args:
+            prompt: A new prompt, as in `vary`.
+            options: See `FollowUpOptions`.
+        """
         return self._press_with_prompt(prompt, options, "reroll")
 
     def zoom(
         self, factor: float = 2.0, prompt: str | None = None, **options: Unpack[FollowUpOptions]
     ) -> Self:
-        """Zoom out, 1-2 times. 2 and 1.5 without a prompt have buttons of their own.
+        """Zoom out.
+
+        Args:
+            factor: The factor, 1 to 2. Without a prompt, 1.5 and 2 have buttons of their own; all
+                other zooms answer a modal.
+            prompt: A new prompt. Defaults to the prompt of the image.
+            options: See `FollowUpOptions`.
 
         Raises:
             InvalidRequest: The factor is out of range.
         """
         if not ZOOM_RANGE[0] <= factor <= ZOOM_RANGE[1]:
-            least, most = ZOOM_RANGE
-            message = f"Midjourney zooms out {least:g} to {most:g} times, not {factor:g}."
+            low, high = ZOOM_RANGE
+            message = f"Midjourney zooms out {low:g} to {high:g} times, not {factor:g}."
             raise InvalidRequest(message)
         check_prompt(prompt)
         if prompt is None and factor in {1.5, 2.0}:
             return self._press_meaning(options, "zoom", f"{factor:g}")
         pressed = self._press_meaning(options, "zoom", "custom", opens_modal=True)
-        return pressed._answer_modal(  # noqa: SLF001 - a Task of ours
-            lambda proposed: with_flag(
-                prompt or proposed or self.final_prompt or self.prompt or "", "zoom", f"{factor:g}"
-            )
-        )
+        answer = ModalRequest(task=pressed, prompt=prompt or None, zoom=f"{factor:g}")
+        return pressed._answer_modal(answer)  # noqa: SLF001 - a Task, too
 
     def pan(
         self,
@@ -163,10 +166,7 @@ class TaskFollowUps(TaskFiles):
             prompt: A new prompt. Defaults to the prompt of the image.
             options: See `FollowUpOptions`.
         """
-        given: object = mask
-        if given is None:
-            message = "This needs a mask, not None: a PNG, white where to repaint, on black."
-            raise InvalidRequest(message)
+        check_mask(mask)
         return self._press_meaning(options, "inpaint", opens_modal=True).modal(prompt, mask=mask)
 
     def animate(
@@ -218,9 +218,8 @@ class TaskFollowUps(TaskFiles):
         pressed = self._press_meaning(options, "imagine", str(number), opens_modal=number != "all")
         if number == "all":
             return pressed
-        return pressed._answer_modal(  # noqa: SLF001 - a Task of ours
-            lambda proposed: prompt or proposed, optional=prompt is None
-        )
+        answer = ModalRequest(task=pressed, prompt=prompt or None, is_optional=prompt is None)
+        return pressed._answer_modal(answer)  # noqa: SLF001 - a Task, too
 
     def details(self, **options: Unpack[FollowUpOptions]) -> Self:
         """Show the details of a shorten.
@@ -242,131 +241,51 @@ class TaskFollowUps(TaskFiles):
         self, options: FollowUpOptions, verb: str, *details: str, opens_modal: bool = False
     ) -> Self:
         check_details(verb, details)
-        what = f"{verb} {details[0]}" if details else verb
-        return self._press_button(
-            lambda buttons: buttons.meaning(verb, *details), what, options, opens_modal=opens_modal
-        )
+        label = f"{verb} {details[0]}" if details else verb
+        selector = ButtonByMeaning(verb, details)
+        return self._press_button(selector, label, options, opens_modal=opens_modal)
 
     def _press_with_prompt(
         self, prompt: str | None, options: FollowUpOptions, verb: str, *details: str
     ) -> Self:
-        """Press; with a prompt, ask for the modal and answer it."""
+        """Press a button; with a prompt, request its modal and answer it."""
         check_prompt(prompt)
         if prompt is None:
             return self._press_meaning(options, verb, *details)
-        asking: FollowUpOptions = {"enable_remix": True, **options}
-        return self._press_meaning(asking, verb, *details, opens_modal=True).modal(prompt)
+        with_modal: FollowUpOptions = {"enable_remix": True, **options}
+        return self._press_meaning(with_modal, verb, *details, opens_modal=True).modal(prompt)
 
     def _press_button(
         self,
-        choose: ButtonChooser,
+        selector: ButtonSelector,
         label: str,
         options: FollowUpOptions,
         *,
         opens_modal: bool = False,
     ) -> Self:
-        """Press a button; `opens_modal` where the modal it opens will be answered."""
-        common = common_payload(options, FollowUpOptions.__optional_keys__)
-        route = url_for_options(self._route, options, by_path=self._context.speed_by_path)
-
-        async def prepare(stall: float) -> SubmitRequest:
-            await self.wait(timeout=NO_TIMEOUT, stall_timeout=stall)
-            with self._attaching_errors():
-                button = choose(self.buttons)
-                if options.get("enable_remix") and not button.custom_id:
-                    message = "This server's variations keep their prompt."
-                    raise UnsupportedEndpoint(message)
-            by_id = {"customId": button.custom_id} if button.custom_id else change_payload(button)
-            return build_submit_request(
-                "action" if button.custom_id else "change",
-                {"taskId": self.id, **by_id, **common},
-                Operation.FOLLOW_UP,
-                expected_action="UPSCALE" if is_grid_upscale(button) else "",
-                url=route,
-                exclusive_key=_exclusive_key(self.id, by_id),
-            )
-
+        """Press a button; `opens_modal` means that its modal will be answered."""
+        config = self._context.config
         speed = options.get("speed")
-        if speed and not (self._context.speed_by_path or opens_modal):
+        common = common_payload(options, FollowUpOptions.__optional_keys__)
+        url = url_for_options(self._route, options, by_path=config.speed_by_path)
+        if speed and not (config.speed_by_path or opens_modal):
             message = (
                 "A button pressed without a prompt cannot ask for a speed by prompt "
                 '(speed_via="prompt").'
             )
             raise InvalidRequest(message)
-        return type(self)(self._context, label, prepare, parent=self, route=route, speed=speed)
+        request = ButtonRequest(task=self, selector=selector, common=common, url=url)
+        return type(self)(self._context, label, request, parent=self, route=url, speed=speed)
 
-    def _answer_modal(
-        self,
-        compose_prompt: Callable[[str], str],
-        mask: ImageInput | None = None,
-        *,
-        optional: bool = False,
-    ) -> Self:
-        async def prepare(stall: float) -> SubmitRequest | TaskInfo:
-            masked = {}
-            if mask is not None:  # first: a bad mask must not leave a modal open
-                masked["maskBase64"] = await as_mask(mask, self._download_input)
-            with self._attaching_errors():
-                has_opened = await self._wait_for_modal(stall)
-            if not has_opened:
-                if optional:
-                    return self._info
-                message = "The server went ahead without asking for a modal."
-                raise ModalNotOpened(message, task=self)
-            payload: dict[str, Any] = {"taskId": self.id, **masked}
-            text = compose_prompt(self.final_prompt or "")
-            if text and self._speed and self._context.speed_by_prompt:
-                text = with_speed(text, self._speed)
-            if text:
-                payload["prompt"] = text
-            make = partial(
-                build_submit_request, "modal", payload, Operation.FOLLOW_UP, url=self._route
-            )
-            return await run_in_worker(make) if masked else make()
-
-        self._modal_lock = (
-            self._modal_lock or asyncio.Lock()
-        )  # of several answers one is taken: the first
+    def _answer_modal(self, request: ModalRequest) -> Self:
+        # of several answers to one modal, the first one is sent
+        self._modal_lock = self._modal_lock or asyncio.Lock()
         return type(self)(
             self._context,
             "modal",
-            prepare,
+            request,
             parent=self,
             modal_answered=True,
             modal_lock=self._modal_lock,
             route=self._route,
         )
-
-    async def _wait_for_modal(self, stall: float) -> bool:
-        """Wait until the server asks for a modal; return False if it starts without one."""
-        await self._wait_until_accepted(NO_TIMEOUT, stall)
-        if self._modal_answered:
-            message = "This modal has been answered already."
-            raise InvalidRequest(message, task=self)
-        if self.status is TaskStatus.NOT_START:
-            waiter = self._register_waiter(self._on_update_until_started, NO_TIMEOUT, stall)
-            try:
-                self._check_not_shadowed(await waiter)
-            finally:
-                self._context.poller.unwatch(waiter)
-        if self.done:
-            await self._raise_outcome()
-        return self.status is TaskStatus.MODAL
-
-
-def _exclusive_key(task_id: str, fields: Mapping[str, Any]) -> str:
-    """Return what must not be under way twice: variations and rerolls of a grid without buttons.
-
-    Such a server distinguishes their results by the prompt only, which is the same.
-    """
-    changes = fields.get("action") in {"VARIATION", "REROLL"}
-    return f"changes of {task_id}" if changes else ""
-
-
-def _button_at(buttons: Buttons, key: str | int) -> Button:
-    try:
-        return buttons[key]
-    except IndexError:
-        offered = ", ".join(buttons.names) or "no buttons"
-        message = f"There is no button at position {key!r}. This task has: {offered}."
-        raise ButtonNotFound(message) from None

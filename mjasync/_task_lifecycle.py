@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    Callable,
-    Generator,
-    Iterator,
-)
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, Self
 
+from ._context import ClientContext
 from ._http.submission import SubmitRequest
 from ._models import Speed, SubmitReceipt, TaskInfo, TaskPhase, TaskStatus
 from ._pending_submission import (
-    BuildRequest,
-    ClientContext,
     PendingSubmission,
+    RequestBuilder,
     SubmissionCallbacks,
     SubmitLock,
 )
-from ._polling.watch import Waiter
 from ._protocol import decoding, results
 from ._protocol.parsing import Operation
 from ._protocol.payloads import GENERATED_STATE_PREFIX
 from ._protocol.urls import ServerUrl
 from ._submission_queue import HeldUp
+from ._task_state import TaskState, phase_of, state_of
 from ._task_view import TaskView
 from ._text import printable
 from ._validation import CLIENT_DEFAULT, ClientDefault
-from .errors import (
-    InvalidRequest,
-    MJError,
-    ModalRequired,
-    TaskShadowed,
-    TaskTimeout,
-)
+from .errors import InvalidRequest, MJError, ModalRequired, TaskShadowed, TaskTimeout
 
 __all__ = ["EMPTY_INFO", "NO_TIMEOUT", "TaskLifecycle"]
 
@@ -68,7 +59,7 @@ class TaskLifecycle(TaskView):
         self,
         context: ClientContext,
         label: str,
-        build_request: BuildRequest | None = None,
+        request: RequestBuilder | None = None,
         *,
         parent: Self | None = None,
         info: TaskInfo = EMPTY_INFO,
@@ -79,29 +70,27 @@ class TaskLifecycle(TaskView):
         speed: Speed | None = None,
         sent_state_and_prompt: tuple[str, str | None] | None = None,
     ) -> None:
-        """Made by a Client or by another Task, not by hand."""
+        """Create a Task; only a Client or another Task does so."""
         super().__init__(info)
         self._context = context
         self._label = label
         self._parent = parent
         self._modal_answered = modal_answered
         self._seen_by_server = seen_by_server
-        self._route: ServerUrl = route or context.api.url
-        inherited = context.speed if parent is None else parent._speed  # noqa: SLF001 - one of us
-        self._speed: Speed | None = speed or inherited
-        self._has_own_links = self._route.image_host == context.api.url.image_host
-        self._is_awaited = build_request is None
-        self._pending = build_request and PendingSubmission(context, build_request, modal_lock)
+        self._route: ServerUrl = route or context.config.url
+        default_speed = context.config.speed if parent is None else parent._speed  # noqa: SLF001
+        self._speed: Speed | None = speed or default_speed
+        self._has_own_links = self._route.image_host == context.config.url.image_host
+        self._is_awaited = request is None
+        self._pending = None if request is None else PendingSubmission(context, request, modal_lock)
         self._modal_lock: SubmitLock | None = None
         self._error: BaseException | None = None
         self._listeners: tuple[Callable[[Self], None], ...] = ()
         self._siblings: tuple[Self, ...] = ()
-        self._sent_state_and_prompt: tuple[str, str | None] | None = (
-            sent_state_and_prompt  # state and prompt, where they are known
-        )
+        self._sent_state_and_prompt = sent_state_and_prompt
         self._seed: int | None = None
         if parent is not None:
-            parent._is_awaited = True  # noqa: SLF001 - its outcome is asked for by this one
+            parent._is_awaited = True  # noqa: SLF001 - this Task waits for it
 
     @property
     def parent(self) -> Self | None:
@@ -126,14 +115,23 @@ class TaskLifecycle(TaskView):
     @property
     def phase(self) -> TaskPhase:
         """The phase of the Task, on the client and on the server: see `TaskPhase`."""
+        state = self._state
+        return self._unsent_phase() if state is TaskState.UNSENT else phase_of(self._info, state)
+
+    def _unsent_phase(self) -> TaskPhase:
+        phase = TaskPhase.NEW if self._pending is None else self._pending.phase
+        if phase is TaskPhase.NEW and self._is_orphaned:
+            return TaskPhase.FAILED
+        has_unfinished_parent = self._parent is not None and not self._parent.done
+        if phase is TaskPhase.PREPARING and has_unfinished_parent and not self._modal_answered:
+            return TaskPhase.WAITING
+        return phase
+
+    @property
+    def _state(self) -> TaskState:
         if self._pending is not None and not self._pending.is_accepted:
-            phase = self._pending.phase
-            if phase is TaskPhase.NEW and self._is_orphaned:
-                return TaskPhase.FAILED
-            is_chained = self._parent is not None and not self._parent.done
-            is_waiting = phase is TaskPhase.PREPARING and is_chained and not self._modal_answered
-            return TaskPhase.WAITING if is_waiting else phase
-        return _phase_of(self._info, answered=self._modal_answered)
+            return TaskState.UNSENT
+        return state_of(self._info, is_modal_answered=self._modal_answered)
 
     @property
     def _is_orphaned(self) -> bool:
@@ -172,15 +170,11 @@ class TaskLifecycle(TaskView):
         self._is_awaited = True
         self._context.loop.check()
         deadline = self._context.deadline(timeout)
-        stall = self._context.stall(stall_timeout)
+        stall = self._context.stall_timeout(stall_timeout)
         try:
             await self._wait_until_accepted(deadline, stall)
-            while not self._is_settled(self._info):
-                waiter = self._register_waiter(self._on_update_until_settled, deadline, stall)
-                try:
-                    self._check_not_shadowed(await waiter)
-                finally:
-                    self._context.poller.unwatch(waiter)
+            while self._state is TaskState.WAITING:
+                await self._wait_for_update(self._is_settled, deadline, stall)
             await self._raise_outcome()
         except Exception as error:
             self._error = self._attach_to(error)
@@ -198,8 +192,7 @@ class TaskLifecycle(TaskView):
         self._is_awaited = True
         self._context.loop.check()
         try:
-            runtime = self._context
-            await self._wait_until_accepted(runtime.deadline(), runtime.stall_timeout)
+            await self._wait_until_accepted(self._context.deadline(), self._context.stall_timeout())
         except Exception as error:
             self._error = self._attach_to(error)
             raise
@@ -220,48 +213,48 @@ class TaskLifecycle(TaskView):
             self._set_info(info)
         return self
 
-    async def _wait_until_accepted(self, deadline: float, stall: float) -> None:
-        """Return once the server has accepted the job; raise what became of it otherwise."""
+    async def _wait_until_accepted(self, deadline: float, stall_timeout: float) -> None:
+        """Return once the server has accepted the task; raise the refusal otherwise."""
         if self._pending is not None:
-            receiver = SubmissionCallbacks(
+            callbacks = SubmissionCallbacks(
                 on_accepted=self._on_accepted,
                 on_already_running=self._set_info,
                 is_settled=self._is_settled,
-                on_change=self._notify,
+                on_held_up=self._notify,
             )
-            await self._pending.wait_until_accepted(deadline, stall, receiver)
+            await self._pending.wait_until_accepted(deadline, stall_timeout, callbacks)
             self._pending = None
 
-    def _on_accepted(self: Self, receipt: SubmitReceipt, submission: SubmitRequest) -> TaskInfo:
-        """Keep the id at once: from here on the job is paid."""
+    def _on_accepted(self: Self, receipt: SubmitReceipt, request: SubmitRequest) -> TaskInfo:
+        """Store the id at once: from here on the task is paid."""
         self._seen_by_server = True
         if self._modal_answered and self._parent is not None:
-            self._parent._modal_answered = True  # noqa: SLF001 - it asked, this answers
-        sent = submission.payload
-        proposed = decoding.parse_text(receipt.properties.get("finalPrompt"))
+            self._parent._modal_answered = True  # noqa: SLF001 - this Task has answered it
+        payload = request.payload
         is_modal = receipt.is_modal and not self._modal_answered
-        first, *others = (
+        infos = [
             TaskInfo(
                 id=task_id,
                 status=TaskStatus.MODAL if is_modal else TaskStatus.NOT_START,
-                action=submission.expected_action,
-                prompt=sent.get("prompt"),
-                final_prompt=proposed,
-                state=sent.get("state"),
+                action=request.expected_action,
+                prompt=payload.get("prompt"),
+                final_prompt=decoding.parse_text(receipt.properties.get("finalPrompt")),
+                state=payload.get("state"),
                 properties=receipt.properties,
             )
             for task_id in receipt.ids
-        )
-        self._siblings = tuple(self._make_sibling(info) for info in others)
-        is_new = submission.operation is Operation.SUBMIT or submission.exclusive_key
-        if is_new and sent.get("state"):  # other presses may be answered with an older task
-            self._sent_state_and_prompt = sent["state"], sent.get("prompt")
-        for made in (first, *others):
-            self._context.poller.expect(made.id)
+        ]
+        first = infos[0]
+        self._siblings = tuple(self._make_sibling(info) for info in infos[1:])
+        is_new = request.operation is Operation.SUBMIT or request.exclusive_key
+        if is_new and payload.get("state"):  # other buttons may return an older task
+            self._sent_state_and_prompt = payload["state"], payload.get("prompt")
+        for info in infos:
+            self._context.poller.expect(info.id)
         self._set_info(first)
-        asked = self._parent if self._modal_answered else None
-        if asked is not None and asked.id != first.id:
-            asked._set_info(first)  # noqa: SLF001 - its job goes on under another id
+        parent = self._parent if self._modal_answered else None
+        if parent is not None and parent.id != first.id:
+            parent._set_info(first)  # noqa: SLF001 - its job continues under another id
         return first
 
     def _make_sibling(self, info: TaskInfo) -> Self:
@@ -275,47 +268,72 @@ class TaskLifecycle(TaskView):
         )
 
     async def _raise_outcome(self) -> None:
-        """Raise what became of a job that has ended or wants an answer, unless it is well."""
+        """Raise the error of a task that has failed or waits for the answer to a modal."""
         if self._info.status is TaskStatus.MODAL:
             message = "The server waits for the answer to a modal."
             raise ModalRequired(message, task=self)
-        if not self._has_own_links:  # watched by the client's route, whose image host is another
+        if not self._has_own_links:  # the polls used the client's URL, with another image host
             await self.refresh()
             self._has_own_links = True
         results.raise_for_status(self._info)
 
-    def _register_waiter(
-        self, on_update: Callable[[TaskInfo], bool], deadline: float, stall: float
-    ) -> Waiter:
-        return self._context.poller.watch(
+    async def _wait_for_modal(self, stall_timeout: float) -> bool:
+        """Wait until the server asks for a modal; return False if it starts without one."""
+        await self._wait_until_accepted(NO_TIMEOUT, stall_timeout)
+        if self._modal_answered:
+            message = "This modal has been answered already."
+            raise InvalidRequest(message, task=self)
+        if self.status is TaskStatus.NOT_START:
+            await self._wait_for_update(_has_started, NO_TIMEOUT, stall_timeout)
+        if self.done:
+            await self._raise_outcome()
+        return self.status is TaskStatus.MODAL
+
+    async def _wait_for_update(
+        self, is_enough: Callable[[TaskInfo], bool], deadline: float, stall_timeout: float
+    ) -> None:
+        """Follow the task until an update is enough, or shows another task."""
+        poller = self._context.poller
+        waiter = poller.watch(
             self._info,
-            on_update,
+            partial(self._on_update, is_enough),
             is_known=self._is_seen,
             deadline=deadline,
-            stall=stall,
+            stall=stall_timeout,
             modal_answered=self._modal_answered,
         )
+        try:
+            self._check_not_shadowed(await waiter)
+        finally:
+            poller.unwatch(waiter)
+
+    def _on_update(self, is_enough: Callable[[TaskInfo], bool], info: TaskInfo) -> bool:
+        if self._is_shadowed(info):
+            return True
+        self._set_info(info)
+        return is_enough(info)
 
     def _is_shadowed(self, info: TaskInfo) -> bool:
-        """Return whether the server returns another task under this id, by its `state`.
+        """Return whether the server returns another task under this id, judged by its `state`.
 
-        Checked when the task is first seen and when it has ended. A server that repeats no state
-        shows nothing; one that has a state of its own for everything shows the prompt at least.
+        The state is checked when the task is first seen and when it has ended. A server that
+        returns no state shows nothing. One that replaces all states shows the prompt at least.
         """
         is_first = not decoding.is_from_server(self._info)
         if self._sent_state_and_prompt is None or not (is_first or info.status.is_final):
             return False
         state, prompt = self._sent_state_and_prompt
-        told = decoding.raw_of(info)
-        echoed = decoding.parse_text(told.get("state"))
-        if echoed is None:
+        raw = decoding.raw_of(info)
+        returned_state = decoding.parse_text(raw.get("state"))
+        if returned_state is None:
             return False
-        if echoed == state:
-            self._context.echoes_state = True
+        if returned_state == state:
+            self._context.api.echoes_state = True
             return False
-        shown = decoding.parse_text(told.get("prompt"))
-        differs = prompt is not None and shown is not None and shown != prompt
-        return differs or self._context.echoes_state or echoed.startswith(GENERATED_STATE_PREFIX)
+        returned_prompt = decoding.parse_text(raw.get("prompt"))
+        differs = None not in {prompt, returned_prompt} and returned_prompt != prompt
+        is_generated = returned_state.startswith(GENERATED_STATE_PREFIX)
+        return differs or self._context.api.echoes_state or is_generated
 
     def _check_not_shadowed(self, info: TaskInfo) -> None:
         if self._is_shadowed(info):
@@ -325,37 +343,23 @@ class TaskLifecycle(TaskView):
             )
             raise TaskShadowed(message, task=self)
 
-    def _on_update_until_settled(self, info: TaskInfo) -> bool:
-        if self._is_shadowed(info):
-            return True
-        self._set_info(info)
-        return self._is_settled(info)
-
-    def _on_update_until_started(self, info: TaskInfo) -> bool:
-        if self._is_shadowed(info):
-            return True
-        self._set_info(info)
-        return info.status is not TaskStatus.NOT_START
-
     @property
     def _is_seen(self) -> bool:
-        """Whether the server has ever spoken of this job."""
+        """Whether the server has ever returned this task."""
         return self._seen_by_server or decoding.is_from_server(self._info)
 
     def _is_settled(self, info: TaskInfo) -> bool:
-        return info.status.is_final or (
-            info.status is TaskStatus.MODAL and not self._modal_answered
-        )
+        return state_of(info, is_modal_answered=self._modal_answered) is not TaskState.WAITING
 
     def _set_info(self, info: TaskInfo) -> None:
-        """Swap the snapshot; what has ended never comes alive again."""
-        before = self._info
-        if info is before or (before.status.is_final and not info.status.is_final):
+        """Replace the state of the task; a task that has ended never changes."""
+        previous = self._info
+        if info is previous or (previous.status.is_final and not info.status.is_final):
             return
         self._info = info
         if info.status.is_final:
-            self._context.submissions.on_task_ended()
-        if self._listeners and (info.progress != before.progress or info != before):
+            self._context.queue.on_task_ended()
+        if self._listeners and (info.progress != previous.progress or info != previous):
             self._notify()
 
     def _notify(self: Self) -> None:
@@ -369,16 +373,16 @@ class TaskLifecycle(TaskView):
         return self._info.id
 
     def _attach_to(self, error: Exception) -> Exception:
-        """Say on an error that it is about this Task, unless it is about one before it."""
+        """Attach this Task to an error, unless the error is about an earlier Task."""
         if isinstance(error, MJError) and (error.task is None or isinstance(error, TaskTimeout)):
-            waited_for = error.task_id
-            error._attach(self)  # noqa: SLF001
-            error.task_id = error.task_id or waited_for
+            awaited_id = error.task_id
+            error._attach(self)  # noqa: SLF001 - a part of the package
+            error.task_id = error.task_id or awaited_id
         return error
 
     @contextmanager
     def _attaching_errors(self) -> Iterator[None]:
-        """Say on whatever is raised meanwhile that it is about this Task."""
+        """Attach this Task to the errors that are raised in a block."""
         try:
             yield
         except MJError as error:
@@ -386,12 +390,5 @@ class TaskLifecycle(TaskView):
             raise
 
 
-def _phase_of(info: TaskInfo, *, answered: bool) -> TaskPhase:
-    """Return the phase for a status of the server."""
-    if info.status.is_final:
-        is_well = info.status is TaskStatus.SUCCESS
-        return TaskPhase.FINISHED if is_well else TaskPhase.FAILED
-    if info.status is TaskStatus.MODAL:
-        return TaskPhase.SUBMITTED if answered else TaskPhase.MODAL
-    waits = info.status in {TaskStatus.NOT_START, TaskStatus.SUBMITTED}
-    return TaskPhase.SUBMITTED if waits else TaskPhase.RUNNING
+def _has_started(info: TaskInfo) -> bool:
+    return info.status is not TaskStatus.NOT_START

@@ -104,12 +104,12 @@ async def fetch(mj: Client, url: str) -> object:
 
 async def list_tasks(mj: Client, url: str) -> object:
     """Many tasks."""
-    return await mj._api.fetch_many(["1700000000000001"], mj._api.retries.read)
+    return await mj._context.api.fetch_many(["1700000000000001"], mj._context.api.retries.read)
 
 
 async def image(mj: Client, url: str) -> object:
     """A picture."""
-    return await mj._api.download(f"{url}/picture.png", read_all)
+    return await mj._context.api.download(f"{url}/picture.png", read_all)
 
 
 CALLS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {

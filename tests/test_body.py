@@ -313,7 +313,7 @@ async def test_a_file_that_is_gone_before_its_upload(
         return PNG
 
     async with answering(http(200, ACCEPTED)) as server, asking(server.url) as mj:
-        monkeypatch.setattr(type(mj), "_download", download)
+        monkeypatch.setattr(type(mj._context), "download_input", download)
         with pytest.raises(InvalidRequest, match=r"fox\.png' cannot be read any more"):
             await mj.upload([picture, f"{server.url}/fox.png"])
     assert server.asked == []
@@ -398,7 +398,7 @@ async def test_a_server_that_stops_reading() -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     large = PNG[:8] + bytes(20 << 20) + PNG[-12:]
     async with asking(url, submit_timeout=0.2) as mj:
-        with pytest.raises(SubmitUncertain, match="answer was lost"):
+        with pytest.raises(SubmitUncertain, match="response was lost"):
             await mj.imagine("a fox", images=large).submit()
     over.set()
     server.close()

@@ -18,6 +18,7 @@ from shell import Outcome, Run, command, ended, terminal
 
 from mjasync import Client
 from mjasync.batch import read_batch
+from mjasync.batch._client_adapter import BatchClient
 from mjasync.batch._job_executor import JobExecutor
 from mjasync.cli.batch_options import flags_of
 from mjasync.cli.connection_notices import ConnectionNotices
@@ -187,7 +188,7 @@ class Hanging:
 async def test_timeout_bounds_the_saving_of_batches() -> None:
     """A batch gives a picture that does not arrive up for now, as it does any read."""
     async with Client(DEAD, "", timeout=1e-9) as mj:
-        life = SimpleNamespace(client=mj, output=Hanging())
+        life = SimpleNamespace(client_adapter=BatchClient(mj), output=Hanging())
         with pytest.raises(RequestTimeout, match="drawn, but it did not arrive"):
             await JobExecutor._download(life, None, mj.task(TASK))  # type: ignore[arg-type]
 

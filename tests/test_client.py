@@ -308,7 +308,7 @@ async def test_its_own_session_is_closed(plain: Simulator) -> None:
     """The session a client made for itself ends with it; closing twice is fine."""
     mj = connect(plain)
     await mj.imagine("a fox")
-    session = mj._transport._session
+    session = mj._context.api.transport._session
     assert not session.closed
     await mj.close()
     await mj.close()
@@ -335,7 +335,7 @@ async def test_tokens_are_not_shown(plain: Simulator, caplog: pytest.LogCaptureF
         async with connect(plain, token=f"{plain.token}-wrong") as wrong:
             with pytest.raises(mjasync.AuthenticationError) as caught:
                 await wrong.imagine("a fox")
-    shown = [repr(mj), repr(task), repr(mj._transport.__dict__), str(caught.value)]
+    shown = [repr(mj), repr(task), repr(mj._context.api.transport.__dict__), str(caught.value)]
     assert not any(plain.token in words for words in [*shown, caplog.text])
 
 
@@ -525,7 +525,7 @@ async def test_leaving_as_completed_early(plain: Simulator) -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         await completed.aclose()
-        assert mj._poller._watches == {}
+        assert mj._context.poller._watches == {}
         assert slow.in_flight == 3
 
 

@@ -50,7 +50,7 @@ asyncio.run(main(sys.argv[1]))
 async def test_connections_outlive_the_pauses_between_looks(plain: Simulator) -> None:
     """An idle connection is kept for longer than any look is put off by default."""
     async with connect(plain) as mj:
-        connector = mj._transport._open().connector
+        connector = mj._context.api.transport._open().connector
         assert connector is not None
         assert connector._keepalive_timeout > 3 * Schedule().max_interval
 
@@ -62,22 +62,22 @@ async def test_connections_leave_files_to_others(
     """There are at most 500 connections, and at most half of what the process may open."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
     async with connect(plain) as mj:
-        connector = mj._transport._open().connector
+        connector = mj._context.api.transport._open().connector
         assert connector is not None
-        assert connector.limit == mj._transport.connection_limit == connections
+        assert connector.limit == mj._context.api.transport.connection_limit == connections
 
 
 async def test_no_limit_of_files(plain: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where files are not limited, connections still are."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     async with connect(plain) as mj:
-        assert mj._transport.connection_limit == 500
+        assert mj._context.api.transport.connection_limit == 500
 
 
 async def test_a_wait_for_a_connection_is_no_timeout(plain: Simulator) -> None:
     """Only silence on the wire times a request out: what waits for a connection just waits."""
     async with connect(plain) as mj:
-        limits = mj._transport._limits(30.0)
+        limits = mj._context.api.transport._limits(30.0)
         assert (limits.total, limits.connect, limits.sock_read) == (None, None, 30.0)
 
 
@@ -169,7 +169,7 @@ async def test_a_picture_that_stops_coming_ends_in_time() -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with asking("http://127.0.0.1:9", read_timeout=0.05) as mj:
         with pytest.raises(mjasync.RequestTimeout):
-            await mj._api.download(f"{url}/fox.png", consume)
+            await mj._context.api.download(f"{url}/fox.png", consume)
     over.set()
     server.close()
     await server.wait_closed()

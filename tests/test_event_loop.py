@@ -127,7 +127,7 @@ def test_the_end_of_the_loop_waits_for_the_wire(ending: str) -> None:
 
 def test_what_the_end_of_the_loop_tore_off_is_on_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """A submission that gets no answer even so is uncertain, and the Task says so by itself."""
-    monkeypatch.setattr("mjasync._pending_submission._SHUTDOWN_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("mjasync._submission_tasks._SHUTDOWN_GRACE_SECONDS", 0.0)
     task, _ = ended_on_the_wire("returns", answers=False)
     assert isinstance(task.error, mjasync.SubmitUncertain)
     assert task.error.state.startswith("mjasync-")
@@ -170,7 +170,7 @@ def test_a_loop_that_was_given_no_time_to_end() -> None:
     loop.run_until_complete(main())
     runtime = tasks[0]._context
     assert tasks[0].error is None
-    job = next(iter(runtime.submission_tasks))
+    job = next(iter(runtime.submission_tasks._tasks))
     real, job.get_loop = job.get_loop, lambda: closed  # type: ignore[method-assign]
     closed = asyncio.new_event_loop()
     closed.close()

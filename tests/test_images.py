@@ -262,7 +262,7 @@ async def test_data_urls_pass() -> None:
 async def test_urls_are_downloaded() -> None:
     """An http address is fetched, without the token, and sent as bytes: not every server would."""
     async with answering(http(200, WEBP)) as elsewhere, asking("http://127.0.0.1:9") as mj:
-        sent = await as_data_url(f"{elsewhere.url}/fox", mj._download)
+        sent = await as_data_url(f"{elsewhere.url}/fox", mj._context.download_input)
     assert str(sent) == f"data:image/webp;base64,{base64.b64encode(WEBP).decode()}"
     assert b"secret" not in elsewhere.asked[0].lower()
 
@@ -289,7 +289,7 @@ async def test_urls_that_lead_to_no_picture(
     """An address that leads to no whole picture is no input; it is named, and no server blamed."""
     async with answering(answer) as elsewhere, asking("http://127.0.0.1:9") as mj:
         with pytest.raises(error, match=words) as caught:
-            await as_data_url(f" {elsewhere.url}/fox.png\n", mj._download)
+            await as_data_url(f" {elsewhere.url}/fox.png\n", mj._context.download_input)
     said = str(caught.value)
     assert f"{elsewhere.url}/fox.png" in said
     assert not any(word in said for word in ("Refresh", "base URL", "token"))
@@ -302,7 +302,7 @@ async def test_links_are_links(spell: Callable[[str], Any]) -> None:
     async with answering(http(200, PNG)) as elsewhere, asking("http://127.0.0.1:9") as mj:
         link = spell(elsewhere.url)
         assert as_tuple(link) == (link,)
-        sent = await as_data_url(link, mj._download)
+        sent = await as_data_url(link, mj._context.download_input)
     assert str(sent).endswith(base64.b64encode(PNG).decode())
 
 

@@ -135,10 +135,12 @@ async def test_an_answer_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> 
         reading = asyncio.create_task(mj.tasks())
         await eventually(lambda: server.asked == 1)
         ring = next(what for seconds, what in timers if seconds == 100)
-        mj._transport._active_count = 1000  # it may be waiting for a connection: the same again
+        mj._context.api.transport._active_count = (
+            1000  # it may be waiting for a connection: the same again
+        )
         ring()
         assert [seconds for seconds, _ in timers].count(100) == 2
-        mj._transport._active_count = 1
+        mj._context.api.transport._active_count = 1
         ring()
         with pytest.raises(mjasync.RequestTimeout):
             await reading
@@ -192,7 +194,7 @@ async def test_a_picture_that_trickles_ends() -> None:
 
     start = b"HTTP/1.1 200 OK\r\n\r\n" + FILES["jpg"][:80]
     async with pouring(start, b"") as server, asking(server.url, read_timeout=50) as mj:
-        reading = asyncio.create_task(mj._api.download(f"{server.url}/a.jpg", consume))
+        reading = asyncio.create_task(mj._context.api.download(f"{server.url}/a.jpg", consume))
         await eventually(lambda: bool(found) and found[0]._awaited_since is not None)
         (pieces,), now = found, asyncio.get_running_loop().time()
         pieces._begun = now - 499

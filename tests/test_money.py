@@ -159,7 +159,7 @@ async def test_cancelled_by_others_on_the_wire(plain: Simulator) -> None:
         task = mj.imagine("a fox")
         waiting = asyncio.ensure_future(task.submit())
         await eventually(lambda: len(plain.submissions) == 1)
-        for job in mj._context.submission_tasks:
+        for job in mj._context.submission_tasks._tasks:
             job.cancel()
         for _ in range(2):
             with pytest.raises(mjasync.SubmitUncertain, match="cancelled") as caught:
@@ -519,7 +519,7 @@ async def test_closing_drops_what_was_not_sent(plain: Simulator) -> None:
     task = mj.imagine("a fox")
     waiter = asyncio.ensure_future(task.wait())
     await eventually(lambda: submits(plain) == 1 and plain.requests[-1].status == 429)
-    await eventually(lambda: not mj._context.in_flight)
+    await eventually(lambda: not mj._context.submission_tasks.in_flight)
     await mj.close()
     with pytest.raises(mjasync.ClientClosed):
         await waiter
@@ -614,12 +614,16 @@ async def test_nothing_is_left_when_everybody_left(plain: Simulator) -> None:
         waiter.cancel()
     await mj.close()
     await asyncio.gather(*waiters, return_exceptions=True)
-    assert (mj._context.submission_tasks, mj._context.in_flight, mj._poller._asyncio_tasks) == (
+    assert (
+        mj._context.submission_tasks._tasks,
+        mj._context.submission_tasks.in_flight,
+        mj._context.poller._asyncio_tasks,
+    ) == (
         set(),
         set(),
         set(),
     )
-    assert mj._transport._session is None or mj._transport._session.closed
+    assert mj._context.api.transport._session is None or mj._context.api.transport._session.closed
     del mj, waiters
     gc.collect()
 

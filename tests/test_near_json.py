@@ -173,9 +173,9 @@ async def test_a_list_with_an_unreadable_row_has_no_date() -> None:
         answering(http(200, good, headers=date), http(200, bad, headers=date)) as server,
         asking(server.url) as mj,
     ):
-        rows, when = await mj._api.get_list_with_date()
+        rows, when = await mj._context.api.get_list_with_date()
         assert (len(rows), when is None) == (1, False)
-        rows, when = await mj._api.get_list_with_date()
+        rows, when = await mj._context.api.get_list_with_date()
         assert (rows, when) == ([{"id": "1"}, {}], None)
 
 

@@ -79,7 +79,7 @@ async def test_a_proxy_that_refuses() -> None:
         Client("https://api.example.com", TOKEN, proxy=proxy.url) as mj,
     ):
         with pytest.raises(ConnectionFailed, match=r"proxy refused.*HTTP 407"):
-            await mj._api.get_list(policy=mjasync.RetryPolicy(max_attempts=1))
+            await mj._context.api.get_list(policy=mjasync.RetryPolicy(max_attempts=1))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ async def test_a_rate_limit_with_words_is_waited_for() -> None:
     policy = mjasync.RetryPolicy(max_attempts=3, initial_delay=0)
     for limited in (http(429, {"error": "slow down"}), http(429, headers={"Retry-After": "0"})):
         async with answering(limited, http(200, [])) as server, asking(server.url) as mj:
-            assert await mj._api.get_list(policy=policy) == []
+            assert await mj._context.api.get_list(policy=policy) == []
 
 
 async def test_a_task_that_goes_back_is_told_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -113,7 +113,7 @@ async def test_each_dialect_is_recognised(dialect: str) -> None:
     assert {name: getattr(report, name) for name in known} == known
     assert (report.auth, report.list_by_condition, report.links_reachable) == ("secret", True, None)
     assert (report.problems, report.ok, report.drawn) == ((), True, None)
-    assert report.url == f"{mj._api.url.base}/mj"
+    assert report.url == f"{mj._context.api.url.base}/mj"
     assert 0 < report.round_trip < PATIENCE
 
 

@@ -448,7 +448,7 @@ async def test_truncated_acceptance() -> None:
     """An acceptance that breaks off is none, though enough of it can be read."""
     answer = http(200, said(1, "提交成功", "1700000000000001"))
     async with answering(answer[:-1]) as server, asking(server.url) as mj:
-        with pytest.raises(SubmitUncertain, match="may have taken"):
+        with pytest.raises(SubmitUncertain, match="may have accepted"):
             await mj.imagine("a fox").submit()
     assert len(server.asked) == 1
 

@@ -190,7 +190,7 @@ async def test_a_note_on_one_waiters_error_is_on_no_other(plain: Simulator) -> N
                 await task
             caught.value.add_note(f"waiter {n}")
             seen.append(caught.value)
-        task._pending._refusal.add_note("of the refusal itself")
+        task._pending._error.add_note("of the refusal itself")
         for n in range(2):
             with pytest.raises(mjasync.BannedPrompt) as caught:
                 await task

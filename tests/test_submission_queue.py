@@ -89,7 +89,7 @@ def foxes(mj: Client, count: int) -> list[asyncio.Task[Task]]:
 
 def held_up(mj: Client) -> list[object]:
     """What a full queue holds up."""
-    return [ticket for line in mj._context.submissions._waiting.values() for ticket in line]
+    return [ticket for line in mj._context.queue._waiting.values() for ticket in line]
 
 
 async def test_a_limit_is_for_the_whole_client() -> None:
@@ -171,7 +171,7 @@ async def test_only_the_first_is_tried_while_the_queue_is_full(clock: FakeClock)
         for waiter in waiting:
             waiter.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-    assert mj._context.submissions._waiting == {}
+    assert mj._context.queue._waiting == {}
 
 
 async def test_retry_after_is_kept_to_the_second(clock: FakeClock) -> None:

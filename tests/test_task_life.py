@@ -414,7 +414,7 @@ async def test_nothing_is_kept_for_tasks_that_are_gone(mj_plain: Client) -> None
     del task
     gc.collect()
     assert not mj_plain.handle_webhook({"id": task_id})
-    assert mj_plain._poller._expected == {}
+    assert mj_plain._context.poller._expected == {}
 
 
 # --- snapshots -----------------------------------------------------------------------------------

@@ -441,10 +441,10 @@ async def test_a_look_that_comes_back_to_nobody(clock: FakeClock, count: int) ->
         sim.fault("slow_body", on="any", times=count, gap=0.0002)
         waiting = wait_for(tasks)
         moving = asyncio.ensure_future(clock.advance(5, mj))
-        await eventually(lambda: bool(mj._poller._asyncio_tasks))
+        await eventually(lambda: bool(mj._context.poller._asyncio_tasks))
         await leave(waiting)
         await moving
-        assert (mj._poller._watches, mj._poller._due_heap) == ({}, [])
+        assert (mj._context.poller._watches, mj._context.poller._due_heap) == ({}, [])
 
 
 async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
@@ -457,7 +457,11 @@ async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
         looks = len(sim.requests)
         await clock.advance(1000, mj)
         assert len(sim.requests) == looks
-        assert (mj._poller._watches, mj._poller._due_heap, mj._poller._timer) == ({}, [], None)
+        assert (
+            mj._context.poller._watches,
+            mj._context.poller._due_heap,
+            mj._context.poller._timer,
+        ) == ({}, [], None)
 
 
 async def test_a_waiter_takes_its_alarm_along(clock: FakeClock) -> None:
@@ -467,12 +471,12 @@ async def test_a_waiter_takes_its_alarm_along(clock: FakeClock) -> None:
         lasting = wait_for([task], timeout=777.5)
         crowd = wait_for([task] * 20, timeout=777.5, stall_timeout=math.inf)
         await clock.advance(0, mj)
-        (alarms,) = (them for them in mj._poller._deadlines.values() if len(them) > 1)
+        (alarms,) = (them for them in mj._context.poller._deadlines.values() if len(them) > 1)
         assert len(alarms) == 21
         await leave(crowd)
         assert len(alarms) == 1
         await leave(lasting)
-        assert mj._poller._deadlines == {}
+        assert mj._context.poller._deadlines == {}
 
 
 @pytest.mark.parametrize("timeout", [0.25, 1.0, 7.75, 8.0, 500.125])
@@ -500,7 +504,7 @@ async def test_alarms_of_waiters_that_left_are_tidied_away(
             crowd = wait_for([task] * 20, timeout=50_000)
             await clock.advance(0, mj)
             await leave(crowd)
-        assert len(mj._poller._due_heap) <= 100
+        assert len(mj._context.poller._due_heap) <= 100
         await clock.advance(5, mj)
         assert len(fetched(sim)) == 1
         await leave(lasting)
@@ -517,13 +521,13 @@ async def test_a_schedule_that_fails_leaves_nobody_waiting(
             return 1 / (2 - state.waited) if state.waited else 1.0
 
     async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
-        mj._poller._schedule = Broken(1)
+        mj._context.poller._schedule = Broken(1)
         tasks = await accepted(mj, count)
         waiting = wait_for(tasks)
         await clock.advance(10, mj)
         assert {type(error) for error in await waiting} == {ZeroDivisionError}
-        mj._poller._schedule = Every(0)
-        assert mj._poller._watches == {}
+        mj._context.poller._schedule = Every(0)
+        assert mj._context.poller._watches == {}
         assert not fetched(sim) or tasks
 
 

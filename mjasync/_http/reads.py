@@ -68,11 +68,10 @@ class ReadApi:
     clock: Clock
     read_timeout: float
     submit_timeout: float
-    reconcile: bool | None
-    """Whether a lost submission is looked for in the server's list; None: unless it has none."""
     submit_limit: asyncio.Semaphore
-    """Submissions on the wire at once: fewer than connections, so that none waits for one."""
-    _stopping: bool = attrs.field(default=False, init=False)
+    """Limits the submissions in flight below the number of connections, so that none waits."""
+    echoes_state: bool = attrs.field(default=False, init=False)
+    """Whether the server was seen to return the state of a submission."""
     _list_disabled_until: float = attrs.field(default=float("-inf"), init=False)
     _list_failures: int = attrs.field(default=0, init=False)
     _list_has_worked: bool = attrs.field(default=False, init=False)

@@ -1,14 +1,16 @@
-"""The client as a batch needs it: every attempt at a submission is one the ledger knows of."""
+"""The client of a batch, whose submissions the ledger records one by one."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import attrs
 
-from .._client import Client
+from .._client import Client, context_of
 from .._client_reads import decode_tasks
 from .._http.retry import RetryPolicy
+from .._http.submitter import SubmitPolicy
 from .._models import TaskInfo, TaskStatus
 from .._submissions import SubmissionMethods
 from .._task import Task
@@ -16,66 +18,69 @@ from ..errors import MJError
 
 __all__ = ["BatchClient"]
 
-_SINGLE_ATTEMPT = RetryPolicy(max_attempts=1)
+_SINGLE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 
 
 class BatchClient(SubmissionMethods):
-    """Makes Tasks that share a client's connections and watcher, and are sent once."""
+    """Creates Tasks that share a client's connections and polling, but are submitted once.
+
+    The batch itself retries and reconciles, so that its ledger knows of each attempt.
+    """
 
     def __init__(self, client: Client) -> None:
-        api = client._api  # noqa: SLF001 - another way into the same client
+        context = context_of(client)
         retries = attrs.evolve(
-            api.retries,
+            context.config.retries,
             connect=_SINGLE_ATTEMPT,
             overloaded=_SINGLE_ATTEMPT,
             no_account=_SINGLE_ATTEMPT,
             not_ready=_SINGLE_ATTEMPT,
         )
-        self._client = client
-        self._context = attrs.evolve(
-            client._context,  # noqa: SLF001 - the same
-            api=attrs.evolve(api, retries=retries, reconcile=False),
-        )
-        self._speed = client._speed  # noqa: SLF001 - the same
-        self._speed_via = client._speed_via  # noqa: SLF001 - the same
-        self.clock = api.clock
-        self.overloaded = api.retries.overloaded
-        self.connect_policy = api.retries.connect
+        policy = SubmitPolicy(retries=retries, reconcile=False)
+        self._context = attrs.evolve(context, submit_policy=policy)
+        self.clock = context.clock
+        self.overloaded = context.config.retries.overloaded
+        self.connect_policy = context.config.retries.connect
+        self.timeout = context.config.timeout
 
     @property
     def last_error(self) -> tuple[MJError, float] | None:
-        """Why no task can be looked at now, and until when that is tried."""
-        return self._client._poller.last_error  # noqa: SLF001 - the same
+        """The error that keeps all tasks from being polled now, and the end of its retries."""
+        return self._context.poller.last_error
 
     def check_open(self) -> None:
-        """See that the client is.
+        """Check that the client is open.
 
         Raises:
-            ClientClosed: It is not.
+            ClientClosed: The client is closed.
         """
-        self._client._context.check_open()  # noqa: SLF001 - the same
+        self._context.submission_tasks.check_open()
 
     async def list_tasks(self) -> tuple[list[TaskInfo], datetime | None]:
-        """The server's list of tasks, and its date: None where that is missing or a cache's.
+        """Return the server's list of tasks and its date, None if missing or from a cache.
 
         Raises:
-            UnsupportedEndpoint: It keeps no list.
+            UnsupportedEndpoint: The server has no list.
             MJError: The read failed.
         """
         rows, date = await self._context.api.get_list_with_date()
         return decode_tasks(rows), date
 
     async def server_date(self, unknown_id: str) -> datetime | None:
-        """The server's clock, from an answer that no cache has; None where it does not tell."""
+        """Return the server's date from a response that no cache has; None if unknown.
+
+        Args:
+            unknown_id: An id that was never requested.
+        """
         return await self._context.api.server_date(unknown_id)
 
     def task(self, task_id: str, is_modal: str = "", state_token: str | None = None) -> Task:
-        """Attach to a task the server knows.
+        """Attach to a task of the server.
 
         Args:
-            task_id: Its id.
-            is_modal: Where its modal stands.
-            state_token: The state that was sent, where another one is that of another task.
+            task_id: The id of the task.
+            is_modal: The state of its modal: "", "open" or "answered".
+            state_token: The state that was sent; a task with another state is not this one.
         """
         status = TaskStatus.MODAL if is_modal == "open" else TaskStatus.NOT_START
         info = TaskInfo(id=task_id, status=status)

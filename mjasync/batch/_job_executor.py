@@ -469,7 +469,7 @@ class JobExecutor:
         Raises:
             RequestTimeout: They did not arrive by then.
         """
-        seconds = self.client._context.timeout  # noqa: SLF001 - what it was made with
+        seconds = self.client_adapter.timeout
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline:

@@ -9,13 +9,13 @@ import re
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import date
 from numbers import Integral, Number, Real
-from typing import Final
+from typing import Final, get_args
 from uuid import UUID
 
 import attrs
 
 from .._models import Bot
-from .._options import check_choice
+from .._protocol.payloads import check_choice
 from ..errors import InvalidRequest
 from ._steps import FIELD_PATTERN, check_fields
 
@@ -127,7 +127,7 @@ def parse_row(value: object, template: str | None = None, repeat: int = 1) -> In
     repeat_count = parse_repeat(texts.pop("repeat", "") or repeat)
     if texts.get("bot"):
         texts["bot"] = texts["bot"].strip().lower()
-        check_choice("bot", texts["bot"], Bot)
+        check_choice("bot", texts["bot"], get_args(Bot))
     if not prompt.strip():
         raise InvalidRequest(_missing_prompt_message(tuple(columns)))
     used_columns = template_fields(prompt) & texts.keys()

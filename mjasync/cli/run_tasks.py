@@ -155,8 +155,8 @@ def _refused_errors(jobs: Sequence[TaskRun]) -> tuple[MJError, float] | None:
 
 def _held_up(mj: Client) -> tuple[MJError, float] | None:
     """Why no task can be looked at now, and for how many seconds more that is tried."""
-    trouble = mj._poller.last_error  # noqa: SLF001 - as a batch asks
+    trouble = mj._context.poller.last_error  # noqa: SLF001 - as a batch asks
     if trouble is None:
         return None
     error, until = trouble
-    return error, max(0.0, until - mj._api.clock.now())  # noqa: SLF001
+    return error, max(0.0, until - mj._context.clock.now())  # noqa: SLF001

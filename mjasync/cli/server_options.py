@@ -176,8 +176,8 @@ def proxy_of(mj: Client) -> str:
     Raises:
         ConfigurationError: The environment's cannot be used.
     """
-    url = URL(mj._api.url.base)  # noqa: SLF001 - nothing else tells
-    proxy = mj._transport.network.proxy_for(url)  # noqa: SLF001
+    url = URL(mj._context.config.url.base)  # noqa: SLF001 - nothing else tells
+    proxy = mj._context.config.network.proxy_for(url)  # noqa: SLF001
     return "" if proxy is None else str(proxy.with_user(None))
 
 

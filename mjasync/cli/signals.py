@@ -87,7 +87,7 @@ class GracefulShutdown:
         self.exit_code = self.exit_code or 128 + number
         if self._is_cancelled:
             self._on_abort()
-            from .._pending_submission import cancel_in_flight_submissions
+            from .._submission_tasks import cancel_in_flight_submissions
 
             cancel_in_flight_submissions()
             raise SystemExit(self.exit_code)
