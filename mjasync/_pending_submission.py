@@ -11,12 +11,13 @@ from typing import Final, Protocol
 import attrs
 
 from ._context import ClientContext
+from ._error_base import copy_for_raising
 from ._http.retry import Delay
 from ._http.submission import SubmitRequest, cancelled_in_flight
 from ._models import SubmitReceipt, TaskInfo, TaskPhase
 from ._submission_queue import HeldUp, Ticket
 from ._submission_tasks import SubmissionTask
-from .errors import ClientClosed, MJError, TaskCancelled, TaskTimeout, copy_for_raising
+from .errors import ClientClosed, MJError, TaskCancelled, TaskTimeout
 
 __all__ = ["PendingSubmission", "RequestBuilder", "SubmissionCallbacks", "SubmitLock"]
 

@@ -210,7 +210,7 @@ def test_messages_leave_out_what_is_unknown(facts: dict[str, Any], said: str) ->
 def test_what_is_too_large_is_not_to_be_changed_blindly() -> None:
     """A body that is too large for a front end calls for a smaller one, or for another limit."""
     said = str(InvalidRequest("It was refused.", http_status=413))
-    assert "Send smaller pictures" in said
+    assert "Send smaller images" in said
     assert InvalidRequest.hint not in said
 
 

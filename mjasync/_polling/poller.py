@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from .._clock import Clock
+from .._error_base import copy_for_raising
 from .._http.api import ServerApi
 from .._http.reads import MAX_LIST_SIZE, is_overload
 from .._http.retry import RetryState
@@ -30,7 +31,6 @@ from ..errors import (
     TaskStalled,
     TaskTimeout,
     UnsupportedEndpoint,
-    copy_for_raising,
 )
 from .estimates import Durations, GatewayRefreshCycle
 from .schedule import PollSchedule, PollState
