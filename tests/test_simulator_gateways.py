@@ -20,8 +20,7 @@ from aiohttp.test_utils import TestServer
 from raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import DIALECTS, Simulator
-from mjasync.simulator.gateways import GATEWAYS
-from mjasync.simulator.gateways import reseller as counter
+from mjasync.simulator.gateways import GATEWAYS, forwarded_submissions
 from mjasync.simulator.gateways.custom_ids import CustomIdAction, UpstreamCrash, parse_custom_id
 from mjasync.simulator.gateways.go_json import GoJsonError
 
@@ -824,7 +823,7 @@ async def test_a_seed_takes_no_longer_than_the_gateway_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """30 simulated seconds (PROTOCOL §1.15)."""
-    monkeypatch.setattr(counter, "_MIN_SEED_SECONDS", 0.001)
+    monkeypatch.setattr(forwarded_submissions, "_MIN_SEED_SECONDS", 0.001)
     async with faked("new-api", time_scale=0.0001) as (_, raw, fake):
         fake.will("imagine", accepted("1"))
         await raw.submit("imagine", prompt="x")

@@ -76,7 +76,7 @@ class Dispatcher:
         return reply or self.dialect.unrouted_response(404, request.path)
 
     def _is_routed(self, route: MatchedRoute) -> bool:
-        if route.has_mode and not self.dialect.has_path_modes:
+        if route.mode is not None and not self.dialect.has_path_modes:
             return False
         if route.image_host and not self.dialect.has_path_hosts:
             return False

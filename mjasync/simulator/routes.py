@@ -23,15 +23,15 @@ class MatchedRoute:
     """The name in the dialect's table; None: nothing of the API."""
     task_id: str = ""
     """The id of a task or an account in the path, or the file name of a picture."""
-    has_mode: bool = False
-    """Whether the path has a mode segment."""
+    mode: str | None = None
+    """The segment before ``/mj``; None: the path has none."""
     speed: str | None = None
     image_host: str | None = None
 
 
 _API_PATH: Final = re.compile(
-    r"/(?P<mode>mj(?:-(?P<speed>fast|turbo|relax))?(?:-(?P<host>relay|origin|proxy))?/)?mj/"
-    r"(?P<rest>.+)"
+    r"(?:/(?P<mode>mj(?:-(?P<speed>fast|turbo|relax))?(?:-(?P<host>relay|origin|proxy))?))?"
+    r"/mj/(?P<rest>.+)"
 )
 _IMAGE_PATH: Final = re.compile(r"/attachments/([^/]+)")
 _TASK_PATH: Final = re.compile(r"(task|account)/([^/]+)/([a-z-]+)")
@@ -72,7 +72,7 @@ def match_route(method: str, path: str) -> MatchedRoute:
         kind=kind,
         endpoint=endpoint,
         task_id=task_id,
-        has_mode=bool(api_match["mode"]),
+        mode=api_match["mode"],
         speed=api_match["speed"] and api_match["speed"].upper(),
         image_host=api_match["host"],
     )

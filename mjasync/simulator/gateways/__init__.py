@@ -1,14 +1,13 @@
 """The gateways that resell the API: they run in front of another server, over real HTTP.
 
-Some keep rows of their own, which they refresh every 15 s or so: `new-api`, today's and that of
-2025, `one-hub` and `one-api`. One passes everything through live and chooses speed and image host
-by path: `path-gateway`.
+`new-api`, its version of 2025, `one-hub` and `one-api` keep rows of their own, which they refresh
+every 10 to 15 s. `path-gateway` forwards everything and chooses speed and image host by path.
 """
 
 from __future__ import annotations
 
 from .gateway_backend import GatewayBackend
-from .gateway_dialects import GATEWAYS, GatewayDialect, PassthroughDialect, ResellerDialect
+from .gateway_dialects import GATEWAYS, GatewayDialect
 from .upstream import UpstreamSettings
 from .users import GatewayAccounts
 
@@ -17,7 +16,5 @@ __all__ = [
     "GatewayAccounts",
     "GatewayBackend",
     "GatewayDialect",
-    "PassthroughDialect",
-    "ResellerDialect",
     "UpstreamSettings",
 ]

@@ -1,4 +1,4 @@
-"""Submissions through a gateway with rows of its own: what is bought, sent on and written down."""
+"""Submissions through a gateway with rows of its own: check, forward, charge and record."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ import attrs
 import orjson
 
 from ..responses import SimResponse
-from ..sim_task import RequestRecord, Submission
 from .custom_ids import SOLD_ACTIONS, UpstreamCrash, parse_custom_id
+from .gateway_request import FACE_SWAP, SUBMISSION
 from .gateway_responses import PLAIN_TEXT_TYPE, local_error
-from .go_json import GoJsonError, decode, decode_first
-from .task_rows import TaskRow, TaskRows
-from .upstream import UpstreamClient, UpstreamResponse, empty_submit_result, parse_submit_result
-from .users import GatewayAccounts
+from .go_json import GoJsonError, decode
+from .task_rows import TaskRow
+from .upstream import ACCEPTED_CODES, MODAL_CODE, UpstreamResponse, parse_submit_result
 
 if TYPE_CHECKING:
-    from ..faults import FaultScript
+    from .gateway_context import GatewayContext
     from .gateway_dialects import ResellerDialect
     from .gateway_request import GatewayRequest
 
-__all__ = ["SubmissionForwarder", "repeat_upstream_result"]
+__all__ = ["SubmissionForwarder"]
 
 _ACTION_BY_ENDPOINT: Final = {
     "imagine": "IMAGINE",
@@ -35,114 +34,133 @@ _ACTION_BY_ENDPOINT: Final = {
     "upload-discord-images": "UPLOAD",
     "edits": "EDITS",
 }
-"""The action of what follows no task."""
+"""Actions of the submissions that have no parent task."""
 _SPEED_FLAG: Final = re.compile(r"--(?:fast|turbo|relax)")
-_ACCEPTED_CODES: Final = frozenset({1, 22})
-_MODAL_CODE: Final = 21
 _NO_ACCOUNT_CODE: Final = 3
 _UNCHANGED_ACTIONS: Final = frozenset({"INPAINT", "CUSTOM_ZOOM"})
-"""Actions whose 21 a client gets to see as it is (PROTOCOL §4.4)."""
+"""Actions whose code 21 reaches the client (PROTOCOL §4.4)."""
+_SUBMIT_TIMEOUT: Final = 60.0
+"""Simulated seconds the upstream has for a submission (PROTOCOL §6.3)."""
+_SEED_TIMEOUT: Final = 30.0
+"""Simulated seconds the upstream has for a seed (PROTOCOL §1.15)."""
+_MIN_SEED_SECONDS: Final = 0.2
 
 
 @attrs.frozen(kw_only=True)
 class ForwardedSubmission:
-    """A submission on its way."""
+    """A submission that passed the checks of the gateway."""
 
-    user: str
-    path: str
-    """Where it goes at the upstream."""
-    mode: str
-    """The speed the path asks for, or the parent's."""
+    request: GatewayRequest
     fields: Mapping[str, Any]
-    """The body as the gateway reads it."""
-    raw_body: bytes
-    """The body as it came."""
+    """The body as the gateway decodes it."""
     action: str
     prompt: str
-    record: RequestRecord
-    parent_id: str | None
+    speed: str
+    """The speed of the path, or of the parent."""
+    parent_id: str | None = None
 
 
 class SubmissionForwarder:
-    """Sells what the upstream does."""
+    """Forwards submissions to the upstream."""
 
-    def __init__(
-        self,
-        dialect: ResellerDialect,
-        accounts: GatewayAccounts,
-        *,
-        upstream: UpstreamClient,
-        rows: TaskRows,
-        submissions: list[Submission],
-        faults: FaultScript,
-    ) -> None:
-        self._dialect, self._accounts = dialect, accounts
-        self._upstream, self._rows, self._submissions = upstream, rows, submissions
-        self._faults = faults
+    def __init__(self, dialect: ResellerDialect, context: GatewayContext) -> None:
+        self._dialect, self._context = dialect, context
 
     async def submit(self, request: GatewayRequest) -> SimResponse:
-        """Sell a submission (PROTOCOL §1.2-§1.12, §4.3-§4.4, §5.3)."""
-        submission = self._read_request(request)
-        submission, response, result = await self._forward(submission)
-        self._insert_row(submission, result)
-        body = _rewrite_result(response.body, result["code"], submission.action)
+        """Forward a submission (PROTOCOL §1.2-§1.12, §4.3-§4.4, §5.3)."""
+        submission = self._check(request)
+        response, result = await self._forward(submission)
+        body, code = response.body, result["code"]
+        if code == 22 or (code == MODAL_CODE and submission.action not in _UNCHANGED_ACTIONS):
+            body = body.replace(f'"code":{code}'.encode(), b'"code":1')
         return SimResponse(status=response.status, body=body, content_type=PLAIN_TEXT_TYPE)
 
     async def swap(self, request: GatewayRequest) -> SimResponse:
-        """Sell a face swap (PROTOCOL §1.13)."""
-        fields = self._parse_fields(request) if self._dialect.reads_body_first else None
+        """Forward a face swap (PROTOCOL §1.13)."""
+        fields = self._parse_fields(request) if self._dialect.reads_body_first else {}
         self._check_channel("SWAP_FACE", request)
         try:
-            face_fields = request.face_swap(strict=self._dialect.reads_body_first)
+            faces = request.parse(FACE_SWAP)
         except GoJsonError as error:
             raise local_error("bind_request_body_failed") from error
-        if not (face_fields["sourceBase64"] and face_fields["targetBase64"]):
+        if not (faces["sourceBase64"] and faces["targetBase64"]):
             raise local_error("sour_base64_and_target_base64_is_required")
-        submission = _make_submission(
-            request, fields or {}, action="SWAP_FACE", prompt="InsightFace"
-        )
-        submission, response, result = await self._forward(submission)
-        self._insert_row(submission, result)
-        return repeat_upstream_result(response.status, result)
-
-    def check_parent_channel(self) -> None:
-        """Refuse what belongs to a channel that is disabled, or deleted."""
-        fault = self._faults.next_fault("gateway", kind="parent_channel_off")
-        if fault is not None:
-            raise self._dialect.messages.parent_channel_unavailable(
-                is_deleted=bool(fault.options["gone"])
+        response, result = await self._forward(
+            ForwardedSubmission(
+                request=request,
+                fields=fields,
+                action="SWAP_FACE",
+                prompt="InsightFace",
+                speed=request.speed,
             )
+        )
+        return _encode_result(response.status, result)
 
-    # --- what is bought -------------------------------------------------------------------------
+    async def seed(self, request: GatewayRequest) -> SimResponse:
+        """Forward a request for a seed, with a short timeout (PROTOCOL §1.15)."""
+        self._check_parent_channel(request)
+        response, result = await self._send_upstream(
+            request,
+            "GET",
+            timeout=self._context.upstream.scale_timeout(_SEED_TIMEOUT, _MIN_SEED_SECONDS),
+            authenticated=self._dialect.sends_secret_for_seed,
+        )
+        return _encode_result(200 if self._dialect.passes_seeds else response.status, result)
 
-    def _parse_fields(self, request: GatewayRequest) -> dict[str, Any]:
-        try:
-            return request.parse_submission(strict=self._dialect.reads_body_first)
-        except GoJsonError as error:
-            raise self._dialect.messages.invalid_submission(str(error), request.context) from error
+    def _check_parent_channel(self, request: GatewayRequest) -> None:
+        """Refuse a request about a task whose channel is disabled or deleted."""
+        fault = self._context.faults.next_fault("gateway", kind="parent_channel_off")
+        if fault is not None:
+            messages = self._dialect.messages
+            message = (
+                messages.deleted_channel if fault.options["gone"] else messages.disabled_channel
+            )
+            raise message.refuse(request.context)
 
-    def _read_request(self, request: GatewayRequest) -> ForwardedSubmission:
-        """What is being bought, or why not."""
+    def _check(self, request: GatewayRequest) -> ForwardedSubmission:
+        """Check a request in the order of the gateway, and find its action and parent."""
         fields = self._parse_fields(request)
         endpoint = request.route.endpoint or ""
         action, index = self._parse_action(request, fields)
         self._check_channel("MODAL" if endpoint == "modal" else action, request)
+        if endpoint == "imagine" and not fields["prompt"]:
+            raise local_error("prompt_is_required")
+        submission = ForwardedSubmission(
+            request=request,
+            fields=fields,
+            action=action,
+            prompt=fields["prompt"],
+            speed=request.speed,
+        )
         if endpoint in _ACTION_BY_ENDPOINT:
-            if endpoint == "imagine" and not fields["prompt"]:
-                raise local_error("prompt_is_required")
-            return _make_submission(request, fields, action=action, prompt=fields["prompt"])
+            return submission
         if not fields["taskId"]:
-            submission_action = "" if endpoint == "modal" else action
-            return _make_submission(
-                request, fields, action=submission_action, prompt=fields["prompt"]
-            )
+            return attrs.evolve(submission, action="") if endpoint == "modal" else submission
         if endpoint not in {"modal", "video"} and not index:
             raise local_error("index_is_required")
-        parent = self._find_parent(request, fields["taskId"])
-        return _make_submission(request, fields, action=action, prompt=parent.prompt, parent=parent)
+        parent = self._context.rows.find(fields["taskId"], request.user)
+        if parent is None:
+            raise local_error("task_not_found")
+        if parent.status != "SUCCESS" and endpoint != "modal":
+            raise local_error("task_status_not_success")
+        self._check_parent_channel(request)
+        return attrs.evolve(
+            submission,
+            prompt=parent.prompt,
+            speed=parent.mode,
+            # a modal belongs to the task whose button opened it
+            parent_id=parent.parent_id if endpoint == "modal" else parent.id,
+        )
+
+    def _parse_fields(self, request: GatewayRequest) -> dict[str, Any]:
+        try:
+            return request.parse(SUBMISSION)
+        except GoJsonError as error:
+            message = self._dialect.messages.invalid_submission
+            raise message.refuse(request.context, problem=str(error)) from error
 
     def _parse_action(self, request: GatewayRequest, fields: Mapping[str, Any]) -> tuple[str, int]:
-        """Action and index."""
+        """Return action and index."""
         endpoint = request.route.endpoint or ""
         if endpoint in {*_ACTION_BY_ENDPOINT, "modal", "video"}:
             return _ACTION_BY_ENDPOINT.get(endpoint, endpoint.upper()), 0
@@ -151,209 +169,151 @@ class SubmissionForwarder:
         try:
             custom_id_action = parse_custom_id(fields["customId"])
         except GoJsonError as error:
-            raise self._dialect.messages.unknown_custom_id(str(error), request.context) from error
+            message = self._dialect.messages.unknown_custom_id
+            raise message.refuse(request.context, problem=str(error)) from error
         return custom_id_action.action, custom_id_action.index
 
     def _check_channel(self, action: str, request: GatewayRequest) -> None:
-        """Refuse what nobody sells; every case of letters is the same model."""
-        is_unavailable = self._faults.next_fault("gateway", kind="no_channel") is not None
-        if not is_unavailable and action.upper() in SOLD_ACTIONS:
+        """Refuse an action that no channel sells; its case does not matter."""
+        fault = self._context.faults.next_fault("gateway", kind="no_channel")
+        if fault is None and action.upper() in SOLD_ACTIONS:
             return
-        model = self._dialect.model_name(action.lower(), request.mode.lower())
-        raise self._dialect.messages.no_channel(model, request.context)
-
-    def _find_parent(self, request: GatewayRequest, task_id: str) -> TaskRow:
-        row = self._rows.find(task_id, request.user)
-        if row is None:
-            raise local_error("task_not_found")
-        if row.status != "SUCCESS" and request.route.endpoint != "modal":
-            raise local_error("task_status_not_success")
-        self.check_parent_channel()
-        return row
-
-    # --- the upstream ---------------------------------------------------------------------------
+        model = self._dialect.model_name(action.lower(), request.speed.lower())
+        raise self._dialect.messages.no_channel.refuse(request.context, model=model)
 
     async def _forward(
         self, submission: ForwardedSubmission
-    ) -> tuple[ForwardedSubmission, UpstreamResponse, dict[str, Any]]:
-        """Send a submission on; one that finds no account is relaxed once where that is done."""
-        is_quota_exhausted = self._accounts.quota is not None and self._accounts.quota <= 0
-        if is_quota_exhausted and submission.action not in self._dialect.free_actions:
-            raise self._dialect.messages.quota_exhausted()
-        response, result = await self._send_upstream(submission)
-        can_relax = submission.mode == "FAST" and not submission.fields.get("taskId")
-        if result["code"] == _NO_ACCOUNT_CODE and can_relax and self._dialect.has_relax_mode:
-            submission = attrs.evolve(submission, mode="RELAX")
-            response, result = await self._send_upstream(submission)
-        self._record_charge(submission, response, result)
-        return submission, response, result
+    ) -> tuple[UpstreamResponse, dict[str, Any]]:
+        """Forward, charge and record a submission; retry it relaxed where the dialect does."""
+        accounts, dialect = self._context.accounts, self._dialect
+        is_free = submission.action in dialect.free_actions
+        if accounts.is_quota_exhausted and not is_free:
+            raise dialect.messages.quota_exhausted.refuse(submission.request.context)
+        response, result = await self._send_submission(submission)
+        can_relax = submission.speed == "FAST" and not submission.fields.get("taskId")
+        if result["code"] == _NO_ACCOUNT_CODE and can_relax and dialect.enforces_speed:
+            submission = attrs.evolve(submission, speed="RELAX")
+            response, result = await self._send_submission(submission)
+        is_swap = submission.action == "SWAP_FACE"
+        charged_codes = {1} if is_swap else {*ACCEPTED_CODES, MODAL_CODE}
+        if response.status == 200 and not is_free and result["code"] in charged_codes:
+            accounts.charge()
+        self._record(submission, result)
+        return response, result
 
-    async def _send_upstream(
+    async def _send_submission(
         self, submission: ForwardedSubmission
     ) -> tuple[UpstreamResponse, dict[str, Any]]:
-        timeout = self._upstream.scale_timeout(self._dialect.submit_timeout)
-        response = await self._upstream.request(
+        response, result = await self._send_upstream(
+            submission.request,
             "POST",
-            submission.path,
             body=self._encode_body(submission),
-            content_type="application/json",
-            timeout=timeout,
+            timeout=self._context.upstream.scale_timeout(_SUBMIT_TIMEOUT),
         )
-        if self._dialect.hides_upstream_errors and response.status >= 400:
-            raise local_error("do_request_failed", code=5)
-        result = parse_submit_result(response) if response.body else empty_submit_result()
         if self._dialect.shows_refusals:
             _check_accepted(result)
         return response, result
 
+    async def _send_upstream(
+        self,
+        request: GatewayRequest,
+        method: str,
+        *,
+        timeout: float,
+        body: bytes | None = None,
+        authenticated: bool = True,
+    ) -> tuple[UpstreamResponse, dict[str, Any]]:
+        """Send a request to the upstream; return its response and the SubmitResult in it."""
+        response = await self._context.upstream.request(
+            method,
+            request.path,
+            body=body,
+            content_type="application/json" if body else None,
+            timeout=timeout,
+            authenticated=authenticated,
+        )
+        if self._dialect.hides_upstream_errors and response.status >= 400:
+            raise local_error("do_request_failed", code=5)
+        return response, parse_submit_result(response)
+
     def _encode_body(self, submission: ForwardedSubmission) -> bytes:
-        """What goes upstream."""
+        """Return the body for the upstream: the original with some keys replaced or deleted."""
+        dialect = self._dialect
         try:
-            body = (decode_first if self._dialect.reads_body_first else decode)(submission.raw_body)
+            body = decode(submission.request.raw_body, first_value_only=dialect.reads_body_first)
         except GoJsonError as error:
             raise local_error("read_request_body_failed", code=5) from error
-        if body is None and self._dialect.sets_account_filter:
+        if body is None and dialect.enforces_speed:
             raise UpstreamCrash("assignment to entry in nil map")
-        if body is not None and not isinstance(body, dict):
+        if body is None:
+            return b"null"
+        if not isinstance(body, dict):
             raise local_error("read_request_body_failed", code=5)
-        rewritten = None if body is None else self._rewrite_body(body, submission)
-        return json.dumps(rewritten, ensure_ascii=False, sort_keys=True).encode()
+        body.pop("accountFilter", None)
+        if not dialect.forwards_notify_hook:
+            body.pop("notifyHook", None)
+        if dialect.enforces_speed:
+            body["accountFilter"] = {"modes": [submission.speed]}
+            if isinstance(prompt := body.get("prompt"), str):
+                body["prompt"] = _SPEED_FLAG.sub("", prompt)
+        return json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
 
-    def _rewrite_body(
-        self, body: Mapping[str, Any], submission: ForwardedSubmission
-    ) -> dict[str, Any]:
-        deleted_keys = (
-            {"accountFilter"}
-            if self._dialect.forwards_notify_hook
-            else {"accountFilter", "notifyHook"}
-        )
-        rewritten = {key: value for key, value in body.items() if key not in deleted_keys}
-        if self._dialect.sets_account_filter:
-            rewritten["accountFilter"] = {"modes": [submission.mode]}
-        if self._dialect.strips_speed_flags and isinstance(prompt := rewritten.get("prompt"), str):
-            rewritten["prompt"] = _SPEED_FLAG.sub("", prompt)
-        return rewritten
-
-    # --- what is written down -------------------------------------------------------------------
-
-    def _record_charge(
-        self, submission: ForwardedSubmission, response: UpstreamResponse, result: Mapping[str, Any]
-    ) -> None:
-        """Take the money, which is also taken for what waits for its modal."""
-        charged_codes = {1} if submission.action == "SWAP_FACE" else {*_ACCEPTED_CODES, _MODAL_CODE}
-        is_charged = response.status == 200 and submission.action not in self._dialect.free_actions
-        if self._accounts.quota is not None and is_charged and result["code"] in charged_codes:
-            self._accounts.quota -= 1
-
-    def _insert_row(self, submission: ForwardedSubmission, result: Mapping[str, Any]) -> None:
-        """Keep a row of whatever the upstream says, refusals and answers without an id too."""
-        code = result["code"]
+    def _record(self, submission: ForwardedSubmission, result: Mapping[str, Any]) -> None:
+        """Insert a row for any result, refusals and results without an id included."""
+        record, fields = submission.request.record, submission.fields
         task_id = result["result"] if isinstance(result["result"], str) else ""
-        is_accepted = code in _ACCEPTED_CODES
         row = TaskRow(
             id=task_id,
-            user=submission.user,
+            user=submission.request.user,
             action=submission.action,
             prompt=submission.prompt,
             description=result["description"],
-            submitted_at=int(submission.record.at * 1000),
-            started_at=_now_ms() if submission.action == "SWAP_FACE" else 0,
-            mode=submission.mode,
+            submitted_at=int(record.at * 1000),
+            mode=submission.speed,
             parent_id=submission.parent_id,
-            is_accepted=is_accepted and bool(task_id),
+            is_accepted=result["code"] in ACCEPTED_CODES and bool(task_id),
         )
-        if submission.action != "SWAP_FACE":
-            _apply_result(row, code, result)
-        self._rows.insert(row)
+        if submission.action == "SWAP_FACE":
+            row.started_at = _now_ms()
+        else:
+            _apply_result(row, result)
+        self._context.rows.insert(row)
         if row.is_accepted:
-            self._record_submission(submission, row)
-
-    def _record_submission(self, submission: ForwardedSubmission, row: TaskRow) -> None:
-        fields = submission.fields
-        body = submission.record.body if isinstance(submission.record.body, dict) else {}
-        self._submissions.append(
-            Submission(
-                endpoint=submission.record.endpoint or "",
-                task_id=row.id,
-                body=body,
-                state=fields.get("state") or None,
-                prompt=fields.get("prompt") or row.prompt or None,
-                action=row.action,
-                parent_id=submission.parent_id,
-                at=submission.record.at,
+            self._context.record_submission(
+                record, row, state=fields.get("state"), prompt=fields.get("prompt")
             )
-        )
 
 
 def _check_accepted(result: Mapping[str, Any]) -> None:
-    """Tell a refusal in the gateway's own shape; a list is no result there."""
+    """Raise a refusal in the shape of the gateway; a list is no valid result there."""
     task_id = result["result"]
     if isinstance(task_id, list):
         raise local_error("unmarshal_response_body_failed", code=5)
-    if result["code"] not in {*_ACCEPTED_CODES, _MODAL_CODE}:
+    if result["code"] not in {*ACCEPTED_CODES, MODAL_CODE}:
         raise local_error(result["description"], code=result["code"], result=task_id)
 
 
-def repeat_upstream_result(status: int, fields: Mapping[str, Any]) -> SimResponse:
-    """An answer marshalled again, in the order of the struct."""
-    result = fields["result"]
+def _encode_result(status: int, fields: Mapping[str, Any]) -> SimResponse:
+    """Return a SubmitResult encoded again, in the order of Go's struct."""
     body = {
         "code": fields["code"],
         "description": fields["description"],
         "properties": fields["properties"],
-        "result": result if isinstance(result, str) else "",
+        "result": fields["result"] if isinstance(fields["result"], str) else "",
     }
     return SimResponse(status=status, body=orjson.dumps(body), content_type=PLAIN_TEXT_TYPE)
 
 
-def _make_submission(
-    request: GatewayRequest,
-    fields: Mapping[str, Any],
-    *,
-    action: str,
-    prompt: str,
-    parent: TaskRow | None = None,
-) -> ForwardedSubmission:
-    return ForwardedSubmission(
-        user=request.user,
-        path=request.path,
-        mode=parent.mode if parent else request.mode,
-        fields=fields,
-        raw_body=request.raw_body,
-        action=action,
-        prompt=prompt,
-        record=request.record,
-        parent_id=_resolve_parent_id(request, parent),
-    )
-
-
-def _resolve_parent_id(request: GatewayRequest, parent: TaskRow | None) -> str | None:
-    """A modal's parent is the task whose button opened it."""
-    if parent is None or request.route.endpoint != "modal":
-        return parent.id if parent else None
-    return parent.parent_id
-
-
-def _rewrite_result(body: bytes, code: int, action: str) -> bytes:
-    """PROTOCOL §4.4: textually, and for nearly every action."""
-    if code == _MODAL_CODE and action not in _UNCHANGED_ACTIONS:
-        return body.replace(b'"code":21', b'"code":1')
-    return body.replace(b'"code":22', b'"code":1') if code == 22 else body
-
-
-def _apply_result(row: TaskRow, code: int, result: Mapping[str, Any]) -> None:
-    """What the answer to a submission says about its task."""
-    if code not in {*_ACCEPTED_CODES, _MODAL_CODE}:
+def _apply_result(row: TaskRow, result: Mapping[str, Any]) -> None:
+    """Set the fields of a row that the result of its submission determines."""
+    code = result["code"]
+    if code not in {*ACCEPTED_CODES, MODAL_CODE}:
         row.fail_reason = result["description"]
-    if code == _MODAL_CODE:
-        _apply_existing(row, result["properties"])
     if code == 1 and row.action == "UPLOAD":
         row.status, row.progress = "SUCCESS", "100%"
-
-
-def _apply_existing(row: TaskRow, properties: object) -> None:
-    """A 21 that means: there is such a task already (PROTOCOL §2)."""
-    existing = properties if isinstance(properties, dict) else {}
+    if code != MODAL_CODE or not isinstance(existing := result["properties"], dict):
+        return
+    # a 21 with these properties means that the task exists already (PROTOCOL §2)
     status, image_url = existing.get("status"), existing.get("imageUrl")
     if isinstance(status, str) and isinstance(image_url, str):
         row.status, row.image_url = status, image_url

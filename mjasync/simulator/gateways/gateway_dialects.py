@@ -1,4 +1,4 @@
-"""How the gateways differ, as a table: a row each, merged with the servers' own."""
+"""How the gateways differ, as a table: one row for each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..responses import SimResponse
-from .gateway_responses import typed_response
+from .gateway_responses import go_json_response
 from .messages import (
     NEW_API_2025_MESSAGES,
     NEW_API_MESSAGES,
     ONE_API_MESSAGES,
     ONE_HUB_MESSAGES,
-    PATH_GATEWAY,
+    PATH_GATEWAY_MESSAGES,
     GatewayMessages,
     TokenMessages,
 )
@@ -24,118 +24,90 @@ __all__ = ["GATEWAYS", "GatewayAuth", "GatewayDialect", "PassthroughDialect", "R
 
 @attrs.frozen(kw_only=True)
 class GatewayAuth:
-    """How a gateway recognises its users (PROTOCOL §6.2)."""
+    """How a gateway reads tokens (PROTOCOL §6.2)."""
 
     headers: tuple[str, ...]
-    """Where a token is read from; the first header that holds one decides."""
+    """Headers a token is read from; the first one that holds a token decides."""
     placeholder: str = ""
-    """A word in the first header that counts as nothing."""
+    """A value that counts as no token."""
     min_length: int = 0
-    """A token with fewer characters, ``sk-`` apart, is invalid."""
+    """The least number of characters of a token, without its ``sk-``."""
     channel_suffix: str = ""
-    """What stands between a token and the channel that administrators pin with it."""
+    """The separator between a token and the channel that an administrator selects."""
     ignores_bearer_case: bool = False
-    """Whether ``bearer`` may be written small."""
+    """Whether ``bearer`` is accepted in any case."""
 
 
 @attrs.frozen(kw_only=True)
 class ResellerDialect:
-    """The quirks of a gateway with rows of its own, each with the PROTOCOL section."""
+    """The quirks of a gateway with rows of its own, each with its PROTOCOL section."""
 
     name: str
     auth: GatewayAuth
     messages: GatewayMessages
-    """What it says when it refuses."""
     endpoints: frozenset[str]
-    """What it has registered."""
+    """Registered endpoints."""
     allowed_modes: frozenset[str] | None
-    """First segments it lets through before ``/mj``; None: any (§6.1)."""
+    """First path segments it accepts before ``/mj``; None: any (§6.1)."""
     unknown_mode_response: SimResponse = attrs.field(factory=SimResponse)
-    """Answer to any other (§6.1)."""
+    """Response to any other (§6.1)."""
     mode_prefix: str = ""
-    """What a first segment must begin with to be routed at all."""
+    """The prefix that a first segment needs to be routed at all."""
     request_id_header: str = "X-Oneapi-Request-Id"
     """The header that has the id of the request."""
     echoes_origin: bool = False
-    """Whether a browser is told its own origin, headers and method; otherwise ``*``."""
+    """Whether CORS headers repeat the origin, headers and method of a browser; otherwise ``*``."""
     web_page_status: int = 200
-    """The status of the web page where nothing is registered."""
+    """HTTP status of the web page where nothing is registered."""
     has_public_notify: bool = False
     """Whether an inbound webhook needs no token (§1.18)."""
     shows_refusals: bool = False
-    """Whether an upstream's refusal is told in the gateway's own shape, and leaves no row."""
+    """Whether a refusal of the upstream gets the shape of the gateway's own, and no row."""
     forwards_notify_hook: bool = False
     """Whether ``notifyHook`` reaches the upstream (§1.1)."""
     extra_headers: Mapping[str, str] = attrs.field(factory=dict)
-    """What every answer of its own carries besides the id of the request."""
+    """Headers of every response besides the id of the request."""
     error_path_prefixes: tuple[str, ...]
-    """Beginnings of paths that are answered with an error where nothing is registered."""
-    model_name: Callable[[str, str], str]
-    """The model that is sold, by action and speed, both in small letters (§1.0 b)."""
+    """Prefixes of paths that get an error where nothing is registered."""
     error_keys: tuple[str, ...]
-    """What such an error tells."""
+    """Keys of that error."""
+    model_name: Callable[[str, str], str]
+    """The model that is sold, by action and speed, both in lower case (§1.0 b)."""
     reads_body_first: bool
-    """Whether a body is read, and a channel chosen, before anything else is looked at."""
-    sets_account_filter: bool
-    """Whether ``accountFilter`` is replaced by the path's mode; otherwise deleted (§1.1, §6.1)."""
-    strips_speed_flags: bool
-    """Whether ``--fast`` and its like are removed from prompts (§6.1)."""
+    """Whether a body is decoded, and a channel chosen, before anything else is checked."""
+    enforces_speed: bool
+    """Whether the speed of the path replaces ``accountFilter`` and all flags like ``--fast``, and a
+    fast submission that finds no account is retried as a relaxed one; otherwise ``accountFilter``
+    is deleted (§1.1, §6.1)."""
     proxies_images: bool
-    """Whether ``imageUrl`` leads to its own ``/mj/image/{id}`` (§3.4)."""
+    """Whether ``imageUrl`` leads to the gateway's ``/mj/image/{id}`` (§3.4)."""
     hides_upstream_errors: bool
     """Whether an upstream's HTTP status of 400 or more becomes `do_request_failed` (§7.1)."""
-    has_relax_mode: bool
-    """Whether a fast submission that finds no account is tried once more as a relaxed one."""
     free_actions: frozenset[str]
     """Actions that cost nothing."""
     sends_secret_for_seed: bool = True
-    """Whether the upstream is shown its secret when it is asked for a seed."""
+    """Whether a request for a seed is authenticated at the upstream."""
     passes_seeds: bool = False
-    """Whether a seed's answer is HTTP 200 whatever the upstream's was."""
+    """Whether a seed has HTTP 200 whatever the upstream's status is."""
     has_videos: bool = False
     """Whether rows have ``videoUrl`` and ``videoUrls``."""
     checks_image_urls: bool = False
-    """Whether a picture's link is looked at before it is followed."""
-    refreshes_on_request: bool = False
-    """Whether it looks at the upstream at once when it had nothing to look for."""
+    """Whether the scheme of an image URL is checked before it is fetched."""
+    polls_new_tasks_at_once: bool = False
+    """Whether the first task of an idle gateway is polled without waiting for the interval."""
     poll_interval: float = 15.0
-    """Simulated seconds between two looks at the upstream (§6.3)."""
+    """Simulated seconds between two polls of the upstream (§6.3)."""
     poll_timeout: float = 15.0
-    """Simulated seconds each look may take (§6.3)."""
-    submit_timeout: float = 60.0
-    """Simulated seconds the upstream has for a submission (§6.3)."""
-    seed_timeout: float = 30.0
-    """Simulated seconds it has for a seed (§1.15)."""
-    max_task_seconds: float = 3600.0
-    """Simulated seconds after which an unfinished task counts as failed (§3.6)."""
-
-    def is_routed(self, path: str) -> bool:
-        """Whether what stands before ``/mj`` is routed at all."""
-        prefix = path.removeprefix("/").partition("/mj/")[0]
-        is_unprefixed = path.startswith("/mj/") and not path.startswith("/mj/mj/")
-        return is_unprefixed or prefix.startswith(self.mode_prefix)
+    """Simulated seconds that a poll may take (§6.3)."""
 
 
 @attrs.frozen(kw_only=True)
 class PassthroughDialect:
-    """A gateway that passes everything on as it comes, speed and image host by path."""
+    """A gateway that forwards everything as it is, with speed and image host by path."""
 
     name: str
     auth: GatewayAuth
     messages: TokenMessages
-    """What it says when it refuses."""
-    error_type: str
-    """The ``type`` of its errors."""
-    speeds: tuple[str, ...] = ("fast", "turbo", "relax")
-    """What ``/mj-{speed}…/mj`` may ask for."""
-    image_hosts: tuple[str, ...] = ("relay", "origin", "proxy")
-    """What ``/mj…-{image_host}/mj`` may ask for."""
-    default_speed: str | None = None
-    """Where neither token nor path ask; None: the upstream decides."""
-    default_image_host: str = "origin"
-    """Where neither token nor path ask."""
-    timeout: float = 60.0
-    """Simulated seconds the upstream has for any call."""
 
 
 GatewayDialect: TypeAlias = ResellerDialect | PassthroughDialect
@@ -171,11 +143,9 @@ _NEW_API: Final = ResellerDialect(
     model_name=_new_api_model_name,
     error_keys=("message", "type", "param", "code"),
     reads_body_first=True,
-    sets_account_filter=False,
-    strips_speed_flags=False,
+    enforces_speed=False,
     proxies_images=True,
     hides_upstream_errors=False,
-    has_relax_mode=False,
     free_actions=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
     sends_secret_for_seed=False,
     passes_seeds=True,
@@ -219,34 +189,28 @@ _ONE_HUB: Final = ResellerDialect(
     messages=ONE_HUB_MESSAGES,
     endpoints=_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"notify"},
     allowed_modes=frozenset({"mj-fast", "mj-turbo", "mj-relax"}),
-    unknown_mode_response=typed_response(
+    unknown_mode_response=go_json_response(
         {"code": 4, "description": "无效的加速模式", "type": "one_hub_error"}, status=400
     ),
     error_path_prefixes=("/v1", "/api"),
     model_name=_one_hub_model_name,
     error_keys=("code", "message", "type"),
     reads_body_first=False,
-    sets_account_filter=True,
-    strips_speed_flags=True,
+    enforces_speed=True,
     proxies_images=False,
     hides_upstream_errors=True,
-    has_relax_mode=True,
     free_actions=frozenset({"INPAINT", "CUSTOM_ZOOM", "UPLOAD"}),
-    refreshes_on_request=True,
+    polls_new_tasks_at_once=True,
     poll_timeout=5.0,
 )
 
 _PATH_GATEWAY: Final = PassthroughDialect(
     name="path-gateway",
     auth=GatewayAuth(headers=("Authorization", "mj-api-secret")),
-    messages=PATH_GATEWAY,
-    error_type="gateway_error",
+    messages=PATH_GATEWAY_MESSAGES,
 )
 
-_ALL_GATEWAYS: Final[tuple[GatewayDialect, ...]] = (
-    *(_NEW_API, _NEW_API_2025, _ONE_HUB, _ONE_API),
-    _PATH_GATEWAY,
-)
-
-GATEWAYS: Final[Mapping[str, GatewayDialect]] = {row.name: row for row in _ALL_GATEWAYS}
+GATEWAYS: Final[Mapping[str, GatewayDialect]] = {
+    row.name: row for row in (_NEW_API, _NEW_API_2025, _ONE_HUB, _ONE_API, _PATH_GATEWAY)
+}
 """Every gateway by name."""

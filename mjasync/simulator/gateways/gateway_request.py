@@ -1,4 +1,4 @@
-"""A request of somebody who was let in, and what can be read out of its body (PROTOCOL §7.2)."""
+"""An authenticated request to a gateway, and the structs of its body (PROTOCOL §7.2)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,36 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from .custom_ids import FACE_SWAP_FIELDS, NOTIFY_FIELDS, SUBMIT_FIELDS
-from .go_json import GoJsonError, StructFields, decode, decode_first, decode_struct
+from .go_json import GoJsonError, GoStruct, decode
 
 if TYPE_CHECKING:
     from ..routes import MatchedRoute
     from ..sim_task import RequestRecord
     from .messages import RequestContext
 
-__all__ = ["GatewayRequest"]
+__all__ = ["FACE_SWAP", "NOTIFICATION", "SUBMISSION", "GatewayRequest"]
+
+SUBMISSION: Final = GoStruct(
+    "dto.MidjourneyRequest",
+    {
+        **dict.fromkeys(("prompt", "customId", "botType", "notifyHook", "action", "state"), str),
+        **dict.fromkeys(("taskId", "content", "maskBase64"), str),
+        "index": int,
+        "base64Array": list,
+    },
+)
+FACE_SWAP: Final = GoStruct(
+    "dto.SwapFaceRequest", dict.fromkeys(("sourceBase64", "targetBase64"), str)
+)
+NOTIFICATION: Final = GoStruct(
+    "dto.MidjourneyDto",
+    {
+        **dict.fromkeys(("id", "promptEn", "state", "imageUrl", "status", "progress"), str),
+        "failReason": str,
+        **dict.fromkeys(("submitTime", "startTime", "finishTime"), int),
+    },
+)
+"""An inbound webhook (PROTOCOL §1.18)."""
 
 _JSON_TYPE: Final = "application/json"
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -24,7 +45,7 @@ _MULTIPART_TYPE: Final = "multipart/form-data"
 
 @attrs.frozen(kw_only=True)
 class GatewayRequest:
-    """A request of somebody who was let in."""
+    """An authenticated request."""
 
     user: str
     route: MatchedRoute
@@ -32,47 +53,31 @@ class GatewayRequest:
     raw_body: bytes
     content_type: str
     """The header, with its parameters."""
+    is_strict: bool
+    """Whether nothing may follow the JSON of the body."""
     path: str
-    """Where it would go at the upstream, query included."""
-    mode: str
+    """The path at the upstream, with the query."""
+    speed: str
+    """The speed of the path, as in an account filter."""
     context: RequestContext
 
-    def parse_submission(self, *, strict: bool) -> dict[str, Any]:
-        """The fields of a submission.
+    def parse(self, struct: GoStruct) -> dict[str, Any]:
+        """Return the fields of the body, which is read as JSON only if its type is JSON.
 
-        Args:
-            strict: Whether nothing may follow the JSON.
+        `new-api` accepts the fields of a form as well; `one-hub` has no names for them.
 
         Raises:
-            Unreadable: The body does not fit.
+            GoJsonError: The body does not fit the struct.
         """
-        return self._parse_fields(SUBMIT_FIELDS, "dto.MidjourneyRequest", strict=strict)
-
-    def face_swap(self, *, strict: bool) -> dict[str, Any]:
-        """The fields of a face swap; raises as `submission` does."""
-        return self._parse_fields(FACE_SWAP_FIELDS, "dto.SwapFaceRequest", strict=strict)
-
-    def notification(self, *, strict: bool) -> dict[str, Any]:
-        """The fields of an inbound webhook; raises as `submission` does."""
-        return self._parse_fields(NOTIFY_FIELDS, "dto.MidjourneyDto", strict=strict)
-
-    def _parse_fields(
-        self, fields: StructFields, struct_name: str, *, strict: bool
-    ) -> dict[str, Any]:
-        """Only what calls itself JSON is read as JSON.
-
-        `new-api` takes a form's fields as they are; `one-hub` knows none of their names.
-        """
-        media_type = self.content_type if strict else self.content_type.partition(";")[0].strip()
-        if media_type.startswith(_JSON_TYPE) if strict else media_type == _JSON_TYPE:
-            return decode_struct(
-                (decode if strict else decode_first)(self.raw_body), fields, struct_name
-            )
-        if not strict and media_type == _MULTIPART_TYPE:
+        if self.is_strict:
+            if self.content_type.startswith(_JSON_TYPE):
+                return struct.decode(decode(self.raw_body))
+            is_form = _FORM_TYPE in self.content_type
+            form = parse_qsl(self.raw_body.decode(errors="replace")) if is_form else ()
+            return struct.decode(dict(form))
+        media_type = self.content_type.partition(";")[0].strip()
+        if media_type == _JSON_TYPE:
+            return struct.decode(decode(self.raw_body, first_value_only=True))
+        if media_type == _MULTIPART_TYPE:
             raise GoJsonError("no multipart boundary param in Content-Type")
-        form = (
-            dict(parse_qsl(self.raw_body.decode(errors="replace")))
-            if strict and _FORM_TYPE in media_type
-            else {}
-        )
-        return decode_struct(form, fields, struct_name)
+        return struct.decode({})

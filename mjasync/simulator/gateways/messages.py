@@ -1,23 +1,27 @@
-"""What each gateway says when it refuses, in the language it was asked in."""
+"""The refusals of each gateway, as a table: texts and shapes are those of the real programs."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from ..responses import RequestRefused, SimResponse
-from .gateway_responses import PLAIN_TEXT_TYPE, local_error, openai_error, panic_response
+from .gateway_responses import GO_JSON_TYPE, PLAIN_TEXT_TYPE, go_json_response, local_error
 
 __all__ = [
     "NEW_API_2025_MESSAGES",
     "NEW_API_MESSAGES",
     "ONE_API_MESSAGES",
     "ONE_HUB_MESSAGES",
-    "PATH_GATEWAY",
+    "PATH_GATEWAY_MESSAGES",
+    "ErrorTemplate",
     "GatewayMessages",
+    "LocalError",
+    "OpenAiError",
     "RequestContext",
     "TokenMessages",
 ]
@@ -25,373 +29,212 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class RequestContext:
-    """What an answer depends on besides the request."""
+    """The parts of a request that its error messages depend on."""
 
     language: str = "en"
     """``en``, ``zh-CN`` or ``zh-TW``."""
     request_id: str
 
 
-class TokenMessages(Protocol):
-    """What one gateway says about tokens."""
+@attrs.frozen
+class OpenAiError:
+    """A refusal of shape E (PROTOCOL §7.1)."""
 
-    @abstractmethod
-    def missing_token(self, context: RequestContext) -> RequestRefused:
-        """The request has no token."""
+    error_type: str
+    status: int
+    text: str | Mapping[str, str]
+    """A format string, or one for each language."""
+    code: str | None = None
+    """Mostly empty; None: an older gateway, which has no such field."""
 
-    @abstractmethod
-    def invalid_token(self, context: RequestContext) -> RequestRefused:
-        """The token is unknown."""
-
-    @abstractmethod
-    def spent_token(
-        self, token: str, context: RequestContext, *, is_repeated: bool
-    ) -> RequestRefused:
-        """The token's money is used up, and that has been noticed before or not."""
-
-    @abstractmethod
-    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
-        """The token names a channel, which only administrators may."""
+    def refuse(self, context: RequestContext, **values: str) -> RequestRefused:
+        """Return the refusal of one request; ``values`` complete the text."""
+        text = self.text if isinstance(self.text, str) else self.text[context.language]
+        message = f"{text.format(**values)} (request id: {context.request_id})"
+        code_field = {} if self.code is None else {"code": self.code}
+        error = {**code_field, "message": message, "type": self.error_type}
+        return RequestRefused(go_json_response({"error": error}, self.status))
 
 
-class GatewayMessages(TokenMessages, Protocol):
-    """The refusals of one gateway."""
+@attrs.frozen
+class LocalError:
+    """A refusal of shape D (PROTOCOL §7.1)."""
 
-    @abstractmethod
-    def unknown_task(self) -> RequestRefused:
-        """Nobody knows the task, or it is another user's."""
+    text: str
+    """A format string."""
+    code: int = 4
+    error_type: str = "upstream_error"
+    result: str = ""
+    content_type: str = GO_JSON_TYPE
 
-    @abstractmethod
-    def invalid_list(self) -> RequestRefused:
-        """The ids of a list cannot be read."""
-
-    @abstractmethod
-    def invalid_notification(self) -> RequestRefused:
-        """An inbound webhook cannot be read."""
-
-    @abstractmethod
-    def notification_without_task(self) -> RequestRefused:
-        """An inbound webhook is about no known task."""
-
-    @abstractmethod
-    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:
-        """The body of a submission cannot be read."""
-
-    @abstractmethod
-    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:
-        """The custom id is none that is sold."""
-
-    @abstractmethod
-    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
-        """Nobody sells this model."""
-
-    @abstractmethod
-    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
-        """The channel of the parent task is disabled, or deleted."""
-
-    @abstractmethod
-    def quota_exhausted(self) -> RequestRefused:
-        """The user's money is used up."""
-
-    @abstractmethod
-    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:
-        """What is left of a handler that panicked; None: the connection is closed.
-
-        Args:
-            problem: What Go says.
-            has_task: Whether the request is about a task, which adds to the response.
-        """
+    def refuse(self, _context: RequestContext, **values: str) -> RequestRefused:
+        """Return the refusal of one request; ``values`` complete the text."""
+        return local_error(
+            self.text.format(**values),
+            self.code,
+            self.error_type,
+            result=self.result,
+            content_type=self.content_type,
+        )
 
 
-def _code_4_error(description: str, error_type: str = "upstream_error") -> RequestRefused:
-    return local_error(description, error_type=error_type)
+ErrorTemplate: TypeAlias = OpenAiError | LocalError
 
-
-class CommonMessages:
-    """What most of them say about tasks."""
-
-    def unknown_task(self) -> RequestRefused:
-        return _code_4_error("task_no_found")
-
-    def invalid_list(self) -> RequestRefused:
-        return local_error("do_request_failed", content_type=PLAIN_TEXT_TYPE)
-
-    def invalid_notification(self) -> RequestRefused:
-        return _code_4_error("bind_request_body_failed")
-
-    def notification_without_task(self) -> RequestRefused:
-        return _code_4_error("midjourney_task_not_found")
+_SAME_AS_INVALID: Final[Any] = attrs.Factory(attrgetter("invalid_token"), takes_self=True)
+_SAME_AS_SPENT: Final[Any] = attrs.Factory(attrgetter("spent_token"), takes_self=True)
 
 
 @attrs.frozen(kw_only=True)
-class MessageTexts:
-    """The texts of `new-api` in one language."""
+class TokenMessages:
+    """The refusals of tokens."""
 
-    unauthorized: str
-    invalid_request: str
-    invalid_midjourney_request: str
-    no_channel: str
+    invalid_token: ErrorTemplate
+    missing_token: ErrorTemplate = _SAME_AS_INVALID
+    spent_token: ErrorTemplate = _SAME_AS_INVALID
+    """The first refusal of a token whose quota is used up; ``masked_token`` is its value."""
+    repeated_spent_token: ErrorTemplate = _SAME_AS_SPENT
+    """All later ones."""
+    channel_forbidden: ErrorTemplate = _SAME_AS_INVALID
+    """The token names a channel, which only administrators may."""
 
 
-_NEW_API_TEXTS: Final[Mapping[str, MessageTexts]] = {
-    "en": MessageTexts(
-        unauthorized="Invalid token",
-        invalid_request="Invalid request: {}",
-        invalid_midjourney_request="Invalid Midjourney request: {}",
-        no_channel="No available channel for model {} under group default (distributor)",
+@attrs.frozen(kw_only=True)
+class GatewayMessages(TokenMessages):
+    """The refusals of a gateway with rows of its own."""
+
+    unknown_task: ErrorTemplate = LocalError("task_no_found")
+    """The task does not exist, or is another user's."""
+    invalid_list: ErrorTemplate = LocalError("do_request_failed", content_type=PLAIN_TEXT_TYPE)
+    """The ids of a list cannot be decoded."""
+    invalid_notification: ErrorTemplate = LocalError("bind_request_body_failed")
+    """An inbound webhook cannot be decoded."""
+    notification_without_task: ErrorTemplate = LocalError("midjourney_task_not_found")
+    """An inbound webhook is about an unknown task."""
+    invalid_submission: ErrorTemplate
+    """The body of a submission cannot be decoded; ``problem`` is Go's message."""
+    unknown_custom_id: ErrorTemplate
+    """The button of a custom id is not sold; ``problem`` is Go's message."""
+    no_channel: ErrorTemplate
+    """No channel sells the model ``model``."""
+    disabled_channel: ErrorTemplate = LocalError("该任务所属渠道已被禁用")
+    """The channel of the parent task is disabled."""
+    deleted_channel: ErrorTemplate = LocalError("get_channel_info_failed")
+    """The channel of the parent task is deleted."""
+    quota_exhausted: ErrorTemplate = LocalError("quota_not_enough")
+    """The user's quota is used up."""
+    panic_response: Callable[[str, bool], SimResponse]
+    """Response of a handler that panicked, from Go's message and whether the request is about a
+    task."""
+
+
+def _new_api_2025_panic(problem: str, has_task: bool) -> SimResponse:  # noqa: FBT001 - as every panic
+    """Report the panic; the response of the next handler follows in the same body."""
+    issue_hint = "Please submit a issue here: https://github.com/Calcium-Ion/new-api"
+    message = f"Panic detected, error: {problem}. {issue_hint}"
+    response = go_json_response({"error": {"message": message, "type": "new_api_panic"}}, 500)
+    next_body = local_error("task_not_found").response.body if has_task else b""
+    return attrs.evolve(response, body=response.body + next_body)
+
+
+def _one_hub_panic(problem: str, _has_task: bool) -> SimResponse:  # noqa: FBT001 - as every panic
+    issue_hint = "Please submit a issue here: https://github.com/MartialBE/one-hub."
+    description = f"Panic detected, error: {problem}. {issue_hint}"
+    error = {"code": 500, "description": description, "type": "one_hub_panic"}
+    return go_json_response({"error": error}, 500)
+
+
+_new_api_error: Final = partial(OpenAiError, "new_api_error", code="")
+_new_api_2025_error: Final = partial(OpenAiError, "new_api_error")
+_one_hub_error: Final = partial(OpenAiError, "one_hub_error")
+_one_hub_no_provider: Final = partial(LocalError, code=5, error_type="internal_error")
+_one_api_error: Final = partial(OpenAiError, "api_error")
+
+NEW_API_MESSAGES: Final = GatewayMessages(
+    invalid_token=_new_api_error(
+        401, {"en": "Invalid token", "zh-CN": "无效的令牌", "zh-TW": "無效的令牌"}
     ),
-    "zh-CN": MessageTexts(
-        unauthorized="无效的令牌",
-        invalid_request="无效的请求，{}",
-        invalid_midjourney_request="无效的midjourney请求，{}",
-        no_channel="分组 default 下模型 {} 无可用渠道（distributor）",
+    channel_forbidden=_new_api_error(403, "普通用户不支持指定渠道"),
+    invalid_submission=_new_api_error(
+        400,
+        {
+            "en": "Invalid request: Invalid Midjourney request: {problem}",
+            "zh-CN": "无效的请求，无效的midjourney请求，{problem}",
+            "zh-TW": "無效的請求，無效的midjourney請求，{problem}",
+        },
     ),
-    "zh-TW": MessageTexts(
-        unauthorized="無效的令牌",
-        invalid_request="無效的請求，{}",
-        invalid_midjourney_request="無效的midjourney請求，{}",
-        no_channel="分組 default 下模型 {} 無可用管道（distributor）",
+    unknown_custom_id=_new_api_error(
+        400,
+        {
+            "en": "Invalid request: {problem}",
+            "zh-CN": "无效的请求，{problem}",
+            "zh-TW": "無效的請求，{problem}",
+        },
     ),
-}
-
-
-class NewApiMessages(CommonMessages):
-    """The current `new-api`: English unless asked otherwise, and a ``code`` in every error."""
-
-    def missing_token(self, context: RequestContext) -> RequestRefused:
-        return self.invalid_token(context)
-
-    def invalid_token(self, context: RequestContext) -> RequestRefused:
-        return self._error(401, _NEW_API_TEXTS[context.language].unauthorized, context)
-
-    def spent_token(
-        self,
-        token: str,  # noqa: ARG002 - the interface
-        context: RequestContext,
-        *,
-        is_repeated: bool,  # noqa: ARG002
-    ) -> RequestRefused:
-        return self.invalid_token(context)
-
-    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
-        return self._error(403, "普通用户不支持指定渠道", context)
-
-    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:
-        return self.unknown_custom_id(
-            _NEW_API_TEXTS[context.language].invalid_midjourney_request.format(problem), context
-        )
-
-    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:
-        return self._error(
-            400, _NEW_API_TEXTS[context.language].invalid_request.format(problem), context
-        )
-
-    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
-        message = _NEW_API_TEXTS[context.language].no_channel.format(model)
-        return self._error(503, message, context, code="model_not_found")
-
-    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
-        return _code_4_error("get_channel_info_failed" if is_deleted else "该任务所属渠道已被禁用")
-
-    def quota_exhausted(self) -> RequestRefused:
-        return _code_4_error("quota_not_enough")
-
-    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:  # noqa: ARG002
-        return None
-
-    @staticmethod
-    def _error(
-        status: int, message: str, context: RequestContext, code: str = ""
-    ) -> RequestRefused:
-        return openai_error(status, message, "new_api_error", context.request_id, code=code)
-
-
-class NewApi2025Messages(CommonMessages):
-    """`new-api` of April 2025: Chinese, and no ``code``."""
-
-    def missing_token(self, context: RequestContext) -> RequestRefused:
-        return self._error(401, "未提供令牌", context)
-
-    def invalid_token(self, context: RequestContext) -> RequestRefused:
-        return self._error(401, "无效的令牌", context)
-
-    def spent_token(
-        self, token: str, context: RequestContext, *, is_repeated: bool
-    ) -> RequestRefused:
-        masked_token = f"[sk-{token[:3]}***{token[-3:]}]"
-        first_message = (
-            f"{masked_token} 该令牌额度已用尽 !token.UnlimitedQuota && token.RemainQuota = 0"
-        )
-        repeated_message = f"该令牌额度已用尽 TokenStatusExhausted{masked_token}"
-        return self._error(401, repeated_message if is_repeated else first_message, context)
-
-    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
-        return self._error(403, "普通用户不支持指定渠道", context)
-
-    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:
-        return self._error(400, f"Invalid request, {problem}", context)
-
-    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:
-        return self.invalid_submission(problem, context)
-
-    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
-        message = f"当前分组 default 下对于模型 {model} 无可用渠道"
-        return self._error(503, message, context)
-
-    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
-        return _code_4_error("get_channel_info_failed" if is_deleted else "该任务所属渠道已被禁用")
-
-    def quota_exhausted(self) -> RequestRefused:
-        return _code_4_error("quota_not_enough")
-
-    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:
-        """The panic is told of, and what the next handler says follows it in the same body."""
-        issue_hint = "Please submit a issue here: https://github.com/Calcium-Ion/new-api"
-        message = f"Panic detected, error: {problem}. {issue_hint}"
-        refusal = panic_response({"message": message, "type": "new_api_panic"})
-        if not has_task:
-            return refusal
-        second_body = local_error("task_not_found").response.body
-        return RequestRefused(
-            attrs.evolve(refusal.response, body=refusal.response.body + second_body)
-        )
-
-    @staticmethod
-    def _error(status: int, message: str, context: RequestContext) -> RequestRefused:
-        return openai_error(status, message, "new_api_error", context.request_id)
-
-
-class OneHubMessages(CommonMessages):
-    """`one-hub`: most of what it refuses looks like an answer of Midjourney-Proxy."""
-
-    def missing_token(self, context: RequestContext) -> RequestRefused:
-        return self.invalid_token(context)
-
-    def invalid_token(self, context: RequestContext) -> RequestRefused:
-        return self._error(401, "无效的令牌", context)
-
-    def spent_token(
-        self,
-        token: str,  # noqa: ARG002 - the interface
-        context: RequestContext,
-        *,
-        is_repeated: bool,  # noqa: ARG002
-    ) -> RequestRefused:
-        return self._error(401, "令牌额度已用尽", context)
-
-    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
-        return self._error(403, "普通用户不支持指定渠道", context)
-
-    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
-        return _code_4_error("bind_request_body_failed")
-
-    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
-        return _code_4_error(problem, error_type="internal_error")
-
-    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
-        return self._no_provider(f"当前分组 default 下对于模型 {model} 无可用渠道")
-
-    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
-        return self._no_provider("无效的渠道 Id" if is_deleted else "该渠道已被禁用")
-
-    def quota_exhausted(self) -> RequestRefused:
-        return _code_4_error("user quota is not enough")
-
-    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:  # noqa: ARG002
-        issue_hint = "Please submit a issue here: https://github.com/MartialBE/one-hub."
-        description = f"Panic detected, error: {problem}. {issue_hint}"
-        return panic_response({"code": 500, "description": description, "type": "one_hub_panic"})
-
-    @staticmethod
-    def _no_provider(reason: str) -> RequestRefused:
-        return local_error(f"无法获取provider:{reason}", code=5, error_type="internal_error")
-
-    @staticmethod
-    def _error(status: int, message: str, context: RequestContext) -> RequestRefused:
-        return openai_error(status, message, "one_hub_error", context.request_id)
-
-
-class OneApiMessages:
-    """A fork of one-api, in English."""
-
-    def missing_token(self, context: RequestContext) -> RequestRefused:
-        return self.invalid_token(context)
-
-    def invalid_token(self, context: RequestContext) -> RequestRefused:
-        return self._error(401, "Token not provided", context)
-
-    def spent_token(
-        self,
-        token: str,  # noqa: ARG002 - the interface
-        context: RequestContext,
-        *,
-        is_repeated: bool,  # noqa: ARG002
-    ) -> RequestRefused:
-        return self._error(401, "The token quota has been exhausted", context)
-
-    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
-        return self._error(403, "Ordinary users do not support designated channels", context)
-
-    def unknown_task(self) -> RequestRefused:
-        return local_error("Get mj id failed", result="Error")
-
-    def invalid_list(self) -> RequestRefused:
-        return local_error("Bind json failed", result="Error", content_type=PLAIN_TEXT_TYPE)
-
-    def invalid_notification(self) -> RequestRefused:
-        return _code_4_error("Unmarshal BodyReusable failed")
-
-    def notification_without_task(self) -> RequestRefused:
-        return _code_4_error("Get Mj id failed")
-
-    def invalid_submission(self, problem: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
-        return self._error(400, "Model name is required", context)
-
-    def unknown_custom_id(self, problem: str, context: RequestContext) -> RequestRefused:  # noqa: ARG002
-        return _code_4_error(problem)
-
-    def no_channel(self, model: str, context: RequestContext) -> RequestRefused:
-        message = f"There are no channels available for model {model} under the current group"
-        return self._error(503, f"{message} default", context)
-
-    def parent_channel_unavailable(self, *, is_deleted: bool) -> RequestRefused:
-        return _code_4_error("get_channel_info_failed" if is_deleted else "该任务所属渠道已被禁用")
-
-    def quota_exhausted(self) -> RequestRefused:
-        return local_error("User quota is not enough", result="Error")
-
-    def handler_panicked(self, problem: str, *, has_task: bool) -> RequestRefused | None:  # noqa: ARG002
-        return RequestRefused(SimResponse(status=500))
-
-    @staticmethod
-    def _error(status: int, message: str, context: RequestContext) -> RequestRefused:
-        return openai_error(status, message, "api_error", context.request_id)
-
-
-class PathGatewayMessages:
-    """The live gateway, whose words are made up."""
-
-    def missing_token(self, context: RequestContext) -> RequestRefused:
-        return self.invalid_token(context)
-
-    def invalid_token(self, context: RequestContext) -> RequestRefused:
-        return openai_error(401, "无效的令牌", "gateway_error", context.request_id)
-
-    def spent_token(
-        self,
-        token: str,  # noqa: ARG002 - the interface
-        context: RequestContext,
-        *,
-        is_repeated: bool,  # noqa: ARG002
-    ) -> RequestRefused:
-        return self.invalid_token(context)
-
-    def channel_forbidden(self, context: RequestContext) -> RequestRefused:
-        return self.invalid_token(context)
-
-
-PATH_GATEWAY: Final[TokenMessages] = PathGatewayMessages()
-NEW_API_MESSAGES: Final[GatewayMessages] = NewApiMessages()
-NEW_API_2025_MESSAGES: Final[GatewayMessages] = NewApi2025Messages()
-ONE_API_MESSAGES: Final[GatewayMessages] = OneApiMessages()
-ONE_HUB_MESSAGES: Final[GatewayMessages] = OneHubMessages()
+    no_channel=_new_api_error(
+        503,
+        {
+            "en": "No available channel for model {model} under group default (distributor)",
+            "zh-CN": "分组 default 下模型 {model} 无可用渠道（distributor）",
+            "zh-TW": "分組 default 下模型 {model} 無可用管道（distributor）",
+        },
+        code="model_not_found",
+    ),
+    panic_response=lambda _problem, _has_task: SimResponse(closes_connection=True),
+)
+"""The current `new-api`: English unless requested otherwise, and a ``code`` in every error."""
+
+NEW_API_2025_MESSAGES: Final = GatewayMessages(
+    missing_token=_new_api_2025_error(401, "未提供令牌"),
+    invalid_token=_new_api_2025_error(401, "无效的令牌"),
+    spent_token=_new_api_2025_error(
+        401, "[{masked_token}] 该令牌额度已用尽 !token.UnlimitedQuota && token.RemainQuota = 0"
+    ),
+    repeated_spent_token=_new_api_2025_error(
+        401, "该令牌额度已用尽 TokenStatusExhausted[{masked_token}]"
+    ),
+    channel_forbidden=_new_api_2025_error(403, "普通用户不支持指定渠道"),
+    invalid_submission=_new_api_2025_error(400, "Invalid request, {problem}"),
+    unknown_custom_id=_new_api_2025_error(400, "Invalid request, {problem}"),
+    no_channel=_new_api_2025_error(503, "当前分组 default 下对于模型 {model} 无可用渠道"),
+    panic_response=_new_api_2025_panic,
+)
+"""`new-api` of April 2025: Chinese, and no ``code``."""
+
+ONE_HUB_MESSAGES: Final = GatewayMessages(
+    invalid_token=_one_hub_error(401, "无效的令牌"),
+    spent_token=_one_hub_error(401, "令牌额度已用尽"),
+    channel_forbidden=_one_hub_error(403, "普通用户不支持指定渠道"),
+    invalid_submission=LocalError("bind_request_body_failed"),
+    unknown_custom_id=LocalError("{problem}", error_type="internal_error"),
+    no_channel=_one_hub_no_provider(
+        "无法获取provider:当前分组 default 下对于模型 {model} 无可用渠道"
+    ),
+    disabled_channel=_one_hub_no_provider("无法获取provider:该渠道已被禁用"),
+    deleted_channel=_one_hub_no_provider("无法获取provider:无效的渠道 Id"),
+    quota_exhausted=LocalError("user quota is not enough"),
+    panic_response=_one_hub_panic,
+)
+"""`one-hub`: most of its refusals have the shape of Midjourney-Proxy."""
+
+ONE_API_MESSAGES: Final = GatewayMessages(
+    invalid_token=_one_api_error(401, "Token not provided"),
+    spent_token=_one_api_error(401, "The token quota has been exhausted"),
+    channel_forbidden=_one_api_error(403, "Ordinary users do not support designated channels"),
+    unknown_task=LocalError("Get mj id failed", result="Error"),
+    invalid_list=LocalError("Bind json failed", result="Error", content_type=PLAIN_TEXT_TYPE),
+    invalid_notification=LocalError("Unmarshal BodyReusable failed"),
+    notification_without_task=LocalError("Get Mj id failed"),
+    invalid_submission=_one_api_error(400, "Model name is required"),
+    unknown_custom_id=LocalError("{problem}"),
+    no_channel=_one_api_error(
+        503, "There are no channels available for model {model} under the current group default"
+    ),
+    quota_exhausted=LocalError("User quota is not enough", result="Error"),
+    panic_response=lambda _problem, _has_task: SimResponse(status=500),
+)
+"""A fork of one-api, in English."""
+
+PATH_GATEWAY_MESSAGES: Final = TokenMessages(
+    invalid_token=OpenAiError("gateway_error", 401, "无效的令牌")
+)
+"""The live gateway; its texts are invented."""

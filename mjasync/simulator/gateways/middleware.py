@@ -1,4 +1,4 @@
-"""What surrounds a gateway's API: browsers' questions, the web page, guards that turn away."""
+"""The middleware of a gateway: CORS, redirects, the web page, and guards against overload."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import attrs
-from aiohttp import web
 
 from ..responses import SimResponse
-from .gateway_responses import (
-    NOT_FOUND_PAGE,
-    moved_response,
-    string_error,
-    typed_response,
-    unknown_url_error,
-)
-from .gateway_routes import redirect_target
+from .gateway_responses import WEB_PAGE, go_json_response, string_error
+from .gateway_routes import match_gateway_route
 
 if TYPE_CHECKING:
-    from ..faults import FaultScript
+    from aiohttp import web
+
+    from .gateway_context import GatewayContext
     from .gateway_dialects import ResellerDialect
 
 __all__ = ["GatewayMiddleware", "answer_preflight", "cors_headers"]
@@ -37,25 +32,23 @@ _PREFLIGHT_HEADERS: Final = {
     "Access-Control-Allow-Methods": "GET,POST,PUT,DELETE,OPTIONS",
 }
 _WEB_LIMIT_WINDOW_SECONDS: Final = 180.0
-"""Simulated seconds for which the web limit remembers a request."""
+"""Simulated seconds for which a request counts for the web limit."""
 _WEB_PORTS: Final = frozenset({80, 443, 8080, 8443})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def cors_headers(request: web.BaseRequest, *, echoes_origin: bool = False) -> Mapping[str, str]:
-    """The headers that let every page read an answer."""
+    """Return the headers that let every web page read a response."""
     origin = request.headers.get("Origin")
     if origin is None:
         return {}
-    return (
-        {**_CORS_HEADERS, "Access-Control-Allow-Origin": origin} if echoes_origin else _CORS_HEADERS
-    )
+    return {**_CORS_HEADERS, **({"Access-Control-Allow-Origin": origin} if echoes_origin else {})}
 
 
 def answer_preflight(
     request: web.BaseRequest, *, echoes_origin: bool = False
 ) -> SimResponse | None:
-    """The answer to a browser that asks before it sends."""
+    """Return the response to a CORS preflight request; None for all others."""
     if request.method != "OPTIONS" or "Origin" not in request.headers:
         return None
     if not echoes_origin:
@@ -74,45 +67,53 @@ def answer_preflight(
 
 
 class GatewayMiddleware:
-    """Answers what never reaches the API, and dresses every answer."""
+    """Answers requests that never reach the API, and adds headers to every response."""
 
-    def __init__(self, dialect: ResellerDialect, faults: FaultScript, time_scale: float) -> None:
-        self._dialect, self._faults = dialect, faults
-        self._window_seconds = _WEB_LIMIT_WINDOW_SECONDS * time_scale
-        self._requests: deque[float] = deque()
+    def __init__(self, dialect: ResellerDialect, context: GatewayContext) -> None:
+        self._dialect, self._faults = dialect, context.faults
+        self._window_seconds = _WEB_LIMIT_WINDOW_SECONDS * context.settings.time_scale
+        self._web_requests: deque[float] = deque()
 
     def add_headers(
-        self, reply: SimResponse, request: web.BaseRequest, request_id: str
+        self, response: SimResponse, request: web.BaseRequest, request_id: str
     ) -> SimResponse:
-        """An answer with the headers that all of them have."""
+        """Return a response with the headers that all of them have."""
         headers: Mapping[str, str] = {
-            **reply.headers,
+            **response.headers,
             self._dialect.request_id_header: request_id,
             **self._dialect.extra_headers,
             **cors_headers(request, echoes_origin=self._dialect.echoes_origin),
         }
-        return attrs.evolve(reply, headers=headers)
-
-    def answer_preflight(self, request: web.BaseRequest) -> SimResponse | None:
-        """The answer to a browser that asks before it sends."""
-        return answer_preflight(request, echoes_origin=self._dialect.echoes_origin)
+        return attrs.evolve(response, headers=headers)
 
     def redirect(self, request: web.BaseRequest) -> SimResponse | None:
-        """Where a path with a slash too many is sent, before anything else is done."""
-        target = redirect_target(request.method, request.path, self._dialect.endpoints)
-        return None if target is None else moved_response(request.method, target)
+        """Return the redirect of a path with a trailing slash; None for all others."""
+        target = request.path.removesuffix("/")
+        if request.method not in {"GET", "POST"} or target == request.path:
+            return None
+        endpoint = match_gateway_route(request.method, target).endpoint
+        if endpoint not in self._dialect.endpoints and target != "/mj":
+            return None
+        headers = {"Location": target}
+        if request.method == "POST":
+            return SimResponse(status=307, headers=headers)
+        body = f'<a href="{target}">Moved Permanently</a>.\n\n'.encode()
+        return SimResponse(status=301, body=body, content_type="text/html", headers=headers)
 
     def not_found(self, request: web.BaseRequest) -> SimResponse:
-        """The answer where nothing is registered (PROTOCOL §7.1-K)."""
+        """Return the response where nothing is registered (PROTOCOL §7.1-K)."""
         if self._is_rate_limited():
             return SimResponse(status=429)
         if request.path.startswith(self._dialect.error_path_prefixes):
-            return unknown_url_error(request.method, request.path, self._dialect.error_keys)
+            message = f"Invalid URL ({request.method} {request.path})"
+            error = {"message": message, "type": "invalid_request_error"}
+            ordered = {key: error.get(key, "") for key in self._dialect.error_keys}
+            return go_json_response({"error": ordered}, 404)
         status = 200 if request.path == "/" else self._dialect.web_page_status
-        return attrs.evolve(NOT_FOUND_PAGE, status=status)
+        return attrs.evolve(WEB_PAGE, status=status)
 
-    def overload_response(self) -> SimResponse | None:
-        """The answer of a machine that is too busy."""
+    def check_overload(self) -> SimResponse | None:
+        """Return the response of an overloaded machine; None if it is not."""
         guard = self._faults.next_fault("gateway", kind="cpu_guard")
         if guard is None:
             return None
@@ -123,10 +124,10 @@ class GatewayMiddleware:
             "param": "",
             "code": "system_cpu_overloaded",
         }
-        return typed_response({"error": error}, 503)
+        return go_json_response({"error": error}, 503)
 
-    def blocked_link_response(self, image_url: str) -> SimResponse | None:
-        """The answer about a picture whose link may not be followed."""
+    def check_image_url(self, image_url: str) -> SimResponse | None:
+        """Return the refusal of an image URL that may not be fetched; None if it may."""
         url_parts = urlsplit(image_url)
         if self._dialect.checks_image_urls and url_parts.scheme not in _DEFAULT_PORTS:
             reason = f"unsupported protocol: {url_parts.scheme} (only http/https allowed)"
@@ -141,19 +142,18 @@ class GatewayMiddleware:
         return string_error(403, f"request blocked: private IP address not allowed: {address}")
 
     def _is_rate_limited(self) -> bool:
-        """Whether somebody has asked for the web page too often."""
         limit = self._faults.find("gateway", kind="web_limit")
         if limit is None:
             return False
         now = time.monotonic()
         while (
-            self._requests
+            self._web_requests
             and self._window_seconds
-            and self._requests[0] < now - self._window_seconds
+            and self._web_requests[0] < now - self._window_seconds
         ):
-            self._requests.popleft()
-        if len(self._requests) < int(str(limit.options["allowed"])):
-            self._requests.append(now)
+            self._web_requests.popleft()
+        if len(self._web_requests) < int(str(limit.options["allowed"])):
+            self._web_requests.append(now)
             return False
         limit.use()
         return True

@@ -1,10 +1,9 @@
-"""A gateway that passes everything on live, and says by path how fast and from where."""
+"""A gateway that forwards everything as it is, with speed and image host by path."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import orjson
@@ -12,217 +11,176 @@ from aiohttp import web
 
 from ..responses import RequestRefused, SimResponse
 from ..routes import MatchedRoute, match_route
-from ..sim_task import RequestRecord, Submission
-from .gateway_dialects import PassthroughDialect
-from .gateway_responses import NOT_FOUND_PAGE, local_error, openai_error
-from .messages import RequestContext
+from ..sim_task import RequestRecord
+from .gateway_responses import WEB_PAGE, local_error
+from .messages import OpenAiError, RequestContext
 from .middleware import answer_preflight, cors_headers
-from .task_rows import TaskRow, TaskRows
-from .upstream import UpstreamClient, UpstreamResponse
-from .users import GatewayAccounts, UserRegistry
+from .task_rows import TaskRow
+from .upstream import ACCEPTED_CODES, MODAL_CODE, UpstreamResponse
+from .users import UserRegistry
+
+if TYPE_CHECKING:
+    from .gateway_context import GatewayContext
+    from .gateway_dialects import PassthroughDialect
 
 __all__ = ["Passthrough"]
 
-_ACCEPTED_CODES: Final = frozenset({1, 22})
+_IMAGE_HOSTS: Final = "relay|origin|proxy"
+_DEFAULT_IMAGE_HOST: Final = "origin"
+_API_PATH: Final = re.compile(
+    rf"(?:/mj(?:-(?P<speed>fast|turbo|relax))?(?:-(?P<host>{_IMAGE_HOSTS}))?(?<!/mj))?"
+    r"(?P<plain>/mj/(?!mj/).+)"
+)
+_IMAGE_PATH: Final = re.compile(rf"/(?:{_IMAGE_HOSTS})(?P<plain>/.+)")
+_UNREACHABLE: Final = OpenAiError("gateway_error", 502, "upstream unreachable")
+_TIMEOUT: Final = 60.0
+"""Simulated seconds the upstream has for any request."""
 
 
 @attrs.frozen(kw_only=True)
 class PassthroughRequest:
-    """A call of somebody who was let in."""
+    """An authenticated request."""
 
     user: str
-    route: MatchedRoute
     record: RequestRecord
     speed: str | None
+    """The speed of the token or of the path; None: the upstream decides."""
     image_host: str | None
+    """The image host of the token or of the path."""
 
 
 class Passthrough:
-    """Answers what comes in with what the upstream says, its links apart."""
+    """Forwards requests, and rewrites the links in the responses."""
 
-    def __init__(
-        self,
-        dialect: PassthroughDialect,
-        accounts: GatewayAccounts,
-        *,
-        upstream: UpstreamClient,
-        rows: TaskRows,
-        submissions: list[Submission],
-        has_list_endpoint: bool,
-    ) -> None:
-        self.base_url = ""
-        """The address of the gateway, for links."""
-        self._dialect, self._accounts = dialect, accounts
-        self._users = UserRegistry(dialect.auth, dialect.messages, accounts)
-        self._upstream, self._rows, self._submissions = upstream, rows, submissions
-        self._has_list_endpoint = has_list_endpoint
-        speeds, image_hosts = "|".join(dialect.speeds), "|".join(dialect.image_hosts)
-        self._api_path = re.compile(
-            rf"(?:/mj(?:-(?P<speed>{speeds}))?(?:-(?P<host>{image_hosts}))?(?<!/mj))?(?P<plain>/mj/(?!mj/).+)"
-        )
-        self._image_path = re.compile(rf"/(?P<host>{image_hosts})(?P<rest>/.+)")
+    def __init__(self, dialect: PassthroughDialect, context: GatewayContext) -> None:
+        self._context = context
+        self._users = UserRegistry(dialect.auth, dialect.messages, context.accounts)
 
     def route(self, method: str, path: str) -> MatchedRoute:
-        """The route of a request; one that leads nowhere is of no kind that is passed on."""
-        if method == "GET" and (image_match := self._image_path.fullmatch(path)):
-            return MatchedRoute(kind="image", endpoint="image", task_id=image_match["rest"])
-        api_match = self._api_path.fullmatch(path)
+        """Return the route of a request; any below ``/mj`` is forwarded."""
+        if method == "GET" and (image_match := _IMAGE_PATH.fullmatch(path)):
+            return MatchedRoute(kind="image", endpoint="image", task_id=image_match["plain"])
+        api_match = _API_PATH.fullmatch(path)
         if api_match is None:
             return MatchedRoute(kind="other")
         plain_route = match_route(method, api_match["plain"])
-        return attrs.evolve(
-            plain_route, has_mode=True, speed=api_match["speed"], image_host=api_match["host"]
-        )
+        return attrs.evolve(plain_route, speed=api_match["speed"], image_host=api_match["host"])
 
     async def answer(
-        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
+        self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
     ) -> SimResponse:
-        """Answer a request; every page may read it."""
-        reply = answer_preflight(request) or await self._answer_api(request, route, record)
-        return attrs.evolve(reply, headers={**reply.headers, **cors_headers(request)})
+        """Answer a request; every web page may read the response."""
+        response = answer_preflight(web_request)
+        if response is None:
+            try:
+                response = await self._answer_api(web_request, route, record)
+            except RequestRefused as refusal:
+                response = refusal.response
+        headers = {**response.headers, **cors_headers(web_request)}
+        return attrs.evolve(response, headers=headers)
 
     async def _answer_api(
-        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
-    ) -> SimResponse:
-        try:
-            if route.kind == "image":
-                return _unchanged_response(
-                    await self._call_upstream("GET", _with_query(route.task_id, request))
-                )
-            if not route.has_mode or not (self._has_list_endpoint or route.kind != "list"):
-                return NOT_FOUND_PAGE
-            return await self._forward(request, self._make_request(request, route, record))
-        except RequestRefused as refusal:
-            return refusal.response
-
-    def _make_request(
         self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
-    ) -> PassthroughRequest:
-        """What the token is bound to goes before what the path asks for."""
-        context = RequestContext(request_id=f"{int(record.at * 1000)}")
-        user = self._users.authenticate(web_request.headers, context)
-        speed, image_host = self._users.get_modes(user)
-        return PassthroughRequest(
-            user=user,
-            route=route,
-            record=record,
-            speed=speed or route.speed or self._dialect.default_speed,
-            image_host=image_host or route.image_host,
-        )
-
-    async def _forward(
-        self, web_request: web.BaseRequest, passed: PassthroughRequest
     ) -> SimResponse:
-        is_submission = passed.route.kind == "submit"
-        if is_submission and self._accounts.quota is not None and self._accounts.quota <= 0:
+        context = self._context
+        if route.kind == "image":
+            url = context.upstream.origin + _with_query(route.task_id, web_request)
+            return _unchanged_response(await self._send_upstream("GET", url))
+        api_match = _API_PATH.fullmatch(web_request.path)
+        if api_match is None or (route.kind == "list" and not context.settings.list_endpoint):
+            return WEB_PAGE
+        request = self._authenticate(web_request, route, record)
+        path, is_submission = api_match["plain"], route.kind == "submit"
+        if is_submission and context.accounts.is_quota_exhausted:
             raise local_error("quota_not_enough")
-        match = self._api_path.fullmatch(web_request.path)
-        path = match["plain"] if match else web_request.path
-        if is_submission and passed.speed:
-            path = f"/mj-{passed.speed}{path}"
-        response = await self._call_upstream(
+        if is_submission and request.speed:
+            path = f"/mj-{request.speed}{path}"
+        response = await self._send_upstream(
             web_request.method,
             _with_query(path, web_request),
             body=await web_request.read(),
             content_type=web_request.headers.get("Content-Type"),
         )
         if is_submission:
-            self._record_result(passed, response.json())
+            self._record_result(request, response.json())
         return attrs.evolve(
-            _unchanged_response(response), body=self._rewrite_links(response, passed)
+            _unchanged_response(response), body=self._rewrite_links(response, request)
         )
 
-    async def _call_upstream(
-        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    def _authenticate(
+        self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
+    ) -> PassthroughRequest:
+        """Authenticate a request; the modes of the token have precedence over the path's."""
+        context = RequestContext(request_id=f"{int(record.at * 1000)}")
+        user = self._users.authenticate(web_request.headers, context)
+        speed, image_host = self._users.get_modes(user)
+        return PassthroughRequest(
+            user=user,
+            record=record,
+            speed=speed or route.speed,
+            image_host=image_host or route.image_host,
+        )
+
+    async def _send_upstream(
+        self, method: str, url: str, body: bytes | None = None, content_type: str | None = None
     ) -> UpstreamResponse:
-        """One call; a live gateway has only its own words for an upstream that is not there."""
-        origin = self._upstream.origin if method == "GET" and not path.startswith("/mj") else ""
-        timeout = self._upstream.scale_timeout(self._dialect.timeout)
+        """Send one request; an unreachable upstream is an error of the gateway."""
+        upstream = self._context.upstream
+        timeout = upstream.scale_timeout(_TIMEOUT)
         try:
-            return await self._upstream.request(
-                method, origin + path, body=body, content_type=content_type, timeout=timeout
+            return await upstream.request(
+                method, url, body=body, content_type=content_type, timeout=timeout
             )
         except RequestRefused as error:
-            error_type = self._dialect.error_type
-            raise openai_error(502, "upstream unreachable", error_type, "none") from error
+            raise _UNREACHABLE.refuse(RequestContext(request_id="none")) from error
 
-    # --- links ----------------------------------------------------------------------------------
-
-    def _rewrite_links(self, response: UpstreamResponse, passed: PassthroughRequest) -> bytes:
-        """The body with every link leading here, through the image host that was asked for."""
+    def _rewrite_links(self, response: UpstreamResponse, request: PassthroughRequest) -> bytes:
+        """Return the body with all links leading to the gateway, by the requested image host."""
         value = response.json()
         if isinstance(value, list):
-            return orjson.dumps([self._record_tasks(item, passed) for item in value])
+            return orjson.dumps([self._rewrite_task(item, request) for item in value])
         if isinstance(value, dict):
-            return orjson.dumps(self._record_tasks(value, passed))
+            return orjson.dumps(self._rewrite_task(value, request))
         return response.body
 
-    def _record_tasks(self, value: Any, request: PassthroughRequest) -> Any:  # noqa: ANN401 - JSON holds anything
-        """One task as it passes by, or whatever else it is."""
-        is_task = isinstance(value, dict) and "id" in value
-        row = self._rows.find(value["id"]) if is_task else None
+    def _rewrite_task(self, value: Any, request: PassthroughRequest) -> Any:  # noqa: ANN401 - JSON holds anything
+        """Rewrite the links of one value, and refresh its row if it is a task."""
+        rows = self._context.rows
+        row = rows.find(value["id"]) if isinstance(value, dict) and "id" in value else None
         if row is not None:
             row.refresh(value, None)
-            self._rows.update(row)
-        image_host = (
-            request.image_host or (row and row.image_host) or self._dialect.default_image_host
-        )
-        encoded = orjson.dumps(value)
-        gateway_prefix, upstream_prefix = (
-            f'"{self.base_url}/{image_host}/',
-            f'"{self._upstream.origin}/',
-        )
-        return orjson.loads(encoded.replace(upstream_prefix.encode(), gateway_prefix.encode()))
-
-    # --- books ----------------------------------------------------------------------------------
+            rows.update(row)
+        image_host = request.image_host or (row and row.image_host) or _DEFAULT_IMAGE_HOST
+        gateway_prefix = f'"{self._context.base_url}/{image_host}/'.encode()
+        upstream_prefix = f'"{self._context.upstream.origin}/'.encode()
+        return orjson.loads(orjson.dumps(value).replace(upstream_prefix, gateway_prefix))
 
     def _record_result(self, request: PassthroughRequest, result: object) -> None:
-        """Note a submission that was taken."""
+        """Record the tasks of an accepted submission, or of an opened modal."""
         fields = result if isinstance(result, dict) else {}
         code, ids = fields.get("code"), fields.get("result")
-        if code not in {*_ACCEPTED_CODES, 21} or not isinstance(ids, str | int):
+        if code not in {*ACCEPTED_CODES, MODAL_CODE} or not isinstance(ids, str | int):
             return
+        context, record = self._context, request.record
+        body = record.body if isinstance(record.body, dict) else {}
         for task_id in str(ids).split(","):
-            self._record_task(request, task_id, is_accepted=code in _ACCEPTED_CODES)
-
-    def _record_task(self, request: PassthroughRequest, task_id: str, *, is_accepted: bool) -> None:
-        body: Mapping[str, Any] = (
-            request.record.body if isinstance(request.record.body, dict) else {}
-        )
-        row = self._rows.find(task_id) or self._make_row(request, body, task_id)
-        row.is_accepted = is_accepted
-        self._rows.add(row)
-        if not is_accepted:
-            return
-        if self._accounts.quota is not None:
-            self._accounts.quota -= 1
-        self._submissions.append(
-            Submission(
-                endpoint=request.record.endpoint or "",
-                task_id=task_id,
-                body=body,
-                state=body.get("state") or None,
-                prompt=body.get("prompt") or row.prompt or None,
-                action=row.action,
-                parent_id=row.parent_id,
-                at=request.record.at,
+            row = context.rows.find(task_id) or TaskRow(
+                id=task_id,
+                user=request.user,
+                action=str(body.get("action") or (record.endpoint or "").upper()),
+                prompt=str(body.get("prompt") or ""),
+                submitted_at=int(record.at * 1000),
+                mode=(request.speed or "fast").upper(),
+                image_host=request.image_host,
+                parent_id=body.get("taskId"),
             )
-        )
-
-    def _make_row(
-        self, request: PassthroughRequest, body: Mapping[str, Any], task_id: str
-    ) -> TaskRow:
-        endpoint = request.record.endpoint or ""
-        return TaskRow(
-            id=task_id,
-            user=request.user,
-            action=str(body.get("action") or endpoint.upper()),
-            prompt=str(body.get("prompt") or ""),
-            submitted_at=int(request.record.at * 1000),
-            mode=(request.speed or "fast").upper(),
-            image_host=request.image_host,
-            parent_id=body.get("taskId"),
-        )
+            row.is_accepted = code in ACCEPTED_CODES
+            context.rows.insert_or_track(row)
+            if row.is_accepted:
+                context.accounts.charge()
+                context.record_submission(
+                    record, row, state=body.get("state"), prompt=body.get("prompt")
+                )
 
 
 def _with_query(path: str, request: web.BaseRequest) -> str:

@@ -1,90 +1,72 @@
-"""The counter of a gateway with rows of its own: paths, tokens, reading (`new-api`, `one-hub`).
+"""A gateway with rows of its own: routes, users and reads (`new-api`, `one-hub`, `one-api`).
 
-Rows are refreshed elsewhere; here they are read as they are.
+The backend refreshes the rows; here they are read as they are.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
 from ..responses import RequestRefused, SimResponse, json_response
 from ..routes import MatchedRoute
-from ..sim_task import RequestRecord, Submission
-from .custom_ids import LIST_FIELDS, UpstreamCrash
-from .forwarded_submissions import SubmissionForwarder, repeat_upstream_result
-from .gateway_dialects import ResellerDialect
-from .gateway_request import GatewayRequest
-from .gateway_responses import CLOSED_CONNECTION, local_error, string_error
-from .gateway_routes import match_gateway_route, parse_mode, speed_from_mode, upstream_path
-from .go_json import GoJsonError, decode_first, decode_struct
-from .messages import RequestContext
-from .middleware import GatewayMiddleware
-from .task_rows import TaskRow, TaskRows
-from .upstream import UpstreamClient, empty_submit_result, parse_submit_result
-from .users import GatewayAccounts, UserRegistry
+from ..sim_task import RequestRecord
+from .custom_ids import UpstreamCrash
+from .forwarded_submissions import SubmissionForwarder
+from .gateway_request import NOTIFICATION, GatewayRequest
+from .gateway_responses import string_error
+from .gateway_routes import match_gateway_route, speed_from_mode, upstream_path
+from .go_json import GoJsonError, GoStruct, decode
+from .messages import ErrorTemplate, LocalError, RequestContext
+from .middleware import GatewayMiddleware, answer_preflight
+from .task_rows import TaskRow
+from .users import UserRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from ..faults import FaultScript
+    from .gateway_context import GatewayContext
+    from .gateway_dialects import ResellerDialect
 
 __all__ = ["Reseller"]
 
-_MIN_SEED_SECONDS: Final = 0.2
+_ID_LIST: Final = GoStruct("struct", {"ids": list})
 
 
 class Reseller:
-    """Answers what comes in, from rows or by asking the upstream."""
+    """Answers requests from rows, or by forwarding them to the upstream."""
 
-    def __init__(
-        self,
-        dialect: ResellerDialect,
-        accounts: GatewayAccounts,
-        *,
-        upstream: UpstreamClient,
-        rows: TaskRows,
-        submissions: list[Submission],
-        faults: FaultScript,
-        time_scale: float,
-        has_list_endpoint: bool,
-        seed: int,
-    ) -> None:
-        self.base_url = ""
-        """The address of the gateway, for links."""
-        self._dialect, self._accounts = dialect, accounts
-        self._users = UserRegistry(dialect.auth, dialect.messages, accounts)
-        self._middleware = GatewayMiddleware(dialect, faults, time_scale)
-        self._upstream, self._rows = upstream, rows
-        self._forwarder = SubmissionForwarder(
-            dialect, accounts, upstream=upstream, rows=rows, submissions=submissions, faults=faults
-        )
-        self._has_list_endpoint = has_list_endpoint
-        self._random = random.Random(seed)
-
-    # --- the way in -----------------------------------------------------------------------------
+    def __init__(self, dialect: ResellerDialect, context: GatewayContext) -> None:
+        self._dialect, self._context = dialect, context
+        self._users = UserRegistry(dialect.auth, dialect.messages, context.accounts)
+        self._middleware = GatewayMiddleware(dialect, context)
+        self._forwarder = SubmissionForwarder(dialect, context)
+        self._random = random.Random(context.settings.seed)
 
     def route(self, method: str, path: str) -> MatchedRoute:
-        """The route of a request; one that leads nowhere has no endpoint."""
+        """Return the route of a request; without an endpoint where nothing is registered."""
         route = match_gateway_route(method, path)
-        is_routed = self._dialect.is_routed(path) and self._is_registered(route)
-        return route if is_routed else MatchedRoute(kind="other")
+        is_enabled = self._context.settings.list_endpoint or route.kind != "list"
+        is_registered = route.endpoint in self._dialect.endpoints
+        is_routed = route.mode is None or route.mode.startswith(self._dialect.mode_prefix)
+        return route if is_enabled and is_registered and is_routed else MatchedRoute(kind="other")
 
     async def answer(
-        self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
+        self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
     ) -> SimResponse:
-        """Answer a request."""
-        if redirect := self._middleware.redirect(request):
+        """Answer a request: middleware first, then the API."""
+        if redirect := self._middleware.redirect(web_request):
             return redirect
         request_id = f"{time.time_ns() // 1000}{self._random.randrange(10**8):08}"
-        reply = self._middleware.answer_preflight(request) or await self._answer_api(
-            request, route, record, request_id
-        )
-        return self._middleware.add_headers(reply, request, request_id)
+        response = answer_preflight(web_request, echoes_origin=self._dialect.echoes_origin)
+        if response is None and route.endpoint is None:
+            response = self._middleware.not_found(web_request)
+        if response is None:
+            response = self._middleware.check_overload()
+        if response is None:
+            response = await self._answer_api(web_request, route, record, request_id)
+        return self._middleware.add_headers(response, web_request, request_id)
 
     async def _answer_api(
         self,
@@ -93,10 +75,6 @@ class Reseller:
         record: RequestRecord,
         request_id: str,
     ) -> SimResponse:
-        if route.endpoint is None:
-            return self._middleware.not_found(web_request)
-        if overload_reply := self._middleware.overload_response():
-            return overload_reply
         try:
             if route.kind == "image":
                 return await self._image(route.task_id)
@@ -106,12 +84,7 @@ class Reseller:
             return refusal.response
         except UpstreamCrash as panic:
             has_task = isinstance(record.body, dict) and bool(record.body.get("taskId"))
-            panic_refusal = self._dialect.messages.handler_panicked(str(panic), has_task=has_task)
-            return panic_refusal.response if panic_refusal else CLOSED_CONNECTION
-
-    def _is_registered(self, route: MatchedRoute) -> bool:
-        is_enabled = self._has_list_endpoint or route.endpoint != "list-by-condition"
-        return is_enabled and route.endpoint in self._dialect.endpoints
+            return self._dialect.messages.panic_response(str(panic), has_task)
 
     async def _make_request(
         self,
@@ -120,13 +93,9 @@ class Reseller:
         record: RequestRecord,
         request_id: str,
     ) -> GatewayRequest:
-        """Let somebody in; the mode is looked at before the token (PROTOCOL §6.1)."""
-        mode = parse_mode(web_request.path)
-        if (
-            mode
-            and self._dialect.allowed_modes is not None
-            and mode not in self._dialect.allowed_modes
-        ):
+        """Authenticate a request; the mode is checked before the token (PROTOCOL §6.1)."""
+        allowed_modes = self._dialect.allowed_modes
+        if route.mode and allowed_modes is not None and route.mode not in allowed_modes:
             raise RequestRefused(self._dialect.unknown_mode_response)
         language = _parse_language(web_request.headers.get("Accept-Language", ""))
         context = RequestContext(language=language, request_id=request_id)
@@ -137,116 +106,91 @@ class Reseller:
             record=record,
             raw_body=await web_request.read(),
             content_type=web_request.headers.get("Content-Type", ""),
+            is_strict=self._dialect.reads_body_first,
             path=upstream_path(web_request.path_qs),
-            mode=speed_from_mode(mode),
+            speed=speed_from_mode(route.mode),
             context=context,
         )
 
     async def _dispatch(self, request: GatewayRequest) -> SimResponse:
-        handler = _HANDLERS.get(request.route.endpoint or "")
-        return await (handler(self, request) if handler else self._forwarder.submit(request))
+        match request.route.endpoint:
+            case "fetch":
+                row = self._require_row(request, self._dialect.messages.unknown_task)
+                return json_response(self._serialize(row))
+            case "list-by-condition":
+                return self._list(request)
+            case "image-seed":
+                self._require_row(request, LocalError("task_no_found"))
+                return await self._forwarder.seed(request)
+            case "notify":
+                return self._notify(request)
+            case "swap":
+                return await self._forwarder.swap(request)
+            case _:
+                return await self._forwarder.submit(request)
 
-    # --- reading rows ---------------------------------------------------------------------------
-
-    async def _fetch(self, request: GatewayRequest) -> SimResponse:
-        return json_response(
-            self._serialize(self._require_row(request, self._dialect.messages.unknown_task))
-        )
-
-    async def _list(self, request: GatewayRequest) -> SimResponse:
-        """PROTOCOL §1.15: the ids must be strings."""
+    def _list(self, request: GatewayRequest) -> SimResponse:
+        """Return rows by ids, which must be strings (PROTOCOL §1.15)."""
         try:
-            ids = decode_struct(decode_first(request.raw_body), LIST_FIELDS, "struct")["ids"]
+            ids = _ID_LIST.decode(decode(request.raw_body, first_value_only=True))["ids"]
         except GoJsonError as error:
-            raise self._dialect.messages.invalid_list() from error
-        return json_response(
-            [self._serialize(row) for row in self._rows.select(ids or (), request.user)]
-        )
+            raise self._dialect.messages.invalid_list.refuse(request.context) from error
+        rows = self._context.rows.select(ids or (), request.user)
+        return json_response([self._serialize(row) for row in rows])
 
-    def _require_row(
-        self, request: GatewayRequest, make_error: Callable[[], RequestRefused]
-    ) -> TaskRow:
-        row = self._rows.find(request.route.task_id, request.user)
+    def _notify(self, request: GatewayRequest) -> SimResponse:
+        """Apply an inbound webhook; any user may change any task (PROTOCOL §1.18)."""
+        messages, rows = self._dialect.messages, self._context.rows
+        try:
+            fields = request.parse(NOTIFICATION)
+        except GoJsonError as error:
+            raise messages.invalid_notification.refuse(request.context) from error
+        row = rows.find(fields["id"])
         if row is None:
-            raise make_error()
-        return row
-
-    def _serialize(self, row: TaskRow) -> dict[str, Any]:
-        image_url = self._image_url(row) if row.image_url else ""
-        return row.as_json(image_url, has_videos=self._dialect.has_videos)
-
-    def _image_url(self, row: TaskRow) -> str:
-        """PROTOCOL §3.4."""
-        if not self._dialect.proxies_images:
-            return row.image_url
-        base_url = self.base_url if self._accounts.public_url is None else self._accounts.public_url
-        image_url = f"{base_url}/mj/image/{row.id}"
-        return image_url if row.status == "SUCCESS" else f"{image_url}?rand={time.time_ns()}"
-
-    # --- the rest of the desk -------------------------------------------------------------------
+            raise messages.notification_without_task.refuse(request.context)
+        row.update(fields)
+        rows.update(row)
+        return SimResponse()
 
     async def _image(self, task_id: str) -> SimResponse:
-        """PROTOCOL §1.18: for anybody, and as the upstream's link has it."""
-        row = self._rows.find(task_id)
+        """Return the image of a task to anybody, from the upstream's link (PROTOCOL §1.18)."""
+        row = self._context.rows.find(task_id)
         if row is None:
             return string_error(400, "midjourney_task_not_found")
-        if blocked_reply := self._middleware.blocked_link_response(row.image_url):
-            return blocked_reply
+        if refusal := self._middleware.check_image_url(row.image_url):
+            return refusal
+        if not row.image_url.startswith("http"):
+            return string_error(500, "http_get_image_failed")
         try:
-            response = await self._upstream.fetch_image(row.image_url)
+            response = await self._context.upstream.request(
+                "GET", row.image_url, authenticated=False, allows_truncated=True
+            )
         except RequestRefused:
             return string_error(500, "http_get_image_failed")
         if response.status != 200:
             return string_error(response.status, response.body.decode(errors="replace"))
         return SimResponse(body=response.body, content_type=response.content_type or "image/jpeg")
 
-    async def _notify(self, request: GatewayRequest) -> SimResponse:
-        """PROTOCOL §1.18: whoever has a token may tell anything about any task."""
-        try:
-            fields = request.notification(strict=self._dialect.reads_body_first)
-        except GoJsonError as error:
-            raise self._dialect.messages.invalid_notification() from error
-        row = self._rows.find(fields["id"])
+    def _require_row(self, request: GatewayRequest, message: ErrorTemplate) -> TaskRow:
+        row = self._context.rows.find(request.route.task_id, request.user)
         if row is None:
-            raise self._dialect.messages.notification_without_task()
-        row.update(fields)
-        self._rows.update(row)
-        return SimResponse()
+            raise message.refuse(request.context)
+        return row
 
-    async def _seed(self, request: GatewayRequest) -> SimResponse:
-        """PROTOCOL §1.15: marshalled again, and with less patience than servers have."""
-        self._require_row(request, lambda: local_error("task_no_found"))
-        self._forwarder.check_parent_channel()
-        response = await self._upstream.request(
-            "GET",
-            request.path,
-            timeout=self._upstream.scale_timeout(
-                self._dialect.seed_timeout, min_seconds=_MIN_SEED_SECONDS
-            ),
-            authenticated=self._dialect.sends_secret_for_seed,
-        )
-        if self._dialect.hides_upstream_errors and response.status >= 400:
-            raise local_error("do_request_failed", code=5)
-        status = 200 if self._dialect.passes_seeds else response.status
-        return repeat_upstream_result(
-            status, parse_submit_result(response) if response.body else empty_submit_result()
-        )
-
-    async def _swap(self, request: GatewayRequest) -> SimResponse:
-        return await self._forwarder.swap(request)
-
-
-_HANDLERS: Final[Mapping[str, Callable[[Reseller, GatewayRequest], Awaitable[SimResponse]]]] = {
-    "fetch": Reseller._fetch,  # noqa: SLF001 - a table of its own methods
-    "list-by-condition": Reseller._list,  # noqa: SLF001
-    "image-seed": Reseller._seed,  # noqa: SLF001
-    "notify": Reseller._notify,  # noqa: SLF001
-    "swap": Reseller._swap,  # noqa: SLF001
-}
+    def _serialize(self, row: TaskRow) -> dict[str, Any]:
+        """Return the JSON of a row, with the link of its image (PROTOCOL §3.4)."""
+        image_url = row.image_url
+        if image_url and self._dialect.proxies_images:
+            public_url = self._context.accounts.public_url
+            base_url = self._context.base_url if public_url is None else public_url
+            image_url = f"{base_url}/mj/image/{row.id}"
+            if row.status != "SUCCESS":
+                image_url += f"?rand={time.time_ns()}"
+        return row.as_json(image_url, has_videos=self._dialect.has_videos)
 
 
 def _parse_language(header: str) -> str:
-    """The language of an ``Accept-Language``: its first, if there are texts in it."""
+    """Return the first language of an ``Accept-Language``; English if it has no texts."""
     language_tag = header.partition(",")[0].partition(";")[0].strip().lower()
     if language_tag.startswith("zh"):
         return "zh-TW" if language_tag.startswith("zh-tw") else "zh-CN"

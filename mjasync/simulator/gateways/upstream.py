@@ -1,8 +1,7 @@
-"""The channel to the upstream: one HTTP exchange at a time, and what a gateway makes of it."""
+"""The HTTP client for the upstream of a gateway, and the SubmitResults it receives."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -11,33 +10,38 @@ import attrs
 import orjson
 
 from .gateway_responses import local_error
-from .go_json import GoJsonError, decode, decode_struct
+from .go_json import GoJsonError, GoStruct, decode
 
 if TYPE_CHECKING:
     from ..faults import FaultScript
     from ..webhook_sender import WebhookDelivery
 
 __all__ = [
+    "ACCEPTED_CODES",
+    "MODAL_CODE",
     "EmbeddedServer",
     "UpstreamClient",
     "UpstreamResponse",
     "UpstreamSettings",
-    "empty_submit_result",
     "parse_submit_result",
 ]
 
+ACCEPTED_CODES: Final = frozenset({1, 22})
+"""Codes of a SubmitResult with a task that runs or waits."""
+MODAL_CODE: Final = 21
+"""The code of a task that waits for its modal, or that exists already (PROTOCOL §2)."""
+
 _MIN_TIMEOUT: Final = 10.0
-_SUBMIT_RESULT_FIELDS: Final = {
-    "code": int,
-    "description": str,
-    "properties": object,
-    "result": object,
-}
-"""The fields of a SubmitResult; ``result`` may be one of two things."""
+_SUBMIT_RESULT: Final = GoStruct(
+    "dto.MidjourneyResponse",
+    {"code": int, "description": str, "properties": object, "result": object},
+)
+_TEXT_RESULT: Final = GoStruct("dto.MidjourneyResponse", {"result": str})
+_LIST_RESULT: Final = GoStruct("dto.MidjourneyUploadResponse", {"result": list})
 
 
 class EmbeddedServer(Protocol):
-    """What a gateway uses of the simulator that was started for it alone."""
+    """The part of a simulator that the gateway in front of it uses."""
 
     @property
     def url(self) -> str:
@@ -72,10 +76,10 @@ class EmbeddedServer(Protocol):
 
 @attrs.frozen(kw_only=True)
 class UpstreamSettings:
-    """The server a gateway stands in front of."""
+    """The server that a gateway forwards to."""
 
     url: str | None
-    """Its base URL; None: it is our own, and has one once it listens."""
+    """Its base URL; None: that of ``embedded``, once it listens."""
     token: str | None
     embedded: EmbeddedServer | None
     """The simulator that was started for this gateway alone."""
@@ -83,14 +87,14 @@ class UpstreamSettings:
 
 @attrs.frozen
 class UpstreamResponse:
-    """What the upstream answered."""
+    """A response of the upstream."""
 
     status: int
     body: bytes
     content_type: str | None
 
     def json(self) -> Any:  # noqa: ANN401 - JSON holds anything
-        """The body; None when it is not JSON."""
+        """Return the decoded body; None when it is not JSON."""
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -98,47 +102,45 @@ class UpstreamResponse:
 
 
 class UpstreamClient:
-    """Calls the upstream with the token of the gateway instead of its users'."""
+    """Sends requests to the upstream, with the token of the gateway instead of its users'."""
 
-    def __init__(self, server: UpstreamSettings, time_scale: float) -> None:
-        self._server = server
+    def __init__(self, settings: UpstreamSettings, time_scale: float) -> None:
+        self._settings = settings
         self._time_scale = time_scale
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Begin."""
+        """Allow requests."""
         self._session = aiohttp.ClientSession()
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Close all connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     @property
     def is_open(self) -> bool:
-        """Whether calls can be made."""
+        """Whether requests can be sent."""
         return self._session is not None
 
     @property
     def base_url(self) -> str:
         """The base URL of the upstream."""
-        embedded = self._server.embedded
-        return embedded.url if embedded is not None else (self._server.url or "").rstrip("/")
+        embedded = self._settings.embedded
+        return embedded.url if embedded is not None else (self._settings.url or "").rstrip("/")
 
     @property
     def origin(self) -> str:
-        """Scheme and host of the upstream, which its links begin with."""
+        """Scheme and host of the upstream, with which its links begin."""
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 
     def scale_timeout(self, simulated_seconds: float, min_seconds: float = _MIN_TIMEOUT) -> float:
-        """Real seconds to wait; never so few that a busy machine alone could use them up."""
-        return (
-            max(simulated_seconds * self._time_scale, min_seconds)
-            if self._time_scale
-            else _MIN_TIMEOUT
-        )
+        """Return real seconds to wait: enough for a machine that is merely busy."""
+        if not self._time_scale:
+            return _MIN_TIMEOUT
+        return max(simulated_seconds * self._time_scale, min_seconds)
 
     async def request(
         self,
@@ -149,72 +151,62 @@ class UpstreamClient:
         content_type: str | None = None,
         timeout: float = _MIN_TIMEOUT,
         authenticated: bool = True,
+        allows_truncated: bool = False,
     ) -> UpstreamResponse:
-        """Make one call, to a path or a whole URL.
+        """Send one request.
+
+        Args:
+            method: The HTTP method.
+            url: A path at the upstream, or a whole URL.
+            body: The body.
+            content_type: Its content type.
+            timeout: Real seconds for the whole exchange.
+            authenticated: Send the token of the gateway.
+            allows_truncated: Return the part of a body that arrived before the connection broke.
 
         Raises:
-            Refusal: There was no whole answer in time: code 5 (PROTOCOL §2).
+            RequestRefused: No complete response arrived in time: code 5 (PROTOCOL §2).
         """
         if self._session is None:
             raise local_error("do_request_failed", code=5)
         headers = {"Content-Type": content_type} if content_type else {}
-        if authenticated and self._server.token:
-            headers["mj-api-secret"] = self._server.token
+        if authenticated and self._settings.token:
+            headers["mj-api-secret"] = self._settings.token
         url = url if url.startswith("http") else self.base_url + url
         client_timeout = aiohttp.ClientTimeout(total=timeout)
+        received = bytearray()
         try:
             async with self._session.request(
                 method, url, data=body, headers=headers, timeout=client_timeout
             ) as response:
-                response_body = await response.read()
-        except aiohttp.ClientPayloadError as error:
-            raise local_error("read_response_body_failed", code=5) from error
+                try:
+                    async for chunk in response.content.iter_any():
+                        received += chunk
+                except aiohttp.ClientPayloadError as error:
+                    if not allows_truncated:
+                        raise local_error("read_response_body_failed", code=5) from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise local_error("do_request_failed", code=5) from error
         return UpstreamResponse(
-            response.status, response_body, response.headers.get("Content-Type")
+            response.status, bytes(received), response.headers.get("Content-Type")
         )
-
-    async def fetch_image(self, url: str) -> UpstreamResponse:
-        """Fetch a picture; one that is cut off is whole as far as anybody is told.
-
-        Raises:
-            Refusal: There was no answer.
-        """
-        if self._session is None or not url.startswith("http"):
-            raise local_error("do_request_failed", code=5)
-        client_timeout = aiohttp.ClientTimeout(total=_MIN_TIMEOUT)
-        body = bytearray()
-        try:
-            async with self._session.get(url, timeout=client_timeout) as response:
-                with contextlib.suppress(aiohttp.ClientPayloadError):
-                    async for chunk in response.content.iter_any():
-                        body += chunk
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise local_error("do_request_failed", code=5) from error
-        return UpstreamResponse(response.status, bytes(body), response.headers.get("Content-Type"))
 
 
 def parse_submit_result(response: UpstreamResponse) -> dict[str, Any]:
-    """A SubmitResult as the Go struct takes it: zero values for what is missing or null.
+    """Return the fields of a SubmitResult, with zero values for those missing or null.
 
     Raises:
-        Refusal: It does not fit: no JSON object, or a ``result`` that is neither a string nor a
-            list of them (PROTOCOL §2: 5).
+        RequestRefused: The body is no JSON object, or its ``result`` is neither a string nor a
+            list of strings (PROTOCOL §2: 5).
     """
+    if not response.body:
+        return {"code": 5, "description": "empty_response_body", "properties": None, "result": ""}
     try:
-        fields = decode_struct(
-            decode(response.body), _SUBMIT_RESULT_FIELDS, "dto.MidjourneyResponse"
-        )
+        fields = _SUBMIT_RESULT.decode(decode(response.body))
         if isinstance(fields["result"], list):
-            decode_struct(fields, {"result": list}, "dto.MidjourneyUploadResponse")
+            _LIST_RESULT.decode(fields)
         else:
-            fields |= decode_struct(fields, {"result": str}, "dto.MidjourneyResponse")
+            fields |= _TEXT_RESULT.decode(fields)
     except GoJsonError as error:
         raise local_error("unmarshal_response_body_failed", code=5) from error
     return fields
-
-
-def empty_submit_result() -> dict[str, Any]:
-    """What stands for an answer without a body where one is marshalled again."""
-    return {"code": 5, "description": "empty_response_body", "properties": None, "result": ""}

@@ -1,4 +1,4 @@
-"""Who comes in: tokens as gateways read them, and what each user may (PROTOCOL §6.2)."""
+"""The users of a gateway: their tokens, modes and quota (PROTOCOL §6.2)."""
 
 from __future__ import annotations
 
@@ -16,83 +16,93 @@ __all__ = ["GatewayAccounts", "UserRegistry"]
 
 @attrs.define(kw_only=True)
 class GatewayAccounts:
-    """What the users of a gateway are told and sold."""
+    """The options of a gateway that other servers do not have, and its token."""
 
     token: str | None
     tokens: tuple[str, ...] = ()
     """More tokens; each is a user."""
     spent_tokens: tuple[str, ...] = ()
-    """Tokens whose money is used up."""
+    """Tokens whose quota is used up."""
     token_modes: Mapping[str, tuple[str | None, str | None]] = attrs.field(factory=dict)
-    """The speed and the image host a token is bound to."""
+    """The speed and the image host that a token is bound to."""
     quota: int | None = None
-    """How many submissions can still be paid for; None: any number."""
+    """The number of submissions that can still be paid; None: unlimited."""
     public_url: str | None = None
-    """The address its links begin with; None: where it listens."""
+    """The start of image links; None: the address the gateway listens at."""
 
     @property
     def has_gateway_options(self) -> bool:
-        """Whether anything is said here that other servers know nothing of."""
-        return (
-            bool(self.tokens or self.spent_tokens or self.token_modes)
-            or self.quota is not None
-            or self.public_url is not None
-        )
+        """Whether any option besides the token is set."""
+        return self != GatewayAccounts(token=self.token)
+
+    @property
+    def is_quota_exhausted(self) -> bool:
+        """Whether no more submissions can be paid."""
+        return self.quota is not None and self.quota <= 0
+
+    def charge(self) -> None:
+        """Take one submission off the quota."""
+        if self.quota is not None:
+            self.quota -= 1
 
 
 class UserRegistry:
-    """Recognises users by their tokens; without a token of its own, everybody is welcome."""
+    """Authenticates requests; a gateway without a token of its own accepts everybody.
+
+    Args:
+        auth: Where tokens are read from.
+        messages: The refusals.
+        accounts: The tokens.
+
+    Raises:
+        ValueError: A token is too short to be accepted.
+    """
 
     def __init__(
         self, auth: GatewayAuth, messages: TokenMessages, accounts: GatewayAccounts
     ) -> None:
         self._auth, self._messages = auth, messages
-        own_token = [accounts.token] if accounts.token is not None else []
-        valid_tokens = [*own_token, *accounts.tokens, *accounts.token_modes]
-        spent_tokens = [self._strip_prefix(token) for token in accounts.spent_tokens]
-        if too_short := [
-            token for token in valid_tokens if len(self._strip_prefix(token)) < auth.min_length
-        ]:
-            least = auth.min_length
-            message = (
-                f"{len(too_short)} of the tokens: fewer than {least} characters are never valid"
+        own_tokens = () if accounts.token is None else (accounts.token,)
+        valid_tokens = (*own_tokens, *accounts.tokens, *accounts.token_modes)
+        users = [self._strip_prefix(token) for token in valid_tokens]
+        if too_short := [user for user in users if len(user) < auth.min_length]:
+            raise ValueError(
+                f"{len(too_short)} of the tokens: fewer than {auth.min_length} characters are "
+                "never valid"
             )
-            raise ValueError(message)
-        self._users = (
-            None if accounts.token is None else frozenset(map(self._strip_prefix, valid_tokens))
-        )
-        self._spent_tokens = dict.fromkeys(spent_tokens, False)
-        self._modes_by_token = {
+        self._users = None if accounts.token is None else frozenset(users)
+        self._spent_tokens = {self._strip_prefix(token) for token in accounts.spent_tokens}
+        self._refused_spent_tokens: set[str] = set()
+        self._modes_by_user = {
             self._strip_prefix(token): modes for token, modes in accounts.token_modes.items()
         }
 
     def authenticate(self, headers: Mapping[str, str], context: RequestContext) -> str:
-        """Who sent a request: the bare token.
+        """Return the user of a request: the token without its prefix.
 
         Raises:
-            Refusal: A token is missing, wrong or spent.
+            RequestRefused: The token is missing, unknown or spent.
         """
         token = self._read_token(headers)
         if token in self._spent_tokens:
-            was_reported, self._spent_tokens[token] = self._spent_tokens[token], True
-            raise self._messages.spent_token(token, context, is_repeated=was_reported)
+            is_repeated = token in self._refused_spent_tokens
+            self._refused_spent_tokens.add(token)
+            messages = self._messages
+            message = messages.repeated_spent_token if is_repeated else messages.spent_token
+            raise message.refuse(context, masked_token=f"sk-{token[:3]}***{token[-3:]}")
         if self._users is None or token in self._users:
             return token
         separator = self._auth.channel_suffix
-        if (
-            separator
-            and {token.partition(separator)[0], token.rpartition(separator)[0]} & self._users
+        if separator and not self._users.isdisjoint(
+            {token.partition(separator)[0], token.rpartition(separator)[0]}
         ):
-            raise self._messages.channel_forbidden(context)
-        raise (
-            self._messages.invalid_token(context)
-            if token
-            else self._messages.missing_token(context)
-        )
+            raise self._messages.channel_forbidden.refuse(context)
+        message = self._messages.invalid_token if token else self._messages.missing_token
+        raise message.refuse(context)
 
     def get_modes(self, user: str) -> tuple[str | None, str | None]:
-        """The speed and the image host a user is bound to."""
-        return self._modes_by_token.get(user, (None, None))
+        """Return the speed and the image host that a user is bound to."""
+        return self._modes_by_user.get(user, (None, None))
 
     def _read_token(self, headers: Mapping[str, str]) -> str:
         candidates = (self._strip_prefix(headers.get(name, "")) for name in self._auth.headers)
