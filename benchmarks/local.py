@@ -11,6 +11,7 @@ import attrs
 import orjson
 
 from mjasync import TaskInfo
+from mjasync._json import parse_json
 from mjasync._protocol import decoding
 
 from . import payloads
@@ -26,7 +27,7 @@ _everything: Final = operator.attrgetter(*attrs.fields_dict(TaskInfo))
 
 def _snapshot(body: bytes) -> object:
     """Decode a task and read all of it, so that nothing can be left for later."""
-    return _everything(decoding.decode_task(decoding.parse_json(body)))
+    return _everything(decoding.decode_task(parse_json(body)))
 
 
 def _times(work: Callable[[bytes], object], body: bytes) -> Side:

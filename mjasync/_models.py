@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import attrs
 
+from ._json import dump_json, parse_json_leniently
 from ._text import printable
 
 __all__ = [
@@ -116,7 +117,7 @@ class TaskPhase(StrEnum):
     """It was closed before it was submitted."""
 
 
-@attrs.frozen(kw_only=True, weakref_slot=False)  # laid out as what it is made from in `codec`
+@attrs.frozen(kw_only=True)
 class Button:
     """One button of a finished task (PROTOCOL §3.5); any of the texts may be empty."""
 
@@ -130,29 +131,8 @@ class Button:
     type: int = 0
 
 
-class LazyFields:
-    """Keeps an undecoded reply until one of its fields is read.
-
-    Few callers read more than status and progress of a running task. Decoded, it would take four
-    times the memory, and a client may wait for thousands.
-    """
-
-    __slots__ = ("_body",)
-    _read: ClassVar[Callable[[TaskInfo], None]]
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> object:
-            """Decode all fields when one of them is first read."""
-            if name not in _FIELDS:
-                message = f"{type(self).__name__!r} object has no attribute {name!r}"
-                raise AttributeError(message)
-            type(self)._read(self)  # noqa: SLF001 - our own
-            return getattr(self, name)
-
-
 @attrs.frozen(kw_only=True)
-class TaskInfo(LazyFields):
+class TaskInfo:
     """The state of a task, as the server reports it (PROTOCOL §3)."""
 
     id: str
@@ -180,9 +160,26 @@ class TaskInfo(LazyFields):
     submitted_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    properties: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
-    raw: Mapping[str, Any] = attrs.field(default=NOTHING, repr=False)
-    """The whole reply, for values that have no field here."""
+    _properties: Mapping[str, Any] | None = attrs.field(
+        default=None, repr=False, alias="properties"
+    )
+    _raw: Mapping[str, Any] | bytes = attrs.field(default=NOTHING, repr=False, alias="raw")
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The whole reply, for values that have no field here."""
+        if isinstance(self._raw, bytes):
+            reply: Mapping[str, Any] = parse_json_leniently(self._raw)
+            return reply
+        return self._raw
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The `properties` of the reply."""
+        if self._properties is not None:
+            return self._properties
+        properties = self.raw.get("properties")
+        return properties if isinstance(properties, dict) else NOTHING
 
     def __eq__(self, other: object) -> bool:
         """Compare all fields except `raw`."""
@@ -202,13 +199,12 @@ class TaskInfo(LazyFields):
 
     def to_json(self) -> str:
         """Return the task as JSON."""
-        import orjson
-
-        return orjson.dumps(self.to_dict()).decode()
+        return dump_json(self.to_dict()).decode()
 
 
-_FIELDS: Final = frozenset(attrs.fields_dict(TaskInfo))
-_hashable_fields: Final = attrgetter(*(_FIELDS - {"properties", "raw"}))
+_hashable_fields: Final = attrgetter(
+    *(attrs.fields_dict(TaskInfo).keys() - {"_properties", "_raw"})
+)
 """Read the fields that can be hashed."""
 
 

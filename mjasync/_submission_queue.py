@@ -13,7 +13,7 @@ import attrs
 from ._clock import Clock
 from ._http.retry import Delay
 from ._http.submission import SubmitRequest
-from ._protocol import decoding
+from ._json import dump_json
 from .errors import MJError, QueueFull, RateLimited, ServerError
 
 __all__ = ["HeldUp", "SubmissionQueue", "Ticket"]
@@ -189,7 +189,7 @@ class Ticket:
 
 def _queue_kind(submission: SubmitRequest) -> Hashable:
     """Return a key for submissions that a server refuses together: speed, accounts, operation."""
-    accounts = decoding.dump_json(submission.payload.get("accountFilter"))
+    accounts = dump_json(submission.payload.get("accountFilter"))
     return submission.url, submission.endpoint, accounts
 
 

@@ -323,7 +323,7 @@ class TaskLifecycle(TaskView):
         if self._sent_state_and_prompt is None or not (is_first or info.status.is_final):
             return False
         state, prompt = self._sent_state_and_prompt
-        raw = decoding.raw_of(info)
+        raw = info.raw
         returned_state = decoding.parse_text(raw.get("state"))
         if returned_state is None:
             return False

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import MalformedReply, MJError, SubmitUncertain
-from mjasync._protocol import decoding
+from mjasync._json import dump_json, parse_json, parse_json_leniently
 
 ID = "1700000000000001"
 ODD = {
@@ -72,22 +72,20 @@ async def test_an_odd_row_costs_no_other(odd: bytes) -> None:
 @pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"Infinity"])
 def test_numbers_that_json_lacks_are_nothing(number: bytes, tail: bytes) -> None:
     """NaN and infinities read as null, and a NUL at the end is no matter."""
-    assert decoding.parse_json_leniently(b'{"progress": ' + number + b"}" + tail) == {
-        "progress": None
-    }
+    assert parse_json_leniently(b'{"progress": ' + number + b"}" + tail) == {"progress": None}
 
 
 @pytest.mark.parametrize("body", [b'{"id": "1"', b"<html>", b"", b"[" * 5000, b"\xff\xfe"])
 def test_what_is_no_json_stays_none(body: bytes) -> None:
     """A second reading makes no JSON of what is cut off or something else."""
     with pytest.raises(ValueError, match="JSON"):
-        decoding.parse_json_leniently(body)
+        parse_json_leniently(body)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(0, 2**53) | st.text(), st.lists))
 def test_good_json_is_read_as_it_is(value: object) -> None:
     """What is JSON means the same to both readings."""
-    assert decoding.parse_json_leniently(orjson.dumps(value)) == value
+    assert parse_json_leniently(orjson.dumps(value)) == value
 
 
 async def test_another_task_than_the_one_asked_for() -> None:
@@ -160,9 +158,9 @@ def test_a_row_that_is_no_json_costs_itself() -> None:
     """Of a list whose rows cannot all be read, the others are; what is cut off is no list."""
     rows = [b'{"id": "1"}', b'{"id": "2", "prompt": "a "quoted" fox"}', b'{"id": "3"}']
     body = b"[" + b",".join(rows) + b"]"
-    assert decoding.parse_json_leniently(body) == [{"id": "1"}, {}, {"id": "3"}]
+    assert parse_json_leniently(body) == [{"id": "1"}, {}, {"id": "3"}]
     with pytest.raises(ValueError, match="JSON"):
-        decoding.parse_json_leniently(body[:-1])
+        parse_json_leniently(body[:-1])
 
 
 async def test_a_list_with_an_unreadable_row_has_no_date() -> None:
@@ -184,7 +182,4 @@ def test_a_second_reading_is_json_or_no_value(body: bytes) -> None:
     """Whatever comes, what is read of it can be written again, and nothing else is raised."""
     for text in (body, b'{"a": "' + body + b'"}', b'[{"id": ' + body + b"}]"):
         with suppress(ValueError):
-            assert (
-                decoding.parse_json(decoding.dump_json(decoding.parse_json_leniently(text)))
-                is not NotImplemented
-            )
+            assert parse_json(dump_json(parse_json_leniently(text))) is not NotImplemented

@@ -270,7 +270,9 @@ async def test_a_wait_that_ends_before_anything_was_taken_says_so(clock: FakeClo
     assert "not finished after 2.5 s. It could not be submitted so far: The server's queue" in str(
         error
     )
-    assert str(error).endswith("The server does not have it yet: await error.task again to go on.")
+    assert str(error).endswith(
+        "The server does not have it yet: await error.task again to continue."
+    )
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
     assert server.taken == []
     assert "The server does not have it: try again, or raise --timeout." in explain(error)

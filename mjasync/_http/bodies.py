@@ -19,8 +19,7 @@ from typing import Any, Final, Self, TypeVar
 import attrs
 
 from .._concurrency import run_in_worker, worker_thread
-from .._protocol import decoding
-from .._protocol.decoding import dump_json
+from .._json import dump_json
 from ..errors import InvalidRequest
 
 __all__ = [
@@ -289,7 +288,7 @@ def encode_form(
         text = value.encode() if isinstance(value, str) else value
         add(
             f'name="{name}"',
-            text if isinstance(text, bytes | DataUrl) else decoding.dump_json(text),
+            text if isinstance(text, bytes | DataUrl) else dump_json(text),
         )
     if file is not None:
         add('name="TargetFile"; filename="target.mp4"\r\nContent-Type: video/mp4', file)

@@ -22,6 +22,7 @@ from yarl import URL
 
 from .._clock import Clock
 from .._concurrency import T
+from .._json import dump_json, dump_or_empty, split_task_list
 from .._models import TaskInfo
 from .._protocol import decoding
 from .._protocol.error_rules import KNOWN_CODES, classify
@@ -157,16 +158,16 @@ class ReadApi:
         """
         url = self.url.endpoint("task/list-by-condition")
         asked = frozenset(task_ids)
-        body = decoding.dump_json({"ids": list(task_ids)})
+        body = dump_json({"ids": list(task_ids)})
 
         async def once() -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
             reply = await self._exchange("POST", url, body=body)
-            parts = decoding.split_task_list(reply.body, known) if reply.status == 200 else None
+            parts = split_task_list(reply.body, known) if reply.status == 200 else None
             if parts is None:
                 tasks = parse_list(self._parse(reply))
                 parts = (
                     set(),
-                    [(text, task) for task in tasks if (text := decoding.dump_text(task))],
+                    [(text, task) for task in tasks if (text := dump_or_empty(task))],
                 )
             same, others = parts
             return same, filter_requested(others, asked, _id_of)

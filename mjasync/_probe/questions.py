@@ -14,8 +14,8 @@ from yarl import URL
 
 from .._concurrency import gather_or_cancel
 from .._http.api import ServerApi
+from .._json import dump_json
 from .._models import ImageHost, Speed
-from .._protocol import decoding
 from .._protocol.error_rules import classify
 from .._protocol.parsing import Operation, ParsedReply, parse_reply
 from ..errors import (
@@ -169,7 +169,7 @@ def probe_questions(base: str) -> dict[str, ProbeQuestion]:
     nowhere = f"mj-{secrets.token_hex(4)}"
     task_id = f"1{secrets.randbelow(10**15):015}"
     fetch = f"mj/task/{task_id}/fetch"
-    ids = decoding.dump_json({"ids": [task_id]})
+    ids = dump_json({"ids": [task_id]})
 
     def at(path: str, **more: Any) -> ProbeQuestion:  # noqa: ANN401 - the fields of a question
         return ProbeQuestion(url=URL(f"{base}/{path}", encoded=True), **more)

@@ -1,210 +1,76 @@
-"""JSON to nouns and back: one converter, every dialect's spelling of nothing means None."""
+"""Replies to models, structured by cattrs with tolerant hooks for odd servers."""
 
 from __future__ import annotations
 
-import json
 import re
-from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from math import isfinite
 from sys import intern
 from typing import Any, Final
 
-import attrs
-import orjson
-from cattrs.preconf.orjson import make_converter
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, override
 
-from .._models import NOTHING, Account, Button, LazyFields, TaskInfo, TaskStatus
+from .._json import parse_json_leniently
+from .._models import Account, Button, TaskInfo, TaskStatus
 
 __all__ = [
     "decode_account",
     "decode_running_task",
     "decode_task",
-    "dump_json",
-    "dump_text",
     "gateway_refresh_period",
     "is_from_server",
-    "parse_json",
-    "parse_json_leniently",
-    "raw_of",
-    "split_task_list",
+    "parse_int",
+    "parse_percent",
+    "parse_text",
+    "parse_timestamp",
+    "parse_urls",
     "task_id_in",
 ]
 
-_PERCENT = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
-_ROW_SEPARATOR: Final = re.compile(r"(?<=\}),\s{0,9}(?=\{\s{0,9}\"id\"\s{0,9}:)")
-"""Where a task ends and the next one begins."""
+_PERCENT: Final = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
 _MAX_PROGRESS_LENGTH: Final = 32
-"""Characters of a progress text that are looked at."""
+"""Characters of a progress text that are parsed."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_SECRET = re.compile(r"token|secret|password|cookie|agent", re.IGNORECASE)
-
+_SECRET: Final = re.compile(r"token|secret|password|cookie|agent", re.IGNORECASE)
 _REFRESH_PERIODS: Final[Mapping[str, float]] = {"maskBase64": 15.0}
-"""What only a gateway's own rows have, and how many seconds pass until such a gateway looks at the
-server behind it again (PROTOCOL §3.4, §6.3)."""
-
-_ID_SEARCH_BYTES: Final = 64
-"""Bytes of a task's JSON by which it is found again: its id is usually among them."""
-
-parse_json = orjson.loads
-dump_json = orjson.dumps
-
-
-def dump_text(value: Any) -> bytes:
-    """Write what was read; empty where it is nested too deeply for that."""
-    try:
-        return dump_json(value)
-    except TypeError:
-        return b""
-
-
-def parse_json_leniently(body: bytes) -> Any:
-    """Read JSON, or what is nearly JSON.
-
-    Servers send half an emoji, a cut character, a line break within a text, NaN, or a NUL at the
-    end. What waiting needs is plain all the same, so such a reply is read a second time: what
-    cannot be decoded becomes U+FFFD, and NaN and infinities become null. A row of a list that
-    cannot be read even so is an empty object.
-
-    Raises:
-        ValueError: It is no JSON even so.
-    """
-    try:
-        return parse_json(body)
-    except ValueError:
-        pass
-    body = body.removeprefix(BOM_UTF8).strip(b"\0 \t\r\n")
-    for encoding in ("utf-8", "gb18030") if body[:1] in (b"{", b"[") else ():
-        try:
-            return _repair(body.decode(encoding, "replace"))
-        except ValueError:
-            continue
-    rows = _split_rows(body.decode("utf-8", "replace"))
-    if not any(rows):
-        message = "not even nearly JSON"
-        raise ValueError(message)
-    return rows
-
-
-def _repair(words: str) -> Any:
-    """Read JSON as Python's own reader does, which takes more, and make it strict.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    try:
-        value = json.loads(
-            words, strict=False, parse_constant=_reject_constant, parse_float=_finite_float
-        )
-        strict = json.dumps(value, ensure_ascii=False)
-    except RecursionError as error:
-        raise ValueError from error
-    if not strict.isascii():
-        strict = strict.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return parse_json(strict)
-
-
-def _reject_constant(_: str) -> None:
-    """Stand for a number that JSON does not have."""
-
-
-def _finite_float(number: str) -> float | None:
-    value = float(number)
-    return value if isfinite(value) else None
-
-
-def _split_rows(words: str) -> list[Any]:
-    """Yield the rows of a list, decoded singly; an empty one for each that is invalid."""
-    if not (words.startswith("[") and words.endswith("]")):
-        return []
-    rows: list[Any] = []
-    for row in _ROW_SEPARATOR.split(words[1:-1]):
-        try:
-            rows.append(_repair(row))
-        except ValueError:
-            rows.append({})
-    return rows
-
-
-def split_task_list(
-    body: bytes, known: Iterable[bytes]
-) -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]] | None:
-    """Cut a list of objects into those that are `known`, byte for byte, and the others, read.
-
-    An object ends where the next one begins as the first one does (`},{"id":`): no text holds
-    that, and a list that one of them holds leaves halves that cannot be read. None where it is no
-    such list.
-    """
-    body = body.rstrip()
-    seen = {one[:_ID_SEARCH_BYTES]: one for one in known}
-    between = b"}," + body[1 : body.find(b":") + 1]
-    same: set[bytes] = set()
-    others: list[tuple[bytes, dict[str, Any]]] = []
-    before, at, end = b"[", 1, len(body) - 1
-    while at < end and body.startswith(before, at - 1):
-        one = seen.get(body[at : at + _ID_SEARCH_BYTES])
-        if one is not None and body.startswith(one, at):
-            same.add(one)
-        else:
-            one = body[at : body.find(between, at) + 1 or end]
-            try:
-                task = parse_json(one)
-            except ValueError:
-                return None
-            if not isinstance(task, dict):
-                return None
-            others.append((one, task))
-        before, at = b",", at + len(one) + 1
-    return (same, others) if 1 < at == end + 1 and body.endswith(b"]") else None
+"""Fields that only a gateway's own rows have, and the seconds between the gateway's reads of the
+server behind it (PROTOCOL §3.4, §6.3)."""
 
 
 def decode_task(raw: Mapping[str, Any]) -> TaskInfo:
-    """Make the public snapshot of a task object as any server of the family sends it.
+    """Return the state of a task, from a reply of any server of the family.
 
-    Fields of a wrong type read as missing rather than losing the task: PROTOCOL §7.3.
+    A field of the wrong type counts as missing (PROTOCOL §7.3).
 
     Raises:
-        ValueError: It has no id.
+        ValueError: The task has no id.
     """
-    return _read_task(raw, TaskInfo)
+    return _structure_task(raw, raw)
 
 
 def decode_running_task(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
-    """Return the state of a task from the body that was just read.
+    """Return the state of a task, from a reply that was just parsed.
 
-    For a running task, fields that waiting does not need are decoded when they are read.
+    While the task runs, its body is kept in place of the parsed reply: a client may wait for
+    thousands of tasks, and the poller keeps the body anyway.
+
+    Args:
+        raw: The parsed reply.
+        body: The reply.
 
     Raises:
-        ValueError: It has no id.
+        ValueError: The task has no id.
     """
-    status = _status(raw.get("status"))
-    if status.is_final:
-        return decode_task(raw)
-    info = TaskInfo.__new__(TaskInfo)
-    _put_body(info, body)
-    _put_id(info, _task_id(raw.get("id")))
-    _put_status(info, status)
-    for put, key, read, nothing in _EAGER_FIELDS:
-        value = raw.get(key)
-        put(info, nothing if value is None else read(value))
-    return info
-
-
-def raw_of(info: TaskInfo) -> Mapping[str, Any]:
-    """Return the reply of a task without decoding its other fields."""
-    try:
-        raw: Mapping[str, Any] = _get_raw(info)
-    except AttributeError:
-        raw = parse_json(_get_body(info))
-    return raw
+    is_final = _status(raw.get("status")).is_final
+    return _structure_task(raw, raw if is_final else body)
 
 
 def is_from_server(info: TaskInfo) -> bool:
-    """Return whether the state came from a server, without decoding it."""
-    return hasattr(info, "_body") or bool(info.raw)
+    """Return whether a state came from a server."""
+    return bool(info._raw)  # noqa: SLF001 - `raw` would be parsed
 
 
 def gateway_refresh_period(raw: Mapping[str, Any]) -> float | None:
@@ -213,31 +79,23 @@ def gateway_refresh_period(raw: Mapping[str, Any]) -> float | None:
 
 
 def task_id_in(payload: object) -> str | None:
-    """Return the id of the task in a payload, decoded or not; None if there is none."""
-    if isinstance(payload, str | bytes | bytearray | memoryview):
+    """Return the id of the task in a payload, parsed or not; None if there is none."""
+    if isinstance(payload, str):
+        payload = payload.encode("utf-8", "replace")
+    if isinstance(payload, bytes | bytearray | memoryview):
         try:
-            payload = parse_json_leniently(_as_bytes(payload))
+            payload = parse_json_leniently(bytes(payload))
         except ValueError:
             return None
     return parse_text(payload.get("id")) if isinstance(payload, Mapping) else None
 
 
-def _as_bytes(payload: str | bytes | bytearray | memoryview) -> bytes:
-    return payload.encode("utf-8", "replace") if isinstance(payload, str) else bytes(payload)
-
-
 def decode_account(raw: Mapping[str, Any]) -> Account:
-    """Make the public account of one as the servers send it; its secrets stay behind."""
-    safe = {key: value for key, value in raw.items() if not _SECRET.search(key)}
-    enabled = raw.get("enable")
-    return Account(
-        id=parse_text(raw.get("id")) or parse_text(raw.get("channelId")) or "",
-        enabled=enabled if isinstance(enabled, bool) else None,
-        concurrency=parse_int(raw.get("coreSize")),
-        queue_size=parse_int(raw.get("queueSize")),
-        timeout_minutes=parse_int(raw.get("timeoutMinutes")),
-        raw=safe,
-    )
+    """Return an account of a server, without its secrets."""
+    public = {key: value for key, value in raw.items() if not _SECRET.search(key)}
+    account_id = parse_text(raw.get("id")) or raw.get("channelId")
+    account: Account = _structure_account({**raw, "id": account_id, "raw": public}, Account)
+    return account
 
 
 def parse_text(value: Any) -> str | None:
@@ -250,7 +108,7 @@ def parse_text(value: Any) -> str | None:
 
 
 def parse_percent(value: Any) -> int | None:
-    """`"45%"` is 45; "", null and words are None. PROTOCOL §3.6."""
+    """Return the percentage in a text such as "45%"; None for other texts (PROTOCOL §3.6)."""
     if isinstance(value, str):
         return _percent_in(value[:_MAX_PROGRESS_LENGTH])
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -259,14 +117,14 @@ def parse_percent(value: Any) -> int | None:
 
 
 @lru_cache(256)
-def _percent_in(words: str) -> int | None:
-    match = _PERCENT.fullmatch(words)
+def _percent_in(text: str) -> int | None:
+    match = _PERCENT.fullmatch(text)
     return min(100, int(match[1][:9])) if match else None
 
 
 def parse_timestamp(value: Any) -> datetime | None:
-    """Epoch milliseconds; 0 and null are None."""
-    number = value if type(value) is int else parse_int(value) or 0
+    """Return the time of epoch milliseconds; None for 0 and null."""
+    number = parse_int(value) or 0
     try:
         return _EPOCH + number * _MILLISECOND if number > 0 else None
     except OverflowError:
@@ -275,9 +133,7 @@ def parse_timestamp(value: Any) -> datetime | None:
 
 def parse_int(value: Any) -> int | None:
     """Return an integer, also from text, since some servers send seeds as strings."""
-    if value is None or isinstance(value, bool):
-        return None
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and value.isascii() and value.strip().isdecimal():
         return int(value.strip()[:20])
@@ -285,19 +141,17 @@ def parse_int(value: Any) -> int | None:
 
 
 def parse_urls(value: Any) -> tuple[str, ...]:
-    """URLs, given as strings or as `{"url": …}`."""
+    """Return the URLs of a list of strings or of `{"url": …}` objects."""
     if not isinstance(value, list):
         return ()
     urls = (item.get("url") if isinstance(item, dict) else item for item in value)
     return tuple(url for url in urls if isinstance(url, str) and url)
 
 
-def parse_object(value: Any) -> Mapping[str, Any]:
-    """Return an object; anything else becomes an empty one."""
-    return value if isinstance(value, dict) and value else NOTHING
+# Hooks of cattrs: the value of a field in a reply, and the type of the field.
 
 
-def _task_id(value: Any) -> str:
+def _required_id(value: Any, _: Any) -> str:
     task_id = parse_text(value)
     if task_id is None:
         message = "a task without an id"
@@ -305,162 +159,123 @@ def _task_id(value: Any) -> str:
     return task_id
 
 
-def _status(value: Any) -> TaskStatus:
+def _status(value: Any, _: Any = None) -> TaskStatus:
     if not isinstance(value, str) or not value:
         return TaskStatus.NOT_START
     return _STATUSES.get(value) or TaskStatus(value)
 
 
-def _enum_word(value: Any) -> str:
-    return parse_text(value) or ""
-
-
-def _interned(value: Any) -> str | None:
-    """Return an interned copy of a word that thousands of tasks share."""
-    word = value if type(value) is str else parse_text(value)
-    return intern(word) if word else None
-
-
-def _action(value: Any) -> str:
-    return intern(value) if type(value) is str else _enum_word(value)
-
-
-def _final_prompt(properties: Any) -> str | None:
-    prompt = properties.get("finalPrompt") if isinstance(properties, dict) else None
-    return (prompt or None) if type(prompt) is str else parse_text(prompt)
-
-
-def _buttons(value: Any) -> tuple[Button, ...]:
-    """Decode the buttons, with a fast path for complete ones."""
-    if not isinstance(value, list):
-        return ()
-    try:
-        return _promised_buttons(value)
-    except (KeyError, TypeError):
-        return tuple(
-            Button(
-                custom_id=_enum_word(custom_id),
-                label=_enum_word(item.get("label")),
-                emoji=_enum_word(item.get("emoji")),
-                style=parse_int(item.get("style")) or 0,
-                type=parse_int(item.get("type")) or 0,
-            )
-            for item in value
-            if isinstance(item, dict) and (custom_id := item.get("customId"))
-        )
-
-
-def _promised_buttons(items: list[Any]) -> tuple[Button, ...]:
-    """Decode buttons that have all fields with the right types.
-
-    Raises:
-        KeyError: One is not there.
-        TypeError: One is not of its type, or nothing to press.
-    """
-    made: list[Any] = []
-    for item in items:
-        button = _Unfrozen()
-        button.custom_id = custom_id = item["customId"]
-        button.label = label = item["label"]
-        button.emoji = emoji = item["emoji"]
-        button.style = style = item["style"]
-        button.type = kind = item["type"]
-        if not (
-            custom_id
-            and type(custom_id) is type(label) is type(emoji) is str
-            and type(style) is type(kind) is int
-        ):
-            raise TypeError
-        _set_class(button, Button)
-        made.append(button)
-    return tuple(made)
-
-
-class _Unfrozen:
-    """A Button that is being made: of its shape, with fields that can be set, at half the cost."""
-
-    __slots__ = tuple(attrs.fields_dict(Button))
-    custom_id: str
-    label: str
-    emoji: str
-    style: int
-    type: int
-
-
-def _setter(cls: type, field: str) -> Callable[[Any, Any], None]:
-    """Sets a field of an object that is being made: what is frozen has no quicker way in."""
-    put: Callable[[Any, Any], None] = cls.__dict__[field].__set__
-    return put
-
-
 _STATUSES: Final[Mapping[str, TaskStatus]] = dict(TaskStatus.__members__)
-_set_class = _setter(object, "__class__")
-_get_raw = TaskInfo.__dict__["raw"].__get__
-_get_body = LazyFields.__dict__["_body"].__get__
-_put_raw, _put_video_urls = _setter(TaskInfo, "raw"), _setter(TaskInfo, "video_urls")
-_put_body = _setter(LazyFields, "_body")
-_put_id, _put_status = _setter(TaskInfo, "id"), _setter(TaskInfo, "status")
-_EAGER_FIELDS: Final = tuple(
-    (_setter(TaskInfo, field), key, read, read(None))
-    for field, key, read in (
-        ("action", "action", _action),
-        ("progress", "progress", parse_percent),
-        ("mode", "mode", _interned),
+
+
+def _text(value: Any, _: Any) -> str | None:
+    return (value or None) if type(value) is str else parse_text(value)
+
+
+def _text_or_empty(value: Any, _: Any) -> str:
+    return value if type(value) is str else parse_text(value) or ""
+
+
+def _action(value: Any, _: Any) -> str:
+    return intern(value if type(value) is str else parse_text(value) or "")  # few are in use
+
+
+def _mode(value: Any, _: Any) -> str | None:
+    return intern(value) if value and type(value) is str else parse_text(value)
+
+
+def _final_prompt(properties: Any, _: Any) -> str | None:
+    return parse_text(properties.get("finalPrompt")) if isinstance(properties, dict) else None
+
+
+def _percent(value: Any, _: Any) -> int | None:
+    return None if value is None else parse_percent(value)
+
+
+def _int(value: Any, _: Any) -> int | None:
+    return value if type(value) is int else parse_int(value)
+
+
+def _int_or_zero(value: Any, _: Any) -> int:
+    return value if type(value) is int else parse_int(value) or 0
+
+
+def _bool(value: Any, _: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _timestamp(value: Any, _: Any) -> datetime | None:
+    return parse_timestamp(value) if value else None
+
+
+def _urls(value: Any, _: Any) -> tuple[str, ...]:
+    return parse_urls(value) if value else ()
+
+
+def _buttons(value: Any, _: Any) -> tuple[Button, ...]:
+    """Return the buttons that can be pressed."""
+    if not value or not isinstance(value, list):
+        return ()
+    return tuple(
+        _structure_button(item, Button)
+        for item in value
+        if isinstance(item, dict) and parse_text(item.get("customId"))
     )
+
+
+def _unchanged(value: Any, _: Any) -> Any:
+    return value
+
+
+_converter: Final = Converter(detailed_validation=False)
+_structure_button: Final = make_dict_structure_fn(
+    Button,
+    _converter,
+    custom_id=override(rename="customId", struct_hook=_text_or_empty),
+    label=override(rename="label", struct_hook=_text_or_empty),
+    emoji=override(rename="emoji", struct_hook=_text_or_empty),
+    style=override(rename="style", struct_hook=_int_or_zero),
+    type=override(rename="type", struct_hook=_int_or_zero),
 )
-"""What waiting needs besides id and status: field, key and reader, and what null means."""
-_TEXT_FIELDS: Final = tuple(
-    (_setter(TaskInfo, field), key)
-    for field, key in (
-        ("prompt", "prompt"),
-        ("prompt_en", "promptEn"),
-        ("description", "description"),
-        ("image_url", "imageUrl"),
-        ("fail_reason", "failReason"),
-        ("state", "state"),
-    )
+_structure_account: Final = make_dict_structure_fn(
+    Account,
+    _converter,
+    id=override(rename="id", struct_hook=_text_or_empty),
+    enabled=override(rename="enable", struct_hook=_bool),
+    concurrency=override(rename="coreSize", struct_hook=_int),
+    queue_size=override(rename="queueSize", struct_hook=_int),
+    timeout_minutes=override(rename="timeoutMinutes", struct_hook=_int),
+    raw=override(rename="raw", struct_hook=_unchanged),
 )
-_FIELDS: Final = (
-    *_EAGER_FIELDS,
-    *(
-        (_setter(TaskInfo, field), key, read, read(None))
-        for field, key, read in (
-            ("final_prompt", "properties", _final_prompt),
-            ("image_urls", "imageUrls", parse_urls),
-            ("video_urls", "videoUrls", parse_urls),
-            ("buttons", "buttons", _buttons),
-            ("seed", "seed", parse_int),
-            ("submitted_at", "submitTime", parse_timestamp),
-            ("started_at", "startTime", parse_timestamp),
-            ("finished_at", "finishTime", parse_timestamp),
-            ("properties", "properties", parse_object),
-        )
-    ),
+_structure_fields: Final = make_dict_structure_fn(
+    TaskInfo,
+    _converter,
+    id=override(rename="id", struct_hook=_required_id),
+    status=override(rename="status", struct_hook=_status),
+    action=override(rename="action", struct_hook=_action),
+    progress=override(rename="progress", struct_hook=_percent),
+    prompt=override(rename="prompt", struct_hook=_text),
+    prompt_en=override(rename="promptEn", struct_hook=_text),
+    final_prompt=override(rename="properties", struct_hook=_final_prompt),
+    description=override(rename="description", struct_hook=_text),
+    image_url=override(rename="imageUrl", struct_hook=_text),
+    image_urls=override(rename="imageUrls", struct_hook=_urls),
+    video_urls=override(rename="videoUrls", struct_hook=_urls),
+    buttons=override(rename="buttons", struct_hook=_buttons),
+    fail_reason=override(rename="failReason", struct_hook=_text),
+    seed=override(rename="seed", struct_hook=_int),
+    state=override(rename="state", struct_hook=_text),
+    mode=override(rename="mode", struct_hook=_mode),
+    submitted_at=override(rename="submitTime", struct_hook=_timestamp),
+    started_at=override(rename="startTime", struct_hook=_timestamp),
+    finished_at=override(rename="finishTime", struct_hook=_timestamp),
+    _properties=override(omit=True),
+    _raw=override(rename="_raw", struct_hook=_unchanged),
 )
 
 
-def _structure(raw: Mapping[str, Any], _: Any) -> TaskInfo:
-    info = TaskInfo.__new__(TaskInfo)
-    _decode_fields(info, raw)
-    return info
-
-
-def _decode_fields(info: TaskInfo, raw: Mapping[str, Any]) -> None:
-    get = raw.get
-    _put_id(info, _task_id(get("id")))
-    _put_status(info, _status(get("status")))
-    for put, key, read, nothing in _FIELDS:
-        value = get(key)
-        put(info, nothing if value is None else read(value))
-    for put, key in _TEXT_FIELDS:
-        value = get(key)
-        put(info, (value or None) if type(value) is str else parse_text(value))
-    _put_raw(info, raw)
-    if "videoUrl" in raw and not info.video_urls:
-        _put_video_urls(info, parse_urls([raw["videoUrl"]]))
-
-
-_converter = make_converter()
-_converter.register_structure_hook(TaskInfo, _structure)
-_read_task: Final[Callable[[Any, Any], TaskInfo]] = _converter.get_structure_hook(TaskInfo)
-TaskInfo._read = staticmethod(lambda info: _decode_fields(info, parse_json_leniently(info._body)))  # noqa: SLF001
+def _structure_task(reply: Mapping[str, Any], raw: Mapping[str, Any] | bytes) -> TaskInfo:
+    fields = {"id": None, **reply, "_raw": raw}
+    if "videoUrl" in reply and not parse_urls(reply.get("videoUrls")):
+        fields["videoUrls"] = [reply["videoUrl"]]
+    return _structure_fields(fields, TaskInfo)

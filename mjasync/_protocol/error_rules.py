@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from .._json import dump_or_empty
 from .._text import printable
 from ..errors import (
     AuthenticationError,
@@ -355,7 +356,7 @@ def make_error(cls: type[MJError], words: ParsedReply) -> MJError:
         "retry_after": words.retry_after,
     }
     if cls is SubmitUncertain and not words.description and words.is_json:
-        facts["description"] = decoding.dump_text(words.json).decode()[:_MAX_SHOWN_JSON]
+        facts["description"] = dump_or_empty(words.json).decode()[:_MAX_SHOWN_JSON]
     if cls is BannedPrompt:
         facts["word"] = decoding.parse_text(words.properties.get("bannedWord")) or ""
         facts["prompt_en"] = decoding.parse_text(words.properties.get("promptEn")) or ""

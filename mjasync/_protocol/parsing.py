@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from .._json import parse_json, parse_json_leniently
 from . import decoding
 
 __all__ = ["MAX_MATCHED_TEXT", "Operation", "ParsedReply", "parse_reply"]
@@ -108,7 +109,7 @@ def _parse_body(status: int, headers: Mapping[str, str], body: bytes, wall: floa
     if not body.strip():
         return ParsedReply(status=status, is_empty=True, retry_after=after)
     try:
-        value = decoding.parse_json_leniently(body)
+        value = parse_json_leniently(body)
     except ValueError:
         return _parse_text_body(status, body, after)
     if not isinstance(value, dict):
@@ -141,6 +142,7 @@ def _parse_object_body(status: int, value: dict[str, Any], after: float | None) 
     waits = value.get("retryAfter")
     if after is None and isinstance(waits, int | float) and not isinstance(waits, bool):
         after = _cap_retry_after(waits)
+    properties = value.get("properties")
     return ParsedReply(
         status=status,
         code=decoding.parse_int(value.get("code")),
@@ -148,7 +150,7 @@ def _parse_object_body(status: int, value: dict[str, Any], after: float | None) 
             dict.fromkeys(s.strip() for s in said if isinstance(s, str) and s.strip())
         )[:_MAX_DESCRIPTION],
         result=value.get("result"),
-        properties=decoding.parse_object(value.get("properties")),
+        properties=properties if isinstance(properties, dict) else {},
         retry_after=after,
         json=value,
         is_json=True,
@@ -192,7 +194,7 @@ def _cap_retry_after(seconds: float) -> float | None:
 def parse_task_fast(task_id: str, status: int, body: bytes) -> dict[str, Any] | None:
     """Return a task of the usual shape; None if `parse_reply` has to look at it."""
     try:
-        value = decoding.parse_json(body) if status == 200 else None
+        value = parse_json(body) if status == 200 else None
     except ValueError:
         return None
     if (

@@ -8,11 +8,11 @@ from typing import Any, Final, get_args
 
 import attrs
 
+from .._json import dump_json
 from .._models import AccountFilter, Button, Dimensions, Speed, VideoType
 from .._validation import check_encodable, check_task_id
 from ..errors import InvalidRequest
 from ..prompt import with_speed
-from . import decoding
 from .buttons import change_payload
 
 __all__ = [
@@ -391,7 +391,7 @@ def check_sendable(fields: Mapping[str, Any]) -> None:
             check_encodable(value, f"The {name}")
             continue
         try:
-            decoding.dump_json(value)
+            dump_json(value)
         except TypeError as error:
             message = f"{name} cannot be sent as JSON: {error}."
             raise InvalidRequest(message) from None
