@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import logging
+from collections.abc import Callable
 
 import pytest
 from answering import CALLS, answering, asking, http
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import (
+    Clock,
     ConnectionFailed,
     InvalidRequest,
     MalformedReply,
@@ -23,7 +26,7 @@ from mjasync import (
     SubmitUncertain,
     TaskNotReady,
 )
-from mjasync._http.retry import RetryState, retry_call
+from mjasync._http.retry import Delay, RetryState, retry_call
 
 AT_ONCE = RetryPolicy(max_attempts=4, initial_delay=0.0, max_delay=0.0)
 EAGER = Retries(
@@ -52,7 +55,7 @@ class Caller:
         self._errors = iter(errors)
         self.calls = 0
 
-    async def __call__(self) -> str:
+    async def attempt(self) -> str:
         """Fail, or succeed at last."""
         self.calls += 1
         error = next(self._errors, None)
@@ -66,21 +69,27 @@ def always(policy: RetryPolicy | None) -> Callable[[MJError], RetryPolicy | None
     return lambda _: policy
 
 
-def stopped() -> float:
-    """Tell the time on a clock that stands still."""
-    return 0.0
+class ShownTimes(Clock):
+    """A clock that shows these times in turn, then the last one for ever; nobody waits for it."""
 
+    def __init__(self, *times: float) -> None:
+        self._last = times[-1]
+        self._times = iter(times)
+        self.delays: list[float] = []
 
-def ticking(*times: float) -> Callable[[], float]:
-    """Make a clock that shows these times in turn, then the last one for ever."""
-    left: Iterator[float] = iter(times)
-    return lambda: next(left, times[-1])
+    def now(self) -> float:
+        """Return the next time."""
+        return next(self._times, self._last)
+
+    async def sleep(self, seconds: float) -> None:
+        """Take down the delay."""
+        self.delays.append(seconds)
 
 
 def waits(policy: RetryPolicy, error: MJError, count: int) -> list[float]:
     """The first waits that a policy chooses after the same failure."""
-    pace = RetryState(always(policy), stopped)
-    return [pace.next_delay(error) for _ in range(count)]
+    state = RetryState(always(policy), lambda: 0.0)
+    return [state.next_delay(error).seconds for _ in range(count)]
 
 
 # --- persist -----------------------------------------------------------------------------------
@@ -89,7 +98,7 @@ def waits(policy: RetryPolicy, error: MJError, count: int) -> list[float]:
 async def test_success_is_called_once() -> None:
     """What works is not called again."""
     call = Caller()
-    assert await retry_call(call, always(AT_ONCE), stopped) == "done"
+    assert await retry_call(call.attempt, always(AT_ONCE), ShownTimes(0)) == "done"
     assert call.calls == 1
 
 
@@ -97,7 +106,7 @@ async def test_success_is_called_once() -> None:
 async def test_tries_count_the_first(failures: int) -> None:
     """A policy of four tries forgives three failures, each attempt made exactly once."""
     call = Caller(*(QueueFull("full") for _ in range(failures)))
-    assert await retry_call(call, always(AT_ONCE), stopped) == "done"
+    assert await retry_call(call.attempt, always(AT_ONCE), ShownTimes(0)) == "done"
     assert call.calls == failures + 1
 
 
@@ -108,7 +117,7 @@ async def test_the_last_failure_is_raised(tries: int) -> None:
     call = Caller(*errors)
     policy = RetryPolicy(max_attempts=tries, initial_delay=0.0)
     with pytest.raises(QueueFull) as caught:
-        await retry_call(call, always(policy), stopped)
+        await retry_call(call.attempt, always(policy), ShownTimes(0))
     assert call.calls == tries
     assert caught.value is errors[call.calls - 1]
 
@@ -120,11 +129,11 @@ async def test_no_policy_no_second_attempt() -> None:
     )
     first = Caller(InvalidRequest("wrong"))
     with pytest.raises(InvalidRequest):
-        await retry_call(first, only_queue, stopped)
+        await retry_call(first.attempt, only_queue, ShownTimes(0))
     assert first.calls == 1
     later = Caller(QueueFull("full"), InvalidRequest("wrong"))
     with pytest.raises(InvalidRequest):
-        await retry_call(later, only_queue, stopped)
+        await retry_call(later.attempt, only_queue, ShownTimes(0))
     assert later.calls == 2
 
 
@@ -135,7 +144,7 @@ async def test_other_errors_pass() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await retry_call(broken, always(AT_ONCE), stopped)
+        await retry_call(broken, always(AT_ONCE), ShownTimes(0))
 
 
 async def test_the_budget_ends_it() -> None:
@@ -143,7 +152,7 @@ async def test_the_budget_ends_it() -> None:
     call = Caller(*(QueueFull("full") for _ in range(9)))
     policy = RetryPolicy(max_attempts=1000, initial_delay=0.0, max_elapsed=10.0)
     with pytest.raises(QueueFull):
-        await retry_call(call, always(policy), ticking(0, 1, 1, 2, 11))
+        await retry_call(call.attempt, always(policy), ShownTimes(0, 1, 2, 11))
     assert call.calls == 3
 
 
@@ -152,15 +161,66 @@ async def test_a_wait_beyond_the_budget_is_not_begun() -> None:
     call = Caller(RateLimited("slow down", retry_after=11.0))
     policy = RetryPolicy(max_attempts=5, max_elapsed=10.0)
     with pytest.raises(RateLimited):
-        await retry_call(call, always(policy), stopped)
+        await retry_call(call.attempt, always(policy), ShownTimes(0))
     assert call.calls == 1
+
+
+async def test_delays_pass_on_the_clock_of_the_client() -> None:
+    """Every delay is slept through on the client's clock, which a test may have made its own."""
+    clock = ShownTimes(0)
+    call = Caller(*(RateLimited("slow down", retry_after=seconds) for seconds in (30.0, 60.0)))
+    assert await retry_call(call.attempt, always(RetryPolicy()), clock) == "done"
+    assert clock.delays == [30.0, 60.0]
+
+
+async def test_the_caller_may_let_delays_pass() -> None:
+    """A caller that waits in its own way is told what failed, and until when that is retried."""
+    errors = [RateLimited("slow down", retry_after=30.0), QueueFull("full", retry_after=5.0)]
+    call, clock, delays = Caller(*errors), ShownTimes(7.0), list[Delay]()
+
+    async def wait(delay: Delay) -> None:
+        delays.append(delay)
+
+    policy = RetryPolicy(max_elapsed=100.0)
+    assert await retry_call(call.attempt, always(policy), clock, wait=wait) == "done"
+    assert delays == [Delay(errors[0], 1, 30.0, 107.0), Delay(errors[1], 2, 5.0, 107.0)]
+    assert clock.delays == []
+
+
+async def test_a_cancellation_ends_the_retries() -> None:
+    """Whoever is cancelled between two attempts makes no other one."""
+    call, begun = Caller(QueueFull("full")), asyncio.Event()
+
+    async def wait(_: Delay) -> None:
+        begun.set()
+        await asyncio.get_running_loop().create_future()
+
+    retrying = asyncio.ensure_future(
+        retry_call(call.attempt, always(AT_ONCE), ShownTimes(0), wait=wait)
+    )
+    await begun.wait()
+    retrying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await retrying
+    assert call.calls == 1
+
+
+async def test_each_retry_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has what is retried, how often it failed, and when the next attempt is."""
+    error = RateLimited("slow down", retry_after=30.0)
+    call = Caller(error, error)
+    with caplog.at_level(logging.INFO, "mjasync"):
+        await retry_call(call.attempt, always(RetryPolicy()), ShownTimes(0), name="imagine 'fox'")
+    assert caplog.messages == [
+        f"imagine 'fox': attempt {number} failed, the next in 30.00 s: {error}" for number in (1, 2)
+    ]
 
 
 async def test_retry_after_of_nothing_is_at_once() -> None:
     """A server that asks for no wait gets none, whatever the policy."""
     call = Caller(RateLimited("slow down", retry_after=0.0))
     policy = RetryPolicy(max_attempts=2, initial_delay=1e6, max_delay=1e6)
-    assert await retry_call(call, always(policy), stopped) == "done"
+    assert await retry_call(call.attempt, always(policy), ShownTimes(0)) == "done"
 
 
 # --- the pace ----------------------------------------------------------------------------------
@@ -197,16 +257,12 @@ def test_each_kind_of_trouble_has_its_own_series() -> None:
     """A full queue does not wait longer because the connection failed before."""
     busy = RetryPolicy(initial_delay=1.0, max_delay=100.0)
     connect = RetryPolicy(initial_delay=64.0, max_delay=100.0)
-    pace = RetryState(lambda error: busy if isinstance(error, QueueFull) else connect, stopped)
+    state = RetryState(lambda error: busy if isinstance(error, QueueFull) else connect, lambda: 0.0)
     for _ in range(5):
-        pace.next_delay(ConnectionFailed("refused"))
-    assert pace.next_delay(QueueFull("full")) <= 1.0
-    assert pace.retry_count == 6
-
-
-def test_pace_gives_up_on_strangers() -> None:
-    """An error of another kind is never worth another attempt."""
-    assert RetryState(always(AT_ONCE), stopped).is_exhausted(ValueError())
+        state.next_delay(ConnectionFailed("refused"))
+    delay = state.next_delay(QueueFull("full"))
+    assert delay.seconds <= 1.0
+    assert delay.attempts == 6
 
 
 def test_none_means_none() -> None:

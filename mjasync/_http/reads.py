@@ -223,7 +223,7 @@ class ReadApi:
                 return None  # new-api's limit on what it has no route for: it stays so for minutes
             return (policy or self.retries.read) if error.retryable else None
 
-        return await retry_call(once, policy_for, self.clock.now)
+        return await retry_call(once, policy_for, self.clock)
 
     async def get_list_with_date(
         self, policy: RetryPolicy | None = None
@@ -302,7 +302,7 @@ class ReadApi:
         def policy_for(error: MJError) -> RetryPolicy | None:
             return self.retries.connect if isinstance(error, ConnectionFailed) else None
 
-        return await retry_call(once, policy_for, self.clock.now)
+        return await retry_call(once, policy_for, self.clock)
 
     async def _exchange(
         self,
@@ -320,9 +320,7 @@ class ReadApi:
             raise error.as_read() from error.__cause__
 
     async def _with_read_retries(self, once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
-        return await retry_call(
-            once, lambda error: policy if error.retryable else None, self.clock.now
-        )
+        return await retry_call(once, lambda error: policy if error.retryable else None, self.clock)
 
     def _parse(self, reply: HttpResponse, route: ServerUrl | None = None) -> ParsedReply:
         words = parse_reply(

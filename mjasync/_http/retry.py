@@ -1,18 +1,18 @@
-"""When to try again, and how soon: one budget per kind of trouble, never nested.
+"""Retries of a call: one budget for each kind of error, never nested.
 
-The first attempt runs bare; only a failure that may be tried again brings in `backoff`, so that a
-call that works pays nothing. Only what `backoff` shares with its maintained fork is used.
+`backoff` drives them; only what it shares with its maintained fork, `python-backoff`, is used.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
 import backoff
 
+from .._clock import Clock
 from .._validation import validate_at_least
 from ..errors import ConfigurationError, MJError
 
@@ -109,65 +109,6 @@ class Delay:
     """Time on the client's clock after which such errors are not retried."""
 
 
-async def retry_call(
-    function: Callable[[], Awaitable[T]],
-    policy_for: PolicyForError,
-    now: Callable[[], float],
-    *,
-    wait: WaitForRetry | None = None,
-    name: str = "",
-) -> T:
-    """Call until it succeeds, or fails in a way or for a time that `policy_for` does not cover.
-
-    Args:
-        function: One attempt.
-        policy_for: Which policy a failure comes under; None for those not tried again.
-        now: The client's clock.
-        wait: Lets the time between two attempts pass; by default it is slept through.
-        name: What is attempted, for the log.
-
-    Raises:
-        MJError: The last failure.
-    """
-    state = RetryState(policy_for, now)
-    try:
-        return await function()
-    except MJError as error:
-        if state.is_exhausted(error):
-            raise
-        first = error
-
-    async def retry() -> T:
-        if state.retry_count == 0:
-            raise first  # the attempt already made, so that backoff waits before the next
-        if wait is not None:
-            await wait(delays.pop())
-        return await function()
-
-    delays: list[Delay] = []
-
-    def next_wait(error: MJError) -> float:
-        seconds = state.next_delay(error)
-        about = f"{name}: " if name else ""
-        _log.info(
-            "%sattempt %d failed, the next in %.2f s: %s", about, state.retry_count, seconds, error
-        )
-        if wait is None:
-            return seconds
-        delays.append(Delay(error, state.retry_count, seconds, state.exhausted_at(error)))
-        return 0.0
-
-    patient = backoff.on_exception(
-        backoff.runtime,
-        MJError,
-        value=next_wait,
-        giveup=state.is_exhausted,
-        jitter=None,
-        logger=None,
-    )(retry)
-    return await patient()
-
-
 @attrs.define
 class _SpentBudget:
     """The retries that one kind of error has used so far."""
@@ -180,41 +121,104 @@ class _SpentBudget:
 class RetryState:
     """The retry state of one call; kinds of errors are counted separately."""
 
-    __slots__ = ("_now", "_policy_for", "_spent", "retry_count")
+    __slots__ = ("_now", "_policy_for", "_retry_count", "_spent")
 
     def __init__(self, policy_for: PolicyForError, now: Callable[[], float]) -> None:
         self._policy_for = policy_for
         self._now = now
         self._spent: dict[int, _SpentBudget] = {}
-        self.retry_count: int = 0
+        self._retry_count = 0
 
-    def is_exhausted(self, error: Exception) -> bool:
+    def is_exhausted(self, error: MJError) -> bool:
         """Return whether there is no further attempt after this failure."""
-        policy = self._policy_for(error) if isinstance(error, MJError) else None
-        if policy is None or not isinstance(error, MJError):
+        policy = self._policy_for(error)
+        if policy is None:
             return True
         spent = self._spent_for(policy)
         took = self._now() - spent.since + (error.retry_after or 0.0)
         return spent.waits + 1 >= policy.max_attempts or took > policy.max_elapsed
 
-    def exhausted_at(self, error: MJError) -> float:
-        """Return the time after which failures of this kind are not retried."""
+    def next_delay(self, error: MJError) -> Delay:
+        """Return the delay until the next attempt: that of the server, or a jittered one."""
         policy = self._policy_for(error) or RetryPolicy()
-        return self._spent_for(policy).since + policy.max_elapsed
-
-    def next_delay(self, error: MJError) -> float:
-        """Return the seconds until the next attempt: those of the server, or a jittered delay."""
-        spent = self._spent_for(self._policy_for(error) or RetryPolicy())
-        self.retry_count += 1
+        spent = self._spent_for(policy)
+        self._retry_count += 1
         spent.waits += 1
-        if error.retry_after is not None:
-            return error.retry_after
-        return float(backoff.full_jitter(next(spent.delay_bounds)))
+        seconds = error.retry_after
+        if seconds is None:
+            seconds = float(backoff.full_jitter(next(spent.delay_bounds)))
+        return Delay(error, self._retry_count, seconds, spent.since + policy.max_elapsed)
 
     def _spent_for(self, policy: RetryPolicy) -> _SpentBudget:
-        kind = id(policy)  # two kinds of trouble may have equal policies
+        kind = id(policy)  # two kinds of errors may have equal policies
         if kind not in self._spent:
             bounds = backoff.expo(base=2, factor=policy.initial_delay, max_value=policy.max_delay)
-            next(bounds)  # backoff's generators are primed once; the first yield is of no use
+            next(bounds)  # the first value of backoff's generators is of no use
             self._spent[kind] = _SpentBudget(self._now(), bounds)
         return self._spent[kind]
+
+
+async def retry_call(
+    function: Callable[[], Awaitable[T]],
+    policy_for: PolicyForError,
+    clock: Clock,
+    *,
+    wait: WaitForRetry | None = None,
+    name: str = "",
+) -> T:
+    """Call until it succeeds, or fails in a way or for a time that `policy_for` does not cover.
+
+    Args:
+        function: One attempt.
+        policy_for: Returns the policy that covers an error; None if it must not be retried.
+        clock: The client's clock.
+        wait: Lets the delay between two attempts pass; sleeps through it by default.
+        name: What is attempted, for the log.
+
+    Raises:
+        MJError: The last failure.
+    """
+    state = RetryState(policy_for, clock.now)
+    return cast("T", await _attempt(_RetriedCall(function, state, clock, wait, name)))
+
+
+@attrs.frozen
+class _RetriedCall(Generic[T]):
+    """A call under way, and how it is retried."""
+
+    function: Callable[[], Awaitable[T]]
+    state: RetryState
+    clock: Clock
+    wait: WaitForRetry | None
+    name: str
+
+
+async def _wait_for_retry(details: Mapping[str, Any]) -> None:
+    (call,) = details["args"]
+    delay: Delay = details["value"]
+    _log.info(
+        "%sattempt %d failed, the next in %.2f s: %s",
+        f"{call.name}: " if call.name else "",
+        delay.attempts,
+        delay.seconds,
+        delay.error,
+    )
+    await (call.wait(delay) if call.wait else call.clock.sleep(delay.seconds))
+
+
+def _is_delay(result: object) -> bool:
+    return isinstance(result, Delay)
+
+
+# backoff can sleep only by the clock of the loop: its interval is 0, and its hook waits instead
+@backoff.on_predicate(
+    backoff.constant, _is_delay, interval=0, on_backoff=_wait_for_retry, jitter=None, logger=None
+)
+async def _attempt(call: _RetriedCall[T]) -> T | Delay:
+    """Make an attempt; return its result, or the delay after which backoff makes the next one."""
+    try:
+        return await call.function()
+    except MJError as error:
+        if call.state.is_exhausted(error):
+            raise
+        return call.state.next_delay(error)

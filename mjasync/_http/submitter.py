@@ -98,7 +98,7 @@ class SubmitApi(DownloadApi):
         receipt = await retry_call(
             partial(self._attempt, request, policy, progress),
             lambda error: None if self._is_stopping else policy.retry_policy(error),
-            self.clock.now,
+            self.clock,
             wait=progress.wait_for_retry,
             name=request.log_label,
         )

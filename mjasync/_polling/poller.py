@@ -573,7 +573,7 @@ class Poller:
             if watch.retry_state.is_exhausted(error):
                 self._give_up(watch, error)
             elif self._watches.get(watch.id) is watch:
-                wait = watch.retry_state.next_delay(error)
+                wait = watch.retry_state.next_delay(error).seconds
                 again_at = now + wait if again_at is None else again_at
                 self._schedule_poll(again_at, watch)
 
@@ -583,7 +583,7 @@ class Poller:
             if self._overload is None:
                 policy = self._api.retries.poll
                 self._overload = RetryState(lambda _: policy, self._clock.now)
-            wait = self._overload.next_delay(error)
+            wait = self._overload.next_delay(error).seconds
             self._paused_until = now + min(wait, self._api.retries.poll.max_elapsed)
         return self._paused_until
 
