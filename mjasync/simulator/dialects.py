@@ -1,4 +1,4 @@
-"""How the servers of the family differ, as a table: a dialect is a row, not a subclass."""
+"""How the servers of the family differ, as a table: one row for each dialect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 from . import task_json_open_plus, task_json_original
 from .button_sets import BUTTON_SETS_SYNTHETIC
 from .dialect import Dialect
-from .http_rules import ASP_NET, OPEN_TO_BROWSERS, SPRING
+from .http_rules import MISSING_AUTHORIZATION, AspNetRules, ClosedPlusRules, SpringRules
 from .responses import SimResponse, asp_net_binding_error, spring_error
 
 if TYPE_CHECKING:
@@ -53,15 +53,12 @@ _PLUS: Final = Dialect(
     endpoints=_SUBMITS_PLUS | _READS_PLUS,
     has_path_modes=True,
     has_path_hosts=True,
-    # what §6.2 and §1.15 tell of the open re-implementation stands for the closed Plus, too
+    # §6.2 and §1.15 describe the open re-implementation; the closed Plus is taken to be the same
     auth_headers=("Authorization", "mj-api-secret"),
-    unauthorized=SimResponse(
-        status=401, body=b"Authorization header missing.", content_type="text/plain"
-    ),
+    unauthorized=MISSING_AUTHORIZATION,
     unrouted_response=lambda _status, _path: SimResponse(status=404),
     malformed_response=asp_net_binding_error,
-    http_rules=OPEN_TO_BROWSERS,
-    has_strict_strings=True,
+    http_rules=ClosedPlusRules(),
     unknown_task_response=SimResponse(status=204),
     unknown_parent_status=404,
     requires_data_urls=False,
@@ -73,7 +70,6 @@ _PLUS: Final = Dialect(
     checks_index=True,
     expired_link_status=403,
     cancel_status="CANCEL",
-    failure_progress="",
     always_modal_operations=frozenset({"custom_zoom", "inpaint", "picture_prompt", "short_prompt"}),
     remix_modal_operations=frozenset({"variation", "vary", "pan", "reroll"}),
     modal_description="窗口等待",
@@ -91,9 +87,8 @@ _ORIGINAL: Final = Dialect(
     unauthorized=SimResponse(status=401),
     unrouted_response=spring_error,
     malformed_response=spring_error,
-    http_rules=SPRING,
+    http_rules=SpringRules(),
     uses_jackson=True,
-    has_strict_strings=False,
     field_overrides=task_json_original.FIELDS,
     property_overrides=task_json_original.PROPERTIES,
     null_properties=frozenset({"notifyHook"}),
@@ -112,7 +107,6 @@ _ORIGINAL: Final = Dialect(
     checks_index=False,
     expired_link_status=404,
     cancel_status="FAILURE",
-    failure_progress="",
     channel_id_is_account_id=True,
     upstream_timeout={"stall": (300, "任务超时")},
 )
@@ -120,7 +114,7 @@ _ORIGINAL: Final = Dialect(
 _OPEN_PLUS: Final = attrs.evolve(
     _PLUS,
     name="open-plus",
-    http_rules=ASP_NET,
+    http_rules=AspNetRules(),
     messages={
         "uploads": "base64 参数错误",
         "images": "图片参数错误，2~5张图片",
@@ -143,7 +137,7 @@ _OPEN_PLUS: Final = attrs.evolve(
     notifies_twice=True,
     cancel_status="FAILURE",
     admin_only_endpoints=frozenset({"cancel"}),
-    admin_token="sim-admin",  # noqa: S106 - nobody's secret
+    admin_token="sim-admin",  # noqa: S106 - of a simulator
     not_admin_response=SimResponse(
         status=400, body="演示模式，禁止操作".encode(), content_type="text/plain"
     ),

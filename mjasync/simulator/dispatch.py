@@ -1,4 +1,4 @@
-"""The door: is there such an endpoint here, may this client come in, and who serves it."""
+"""The dispatch of a request: routing, authorization, and the handler of its endpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SUBMIT_HANDLERS: Final = {**COMMAND_HANDLERS, **FOLLOW_UP_HANDLERS}
 
 @attrs.frozen(kw_only=True)
 class Dispatcher:
-    """Lets requests in, in one dialect."""
+    """Routes, authorizes and dispatches the requests to one server."""
 
     dialect: Dialect
     token: str | None
@@ -45,7 +45,7 @@ class Dispatcher:
         """Answer a request.
 
         Raises:
-            Refusal: It is refused; the answer is in the exception.
+            RequestRefused: The server refuses it; the exception has the response.
         """
         endpoint = route.endpoint
         if endpoint is None or not self._is_routed(route):
@@ -56,13 +56,13 @@ class Dispatcher:
             return self.dialect.not_admin_response
         if path_handler := GET_HANDLERS.get(endpoint):
             return path_handler(self.queries, route.task_id, record.at)
-        parsed = self._submit(request, route, record)
+        parsed = self._parse_body(request, route, record)
         if body_handler := POST_HANDLERS.get(endpoint):
             return body_handler(self.queries, parsed)
         return _SUBMIT_HANDLERS[endpoint](self.submissions, parsed)
 
     def _unrouted(self, request: web.BaseRequest) -> SimResponse:
-        """The answer where nothing is served, or not with this method."""
+        """Return the response where nothing is served, or not with this method."""
         path = self.dialect.http_rules.normalize_path(request.path)
         routes = {method: match_route(method, path) for method in ("GET", "POST")}
         allowed_methods = [
@@ -70,10 +70,10 @@ class Dispatcher:
             for method, route in routes.items()
             if route.endpoint is not None and self._is_routed(route)
         ]
-        reply = self.dialect.http_rules.unrouted(
-            request, allowed_methods, self._is_authorized(request)
+        response = self.dialect.http_rules.unrouted(
+            request, allowed_methods, is_authorized=self._is_authorized(request)
         )
-        return reply or self.dialect.unrouted_response(404, request.path)
+        return response or self.dialect.unrouted_response(404, request.path)
 
     def _is_routed(self, route: MatchedRoute) -> bool:
         if route.mode is not None and not self.dialect.has_path_modes:
@@ -84,30 +84,25 @@ class Dispatcher:
         return is_listed and route.endpoint in self.dialect.endpoints
 
     def _is_authorized(self, request: web.BaseRequest) -> bool:
-        """Whether the token is right, or the administrator's."""
-        return (
-            self.token is None
-            or self._read_arguments(request) == self.token
-            or self._is_admin(request)
-        )
+        """Return whether the token is the server's or the administrator's."""
+        is_user = self.token is None or self._read_token(request) == self.token
+        return is_user or self._is_admin(request)
 
     def _is_admin(self, request: web.BaseRequest) -> bool:
         admin_token = self.dialect.admin_token
-        return admin_token is not None and self._read_arguments(request) == admin_token
+        return admin_token is not None and self._read_token(request) == admin_token
 
-    def _read_arguments(self, request: web.BaseRequest) -> str | None:
-        """The token a request shows; the first header that is there decides (PROTOCOL §6.2)."""
+    def _read_token(self, request: web.BaseRequest) -> str | None:
+        """Return the token of a request, from the first header that has one (PROTOCOL §6.2)."""
         tokens = (request.headers.get(name) for name in self.dialect.auth_headers)
         return next(filter(None, tokens), None)
 
-    def _submit(
+    def _parse_body(
         self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
     ) -> SubmissionRequest:
-        is_form = route.endpoint in _FORM_ENDPOINTS
-        content_type = request.content_type
-        if not (
-            content_type == FORM_TYPE if is_form else self.dialect.http_rules.is_json(content_type)
-        ):
+        is_form, media_type = route.endpoint in _FORM_ENDPOINTS, request.content_type
+        is_json = self.dialect.http_rules.is_json(media_type)
+        if not (media_type == FORM_TYPE if is_form else is_json):
             raise RequestRefused(self.dialect.malformed_response(415, request.path))
         if not isinstance(record.body, dict):
             raise RequestRefused(self.dialect.malformed_response(400, request.path))

@@ -186,7 +186,7 @@ class RequestFields:
             return _decode_data_url(value)
         if match := _DATA_URL.fullmatch(value):
             return UploadedImage(_decode_base64(match[1]))
-        if self.dialect.requires_data_urls or value.startswith("data:"):
+        if value.startswith("data:"):
             raise make_refusal(4, "base64格式错误")
         return (
             UploadedImage(b"", value)
@@ -224,7 +224,7 @@ class RequestFields:
     def _to_text(self, value: object) -> str:
         if isinstance(value, str):
             return value
-        if self.dialect.has_strict_strings or not isinstance(value, int | float):
+        if not self.dialect.uses_jackson or not isinstance(value, int | float):
             raise self.malformed_refusal()
         return str(value).lower() if isinstance(value, bool) else str(value)
 

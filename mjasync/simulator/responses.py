@@ -1,4 +1,4 @@
-"""The bodies the simulator answers with, built by hand so that no client code is involved."""
+"""The responses of the simulator, built without any code of the client."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ _TICKS_AT_EPOCH = 621_355_968_000_000_000
 
 @attrs.frozen(kw_only=True)
 class SimResponse:
-    """One HTTP answer, before any scripted misbehaviour."""
+    """One HTTP response, before any scripted fault."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = "application/json"
-    """Left out of the answer when the body is empty."""
+    """Omitted when the body is empty."""
     delay: float = 0.0
-    """Real seconds the server takes over it."""
+    """Real seconds before it is sent."""
     headers: Mapping[str, str] = attrs.field(factory=dict)
-    """Headers besides the usual ones."""
+    """Additional headers."""
     closes_connection: bool = False
-    """Whether the connection is closed instead of an answer."""
+    """Whether the connection is closed without a response."""
 
 
 class RequestRefused(Exception):
-    """Raised by a handler to answer at once with ``response``."""
+    """Raised to end the handling of a request with ``response``."""
 
     def __init__(self, response: SimResponse) -> None:
         super().__init__(response.status)
@@ -60,7 +60,7 @@ class RequestRefused(Exception):
 
 
 def json_response(value: object, status: int = 200) -> SimResponse:
-    """Any value as JSON."""
+    """Return a value as JSON."""
     return SimResponse(status=status, body=orjson.dumps(value))
 
 
@@ -72,7 +72,7 @@ def submit_result(
     *,
     status: int = 200,
 ) -> SimResponse:
-    """A SubmitResult (PROTOCOL §2)."""
+    """Return a SubmitResult (PROTOCOL §2)."""
     body = {
         "code": code,
         "description": description,
@@ -89,28 +89,28 @@ def make_refusal(
     *,
     status: int = 200,
 ) -> RequestRefused:
-    """The exception that answers with a SubmitResult that accepts nothing."""
+    """Return the refusal with a SubmitResult (PROTOCOL §2)."""
     return RequestRefused(submit_result(code, description, None, properties, status=status))
 
 
 def empty_response(refusal: RequestRefused) -> RequestRefused:
-    """The same with nothing but its code and its description (PROTOCOL §1.12)."""
+    """Return a refusal with nothing but its code and its description (PROTOCOL §1.12)."""
     body = orjson.loads(refusal.response.body)
     fields = {key: body[key] for key in ("code", "description")}
     return RequestRefused(json_response(fields, refusal.response.status))
 
 
 def spring_error(status: int, path: str) -> SimResponse:
-    """What Spring answers when a request does not bind (PROTOCOL §7.1-H)."""
+    """Return the response of Spring to a request that does not bind (PROTOCOL §7.1-H)."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     body = {"timestamp": now, "status": status, "error": _REASON_PHRASES[status], "path": path}
     return json_response(body, status)
 
 
 def asp_net_binding_error(status: int, path: str) -> SimResponse:
-    """What the .NET server answers when a request does not bind (PROTOCOL §7.1-C).
+    """Return the response of the .NET server to a request that does not bind (PROTOCOL §7.1-C).
 
-    A wrong media type never reaches its model binder: it is a bare 415.
+    A wrong media type is an empty 415: it never reaches the model binder.
     """
     if status == 415:
         return SimResponse(status=status)
@@ -118,6 +118,6 @@ def asp_net_binding_error(status: int, path: str) -> SimResponse:
 
 
 def asp_net_error(message: str) -> SimResponse:
-    """What the .NET server answers when its logic objects (PROTOCOL §7.1-C)."""
+    """Return the response of the .NET server to an error of its logic (PROTOCOL §7.1-C)."""
     ticks = str(_TICKS_AT_EPOCH + time.time_ns() // 100)
     return json_response({"success": False, "code": -1, "message": message, "timestamp": ticks})

@@ -1,4 +1,4 @@
-"""Which endpoint a request is for, and what its path says about speed (PROTOCOL §1.0, §6.1)."""
+"""The routes of a server, with the speed and image host in a path (PROTOCOL §1.0, §6.1)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["MatchedRoute", "match_route"]
 
 @attrs.frozen(kw_only=True)
 class MatchedRoute:
-    """Where a request goes."""
+    """The destination of a request."""
 
     kind: str
     """``submit``, ``fetch``, ``list``, ``image`` or ``other``."""
     endpoint: str | None = None
-    """The name in the dialect's table; None: nothing of the API."""
+    """The name in the table of the dialect; None: the path is not part of the API."""
     task_id: str = ""
-    """The id of a task or an account in the path, or the file name of a picture."""
+    """The id of a task or an account in the path, or the file name of an image."""
     mode: str | None = None
     """The segment before ``/mj``; None: the path has none."""
     speed: str | None = None
@@ -61,7 +61,7 @@ _TASK_ENDPOINTS: Final[Mapping[tuple[str, str, str], tuple[str, str]]] = {
 
 
 def match_route(method: str, path: str) -> MatchedRoute:
-    """The route of a request; one that leads nowhere has no endpoint."""
+    """Return the route of a request; without an endpoint where there is none."""
     if image_match := _IMAGE_PATH.fullmatch(path):
         return MatchedRoute(kind="image", endpoint="image", task_id=image_match[1])
     api_match = _API_PATH.fullmatch(path)

@@ -1,4 +1,4 @@
-"""The Task JSON: what each key says, for whichever dialect shows it (PROTOCOL §3)."""
+"""The Task JSON: the value of each key in all dialects (PROTOCOL §3)."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from .images.store import ImageStore
     from .sim_task import SimTask
 
-__all__ = ["TaskSerializer"]
+__all__ = ["TaskSerializer", "image_size"]
 
 
 @attrs.define(kw_only=True, eq=False)
 class TaskSerializer:
-    """Turns tasks into JSON, each change of a task once."""
+    """Serializes tasks, once after each change of a task."""
 
     dialect: Dialect
     images: ImageStore
     includes_image_urls: bool = False
-    """Whether finished grids carry ``imageUrls``."""
+    """Whether finished grids have ``imageUrls``."""
 
     def dump(self, task: SimTask) -> bytes:
-        """The Task JSON as it is now."""
+        """Return the current Task JSON."""
         if task.cached_json is None or not self.images.is_link_valid(task):
             task.cached_json = orjson.dumps(self._to_dict(task))
         return task.cached_json
 
     def dump_list(self, tasks: list[SimTask]) -> bytes:
-        """A JSON list of Task JSON."""
+        """Return a JSON list of tasks."""
         return b"[" + b",".join(map(self.dump, tasks)) + b"]"
 
     def _to_dict(self, task: SimTask) -> dict[str, object]:
@@ -41,36 +41,28 @@ class TaskSerializer:
         value = {
             key: (overrides.get(key) or _FIELDS[key])(self, task) for key in self.dialect.task_keys
         }
-        if self.includes_image_urls:
-            value |= self._image_urls(task)
-        if (self.includes_image_urls or self.dialect.has_video_urls) and is_video(task):
-            value |= self._video_urls(task)
+        is_video = task.image is not None and task.image.kind == "video"
+        if self.includes_image_urls:  # a video has the links of its videos here (PROTOCOL §3.3)
+            images = self.images
+            value["imageUrls"] = (images.video_links if is_video else images.quadrant_links)(task)
+        if is_video and (self.includes_image_urls or self.dialect.has_video_urls):
+            videos = self.images.video_links(task)
+            value |= {"videoUrl": videos[0]["url"] if videos else None, "videoUrls": videos}
         if task.status == "SUCCESS":
             value |= {key: "" for key in self.dialect.blank_success_keys if value[key] is None}
         return value
 
-    def _image_urls(self, task: SimTask) -> dict[str, object]:
-        """The links of a grid's pictures; a video's are those of its videos (PROTOCOL §3.3)."""
-        links = (
-            self.images.video_links(task) if is_video(task) else self.images.quadrant_links(task)
-        )
-        return {"imageUrls": links}
-
-    def _video_urls(self, task: SimTask) -> dict[str, object]:
-        videos = self.images.video_links(task)
-        return {"videoUrl": videos[0]["url"] if videos else None, "videoUrls": videos}
-
     def build_properties(self, task: SimTask) -> dict[str, object]:
-        """Its ``properties``, only those there are."""
+        """Return the ``properties`` of a task that have a value."""
         overrides, keys = self.dialect.property_overrides, self.dialect.property_keys
         values = ((key, (overrides.get(key) or _PROPERTIES[key])(task)) for key in keys)
         null_keys = self.dialect.null_properties
         return {key: value for key, value in values if value is not None or key in null_keys}
 
     def format_progress(self, task: SimTask) -> str | None:
-        """Its ``progress`` (PROTOCOL §3.6)."""
+        """Return the ``progress`` of a task (PROTOCOL §3.6)."""
         if task.status == "FAILURE":
-            return self.dialect.failure_progress
+            return ""
         if task.percent is None:
             return None
         if task.status != "IN_PROGRESS":
@@ -80,19 +72,15 @@ class TaskSerializer:
         return self.dialect.progress_texts.get(task.percent, f"{task.percent}%")
 
 
-def is_video(task: SimTask) -> bool:
-    """Whether it makes moving pictures."""
-    return task.image is not None and task.image.kind == "video"
-
-
-def _image_size(task: SimTask) -> tuple[int | None, int | None]:
+def image_size(task: SimTask) -> tuple[int | None, int | None]:
+    """Return the width and height of a finished image."""
     if task.image is None or task.status != "SUCCESS":
         return None, None
     return task.image.width, task.image.height
 
 
 def _prompt_en(task: SimTask) -> str | None:
-    """A describe puts what it found where the prompt would be (PROTOCOL §1.4)."""
+    """Return the prompt; for a describe, its result (PROTOCOL §1.4)."""
     return _result_text(task) if task.command.result == "description" else task.prompt_en
 
 
@@ -116,8 +104,8 @@ _FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
     "progress": lambda view, task: view.format_progress(task),
     "failReason": lambda _, task: task.fail_reason,
     "buttons": lambda _, task: [button.as_json() for button in task.offered_buttons.values()],
-    "imageWidth": lambda _, task: _image_size(task)[0],
-    "imageHeight": lambda _, task: _image_size(task)[1],
+    "imageWidth": lambda _, task: image_size(task)[0],
+    "imageHeight": lambda _, task: image_size(task)[1],
 }
 
 

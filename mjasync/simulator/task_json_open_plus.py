@@ -1,10 +1,12 @@
-"""The Task JSON of the open re-implementation: its many keys, and its own ways (PROTOCOL §3.3)."""
+"""The Task JSON of the open re-implementation: more keys, and other values (PROTOCOL §3.3)."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+
+from .task_json import image_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +47,7 @@ _INTERNAL_KEYS: Final = (
     *("replicateSource", "replicateTarget", "storageOption"),
 )
 TASK_KEYS: Final = (*_CORE_KEYS, *_MEDIA_KEYS, *_INTERNAL_KEYS)
-"""Every key, always there."""
+"""All keys, always present."""
 
 PROPERTY_KEYS: Final = (
     *("notifyHook", "botType", "finalPrompt", "remix", "messageContent", "messageId"),
@@ -53,7 +55,7 @@ PROPERTY_KEYS: Final = (
     *("discordChannelId", "referencedMessageId", "iframe_modal_custom_id", "remix_custom_id"),
     *("action_index", "language"),
 )
-"""Every key its ``properties`` may hold."""
+"""All keys that its ``properties`` may have."""
 
 _STATUS_TEXTS: Final = {
     "NOT_START": "未启动",
@@ -67,12 +69,12 @@ _SEED_KEY: Final = re.compile(r"\s*--seed\s+\d+\b", re.IGNORECASE)
 
 
 def _prompt(task: SimTask) -> str | None:
-    """The prompt without its seed (PROTOCOL §7.3)."""
+    """Return the prompt without its seed (PROTOCOL §7.3)."""
     return _SEED_KEY.sub("", task.prompt) if task.prompt else task.prompt
 
 
 def _description(task: SimTask) -> str | None:
-    """A shorten overwrites it with all that it found (PROTOCOL §1.5)."""
+    """Return the description; for a shorten, its result (PROTOCOL §1.5)."""
     if task.action == "SHORTEN" and task.generated_text and task.status == "SUCCESS":
         return task.generated_text.text
     return task.description
@@ -108,15 +110,8 @@ def _content_type(task: SimTask) -> str | None:
     return "image/webp" if task.image.kind == "video" else "image/png"
 
 
-def _image_dimension(name: str) -> Callable[[TaskSource, SimTask], object]:
-    def dimension(_: TaskSource, task: SimTask) -> object:
-        return getattr(task.image, name) if _content_type(task) else None
-
-    return dimension
-
-
 def _instance_id(task: SimTask) -> str | None:
-    """A face swap belongs to no Discord account (PROTOCOL §1.13)."""
+    """Return the account id, which a face swap does not have (PROTOCOL §1.13)."""
     return None if task.bot == "INSIGHT_FACE" else task.account_id or None
 
 
@@ -125,31 +120,23 @@ def _message_field(task: SimTask) -> str | None:
 
 
 def _action_index(task: SimTask) -> object:
-    """A number, and yet "11", "21"… for a described prompt: a string and one more (§3.3)."""
+    """Return the index of a button: a number, but "11", "21"… for a described prompt (§3.3)."""
     if task.pressed_button is None or not task.pressed_button.index:
         return None
     index = task.pressed_button.index
     return f"{index}1" if task.command.name == "picture_prompt" else index
 
 
-def _custom_id(task: SimTask) -> str | None:
-    return (task.pressed_button and task.pressed_button.custom_id) or None
-
-
 def _modal_id(task: SimTask, kind: str) -> str | None:
-    """The id of a modal between server and Discord (PROTOCOL §5.2): a region has another one."""
+    """Return the id of a modal at Discord (PROTOCOL §5.2), which differs for an inpaint."""
     if task.modal_prompt is None or (task.command.name == "inpaint") != (kind == "iframe"):
         return None
     return f"MJ::{kind}::{task.midjourney_job_id}"
 
 
-def _constant(value: object) -> Callable[[TaskSource, SimTask], object]:
-    return lambda _view, _task: value
-
-
 FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
-    **dict.fromkeys(_FALSE_KEYS, _constant(value=False)),
-    **dict.fromkeys(_NULL_KEYS, _constant(value=None)),
+    **dict.fromkeys(_FALSE_KEYS, lambda *_: False),
+    **dict.fromkeys(_NULL_KEYS, lambda *_: None),
     "parentId": lambda _, task: task.parent.id if task.parent else None,
     "botType": lambda _, task: task.bot,
     "nonce": lambda _, task: f"1{task.id}00",
@@ -168,22 +155,22 @@ FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
     "displays": _display_fields,
     "useTime": lambda _, task: _elapsed(task),
     "url": lambda view, task: view.images.task_link(task) if _content_type(task) else None,
-    "width": _image_dimension("width"),
-    "height": _image_dimension("height"),
+    "width": lambda _, task: image_size(task)[0],
+    "height": lambda _, task: image_size(task)[1],
     "contentType": lambda _, task: _content_type(task),
     "videoGenOriginImageUrl": lambda _, task: task.first_frame_link,
     "videoType": lambda _, task: task.video_type,
     "isHdVideo": lambda _, task: (task.video_type or "").endswith("720"),
     "messageId": lambda _, task: _message_field(task),
     "messageIds": lambda _, task: [*filter(None, [_message_field(task)])],
-    "isDiscord": _constant(value=True),
-    "clientIp": _constant("127.0.0.1"),
+    "isDiscord": lambda *_: True,
+    "clientIp": lambda *_: "127.0.0.1",
 }
-"""What each key says that the others of the family do not have, or say otherwise."""
+"""The keys of the Task JSON that the others do not have, or with other values."""
 
 PROPERTIES: Final[Mapping[str, Callable[[SimTask], object]]] = {
     "remix": lambda task: True if task.modal_prompt is not None else None,
-    "custom_id": _custom_id,
+    "custom_id": lambda task: (task.pressed_button and task.pressed_button.custom_id) or None,
     "action_index": _action_index,
     "language": lambda task: task.language,
     "discordInstanceId": _instance_id,
@@ -191,4 +178,4 @@ PROPERTIES: Final[Mapping[str, Callable[[SimTask], object]]] = {
     "remix_custom_id": lambda task: _modal_id(task, "RemixModal"),
     "iframe_modal_custom_id": lambda task: _modal_id(task, "iframe"),
 }
-"""The same for its ``properties``."""
+"""The same for ``properties``."""

@@ -1,4 +1,4 @@
-"""The Task JSON of the original: what it says from when on (PROTOCOL §3.1)."""
+"""The Task JSON of the original: values that differ from the others (PROTOCOL §3.1)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["FIELDS", "PROGRESS_TEXTS", "PROPERTIES"]
 
 PROGRESS_TEXTS: Final[Mapping[int, str]] = {0: "Waiting to start", 46: "46.5%"}
-"""Progress texts of Midjourney that are passed on as they are."""
+"""Progress texts of Midjourney that it shows unchanged."""
 
 _PREVIEW_NAMESPACE: Final = uuid.UUID(int=7)
 
 
 def _is_submitted(task: SimTask) -> bool:
-    """Whether its pictures are uploaded and its prompt is with Midjourney."""
+    """Return whether the images and the prompt of a task are sent to Midjourney."""
     return task.running or task.started_ms is not None or task.is_terminal
 
 
@@ -43,7 +43,7 @@ def _description(task: SimTask) -> str | None:
 
 
 def _image_link(serializer: TaskSource, task: SimTask) -> str | None:
-    """A describe shows its picture only at its end."""
+    """Return the image link, which a describe has only at its end."""
     has_image = task.image is not None or task.status == "SUCCESS"
     return serializer.images.task_link(task) if has_image else None
 
@@ -54,7 +54,7 @@ FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
     "description": lambda _, task: _description(task),
     "imageUrl": _image_link,
 }
-"""What each key says that the others of the family say otherwise."""
+"""The keys of the Task JSON with other values than usual."""
 
 
 def _final_prompt(task: SimTask) -> str | None:
@@ -66,7 +66,7 @@ def _final_prompt(task: SimTask) -> str | None:
 
 
 def _progress_message_id(task: SimTask) -> str | None:
-    """A change has its parent's message until Midjourney writes one of its own."""
+    """Return the message id; a change has its parent's until Midjourney posts another one."""
     is_running_describe = task.command.result == "description" and task.started_ms is not None
     if (
         task.has_started
@@ -78,7 +78,7 @@ def _progress_message_id(task: SimTask) -> str | None:
 
 
 def _message_hash(task: SimTask) -> str | None:
-    """The one of the preview, and another one at the end."""
+    """Return the hash of the preview, or that of the result."""
     if task.status == "SUCCESS":
         return task.midjourney_job_id
     has_preview = task.has_started and task.percent
@@ -93,4 +93,4 @@ PROPERTIES: Final[Mapping[str, Callable[[SimTask], object]]] = {
     "flags": lambda task: 0 if task.status == "SUCCESS" else None,
     "nonce": lambda task: f"1{task.id}00",
 }
-"""The same for its ``properties``."""
+"""The same for ``properties``."""
