@@ -595,6 +595,33 @@ async def test_the_path_chooses_speed_and_image_host(
         assert (await raw.get(f"{prefix}/task/{task.id}/fetch")).json["id"] == task.id
 
 
+@pytest.mark.parametrize(
+    "dialect,prefix,status",
+    [
+        ("open-plus", "/mj-turbo/mj", 204),
+        ("open-plus", "/mj-turbo-proxy/mj", 404),
+        ("original", "/mj-turbo/mj", 404),
+        ("original", "/mj/mj", 404),
+    ],
+)
+async def test_modes_in_the_path_are_not_for_every_server(
+    dialect: str, prefix: str, status: int
+) -> None:
+    """PROTOCOL §6.1: the original has none, the open re-implementation no image hosts."""
+    async with simulated(dialect) as (_, raw):
+        assert (await raw.get(f"{prefix}/task/1/fetch")).status == status
+
+
+async def test_an_unknown_path_needs_no_token() -> None:
+    """Neither does a known path with another method; a token makes that a 405."""
+    async with simulated(token="sim-token") as (_, raw):
+        raw.session.headers.clear()
+        assert (await raw.get("/mj/nonsense")).status == 404
+        assert (await raw.get("/mj/submit/imagine")).status == 404
+        authorized = {"mj-api-secret": "sim-token"}
+        assert (await raw.get("/mj/submit/imagine", headers=authorized)).status == 405
+
+
 async def test_speed_goes_by_path_then_filter_then_flag_then_parent() -> None:
     """PROTOCOL §6.1: path > accountFilter.modes > prompt flag; a button inherits."""
     async with simulated() as (sim, raw):

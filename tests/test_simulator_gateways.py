@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -20,9 +21,9 @@ from aiohttp.test_utils import TestServer
 from raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import DIALECTS, Simulator
-from mjasync.simulator.gateways import GATEWAYS, forwarded_submissions
+from mjasync.simulator.gateways import GATEWAYS, forwarded_submissions, middleware
 from mjasync.simulator.gateways.custom_ids import CustomIdAction, UpstreamCrash, parse_custom_id
-from mjasync.simulator.gateways.go_json import GoJsonError
+from mjasync.simulator.gateways.go_json import GoJsonError, decode
 
 RESALES = ["new-api", "one-hub"]
 ALL = [*RESALES, "path-gateway"]
@@ -338,7 +339,8 @@ async def test_a_refresh_survives_whatever_the_upstream_says() -> None:
         fake.will("imagine", accepted())
         answer = await raw.submit("imagine", prompt="x")
         told = {"id": answer.result, "status": "SUCCESS", "progress": "100%"}
-        for body, status in (([told], 500), ({"error": "x"}, 200), ([1, {"id": "2"}], 200)):
+        bodies = ([1, told], [{"id": "2"}], {"error": "x"}, b"<html>")
+        for body, status in (([told], 500), *((body, 200) for body in bodies)):
             fake.will("list-by-condition", body, status)
             await sim.refresh()
             assert (await raw.task(answer.result))["status"] == ""
@@ -582,6 +584,42 @@ def test_custom_ids_that_do_not_parse() -> None:
     for short in ("U1", "MJ::JOB", "MJ::JOB::variation"):
         with pytest.raises(UpstreamCrash, match="index out of range"):
             parse_custom_id(short)
+
+
+@pytest.mark.parametrize(
+    "body,message",
+    [
+        (b"[1 2]", "invalid character '2' after array element"),
+        (b'[{"a":1} 2]', "invalid character '2' after array element"),
+        (b'["a" "b"]', "invalid character '\"' after array element"),
+        (b'{"a":"[" "b":2}', "invalid character '\"' after object key:value pair"),
+        (b'{"a":[1] 2}', "invalid character '2' after object key:value pair"),
+        (b'{"a" 1}', "invalid character '1' after object key"),
+        (b'{"a":1,}', "invalid character '}' looking for beginning of object key string"),
+        (b"[1,]", "invalid character ']' looking for beginning of value"),
+        (b"'x'", r"invalid character '\'' looking for beginning of value"),
+        (b"[NaN]", "invalid character 'N' looking for beginning of value"),
+        (b"-Infinity", "invalid character 'I' in numeric literal"),
+        (b'"\t"', r"invalid character '\t' in string literal"),
+        (b"1 2", "invalid character '2' after top-level value"),
+        (b"\xef\xbb\xbf{}", "invalid character 'ï' looking for beginning of value"),
+        (b'"abc', "unexpected end of JSON input"),
+    ],
+)
+def test_json_errors_are_those_of_go(body: bytes, message: str) -> None:
+    """The messages are the output of Go 1.26 for the same bodies."""
+    with pytest.raises(GoJsonError) as caught:
+        decode(body)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("dialect", RESALES)
+async def test_a_body_that_is_no_object_is_not_forwarded(dialect: str) -> None:
+    """Without a JSON type it is not decoded as a submission, but still for the upstream."""
+    async with faked(dialect) as (_, raw, fake):
+        answer = await raw.call("POST", "/mj/submit/describe", data=b"[1]")
+        assert problem(answer) == (400, "read_request_body_failed ", "upstream_error", 5)
+        assert fake.seen == []
 
 
 async def test_a_custom_id_without_colons_makes_it_panic() -> None:
@@ -1167,6 +1205,17 @@ async def test_a_picture_at_a_private_address_is_blocked(link: str, reason: str)
         sim.fault("ssrf_guard", times=None)
         answer = await raw.get("/mj/image/1")
         assert (answer.status, answer.json) == (403, {"error": f"request blocked: {reason}"})
+
+
+async def test_the_limit_of_the_web_page_is_for_three_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of simulated time: earlier requests do not count."""
+    async with simulated("new-api", time_scale=FROZEN) as (sim, raw):
+        sim.fault("web_limit", times=None, allowed=1)
+        for now, status in ((0.0, 200), (180 * FROZEN, 429), (181 * FROZEN, 200)):
+            monkeypatch.setattr(middleware, "time", SimpleNamespace(monotonic=lambda now=now: now))
+            assert (await raw.get("/nothing")).status == status
 
 
 async def test_the_web_page_is_shown_sixty_times() -> None:

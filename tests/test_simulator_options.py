@@ -216,3 +216,12 @@ async def test_a_web_page_elsewhere_can_be_a_client(dialect: str, works: bool) -
         assert (
             answer.ok and allowed and named in {"*", asks["Access-Control-Request-Headers"]}
         ) is works
+
+
+async def test_a_preflight_without_headers_allows_none() -> None:
+    """Only what a browser asks for is allowed."""
+    asks = {"Origin": "https://web.example", "Access-Control-Request-Method": "GET"}
+    async with simulated() as (_, raw):
+        answer = await raw.call("OPTIONS", "/mj/task/1/fetch", headers=asks)
+        assert (answer.status, answer.headers["Access-Control-Allow-Methods"]) == (204, "GET")
+        assert "Access-Control-Allow-Headers" not in answer.headers
