@@ -344,8 +344,8 @@ async def test_arguments_of_a_process(hostile: Hostile) -> None:
     "token, auth, advice",
     [
         ("", "secret", "No token is set: set MJASYNC_TOKEN, or pass --token."),
-        ("bad", "secret", "Check MJASYNC_TOKEN (or --token); some gateways want --auth bearer."),
-        ("bad", "bearer", "Check MJASYNC_TOKEN (or --token); most servers want --auth secret"),
+        ("bad", "secret", "Check MJASYNC_TOKEN (or --token); some gateways require --auth bearer."),
+        ("bad", "bearer", "Check MJASYNC_TOKEN (or --token); most servers require --auth secret"),
     ],
 )
 async def test_advice_about_tokens_is_right(

@@ -110,7 +110,7 @@ async def test_a_list_of_others_is_no_answer() -> None:
         ) as server,
         asking(server.url) as mj,
     ):
-        with pytest.raises(MalformedReply, match="not asked for"):
+        with pytest.raises(MalformedReply, match="not requested"):
             await mj.fetch(["1", "3"])
         assert [*await mj.fetch(["1", "3"])] == ["1"]
 

@@ -235,7 +235,7 @@ def test_links() -> None:
 @pytest.mark.parametrize("action", ["SHORTEN", ""])
 def test_no_link(action: str) -> None:
     """A task without a picture says where its result may be."""
-    with pytest.raises(InvalidRequest, match="has no picture; its result may be in") as caught:
+    with pytest.raises(InvalidRequest, match="has no image; its result may be in") as caught:
         result_url(task(action=action, imageUrl=""))
     assert caught.value.task_id == "17"
 

@@ -195,7 +195,7 @@ async def test_the_path_on_the_wire() -> None:
         asking(f"{server.url}/a%20b", speed="turbo", image_host="relay") as mj,
     ):
         for task_id in ("a/b c", "任务"):
-            with pytest.raises(Exception, match="does not offer"):
+            with pytest.raises(Exception, match="does not have this operation"):
                 await mj.task(task_id).refresh()
     assert server.paths == [
         "/a%20b/mj-turbo-relay/mj/task/a%2Fb%20c/fetch",

@@ -626,7 +626,7 @@ async def test_shorten_gives_prompts_and_details(plain: Simulator) -> None:
         assert len(short.prompts) == 5
         assert (await short.imagine(5)).prompt == short.prompts[4]
         assert (await short.details()).prompts == short.prompts
-        with pytest.raises(mjasync.InvalidRequest, match="no picture"):
+        with pytest.raises(mjasync.InvalidRequest, match="no image"):
             await short.read()
 
 
@@ -867,7 +867,7 @@ async def test_a_seed_that_is_none(plain: Simulator, result: object) -> None:
         plain.fault("reply", on="other", status=200, body=odd)
         assert await grid.seed() < 1 << 32
         plain.fault("reply", on="other", status=200, body=odd, times=None)
-        with pytest.raises(mjasync.MalformedReply, match="asked for a seed"):
+        with pytest.raises(mjasync.MalformedReply, match="not a seed"):
             await mj.task(grid.id).seed()
 
 

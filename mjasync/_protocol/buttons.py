@@ -1,7 +1,7 @@
-"""Buttons: the grammar of custom ids, and an ordered collection to look them up in. PROTOCOL §5.1.
+"""Buttons: what they do, and a collection to look them up in (PROTOCOL §5.1).
 
-Ids are matched by pattern and never whitelisted; one that no pattern knows stays usable by its
-label, and the label may still be known.
+Custom ids are matched by patterns. A button that no pattern matches can still be pressed by its
+label or its id.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _MeaningTable = tuple[tuple[re.Pattern[str], str, str], ...]
 
 @attrs.frozen
 class ButtonMeaning:
-    """What a button does, whatever a model version calls it."""
+    """What a button does, independent of its name in a model version."""
 
     verb: str
     """upscale, vary, reroll, zoom, pan, inpaint, animate, extend, imagine, details, bookmark."""
     detail: str = ""
-    """Which one: "1"-"4", "subtle", "2x", "left", "custom"…"""
+    """The variant: "1"-"4", "subtle", "2x", "left", "custom"…"""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.detail}".strip()
@@ -83,7 +83,7 @@ _EMOJI: Final = (
 
 @cache
 def _tables() -> tuple[_MeaningTable, _MeaningTable, _MeaningTable]:
-    """Compiled when first needed: that takes longer than loading this module."""
+    """Return the compiled patterns; compiling them takes longer than loading this module."""
 
     def compiled(rows: Iterable[tuple[str, str, str]]) -> _MeaningTable:
         return tuple((re.compile(text, re.IGNORECASE), verb, detail) for text, verb, detail in rows)
@@ -111,14 +111,14 @@ def _first_match(table: _MeaningTable, text: str, *, whole: bool) -> ButtonMeani
 
 
 def _normalize(text: str) -> str:
-    """Without variation selectors and case: emoji may carry them or not (PROTOCOL §7.3)."""
+    """Remove variation selectors, which emoji may have or not, and case (PROTOCOL §7.3)."""
     return text.replace("\ufe0f", "").replace("\ufe0e", "").strip().casefold()
 
 
 class Buttons(Sequence[Button]):
-    """A task's buttons in the server's order, looked up by position, label, emoji or custom id.
+    """The buttons of a task in order, looked up by position, label, emoji or custom id.
 
-    A button without a label is also found by what it means ("reroll", "pan left").
+    A button without a label is also found by its meaning ("reroll", "pan left").
     """
 
     __slots__ = ("_buttons",)
@@ -165,43 +165,40 @@ class Buttons(Sequence[Button]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A name for each: its label, or its emoji with what it means."""
+        """A name for each button: its label, or its emoji with its meaning."""
         return tuple(map(_name, self._buttons))
 
     def meaning(self, verb: str, *details: str) -> Button:
         """Return the button for a verb, with the first of `details` that exists.
 
         Raises:
-            ButtonNotFound: No button means that.
+            ButtonNotFound: There is no such button.
         """
         offered = {classify_button(button): button for button in reversed(self._buttons)}
         for detail in details or ("",):
             button = offered.get(ButtonMeaning(verb, detail))
             if button is not None:
                 return button
-        wanted = str(ButtonMeaning(verb, details[0] if details else ""))
-        raise self._not_found(wanted)
+        raise self._not_found(str(ButtonMeaning(verb, details[0] if details else "")))
 
     def _find_by_name(self, key: str) -> Button:
-        found = self._matches(key)
-        if not found:
+        matches = self._matches(key)
+        if not matches:
             raise self._not_found(key)
-        first, *others = found
+        first, *others = matches
         if others:
-            shared = ", ".join(map(_name, found))
-            message = f"{key!r} stands on several buttons: {shared}. Use a label instead."
+            names = ", ".join(map(_name, matches))
+            message = f"{key!r} is on several buttons: {names}. Use a label instead."
             raise ButtonNotFound(message)
         return first
 
     def _matches(self, key: str) -> tuple[Button, ...]:
-        """Return the buttons named `key`, by the strongest kind of name."""
-        wanted = _normalize(key)
-        if not wanted:
-            return ()
-        for names_of in (_ids, _labels, _emoji, _meanings):
-            found = tuple(b for b in self._buttons if wanted == names_of(b))
-            if found:
-                return found
+        """Return the buttons with a name, by the most specific kind of name that matches."""
+        name = _normalize(key)
+        for name_of in (_id_of, _label_of, _emoji_of, _meaning_of):
+            matches = tuple(button for button in self._buttons if name == name_of(button))
+            if name and matches:
+                return matches
         return ()
 
     def _not_found(self, key: str) -> ButtonNotFound:
@@ -218,19 +215,19 @@ class Buttons(Sequence[Button]):
         return ButtonNotFound(f"There is no button {key!r}.{hint} This task has: {offered}.")
 
 
-def _ids(button: Button) -> str:
+def _id_of(button: Button) -> str:
     return _normalize(button.custom_id)
 
 
-def _labels(button: Button) -> str:
+def _label_of(button: Button) -> str:
     return _normalize(button.label)
 
 
-def _emoji(button: Button) -> str:
+def _emoji_of(button: Button) -> str:
     return _normalize(button.emoji)
 
 
-def _meanings(button: Button) -> str:
+def _meaning_of(button: Button) -> str:
     return str(classify_button(button) or "")
 
 
@@ -238,8 +235,8 @@ def _name(button: Button) -> str:
     if button.label.strip():
         return button.label.strip()
     meaning = classify_button(button)
-    words = [button.emoji.strip(), f"({meaning})" if meaning else ""]
-    return " ".join(filter(None, words)) or button.custom_id
+    parts = [button.emoji.strip(), f"({meaning})" if meaning else ""]
+    return " ".join(filter(None, parts)) or button.custom_id
 
 
 def is_grid_upscale(button: Button) -> bool:

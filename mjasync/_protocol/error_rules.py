@@ -1,4 +1,4 @@
-"""Which error a reply stands for: tables of codes, texts and statuses (PROTOCOL §2, §7.1)."""
+"""Replies to errors: tables of codes, texts and statuses (PROTOCOL §2, §7.1)."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ _TEXT_PATTERNS: Final[tuple[tuple[str, type[MJError]], ...]] = (
     (r"task (is |was )?(not |un)(found|known)", TaskNotFound),
     (r"暂不可用", ServerError),
 )
-"""Texts of servers, where the code is not specific enough (PROTOCOL §2, §7.1).
+"""Texts of servers, for codes that are not specific enough (PROTOCOL §2, §7.1).
 
-No pattern has an unbounded gap: on hostile text it would take quadratic time.
+No pattern has an unbounded gap, which would take quadratic time on hostile text.
 """
 
 
@@ -69,11 +69,11 @@ _TEXT_ERRORS_BY_STATUS: Final[Mapping[int, frozenset[type[MJError]]]] = {
     429: frozenset({QuotaExhausted, QueueFull}),
     500: frozenset({QuotaExhausted, QueueFull, NoAccount, RateLimited}),
 }
-"""At these statuses only these words overrule the status; 500 stands for all above it too."""
+"""The texts that override these statuses; 500 includes all statuses above it."""
 
 
 _UNAMBIGUOUS_CODES: Final[Mapping[int | None, type[MJError]]] = {23: QueueFull, 24: BannedPrompt}
-"""Codes that need no words to be understood."""
+"""Codes whose meaning does not depend on the text."""
 
 
 _ERROR_BY_CODE: Final[Mapping[int | None, type[MJError]]] = {
@@ -91,7 +91,7 @@ _LOGIC_ERROR_CODE: Final = -1
 
 
 KNOWN_CODES: Final = frozenset({*ACCEPTED_CODES, *_ERROR_BY_CODE, _LOGIC_ERROR_CODE, None})
-"""Every code the protocol knows; another one is still read by its words and its status."""
+"""All codes of the protocol. Other codes are classified by their text and status."""
 
 
 _ERROR_BY_STATUS: Final[Mapping[int, type[MJError]]] = {
@@ -116,71 +116,71 @@ _ERROR_BY_STATUS: Final[Mapping[int, type[MJError]]] = {
 _PRE_HANDLER_STATUSES: Final = frozenset(
     {401, 402, 404, 405, 407, 411, 413, 414, 415, 417, 429, 431, 501}
 )
-"""Statuses that servers and front ends answer before they hand a request on, whatever the body.
+"""Statuses that servers and front ends return before they forward a request.
 
-Every other error is also what a front end answers for a job that the server behind it has taken
-(PROTOCOL §7.1).
+Front ends return every other error status for requests that the server behind them has accepted,
+too (PROTOCOL §7.1).
 """
 
 
 _REFUSAL_STATUSES: Final = frozenset({400, 403, 422})
-"""At these a refusal in one of the servers' own shapes is believed, whatever its words are."""
+"""Statuses at which a reply in the servers' own shape is a refusal, whatever its text."""
 
 
 _REDIRECT_STATUSES: Final = frozenset({301, 307, 308})
 
 
 _SAME_ENDPOINT: Final = re.compile(r"/(submit|insight-face)/")
-"""What a redirect holds that says only that the endpoint has another address."""
+"""Found in a redirect to the same endpoint at another address."""
 
 
 _REFUSAL_CODES: Final = frozenset({3, 4, 23, 24, 30})
-"""Codes that a server sends instead of taking a job, at any status."""
+"""Codes of refusals, at any status."""
 
 
 _UPSTREAM_ERROR_TYPE: Final = "upstream_error"
-"""Type of an error that a gateway passes on from its upstream; code 0: without a code."""
+"""The type of an error that a gateway forwards from its upstream."""
 
 
 _NOT_FORWARDED_TEXT: Final = re.compile(
     r"无法获取 ?provider|无可用的?渠道|渠道已被?禁用|无效的渠道"
     r"|(read|bind|marshal|copy|create)_(http_)?request(_body)?_failed"
 )
-"""Words of a gateway's code 5 for: nothing was sent upstream."""
+"""Texts of a gateway with code 5 that has sent nothing upstream."""
 
 
 _ACCESS_DENIED_TEXT: Final = re.compile(
     r"账号(不可用|已禁用|无权限)|演示模式|HTTP request (was sent )?to (an )?HTTPS|requires TLS",
     re.IGNORECASE,
 )
-"""What servers say in plain text, or in a page, before they look at a job: open-plus to a token
-that it does not let in, and those that speak TLS to a client that does not."""
+"""Plain texts and pages of servers that have not looked at the submission: of open-plus for a token
+without access, and of TLS servers for a client without TLS."""
 
 
 _MESSAGES: Final[Mapping[type[MJError], str]] = {
     AuthenticationError: "The server refused the token.",
-    BannedPrompt: "The prompt holds a banned word.",
+    BannedPrompt: "The prompt contains a banned word.",
     InvalidRequest: "The server refused the request as invalid.",
-    LinkExpired: "The picture's link has expired.",
-    MalformedReply: "The server's reply is not what the protocol promises.",
+    LinkExpired: "The link of the image has expired.",
+    MalformedReply: "The server's reply does not follow the protocol.",
     NoAccount: "The server has no usable Midjourney account for this.",
     QueueFull: "The server's queue is full.",
-    QuotaExhausted: "The balance or allowance is used up.",
-    RateLimited: "The server wants fewer requests.",
+    QuotaExhausted: "The balance or the quota is used up.",
+    RateLimited: "The server received too many requests.",
     ServerError: "The server failed.",
-    SubmitUncertain: "The server's reply does not tell whether it took the job.",
+    SubmitUncertain: "The server's reply leaves open whether it accepted the submission.",
     TaskNotFound: "The server does not know this task.",
     TaskNotReady: "The server does not see the task as finished yet.",
-    UnsupportedEndpoint: "This server does not offer that operation.",
+    UnsupportedEndpoint: "This server does not have this operation.",
 }
 
 
 _TOKEN_HINTS: Final[Mapping[str, str]] = {
     "": "No token is set: pass one to Client, or set MJASYNC_TOKEN.",
-    "Authorization": 'Check the token; most servers want auth="secret" (mj-api-secret).',
-    "mj-api-secret": 'Check the token; some gateways want auth="bearer".',
+    "Authorization": 'Check the token; most servers require auth="secret" (mj-api-secret).',
+    "mj-api-secret": 'Check the token; some gateways require auth="bearer".',
 }
-"""What to do about a refused token, by the header that carried it."""
+"""What to do about a refused token, by the header that contained it."""
 
 
 _LOST_BEHIND_GATEWAY: Final = re.compile(
@@ -189,193 +189,193 @@ _LOST_BEHIND_GATEWAY: Final = re.compile(
     r"|unexpected EOF|超时|操作失败",
     re.IGNORECASE,
 )
-"""Words for: it was begun or sent upstream, and how that ended is unknown."""
+"""Texts of a gateway that has forwarded the request, or begun to, with an unknown outcome."""
 
 
 SEED_LIMIT: Final = 1 << 32
-"""Seeds there are; a larger number is something else, another task's id say."""
+"""The number of seeds. A larger number is something else, such as a task id."""
 
 
 _MAX_SHOWN_JSON: Final = 200
-"""Characters of a reply without words that an error repeats."""
+"""Characters of a reply without a description that an error quotes."""
 
 
-def is_refusal(words: ParsedReply, ids: tuple[str, ...]) -> bool:
+def is_refusal(reply: ParsedReply, ids: tuple[str, ...]) -> bool:
     """Return whether the server certainly accepted nothing.
 
-    The server has to say so in its own JSON, or the status has to be one that is answered before
-    a request is handed on. Whatever stands in front of a server answers 400, 403, 499, 502, 503,
-    52x or nothing at all for a job that was taken (PROTOCOL §7.1).
+    Either the server reports it in its own JSON, or the status is one that is returned before a
+    request is forwarded. Front ends return 400, 403, 499, 502, 503, 52x or nothing at all for
+    submissions that the server has accepted (PROTOCOL §7.1).
     """
-    said = words.description[:MAX_MATCHED_TEXT]
-    is_odd = bool(ids) and words.code not in _ERROR_BY_CODE
-    is_failure = words.status >= 500 and words.status not in {501, 503}
-    if words.code in ACCEPTED_CODES or is_odd or is_failure or _LOST_BEHIND_GATEWAY.search(said):
+    text = reply.description[:MAX_MATCHED_TEXT]
+    is_odd = bool(ids) and reply.code not in _ERROR_BY_CODE
+    is_failure = reply.status >= 500 and reply.status not in {501, 503}
+    if reply.code in ACCEPTED_CODES or is_odd or is_failure or _LOST_BEHIND_GATEWAY.search(text):
         return False
-    if words.code == 5:
-        return _NOT_FORWARDED_TEXT.search(said) is not None
-    if words.status in _PRE_HANDLER_STATUSES:
+    if reply.code == 5:
+        return _NOT_FORWARDED_TEXT.search(text) is not None
+    if reply.status in _PRE_HANDLER_STATUSES:
         return True
-    if isinstance(words.json, dict):
-        return _is_refused_by_code(words)
-    return _is_refused_by_text(words, said)
+    if isinstance(reply.json, dict):
+        return _is_refused_by_code(reply)
+    return _is_refused_by_text(reply, text)
 
 
-def _is_refused_by_text(words: ParsedReply, said: str) -> bool:
-    if 400 <= words.status < 500:
-        return _ACCESS_DENIED_TEXT.search(said) is not None
-    if words.status in _REDIRECT_STATUSES:
-        return _SAME_ENDPOINT.search(said) is not None
-    return words.is_app_page and 200 <= words.status < 300
+def _is_refused_by_text(reply: ParsedReply, text: str) -> bool:
+    if 400 <= reply.status < 500:
+        return _ACCESS_DENIED_TEXT.search(text) is not None
+    if reply.status in _REDIRECT_STATUSES:
+        return _SAME_ENDPOINT.search(text) is not None
+    return reply.is_app_page and 200 <= reply.status < 300
 
 
-def _is_refused_by_code(words: ParsedReply) -> bool:
+def _is_refused_by_code(reply: ParsedReply) -> bool:
     """Return whether a JSON object is a refusal by a code of the tables."""
-    if words.code in _REFUSAL_CODES:
+    if reply.code in _REFUSAL_CODES:
         return True
-    value = words.json
-    is_known = _by_text(words) is not None
-    if 200 <= words.status < 300:
-        if words.code == _LOGIC_ERROR_CODE:
+    value = reply.json
+    is_known = _by_text(reply) is not None
+    if 200 <= reply.status < 300:
+        if reply.code == _LOGIC_ERROR_CODE:
             return value.get("success") is False
-        return words.code in _ERROR_BY_CODE or (_is_explicit_refusal(words) and is_known)
-    if words.status < 400 or is_known:
+        return reply.code in _ERROR_BY_CODE or (_is_explicit_refusal(reply) and is_known)
+    if reply.status < 400 or is_known:
         return is_known
-    return words.status in _REFUSAL_STATUSES and _has_protocol_shape(words)
+    return reply.status in _REFUSAL_STATUSES and _has_protocol_shape(reply)
 
 
-def _has_protocol_shape(words: ParsedReply) -> bool:
-    """Return whether a reply has a refusal's shape (PROTOCOL §7.1), or FastAPI's."""
-    value = words.json
-    if words.code in _ERROR_BY_CODE:
+def _has_protocol_shape(reply: ParsedReply) -> bool:
+    """Return whether a reply has the shape of a refusal (PROTOCOL §7.1), or FastAPI's."""
+    value = reply.json
+    if reply.code in _ERROR_BY_CODE:
         return True
-    if words.code not in {None, _LOGIC_ERROR_CODE, words.status}:
+    if reply.code not in {None, _LOGIC_ERROR_CODE, reply.status}:
         return False
     error = value.get("error")
-    if isinstance(error, dict):  # what it relays may be about a job that was sent on
+    if isinstance(error, dict):  # a forwarded error may be about an accepted submission
         return error.get("type") != "upstream_error"
     if isinstance(error, str) and error:
-        return words.status != 403 or "path" in value
-    if value.get("success") is False or words.code == words.status:
+        return reply.status != 403 or "path" in value
+    if value.get("success") is False or reply.code == reply.status:
         return True
-    is_problem = "title" in value or "type" in value  # RFC 9457, in which front ends speak
-    return "detail" in value and not is_problem and bool(words.description)
+    is_problem = "title" in value or "type" in value  # RFC 9457, which front ends use
+    return "detail" in value and not is_problem and bool(reply.description)
 
 
-def _is_explicit_refusal(words: ParsedReply) -> bool:
+def _is_explicit_refusal(reply: ParsedReply) -> bool:
     """Return whether a reply is a refusal and not something unknown."""
-    value = words.json
-    if not isinstance(value, dict) or words.code in ACCEPTED_CODES:
+    value = reply.json
+    if not isinstance(value, dict) or reply.code in ACCEPTED_CODES:
         return False
-    if words.code in _ERROR_BY_CODE or value.get("error") or value.get("success") is False:
+    if reply.code in _ERROR_BY_CODE or value.get("error") or value.get("success") is False:
         return True
-    return words.code is not None and _by_text(words) is not None
+    return reply.code is not None and _by_text(reply) is not None
 
 
-def classify(operation: Operation, words: ParsedReply) -> MJError:
+def classify(operation: Operation, reply: ParsedReply) -> MJError:
     """Return the error for a reply, by context, unambiguous code, text, code and status."""
     cls = (
-        _by_context(operation, words)
-        or _UNAMBIGUOUS_CODES.get(words.code)
-        or _by_text(words)
-        or _by_code(operation, words)
-        or _by_status(operation, words)
+        _by_context(operation, reply)
+        or _UNAMBIGUOUS_CODES.get(reply.code)
+        or _by_text(reply)
+        or _by_code(operation, reply)
+        or _by_status(operation, reply)
     )
-    return make_error(cls, words)
+    return make_error(cls, reply)
 
 
-def _by_context(operation: Operation, words: ParsedReply) -> type[MJError] | None:
-    if operation is Operation.IMAGE and words.status in _EXPIRED_LINK_STATUSES:
+def _by_context(operation: Operation, reply: ParsedReply) -> type[MJError] | None:
+    if operation is Operation.IMAGE and reply.status in _EXPIRED_LINK_STATUSES:
         return LinkExpired
-    if words.is_empty and words.status == 403:
+    if reply.is_empty and reply.status == 403:
         return RateLimited
-    if words.is_html:  # PROTOCOL §7.1-K: a front page where there is no such endpoint
-        if words.status < 300 and operation is not Operation.IMAGE:
+    if reply.is_html:  # PROTOCOL §7.1-K: a front page where there is no such endpoint
+        if reply.status < 300 and operation is not Operation.IMAGE:
             return UnsupportedEndpoint
-        # a firewall's page: no server refuses tokens so; to a POST it is a refusal all the same
-        barred = words.status == 403 or (words.status == 401 and not operation.is_paid)
-        return ServerError if barred else _by_status(operation, words)
+        # the page of a firewall: no server refuses tokens in HTML; a POST is refused all the same
+        is_blocked = reply.status == 403 or (reply.status == 401 and not operation.is_paid)
+        return ServerError if is_blocked else _by_status(operation, reply)
     return None
 
 
-def _by_text(words: ParsedReply) -> type[MJError] | None:
-    heard = _TEXT_ERRORS_BY_STATUS.get(
-        words.status, _TEXT_ERRORS_BY_STATUS[500] if words.status > 500 else None
+def _by_text(reply: ParsedReply) -> type[MJError] | None:
+    allowed = _TEXT_ERRORS_BY_STATUS.get(
+        reply.status, _TEXT_ERRORS_BY_STATUS[500] if reply.status > 500 else None
     )
-    if words.status == 403 and words.is_json:  # as plain text it is about the caller's account
-        heard = _TEXT_ERRORS_BY_STATUS[403] | {NoAccount}
-    said = words.description[:MAX_MATCHED_TEXT]
+    if reply.status == 403 and reply.is_json:  # plain text is about the caller's account
+        allowed = _TEXT_ERRORS_BY_STATUS[403] | {NoAccount}
+    text = reply.description[:MAX_MATCHED_TEXT]
     for pattern, cls in _TEXT_PATTERNS:
-        if (heard is None or cls in heard) and re.search(pattern, said, re.IGNORECASE):
+        if (allowed is None or cls in allowed) and re.search(pattern, text, re.IGNORECASE):
             return cls
     return None
 
 
-def _by_code(operation: Operation, words: ParsedReply) -> type[MJError] | None:
-    if words.code is None or words.code in ACCEPTED_CODES:
+def _by_code(operation: Operation, reply: ParsedReply) -> type[MJError] | None:
+    if reply.code is None or reply.code in ACCEPTED_CODES:
         return None
-    if words.status in _TEXT_ERRORS_BY_STATUS or words.status > 500:
+    if reply.status in _TEXT_ERRORS_BY_STATUS or reply.status > 500:
         return None
-    if words.code == 3 and not _is_about_a_task(operation, words):
+    if reply.code == 3 and not _is_about_a_task(operation, reply):
         return NoAccount
-    if words.code in _ERROR_BY_CODE:
-        return _ERROR_BY_CODE[words.code]
-    return None if words.status >= 300 else _unknown_code(operation, words)
+    if reply.code in _ERROR_BY_CODE:
+        return _ERROR_BY_CODE[reply.code]
+    return None if reply.status >= 300 else _unknown_code(operation, reply)
 
 
-def _is_about_a_task(operation: Operation, words: ParsedReply) -> bool:
+def _is_about_a_task(operation: Operation, reply: ParsedReply) -> bool:
     if operation is Operation.SUBMIT:
-        return words.status == 404
+        return reply.status == 404
     return True
 
 
-def _unknown_code(operation: Operation, words: ParsedReply) -> type[MJError]:
-    is_logic_error = words.code == _LOGIC_ERROR_CODE and operation.is_paid
+def _unknown_code(operation: Operation, reply: ParsedReply) -> type[MJError]:
+    is_logic_error = reply.code == _LOGIC_ERROR_CODE and operation.is_paid
     return InvalidRequest if is_logic_error else ServerError
 
 
-def _by_status(operation: Operation, words: ParsedReply) -> type[MJError]:
-    if words.status in _ERROR_BY_STATUS:
-        return _ERROR_BY_STATUS[words.status]
-    if 300 <= words.status < 400:
+def _by_status(operation: Operation, reply: ParsedReply) -> type[MJError]:
+    if reply.status in _ERROR_BY_STATUS:
+        return _ERROR_BY_STATUS[reply.status]
+    if 300 <= reply.status < 400:
         return UnsupportedEndpoint
-    if words.status >= 500:
+    if reply.status >= 500:
         return ServerError
-    if words.status >= 400:
+    if reply.status >= 400:
         return InvalidRequest
-    if _is_explicit_refusal(words):
+    if _is_explicit_refusal(reply):
         return InvalidRequest if operation.is_paid else ServerError
     return MalformedReply
 
 
-def make_error(cls: type[MJError], words: ParsedReply) -> MJError:
+def make_error(cls: type[MJError], reply: ParsedReply) -> MJError:
     facts: dict[str, Any] = {
-        "description": words.description,
-        "code": words.code,
-        "http_status": words.status,
-        "retry_after": words.retry_after,
+        "description": reply.description,
+        "code": reply.code,
+        "http_status": reply.status,
+        "retry_after": reply.retry_after,
     }
-    if cls is SubmitUncertain and not words.description and words.is_json:
-        facts["description"] = dump_or_empty(words.json).decode()[:_MAX_SHOWN_JSON]
+    if cls is SubmitUncertain and not reply.description and reply.is_json:
+        facts["description"] = dump_or_empty(reply.json).decode()[:_MAX_SHOWN_JSON]
     if cls is BannedPrompt:
-        facts["word"] = decoding.parse_text(words.properties.get("bannedWord")) or ""
-        facts["prompt_en"] = decoding.parse_text(words.properties.get("promptEn")) or ""
+        facts["word"] = decoding.parse_text(reply.properties.get("bannedWord")) or ""
+        facts["prompt_en"] = decoding.parse_text(reply.properties.get("promptEn")) or ""
         if facts["word"]:
-            return cls(f"The prompt holds a banned word: '{printable(facts['word'])}'.", **facts)
+            return cls(f"The prompt contains a banned word: '{printable(facts['word'])}'.", **facts)
     error = cls(_MESSAGES[cls], **facts)
-    if hint := _hint(cls, words):
+    if hint := _hint(cls, reply):
         error.hint = hint
     return error
 
 
-def _hint(cls: type[MJError], words: ParsedReply) -> str:
+def _hint(cls: type[MJError], reply: ParsedReply) -> str:
     """Return advice that depends on the request, beyond the class of the error."""
-    if cls is AuthenticationError and words.token_header is not None:
-        return _TOKEN_HINTS.get(words.token_header, "")
-    if cls is UnsupportedEndpoint and words.prefix:
+    if cls is AuthenticationError and reply.token_header is not None:
+        return _TOKEN_HINTS.get(reply.token_header, "")
+    if cls is UnsupportedEndpoint and reply.prefix:
         return (
-            f"Check the base URL. The path began with {words.prefix}: a server without such paths "
-            'takes the speed by speed_via="prompt", and no image host.'
+            f"Check the base URL. The path began with {reply.prefix}: for a server without such "
+            'paths, set speed_via="prompt", and no image host.'
         )
     return ""
 
@@ -383,5 +383,5 @@ def _hint(cls: type[MJError], words: ParsedReply) -> str:
 def is_ban_text(reason: str) -> bool:
     """Return whether a failReason is about a banned word (PROTOCOL §2, code 24)."""
     patterns = (pattern for pattern, cls in _TEXT_PATTERNS if cls is BannedPrompt)
-    said = reason[:MAX_MATCHED_TEXT]
-    return any(re.search(pattern, said, re.IGNORECASE) for pattern in patterns)
+    text = reason[:MAX_MATCHED_TEXT]
+    return any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)

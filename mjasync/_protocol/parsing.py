@@ -1,4 +1,4 @@
-"""From the bytes of a reply to its code, description and result (PROTOCOL §7.1)."""
+"""Replies in any shape to their code, description and result (PROTOCOL §7.1)."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _MAX_DETAILS: Final = 5
 
 
 _MAX_PAGE_SCAN: Final = 16_384
-"""Bytes of a web page that are looked at."""
+"""Bytes of a web page that are searched."""
 
 
 class Operation(Enum):
-    """What was asked; the same reply means different things to different questions."""
+    """The requested operation, on which the meaning of a reply depends."""
 
     SUBMIT = "submit"
     """A paid POST that starts something new."""
     FOLLOW_UP = "follow-up"
-    """A paid POST about an existing task: action, modal, change."""
+    """A paid POST for an existing task: action, modal, change."""
     FETCH = "fetch"
     """One task."""
     LIST = "list"
     """Many tasks."""
     IMAGE = "image"
-    """The bytes of a picture."""
+    """The bytes of an image."""
     OTHER = "other"
     """Any other call about a task: seed, cancel."""
 
@@ -56,7 +56,7 @@ class Operation(Enum):
 
 @attrs.frozen(kw_only=True)
 class ParsedReply:
-    """What a reply says of itself, whatever its shape."""
+    """The content of a reply, independent of its shape."""
 
     status: int
     code: int | None = None
@@ -68,16 +68,16 @@ class ParsedReply:
     is_json: bool = False
     is_html: bool = False
     is_app_page: bool = False
-    """Whether it is the front page of a gateway, which stands for a missing endpoint."""
+    """Whether it is the front page of a gateway, which means that the endpoint is missing."""
     is_empty: bool = False
     token_header: str | None = None
-    """The header that carried the token of the request; "" for none, None if not told."""
+    """The header that contained the token of the request; "" for none, None if unknown."""
     prefix: str = ""
-    """What stood before `/mj` in the path of the request."""
+    """The part of the path before `/mj` in the request, such as `/mj-turbo`."""
 
 
 _APP_PAGE: Final = re.compile(rb"<div[^>]{0,80}\bid=[\"']?(root|app)\b", re.IGNORECASE)
-"""What a gateway's own front page has, which it shows where it has no endpoint (PROTOCOL §7.5)."""
+"""Found in the front page of a gateway, which it returns for unknown endpoints (PROTOCOL §7.5)."""
 
 
 def parse_reply(
@@ -89,18 +89,18 @@ def parse_reply(
     token_header: str | None = None,
     prefix: str = "",
 ) -> ParsedReply:
-    """Read any of the eleven shapes. By content: gateways send JSON as text/plain.
+    """Parse a reply of any shape, by its content: gateways send JSON as text/plain.
 
     Args:
         status: The HTTP status.
-        headers: The reply's.
-        body: All of it.
-        wall: The time, in seconds since the epoch, for a Retry-After that is a date.
-        token_header: The header that carried the token, "" for none; None: not told.
-        prefix: What stood before `/mj` in the path of the request, such as `/mj-turbo`.
+        headers: The headers.
+        body: The whole body.
+        wall: The time in seconds since the epoch, for a Retry-After that is a date.
+        token_header: The header that contained the token; "" for none, None if unknown.
+        prefix: The part of the path before `/mj` in the request, such as `/mj-turbo`.
     """
-    words = _parse_body(status, headers, body, wall)
-    return attrs.evolve(words, token_header=token_header, prefix=prefix)
+    reply = _parse_body(status, headers, body, wall)
+    return attrs.evolve(reply, token_header=token_header, prefix=prefix)
 
 
 def _parse_body(status: int, headers: Mapping[str, str], body: bytes, wall: float) -> ParsedReply:
@@ -135,10 +135,10 @@ def _parse_text_body(status: int, body: bytes, after: float | None) -> ParsedRep
 def _parse_object_body(status: int, value: dict[str, Any], after: float | None) -> ParsedReply:
     error = value.get("error")
     inner = error if isinstance(error, dict) else value
-    said = [inner.get(name) for name in ("description", "message")]
+    texts = [inner.get(name) for name in ("description", "message")]
     if isinstance(error, str):
-        said.insert(0, error)
-    said.extend(_describe_details(value.get("detail")))
+        texts.insert(0, error)
+    texts.extend(_describe_details(value.get("detail")))
     waits = value.get("retryAfter")
     if after is None and isinstance(waits, int | float) and not isinstance(waits, bool):
         after = _cap_retry_after(waits)
@@ -147,7 +147,7 @@ def _parse_object_body(status: int, value: dict[str, Any], after: float | None) 
         status=status,
         code=decoding.parse_int(value.get("code")),
         description=": ".join(
-            dict.fromkeys(s.strip() for s in said if isinstance(s, str) and s.strip())
+            dict.fromkeys(s.strip() for s in texts if isinstance(s, str) and s.strip())
         )[:_MAX_DESCRIPTION],
         result=value.get("result"),
         properties=properties if isinstance(properties, dict) else {},
@@ -158,17 +158,17 @@ def _parse_object_body(status: int, value: dict[str, Any], after: float | None) 
 
 
 def _describe_details(detail: object) -> list[str]:
-    """Return FastAPI's details as text: a text, or a list of objects."""
+    """Return the texts of FastAPI's `detail`: a string, or a list of objects."""
     if isinstance(detail, str):
         return [detail]
     items = detail[:_MAX_DETAILS] if isinstance(detail, list) else []
-    found = []
+    texts = []
     for item in items:
         if isinstance(item, dict) and isinstance(item.get("msg"), str):
-            place = item.get("loc")
-            where = ".".join(map(str, place[1:])) if isinstance(place, list) else ""
-            found.append(f"{where}: {item['msg']}" if where else item["msg"])
-    return found
+            location = item.get("loc")
+            field = ".".join(map(str, location[1:])) if isinstance(location, list) else ""
+            texts.append(f"{field}: {item['msg']}" if field else item["msg"])
+    return texts
 
 
 def parse_retry_after(value: str | None, wall: float) -> float | None:
@@ -180,10 +180,10 @@ def parse_retry_after(value: str | None, wall: float) -> float | None:
     except ValueError:
         pass
     try:
-        when = email.utils.parsedate_to_datetime(value)
+        date = email.utils.parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
     return _cap_retry_after((aware - datetime.fromtimestamp(wall, UTC)).total_seconds())
 
 
@@ -192,7 +192,7 @@ def _cap_retry_after(seconds: float) -> float | None:
 
 
 def parse_task_fast(task_id: str, status: int, body: bytes) -> dict[str, Any] | None:
-    """Return a task of the usual shape; None if `parse_reply` has to look at it."""
+    """Return a task of the usual shape; None if the reply needs `parse_reply`."""
     try:
         value = parse_json(body) if status == 200 else None
     except ValueError:
@@ -207,4 +207,4 @@ def parse_task_fast(task_id: str, status: int, body: bytes) -> dict[str, Any] | 
 
 
 MAX_MATCHED_TEXT: Final = 2000
-"""Characters of a server's text that patterns see."""
+"""Characters of a text that patterns are matched against."""

@@ -1,7 +1,7 @@
-"""What a reply means: pure functions from (operation, status, headers, body) to value or error.
+"""Replies to values: a receipt, a task, a list or a seed, or else an error.
 
-Every reply passes here, HTTP 200 included. The eleven shapes of PROTOCOL §7.1 are read into
-`Words`, the tables below turn those into one error tree, and no other module looks at a code.
+Every reply passes through here, HTTP 200 included: `parsing` reads its shape (PROTOCOL §7.1), and
+`error_rules` selects the error. No other module looks at a code.
 """
 
 from __future__ import annotations
@@ -26,129 +26,120 @@ __all__ = ["check_image", "parse_list", "parse_object", "parse_receipt"]
 T = TypeVar("T")
 
 
-# --- the tables --------------------------------------------------------------------------------
-
-
-# --- from bytes to words -----------------------------------------------------------------------
-
-
-# --- from words to a value ---------------------------------------------------------------------
-
-
-def parse_receipt(operation: Operation, words: ParsedReply) -> SubmitReceipt:
-    """Read the answer to a submission.
+def parse_receipt(operation: Operation, reply: ParsedReply) -> SubmitReceipt:
+    """Return the receipt of a submission.
 
     Raises:
-        SubmitUncertain: Whether the server took it cannot be told.
-        MJError: The server refused it, by the tables above.
+        SubmitUncertain: The server may or may not have accepted it.
+        MJError: The server refused it, by the rules of `error_rules`.
     """
-    ids = _ids(words.result)
-    may_accept = words.status < 500 or words.status == 503
-    if words.code in ACCEPTED_CODES and ids and may_accept:
+    ids = _ids(reply.result)
+    may_accept = reply.status < 500 or reply.status == 503
+    if reply.code in ACCEPTED_CODES and ids and may_accept:
         return SubmitReceipt(
-            code=words.code or 1,
+            code=reply.code or 1,
             ids=ids,
-            description=words.description,
-            properties=words.properties,
+            description=reply.description,
+            properties=reply.properties,
         )
-    if not is_refusal(words, ids):
-        raise make_error(SubmitUncertain, words)
-    raise classify(operation, words)
+    if not is_refusal(reply, ids):
+        raise make_error(SubmitUncertain, reply)
+    raise classify(operation, reply)
 
 
 def _ids(result: object) -> tuple[str, ...]:
     """Return the ids in `result`: a string, a number, a list, or several joined by commas."""
     items = result if isinstance(result, list) else [result]
-    words = (decoding.parse_text(item) for item in items)
+    texts = (decoding.parse_text(item) for item in items)
     return tuple(
         part
-        for word in words
-        if word
-        for part in map(str.strip, word.split(","))
+        for text in texts
+        if text
+        for part in map(str.strip, text.split(","))
         if part != "0" and part and "://" not in part
     )
 
 
 def parse_object(
-    operation: Operation, words: ParsedReply, task_id: str | None = None
+    operation: Operation, reply: ParsedReply, task_id: str | None = None
 ) -> dict[str, Any]:
-    """Read one task (FETCH) or a SubmitResult that starts nothing (OTHER).
+    """Return a task (FETCH), or the result of a call that starts nothing (OTHER).
 
     Args:
-        operation: What was asked.
-        words: The reply.
-        task_id: The task that was asked for, where it was one.
+        operation: The operation that was requested.
+        reply: The reply.
+        task_id: The id of the requested task, if there was one.
 
     Raises:
-        TaskNotFound: Empty body, 204, or one of the gateways' ways to say so.
-        MalformedReply: It is another task than the one asked for.
-        MJError: Anything else that is not that, by the tables above.
+        TaskNotFound: The body is empty, or a gateway reports an unknown task.
+        MalformedReply: It is another task than the requested one.
+        MJError: It is something else, by the rules of `error_rules`.
     """
-    if 200 <= words.status < 300:
-        is_nothing = words.is_empty or (words.is_json and words.json is None)
+    if 200 <= reply.status < 300:
+        is_nothing = reply.is_empty or (reply.is_json and reply.json is None)
         if operation is Operation.FETCH and is_nothing:
-            raise make_error(TaskNotFound, words)
-        if isinstance(words.json, dict) and _is_own_reply(operation, words):
-            _check_id(words.json, task_id)
-            return words.json
-    raise classify(operation, words)
+            raise make_error(TaskNotFound, reply)
+        if isinstance(reply.json, dict) and _is_own_reply(operation, reply):
+            _check_id(reply.json, task_id)
+            return reply.json
+    raise classify(operation, reply)
 
 
 def _check_id(task: Mapping[str, Any], task_id: str | None) -> None:
     if task_id is not None and decoding.parse_text(task.get("id")) != task_id:
         other = printable(decoding.parse_text(task.get("id")))
-        raise MalformedReply(f"The server answered with task {other} instead of {task_id}.")
+        raise MalformedReply(f"The server returned task {other} instead of {task_id}.")
 
 
-def _is_own_reply(operation: Operation, words: ParsedReply) -> bool:
+def _is_own_reply(operation: Operation, reply: ParsedReply) -> bool:
     if operation is Operation.FETCH:
-        return decoding.parse_text(words.json.get("id")) is not None and "status" in words.json
-    return words.code in ACCEPTED_CODES
+        return decoding.parse_text(reply.json.get("id")) is not None and "status" in reply.json
+    return reply.code in ACCEPTED_CODES
 
 
-def parse_list(words: ParsedReply) -> list[dict[str, Any]]:
-    """Read a list of tasks; null is an empty one (Go's way of saying so).
+def parse_list(reply: ParsedReply) -> list[dict[str, Any]]:
+    """Return a list of objects; null is an empty list, since Go encodes it so.
 
     Raises:
-        MJError: By the tables above.
+        MJError: It is not a list, by the rules of `error_rules`.
     """
-    if 200 <= words.status < 300 and words.is_json:
-        if words.json is None:
+    if 200 <= reply.status < 300 and reply.is_json:
+        if reply.json is None:
             return []
-        if isinstance(words.json, list):
-            return [item for item in words.json if isinstance(item, dict)]
-    raise classify(Operation.LIST, words)
+        if isinstance(reply.json, list):
+            return [item for item in reply.json if isinstance(item, dict)]
+    raise classify(Operation.LIST, reply)
 
 
 def filter_requested(tasks: list[T], ids: Collection[str], id_of: Callable[[T], str]) -> list[T]:
-    """Remove from a list what was not requested.
+    """Return the tasks that were requested.
 
     Raises:
-        MalformedReply: Nothing in it was asked for.
+        MalformedReply: There are only other tasks.
     """
     kept = [task for task in tasks if id_of(task) in ids]
     if tasks and not kept:
         other = printable(id_of(tasks[0]))
-        raise MalformedReply(f"The server answered with task {other}, which was not asked for.")
+        raise MalformedReply(f"The server returned task {other}, which was not requested.")
     return kept
 
 
-def parse_seed(words: ParsedReply) -> int:
-    """Read the seed of a task.
+def parse_seed(reply: ParsedReply) -> int:
+    """Return the seed of a task.
 
     Raises:
-        UnsupportedEndpoint: The server has none of it.
-        MalformedReply: What it told is no seed.
-        MJError: By the tables above.
+        UnsupportedEndpoint: The server does not have the seed.
+        MalformedReply: The result is not a seed.
+        MJError: The server refused, by the rules of `error_rules`.
     """
-    told = parse_object(Operation.OTHER, words).get("result")
-    number = decoding.parse_int(told)
+    result = parse_object(Operation.OTHER, reply).get("result")
+    number = decoding.parse_int(result)
     if number is not None and 0 <= number < SEED_LIMIT:
         return number
-    if told is None or told == "":
-        message = "The server knows no seed of this task."
-        raise UnsupportedEndpoint(message, description=words.description)
-    message = f"The server answered with '{printable(told, 60)}' when it was asked for a seed."
+    if result is None or result == "":
+        message = "The server has no seed for this task."
+        raise UnsupportedEndpoint(message, description=reply.description)
+    message = f"The server returned '{printable(result, 60)}', which is not a seed."
     raise MalformedReply(message)
 
 
@@ -160,18 +151,20 @@ def check_image(
     wall: float = 0.0,
     operation: Operation = Operation.IMAGE,
 ) -> None:
-    """Let a picture pass; `start` is the beginning of the body, or all of an error.
+    """Check that a response contains an image.
 
-    `operation` is OTHER where the endpoint itself may be missing.
+    Args:
+        status: The HTTP status.
+        headers: The headers of the response.
+        start: The first bytes of the body, or the whole body of an error.
+        wall: The time in seconds since the epoch.
+        operation: OTHER if the endpoint itself may be missing.
 
     Raises:
-        LinkExpired: 403, 404 or 410.
-        MJError: By the tables above.
+        LinkExpired: The status is 403, 404 or 410.
+        MJError: It is another error, by the rules of `error_rules`.
     """
     looks_like_text = start.lstrip()[:1] in (b"", b"{", b"[", b"<")
     if 200 <= status < 300 and not looks_like_text:
         return
     raise classify(operation, parse_reply(status, headers, start, wall=wall))
-
-
-# --- from words to an error --------------------------------------------------------------------

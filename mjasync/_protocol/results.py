@@ -1,4 +1,4 @@
-"""What a finished task means: its verdict, its texts, its links, its buttons. Pure."""
+"""The outcome of a finished task: its error, its links and its buttons."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .error_rules import is_ban_text
 __all__ = ["buttons_of", "is_grid", "raise_for_status", "result_url"]
 
 _COLON: Final = re.compile("[:：]")
-"""After it, a reason names the word it is about."""
+"""Precedes the banned word in a reason."""
 _MAX_WORD_LENGTH: Final = 200
 _MAX_SEARCHED_TEXT: Final = 2000
-"""Characters of a reason that are searched for that word."""
+"""Characters of a reason that are searched for the word."""
 
 
 def raise_for_status(info: TaskInfo) -> None:
-    """Raise what an ended task's status means.
+    """Raise the error of a task that has ended, unless it succeeded.
 
     Raises:
-        TaskCancelled: CANCEL, or a FAILURE whose reason says so (PROTOCOL §1.15).
-        TaskBanned: A banned word, found late.
+        TaskCancelled: CANCEL, or FAILURE with such a reason (PROTOCOL §1.15).
+        TaskBanned: FAILURE because of a banned word.
         TaskFailed: Any other FAILURE.
     """
     if info.status is TaskStatus.SUCCESS:
@@ -34,7 +34,7 @@ def raise_for_status(info: TaskInfo) -> None:
         message = "The task was cancelled on the server."
         raise TaskCancelled(message, reason=reason, task_id=info.id, info=info)
     if is_ban_text(reason):
-        message = "The task failed: the prompt holds a banned word."
+        message = "The task failed: the prompt contains a banned word."
         _, *after = _COLON.split(reason[:_MAX_SEARCHED_TEXT], maxsplit=1)
         word = "".join(after).strip()[:_MAX_WORD_LENGTH]
         raise TaskBanned(message, word=word, reason=reason, task_id=info.id, info=info)
@@ -58,19 +58,17 @@ def result_url(info: TaskInfo) -> str:
     """Return the link of the result.
 
     Raises:
-        InvalidRequest: There is none.
+        InvalidRequest: The task has not finished, or has no image.
     """
     _check_finished(info)
     link = next(iter(info.video_urls), None) or info.image_url
     if not link:
-        message = (
-            f"This {info.action.lower() or 'task'} has no picture; its result may be in .text."
-        )
+        message = f"This {info.action.lower() or 'task'} has no image; its result may be in .text."
         raise InvalidRequest(message, task_id=info.id, info=info)
     return link
 
 
 def _check_finished(info: TaskInfo) -> None:
     if info.status is not TaskStatus.SUCCESS:
-        message = f"There is no finished picture yet ({info.status}): await the Task first."
+        message = f"There is no finished image yet ({info.status}): await the Task first."
         raise InvalidRequest(message, task_id=info.id, info=info)
