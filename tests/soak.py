@@ -16,20 +16,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from fire import (
-    NEVER,
-    Labour,
-    Moment,
-    Server,
-    any_moment,
-    check_all,
-    check_files,
-    check_reported,
-    ledger,
-    opened,
-)
-
 from mjasync.batch import Job
+from support.batch_checks import check_all, check_files, check_reported, ledger
+from support.kill_moments import NEVER, Moment, any_moment
+from support.killed_batches import Labour, Server, opened
 
 PROMPTS: Final = 60
 KILLS: Final = 100

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import connect
 
 import mjasync
 from mjasync import Client, InvalidRequest, Task
 from mjasync.simulator import Simulator
+from support.clients import connect
 
 URL = "http://127.0.0.1:1"
 CHAINED: dict[str, Callable[[Task], Task]] = {

@@ -17,8 +17,6 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from conftest import QUICK, Every, connect, eventually
-from galleries import facts_of
 from PIL import Image
 
 from mjasync import (
@@ -34,6 +32,9 @@ from mjasync import (
 )
 from mjasync.batch import Batch, BatchInUse, Job, JobStatus, Totals, read_batch
 from mjasync.simulator import Simulator
+from support.clients import QUICK, Every, connect
+from support.gallery_jobs import facts_of
+from support.waiting import eventually
 
 PROMPTS = [f"fox {n}" for n in range(6)]
 BOUND = {"reconcile_after": 0.0, "gallery": False}

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import attrs
 import pytest
-from conftest import EAGER, connect, eventually
 
 from mjasync import ConnectionFailed
 from mjasync.batch import Batch, Job, JobStatus
 from mjasync.simulator import Simulator
+from support.clients import EAGER, connect
+from support.waiting import eventually
 
 
 async def test_a_server_that_was_never_there(plain: Simulator, tmp_path: Path) -> None:

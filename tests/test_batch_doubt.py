@@ -14,7 +14,6 @@ import aiohttp
 import attrs
 import pytest
 from aiohttp import web
-from conftest import EAGER, QUICK, connect, eventually
 
 from mjasync import (
     Client,
@@ -27,6 +26,8 @@ from mjasync import (
 )
 from mjasync.batch import Batch, Job, JobStatus, read_batch
 from mjasync.simulator import Simulator
+from support.clients import EAGER, QUICK, connect
+from support.waiting import eventually
 
 SETTLE = 60.0
 LONGEST = 600.0  # what a wait for probes or for settling may be; those for tasks are longer

@@ -13,7 +13,6 @@ from typing import Any
 
 import attrs
 import pytest
-from conftest import Every, connect, eventually
 
 from mjasync import AuthenticationError, Client, InvalidRequest, Task
 from mjasync.batch import Batch, Job, JobStatus, Totals, _output, read_batch
@@ -24,6 +23,8 @@ from mjasync.batch._readers import read_rows
 from mjasync.batch._rows import InputRow
 from mjasync.errors import ConfigurationError
 from mjasync.simulator import Simulator
+from support.clients import Every, connect
+from support.waiting import eventually
 
 BOUND = {"reconcile_after": 0.0, "gallery": False}
 

@@ -17,26 +17,16 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from conftest import connect
-from fire import (
-    NEVER,
-    Labour,
-    Moment,
-    Server,
-    any_moment,
-    check_all,
-    check_files,
-    check_reported,
-    ledger,
-    opened,
-    states,
-)
-from shell import Run
 
 from mjasync import Client, MJError
 from mjasync.batch import Batch, Job, JobStatus, LedgerError
 from mjasync.batch._output import OutputFolder
 from mjasync.simulator import Simulator
+from support.batch_checks import check_all, check_files, check_reported, ledger, states
+from support.clients import connect
+from support.command_line import Run
+from support.kill_moments import NEVER, Moment, any_moment
+from support.killed_batches import Labour, Server, opened
 
 pytestmark = pytest.mark.slow
 

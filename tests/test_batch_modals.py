@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import connect, eventually
 
 from mjasync import Client, ConfigurationError
 from mjasync.batch import Batch, Job, JobStatus, read_batch
 from mjasync.batch._steps import last_step, parent_path, parse_path, split_steps
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.waiting import eventually
 
 ZOOM = "U1>Custom Zoom[{prompt} --zoom 1.8]"
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import connect, eventually
-from postgres import binary, server
 
 from mjasync import Client, ConfigurationError
 from mjasync.batch import Batch, BatchInUse, Job, JobStatus, Totals, read_batch
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.postgres import binary, server
+from support.waiting import eventually
 
 asyncpg = pytest.importorskip("asyncpg")
 pytestmark = [

@@ -13,11 +13,11 @@ from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
-from conftest import turns
 
 from benchmarks import __main__ as program
 from benchmarks import memory, payloads, pictures, polls, report, server
 from benchmarks.row import Row, row_of
+from support.waiting import turns
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import aiohttp
 import orjson
 import pytest
-from answering import Answering, answering, asking, http
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +30,7 @@ from mjasync._http.bodies import (
     payload_with_data_urls,
 )
 from mjasync._media.inputs import as_data_url
+from support.scripted_server import Answering, answering, asking, http
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000 + b"\0\0\0\0IEND\xaeB`\x82"
 SPELT = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"

@@ -6,7 +6,6 @@ import io
 from collections import Counter
 from typing import Any
 
-from conftest import connect
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,6 +15,7 @@ from mjasync import Client, Task, TaskStatus
 from mjasync._protocol.buttons import classify_button
 from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
+from support.clients import connect
 
 VERSIONS = ("4", "5", "6", "6.1", "7", "8", "niji 5", "niji 6")
 PRESSES = 6

@@ -18,11 +18,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import QUICK, connect, eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
-from shell import SECRET, Outcome, Run, command, ended, shown_on, size_of, terminal
 
 import mjasync
 from mjasync import (
@@ -41,6 +39,9 @@ from mjasync.cli.app import app
 from mjasync.cli.task_jobs import TaskRun, resolve_in_flight
 from mjasync.errors import QueueFull, ServerError, TooManyOpenFiles
 from mjasync.simulator import Simulator
+from support.clients import QUICK, connect
+from support.command_line import SECRET, Outcome, Run, command, ended, shown_on, size_of, terminal
+from support.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 COMMANDS = (

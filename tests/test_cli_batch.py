@@ -10,8 +10,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import eventually
-from shell import PROMPTS, SECRET, Run, command, ended, on_terminal, size_of
 
 from mjasync.batch import Job, JobStatus, Totals, read_batch
 from mjasync.batch._ledger.open import open_ledger
@@ -26,6 +24,8 @@ from mjasync.cli.batch_text import (
 from mjasync.cli.batch_view import BatchDisplay
 from mjasync.cli.server_options import ServerOptions
 from mjasync.simulator import Simulator
+from support.command_line import PROMPTS, SECRET, Run, command, ended, on_terminal, size_of
+from support.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from conftest import EAGER, QUICK
-from shell import SECRET, Outcome, Run, command, ended, on_terminal
 
 from mjasync import Client, ServerError
 from mjasync.cli import main
 from mjasync.cli import task_text as words
 from mjasync.cli.unexpected_errors import SentenceHandler, report, without_debug
 from mjasync.simulator import Simulator
+from support.clients import EAGER, QUICK
+from support.command_line import SECRET, Outcome, Run, command, ended, on_terminal
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 EVIL = (

@@ -13,8 +13,6 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
-from conftest import EAGER, QUICK, eventually
-from shell import Outcome, Run, command, ended, terminal
 
 from mjasync import Client
 from mjasync.batch import read_batch
@@ -26,6 +24,9 @@ from mjasync.cli.server_options import ServerOptions
 from mjasync.cli.task_jobs import TaskRun, run_all
 from mjasync.errors import ConnectionFailed, QueueFull, RequestTimeout
 from mjasync.simulator import Simulator
+from support.clients import EAGER, QUICK
+from support.command_line import Outcome, Run, command, ended, terminal
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.slow]
 DEAD = "http://127.0.0.1:9"

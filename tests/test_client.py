@@ -13,7 +13,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from conftest import PATIENCE, connect, eventually, turns
 from PIL import Image
 
 import mjasync
@@ -21,6 +20,8 @@ from mjasync import Client, Task, TaskStatus
 from mjasync._models import Auth, ImageHost, Speed, SpeedVia
 from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.waiting import PATIENCE, eventually, turns
 
 VARIABLES = ("BASE_URL", "TOKEN", "SPEED", "IMAGE_HOST", "AUTH")
 

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from conformance import DIALECTS, PAGE, STORIES, Story, is_grid, page, png, serving
 
 from mjasync import Client, Task, TaskStatus
 from mjasync.simulator import DIALECTS as PLAYED
+from support.conformance_page import PAGE, page
+from support.stories import DIALECTS, STORIES, Story, is_grid, png, serving
 
 LAGGING = 0.0005
 

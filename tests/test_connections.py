@@ -11,13 +11,14 @@ from typing import cast
 
 import aiohttp
 import pytest
-from answering import answering, asking, http
-from conftest import connect, turns
 
 import mjasync
 from mjasync import Schedule
 from mjasync._http.transport import PollDeadlines, TimedStream
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.scripted_server import answering, asking, http
+from support.waiting import turns
 
 resource = pytest.importorskip("resource", reason="this system has no such limits")
 

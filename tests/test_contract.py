@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, connect
 from PIL import Image, ImageDraw
 
 import mjasync
 from mjasync.simulator import Simulator
+from support.clients import QUICK, connect
 
 CONTRACT = """\
 import asyncio

@@ -10,12 +10,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from answering import http, length_of
-from conftest import connect
 
 import mjasync
 from mjasync import Client, Task
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.scripted_server import http, length_of
 
 
 @pytest.fixture

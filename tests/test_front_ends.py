@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from conftest import connect
-from front_ends import FRONT_ENDS, in_front_of
 
 from mjasync import Client, SubmitUncertain
 from mjasync.batch import Batch, JobStatus
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.front_ends import FRONT_ENDS, in_front_of
 
 pytestmark = pytest.mark.slow
 

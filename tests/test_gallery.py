@@ -14,8 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import connect
-from galleries import (
+from PIL import Image
+
+from mjasync import ConfigurationError
+from mjasync.batch import Batch, Job, write_gallery
+from mjasync.batch._gallery.page import GalleryPage
+from mjasync.simulator import Simulator
+from support.clients import connect
+from support.gallery_jobs import (
     ANSWERED,
     FAMILY,
     HOSTILE,
@@ -28,12 +34,6 @@ from galleries import (
     png_header,
     told,
 )
-from PIL import Image
-
-from mjasync import ConfigurationError
-from mjasync.batch import Batch, Job, write_gallery
-from mjasync.batch._gallery.page import GalleryPage
-from mjasync.simulator import Simulator
 
 
 async def written(folder: Path, jobs: list[Job], **options: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -13,11 +13,21 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from conftest import nothing_left
-from galleries import ANSWERED, FAMILY, HOSTILE, a_job, hostile, many, one_of_each, png_header, told
 
 from mjasync.batch import Job
 from mjasync.batch._gallery.page import GalleryPage
+from support.gallery_jobs import (
+    ANSWERED,
+    FAMILY,
+    HOSTILE,
+    a_job,
+    hostile,
+    many,
+    one_of_each,
+    png_header,
+    told,
+)
+from support.leaks import nothing_left
 
 CHROMIUM = shutil.which("chromium")
 # Of cards the text content is read: a card that was not drawn yet has no inner text.

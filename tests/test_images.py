@@ -19,12 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answering import answering, asking, http
-from conftest import PATIENCE, turns
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
-from test_formats import extension_of
 from yarl import URL
 
 from mjasync import (
@@ -41,6 +38,9 @@ from mjasync._media.formats import sniff
 from mjasync._media.grid import split_grid
 from mjasync._media.inputs import as_data_url, as_mask, as_tuple
 from mjasync._media.pillow import encode_as_png
+from support.pictures import extension_of
+from support.scripted_server import answering, asking, http
+from support.waiting import PATIENCE, turns
 
 
 def encoded(form: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:

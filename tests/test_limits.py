@@ -13,13 +13,13 @@ from typing import Any
 import aiohttp
 import attrs
 import pytest
-from answering import answering, asking, http
-from conftest import eventually
-from test_formats import FILES
 
 import mjasync
 from mjasync import ConfigurationError, Limits, ReplyTooLarge, SubmitUncertain
 from mjasync._http.streams import TimedStream
+from support.pictures import FILES
+from support.scripted_server import answering, asking, http
+from support.waiting import eventually
 
 MEGABYTE = 1 << 20
 PICTURE = {"id": "17", "status": "SUCCESS", "action": "IMAGINE", "buttons": []}

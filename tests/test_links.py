@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,31 +11,18 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from answering import TOKEN, Answering, answering, asking, http
-from test_formats import PNG
 
 import mjasync
 from mjasync import Client, ConfigurationError, InvalidRequest, LinkRefused, MalformedReply
 from mjasync._http.links import candidate_urls, is_public, parse_link, redirect_url
 from mjasync._media.files import read_all
 from mjasync.errors import ConnectionFailed
+from support.pictures import PNG
+from support.scripted_server import TOKEN, answering, asking, finished, http, picture
 
 API = "https://api.example.com"
 MOUNTED = "https://api.example.com/mount"
 LOCAL = "http://127.0.0.1:8080"
-
-
-def picture(link: object, **more: object) -> bytes:
-    """A finished task whose picture is at a link."""
-    task = {"id": "17", "status": "SUCCESS", "action": "IMAGINE", "imageUrl": link, "buttons": []}
-    return http(200, {**task, **more})
-
-
-@asynccontextmanager
-async def finished(server: Answering, **options: Any) -> AsyncIterator[mjasync.Task]:  # noqa: ANN401
-    """The task that a server shows."""
-    async with asking(server.url, **options) as mj:
-        yield await mj.task("17").refresh()
 
 
 # --- where they lead ---------------------------------------------------------------------------

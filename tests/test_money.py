@@ -14,15 +14,17 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
-from conftest import AT_ONCE, EAGER, QUICK, FakeClock, connect, eventually, turns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ports import reserved_port
 
 import mjasync
 from mjasync import Client, Retries, RetryPolicy, Task, TaskStatus
 from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
+from support.clients import AT_ONCE, EAGER, QUICK, connect
+from support.clock import FakeClock
+from support.ports import reserved_port
+from support.waiting import eventually, turns
 
 
 def submits(sim: Simulator) -> int:

@@ -7,13 +7,13 @@ from functools import partial
 
 import orjson
 import pytest
-from answering import answering, asking, http
-from conftest import EAGER, QUICK
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import MalformedReply, MJError, SubmitUncertain
 from mjasync._json import dump_json, parse_json, parse_json_leniently
+from support.clients import EAGER, QUICK
+from support.scripted_server import answering, asking, http
 
 ID = "1700000000000001"
 ODD = {

@@ -9,16 +9,25 @@ from typing import Any
 
 import aiohttp
 import pytest
-from answering import TOKEN, Answering, answering, asking, http, length_of
-from conftest import FakeClock, connect
-from test_formats import PNG
-from test_links import finished, picture
 
 import mjasync
 from mjasync import Client, ConfigurationError
 from mjasync._http import network
 from mjasync.errors import ConnectionFailed, SubmitUncertain
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.clock import FakeClock
+from support.pictures import PNG
+from support.scripted_server import (
+    TOKEN,
+    Answering,
+    answering,
+    asking,
+    finished,
+    http,
+    length_of,
+    picture,
+)
 
 API = "http://api.example.com"
 

@@ -14,14 +14,14 @@ from typing import Any
 import attrs
 import orjson
 import pytest
-from conformance import FROZEN, TOKEN, is_grid, png, serving
-from conftest import connect
-from raw_http import simulated
 
 import mjasync
 from mjasync import AccountFilter, Client, Task, TaskStatus
 from mjasync._protocol.buttons import classify_button
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.raw_http import simulated
+from support.stories import FROZEN, TOKEN, is_grid, png, serving
 
 Ask = Callable[[Simulator, Client], Awaitable[object]]
 ADMIN = {"token": "sim-admin"}

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import connect, eventually
 from PIL import Image, ImageChops, ImageStat
 
 import mjasync
 from mjasync import Client, LinkExpired, Task
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.waiting import eventually
 
 
 def opened(data: bytes) -> Image.Image:

@@ -16,8 +16,6 @@ from typing import Any, Self
 import attrs
 import pytest
 from aiohttp import web
-from answering import answering, http
-from conftest import AT_ONCE, EAGER, PATIENCE, QUICK, eventually
 from yarl import URL
 
 from mjasync import (
@@ -32,6 +30,9 @@ from mjasync._probe.questions import AnswerKind, detect_family
 from mjasync.cli import main
 from mjasync.cli.signals import GracefulShutdown
 from mjasync.simulator import DIALECTS, Simulator
+from support.clients import AT_ONCE, EAGER, QUICK
+from support.scripted_server import answering, http
+from support.waiting import PATIENCE, eventually
 
 TOKEN = "sk-" + "t" * 48
 SPEEDS = ("relax", "fast", "turbo")

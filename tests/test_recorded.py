@@ -24,10 +24,10 @@ from typing import Any, Final
 import aiohttp
 import orjson
 import pytest
-from raw_http import Raw, data_url
 from yarl import URL
 
 from mjasync.simulator import Simulator
+from support.raw_http import Raw, data_url
 
 RECORDED: Final = Path(__file__).parent / "recorded"
 TOKEN: Final = "sim-token"

@@ -21,10 +21,10 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
-from raw_http import FROZEN
 from yarl import URL
 
 from mjasync.simulator import Simulator
+from support.raw_http import FROZEN
 
 RECORDED: Final = Path(__file__).parent / "recorded" / "gateways"
 DIALECTS: Final = ("new-api", "new-api-2025", "one-hub", "one-api")

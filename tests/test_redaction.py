@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
-from answering import CALLS, TOKEN, answering, asking, http
-from conftest import PATIENCE
-from raw_http import PNG
 
 import mjasync
 from mjasync._http.redaction import Redactor, secrets_in
+from support.raw_http import PNG
+from support.scripted_server import CALLS, TOKEN, answering, asking, http
+from support.waiting import PATIENCE
 
 ODD = "sk-a/b+c=d&e\"f'g\\h<i>\u00fc\U0001f600-0123456789"
 FORMS = {

@@ -12,10 +12,8 @@ import aiohttp
 import attrs
 import orjson
 import pytest
-from answering import CALLS, TOKEN, answering, as_bytes, asking, http
 from hypothesis import given
 from hypothesis import strategies as st
-from test_formats import extension_of
 
 from mjasync import (
     AuthenticationError,
@@ -44,6 +42,8 @@ from mjasync import (
 from mjasync._http.transport import SecretHeader, auth_headers
 from mjasync._protocol import error_rules, parsing, replies
 from mjasync._protocol.parsing import Operation
+from support.pictures import extension_of
+from support.scripted_server import CALLS, TOKEN, answering, as_bytes, asking, http
 
 RETRYABLE = {
     ConnectionFailed,

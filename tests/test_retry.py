@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from answering import CALLS, answering, asking, http
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from mjasync import (
     TaskNotReady,
 )
 from mjasync._http.retry import Delay, RetryState, retry_call
+from support.scripted_server import CALLS, answering, asking, http
 
 AT_ONCE = RetryPolicy(max_attempts=4, initial_delay=0.0, max_delay=0.0)
 EAGER = Retries(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import pytest
-from answering import TOKEN, answering, asking, http
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mjasync import ConfigurationError
 from mjasync._protocol.urls import ServerUrl
+from support.scripted_server import TOKEN, answering, asking, http
 
 HOST = "https://api.example.com"
 SPEEDS = (None, "relax", "fast", "turbo")

@@ -14,7 +14,6 @@ import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from conftest import Every, FakeClock, connect
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +33,8 @@ from mjasync._http.api import ServerApi
 from mjasync._polling.estimates import Durations, GatewayRefreshCycle
 from mjasync._protocol import decoding
 from mjasync.simulator import DIALECTS, Simulator
+from support.clients import Every, connect
+from support.clock import FakeClock
 
 # --- the schedule: a pure function -------------------------------------------------------------
 

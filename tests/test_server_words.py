@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answering import TOKEN, answering, asking, http
-from conftest import EAGER, QUICK, FakeClock, connect, turns
-from ports import reserved_port
 
 from mjasync import (
     AuthenticationError,
@@ -27,6 +24,11 @@ from mjasync import (
 )
 from mjasync.batch import Batch, JobStatus
 from mjasync.simulator import Simulator
+from support.clients import EAGER, QUICK, connect
+from support.clock import FakeClock
+from support.ports import reserved_port
+from support.scripted_server import TOKEN, answering, asking, http
+from support.waiting import turns
 
 ID = "1700000000000001"
 PROVIDER = "无法获取provider:"

@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 import pytest
-from conftest import EAGER, Every, FakeClock, connect
 from PIL import Image
 
 import mjasync
@@ -17,6 +16,8 @@ from mjasync import Client, QueueFull, RateLimited, Retries, RetryPolicy, Schedu
 from mjasync._http.retry import RetryState
 from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
+from support.clients import EAGER, Every, connect
+from support.clock import FakeClock
 
 URL = "http://127.0.0.1:1"
 NO_NUMBERS = [math.nan, "5", True, None, b"1", [1], RetryPolicy]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from raw_http import FROZEN, PNG, data_url, simulated, talking
 
 import mjasync.simulator
 from mjasync.simulator import DIALECTS, Simulator
@@ -17,6 +16,7 @@ from mjasync.simulator.button_sets import COMMAND_TABLE
 from mjasync.simulator.engine import Engine
 from mjasync.simulator.prompts import parse_version
 from mjasync.simulator.sim_task import SimTask, SubmissionRequest, TaskOutcome
+from support.raw_http import FROZEN, PNG, data_url, simulated, talking
 
 KEYS = [
     *("id", "properties", "action", "status", "prompt", "promptEn", "description", "state"),

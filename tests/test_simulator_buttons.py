@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator.button_sets import BUTTON_SETS
 from mjasync.simulator.prompts import (
@@ -16,6 +15,7 @@ from mjasync.simulator.prompts import (
     parse_version,
     shorten_result,
 )
+from support.raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
 
 GRID = ["U1", "U2", "U3", "U4", "🔄", "V1", "V2", "V3", "V4"]
 HD = ["Upscale (Subtle)", "Upscale (Creative)"]

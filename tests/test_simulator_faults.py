@@ -7,9 +7,9 @@ import contextlib
 
 import aiohttp
 import pytest
-from raw_http import FROZEN, simulated
 
 from mjasync.simulator.faults import FAULT_KINDS, FaultScript
+from support.raw_http import FROZEN, simulated
 
 KNOWN = [
     ("GET /mj/task/1/fetch", "fetch", "fetch"),

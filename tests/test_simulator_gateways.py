@@ -18,12 +18,12 @@ import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import DIALECTS, Simulator
 from mjasync.simulator.gateways import GATEWAYS, forwarded_submissions, middleware
 from mjasync.simulator.gateways.custom_ids import CustomIdAction, UpstreamCrash, parse_custom_id
 from mjasync.simulator.gateways.go_json import GoJsonError, decode
+from support.raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simulated
 
 RESALES = ["new-api", "one-hub"]
 ALL = [*RESALES, "path-gateway"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from raw_http import PATIENCE, data_url, simulated
 
 from mjasync.simulator import Simulator
+from support.raw_http import PATIENCE, data_url, simulated
 
 
 class Receiver:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from raw_http import FROZEN, PATIENCE, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import Simulator
 from mjasync.simulator.button_sets import BUTTON_SETS_SYNTHETIC
 from mjasync.simulator.prompts import parse_version
 from mjasync.simulator.task_json_open_plus import TASK_KEYS
+from support.raw_http import FROZEN, PATIENCE, Answer, Raw, data_url, named, simulated
 
 ADMIN = {"mj-api-secret": "sim-admin"}
 

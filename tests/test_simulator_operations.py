@@ -8,10 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 from PIL import Image
-from raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
 
 from mjasync.simulator import Simulator
 from mjasync.simulator.request_bodies import read_body
+from support.raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
 
 SWAP_FILM = "/mj/insight-face/video-swap"
 

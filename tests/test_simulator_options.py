@@ -8,10 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from raw_http import FROZEN, simulated
 
 from mjasync.simulator import Simulator
 from mjasync.simulator.bounded_log import BoundedLog
+from support.raw_http import FROZEN, simulated
 
 # --- troubles of the original --------------------------------------------------------------------
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import aiohttp
 import pytest
-from raw_http import FROZEN, data_url, simulated
 
 from mjasync.simulator import Simulator
+from support.raw_http import FROZEN, data_url, simulated
 
 KEYS = [
     *("id", "properties", "action", "status", "prompt", "promptEn", "description", "state"),

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 from PIL import Image
-from raw_http import FROZEN, Raw, data_url, simulated
 
 from mjasync.simulator.images import store as gallery
 from mjasync.simulator.images.render import render
 from mjasync.simulator.images.store import image_type
+from support.raw_http import FROZEN, Raw, data_url, simulated
 
 
 async def seen(raw: Raw, url: str) -> Image.Image:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE
 
 import mjasync
+from support.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 OPTIONAL = {"PIL", "sqlalchemy", "aiosqlite", "rich", "cyclopts", "yaml"}

@@ -14,12 +14,14 @@ import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
-from conftest import EAGER, QUICK, Every, FakeClock, connect, eventually, turns
 
 import mjasync
 from mjasync import Client, HeldUp, Retries, RetryPolicy, Task, TaskPhase, TaskUpdate
 from mjasync.cli.task_text import explain
 from mjasync.simulator import Simulator
+from support.clients import EAGER, QUICK, Every, connect
+from support.clock import FakeClock
+from support.waiting import eventually, turns
 
 FULL = {"code": 23, "description": "队列已满，请稍后尝试", "result": None}
 PATIENT = Retries(

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import FakeClock, connect, eventually
 from PIL import Image
 
 import mjasync
@@ -22,6 +21,9 @@ from mjasync import Client, Task, TaskStatus
 from mjasync._protocol.buttons import ButtonMeaning, classify_button
 from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.clock import FakeClock
+from support.waiting import eventually
 
 
 def png(mode: str = "RGB") -> bytes:

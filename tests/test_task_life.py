@@ -17,7 +17,6 @@ import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
-from conftest import EAGER, QUICK, Every, FakeClock, connect, eventually, turns
 
 import mjasync
 from mjasync import Client, Task, TaskInfo, TaskPhase, TaskStatus
@@ -27,6 +26,9 @@ from mjasync.batch import Batch, JobStatus
 from mjasync.cli.task_jobs import TaskRun
 from mjasync.cli.task_text import task_dict
 from mjasync.simulator import Simulator
+from support.clients import EAGER, QUICK, Every, connect
+from support.clock import FakeClock
+from support.waiting import eventually, turns
 
 # --- closed --------------------------------------------------------------------------------------
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import orjson
 import pytest
-from conformance import FROZEN, is_grid, png, serving
-from conftest import FakeClock, connect
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
 from mjasync._http import api
 from mjasync.errors import MJError
 from mjasync.simulator import Simulator
+from support.clients import connect
+from support.clock import FakeClock
+from support.stories import FROZEN, is_grid, png, serving
 
 GATEWAYS = ["new-api", "one-hub"]
 

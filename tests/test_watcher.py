@@ -9,12 +9,14 @@ import time
 from typing import Any
 
 import pytest
-from conftest import EAGER, Every, FakeClock, connect, eventually
 
 import mjasync
 from mjasync import Client, Clock, PollState, Task, TaskInfo, TaskStatus
 from mjasync._polling.poller import _MAX_SINGLE_FETCHES
 from mjasync.simulator import Simulator
+from support.clients import EAGER, Every, connect
+from support.clock import FakeClock
+from support.waiting import eventually
 
 # --- requests ----------------------------------------------------------------------------------
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 
 import pytest
-from conftest import connect
 
 import mjasync
 from mjasync import InvalidRequest, SubmitUncertain, TaskStalled
 from mjasync.simulator import Simulator
+from support.clients import connect
 
 ODD = {
     "id": "42",

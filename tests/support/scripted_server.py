@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import orjson
 
+import mjasync
 from mjasync import Client, Retries
 from mjasync._media.files import read_all
 
@@ -118,3 +119,16 @@ CALLS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
     "list": list_tasks,
     "image": image,
 }
+
+
+def picture(link: object, **more: object) -> bytes:
+    """A finished task whose picture is at a link."""
+    task = {"id": "17", "status": "SUCCESS", "action": "IMAGINE", "imageUrl": link, "buttons": []}
+    return http(200, {**task, **more})
+
+
+@asynccontextmanager
+async def finished(server: Answering, **options: Any) -> AsyncIterator[mjasync.Task]:  # noqa: ANN401
+    """The task that a server shows."""
+    async with asking(server.url, **options) as mj:
+        yield await mj.task("17").refresh()

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-from ports import reserved_port
+
+from support.ports import reserved_port
 
 PATIENCE: Final = 30
 """Seconds a program may take to listen."""

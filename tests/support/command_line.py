@@ -18,16 +18,16 @@ from typing import Any
 
 import attrs
 import pytest
-from conftest import EAGER, QUICK, SMALL
 from PIL import Image
 
 from mjasync import Client
 from mjasync.cli import main
 from mjasync.simulator import Simulator
+from support.clients import EAGER, QUICK, SMALL
 
 SECRET = "sk-nobody-may-read-this"
 PATIENCE = 30  # seconds after which a process that does not end is given up
-PROMPTS = Path(__file__).parent.parent / "examples" / "prompts.txt"
+PROMPTS = Path(__file__).parents[2] / "examples" / "prompts.txt"
 
 
 @attrs.frozen

@@ -1,0 +1,1 @@
+"""What tests share: clients, clocks, scripted servers, pictures, processes."""

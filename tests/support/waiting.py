@@ -1,0 +1,26 @@
+"""Waiting in tests: for turns of the event loop, or for a condition."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+MANY_TURNS = 1000  # of the loop, after which it takes a breath between them
+PATIENCE = 20  # seconds that anything in a test may take
+
+
+async def turns(count: int) -> None:
+    """Let the event loop turn some times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Let the event loop turn until something holds."""
+    async with asyncio.timeout(PATIENCE):
+        for turn in itertools.count():
+            if holds():
+                return
+            # what takes so long is another process, which could do with the processor
+            await asyncio.sleep(0 if turn < MANY_TURNS else 0.001)
