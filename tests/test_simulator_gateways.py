@@ -21,7 +21,7 @@ from aiohttp.test_utils import TestServer
 
 from mjasync.simulator import DIALECTS, Simulator
 from mjasync.simulator.gateways import GATEWAYS, forwarded_submissions, middleware
-from mjasync.simulator.gateways.custom_ids import CustomIdAction, UpstreamCrash, parse_custom_id
+from mjasync.simulator.gateways.custom_ids import CustomIdAction, GatewayPanic, parse_custom_id
 from mjasync.simulator.gateways.go_json import GoJsonError, decode
 from support.raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simulated
 
@@ -582,7 +582,7 @@ def test_custom_ids_that_do_not_parse() -> None:
     with pytest.raises(GoJsonError, match="custom_id_is_required"):
         parse_custom_id("")
     for short in ("U1", "MJ::JOB", "MJ::JOB::variation"):
-        with pytest.raises(UpstreamCrash, match="index out of range"):
+        with pytest.raises(GatewayPanic, match="index out of range"):
             parse_custom_id(short)
 
 

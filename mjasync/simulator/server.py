@@ -17,7 +17,8 @@ from .dialect import Dialect
 from .dialects import DIALECTS as SERVERS
 from .fault_injection import inject_fault, send_response
 from .faults import FAULT_KINDS, Fault, FaultScript
-from .gateways import GATEWAYS, GatewayAccounts, GatewayBackend, GatewayDialect, UpstreamSettings
+from .gateways import GATEWAYS, GatewayAccounts, GatewayBackend, GatewayContext, GatewayDialect
+from .gateways.upstream import UpstreamClient
 from .prompts import DEFAULT_BANNED_WORDS
 from .request_bodies import read_body
 from .responses import SimResponse
@@ -206,20 +207,19 @@ class Simulator:
         upstream_token: str | None,
     ) -> GatewayBackend:
         if upstream is None:
-            upstream_settings = attrs.evolve(settings, list_endpoint=True)
-            options = attrs.asdict(upstream_settings, recurse=False)
+            options = attrs.asdict(attrs.evolve(settings, list_endpoint=True), recurse=False)
             upstream_token = upstream_token or _UPSTREAM_KEY
             self.upstream = Simulator("plus", token=upstream_token, host=self._host, **options)
             self._engine = self.upstream._engine  # noqa: SLF001 - one of our own
             self._image_store = self.upstream._image_store  # noqa: SLF001 - one of our own
-        return GatewayBackend(
-            dialect,
-            settings,
-            gateway_accounts,
-            upstream=UpstreamSettings(url=upstream, token=upstream_token, embedded=self.upstream),
+        context = GatewayContext(
+            settings=settings,
+            accounts=gateway_accounts,
+            upstream=UpstreamClient(url=upstream, token=upstream_token, embedded=self.upstream),
             submissions=self.submissions,
             faults=self.fault_script,
         )
+        return GatewayBackend(dialect, context)
 
     # --- life -----------------------------------------------------------------------------------
 

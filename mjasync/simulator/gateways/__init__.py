@@ -7,14 +7,14 @@ every 10 to 15 s. `path-gateway` forwards everything and chooses speed and image
 from __future__ import annotations
 
 from .gateway_backend import GatewayBackend
+from .gateway_context import GatewayContext
 from .gateway_dialects import GATEWAYS, GatewayDialect
-from .upstream import UpstreamSettings
 from .users import GatewayAccounts
 
 __all__ = [
     "GATEWAYS",
     "GatewayAccounts",
     "GatewayBackend",
+    "GatewayContext",
     "GatewayDialect",
-    "UpstreamSettings",
 ]

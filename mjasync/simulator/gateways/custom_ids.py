@@ -9,7 +9,7 @@ import attrs
 
 from .go_json import GoJsonError
 
-__all__ = ["SOLD_ACTIONS", "CustomIdAction", "UpstreamCrash", "parse_custom_id"]
+__all__ = ["SOLD_ACTIONS", "CustomIdAction", "GatewayPanic", "parse_custom_id"]
 
 SOLD_ACTIONS: Final = frozenset(
     {
@@ -33,7 +33,7 @@ _VARIATION_ACTIONS: Final = {
 }
 
 
-class UpstreamCrash(Exception):
+class GatewayPanic(Exception):
     """Raised where the handler of a gateway panics."""
 
 
@@ -50,7 +50,7 @@ def parse_custom_id(custom_id: str) -> CustomIdAction:
 
     Raises:
         GoJsonError: The gateway does not sell it.
-        UpstreamCrash: It has fewer fields than the gateway reads.
+        GatewayPanic: It has fewer fields than the gateway reads.
     """
     if not custom_id:
         raise GoJsonError("custom_id_is_required")
@@ -81,5 +81,5 @@ def _parse_index(fields: list[str]) -> int:
 def _field_at(fields: list[str], position: int) -> str:
     if position >= len(fields):
         length = len(fields)
-        raise UpstreamCrash(f"runtime error: index out of range [{position}] with length {length}")
+        raise GatewayPanic(f"runtime error: index out of range [{position}] with length {length}")
     return fields[position]

@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 from ..responses import SimResponse
-from .custom_ids import SOLD_ACTIONS, UpstreamCrash, parse_custom_id
+from .custom_ids import SOLD_ACTIONS, GatewayPanic, parse_custom_id
 from .gateway_request import FACE_SWAP, SUBMISSION
 from .gateway_responses import PLAIN_TEXT_TYPE, local_error
 from .go_json import GoJsonError, decode
@@ -102,7 +102,7 @@ class SubmissionForwarder:
         response, result = await self._send_upstream(
             request,
             "GET",
-            timeout=self._context.upstream.scale_timeout(_SEED_TIMEOUT, _MIN_SEED_SECONDS),
+            timeout=self._context.scale_timeout(_SEED_TIMEOUT, _MIN_SEED_SECONDS),
             authenticated=self._dialect.sends_secret_for_seed,
         )
         return _encode_result(200 if self._dialect.passes_seeds else response.status, result)
@@ -208,7 +208,7 @@ class SubmissionForwarder:
             submission.request,
             "POST",
             body=self._encode_body(submission),
-            timeout=self._context.upstream.scale_timeout(_SUBMIT_TIMEOUT),
+            timeout=self._context.scale_timeout(_SUBMIT_TIMEOUT),
         )
         if self._dialect.shows_refusals:
             _check_accepted(result)
@@ -244,7 +244,7 @@ class SubmissionForwarder:
         except GoJsonError as error:
             raise local_error("read_request_body_failed", code=5) from error
         if body is None and dialect.enforces_speed:
-            raise UpstreamCrash("assignment to entry in nil map")
+            raise GatewayPanic("assignment to entry in nil map")
         if body is None:
             return b"null"
         if not isinstance(body, dict):

@@ -12,20 +12,17 @@ from aiohttp import web
 
 from ..responses import RequestRefused, SimResponse
 from ..routes import MatchedRoute
-from ..sim_task import RequestRecord, Submission
-from .gateway_context import GatewayContext
+from ..sim_task import RequestRecord
 from .gateway_dialects import GatewayDialect, ResellerDialect
 from .gateway_request import NOTIFICATION
 from .go_json import GoJsonError, GoStruct, decode
 from .passthrough import Passthrough
 from .reseller import Reseller
-from .upstream import EmbeddedServer, UpstreamClient, UpstreamSettings
-from .users import GatewayAccounts
 
 if TYPE_CHECKING:
-    from ..backend import SimulatorSettings
     from ..faults import FaultScript
     from ..webhook_sender import WebhookDelivery
+    from .gateway_context import GatewayContext
     from .task_rows import TaskRow
 
 __all__ = ["GatewayBackend"]
@@ -52,40 +49,22 @@ _TASK: Final = GoStruct(
 class GatewayBackend:
     """A gateway: its handler answers requests, and its polls refresh the rows."""
 
-    def __init__(
-        self,
-        dialect: GatewayDialect,
-        settings: SimulatorSettings,
-        accounts: GatewayAccounts,
-        *,
-        upstream: UpstreamSettings,
-        submissions: list[Submission],
-        faults: FaultScript,
-    ) -> None:
-        self._time_scale = settings.time_scale
-        self._embedded: EmbeddedServer | None = upstream.embedded
-        self._upstream = UpstreamClient(upstream, settings.time_scale)
-        self._context = GatewayContext(
-            settings=settings,
-            accounts=accounts,
-            upstream=self._upstream,
-            submissions=submissions,
-            faults=faults,
-        )
-        self._rows = self._context.rows
-        self._reseller_dialect = dialect if isinstance(dialect, ResellerDialect) else None
-        self._handler = (
-            Reseller(dialect, self._context)
-            if isinstance(dialect, ResellerDialect)
-            else Passthrough(dialect, self._context)
-        )
+    def __init__(self, dialect: GatewayDialect, context: GatewayContext) -> None:
+        self._context = context
+        self._rows, self._upstream = context.rows, context.upstream
+        self._embedded = context.upstream.embedded
+        self._time_scale = context.settings.time_scale
+        self._handler: Reseller | Passthrough
+        self._reseller_dialect: ResellerDialect | None = None
+        if isinstance(dialect, ResellerDialect):
+            self._handler, self._reseller_dialect = Reseller(dialect, context), dialect
+        else:
+            self._handler = Passthrough(dialect, context)
         self._poll_asyncio_task: asyncio.Task[None] | None = None
         self._refresh_lock = asyncio.Lock()
 
     async def open(self, url: str) -> None:
         """Start to poll; requests come in at ``url``."""
-        if self._embedded is not None:
-            await self._embedded.start()
         await self._upstream.open()
         self._context.base_url = url
         if self._reseller_dialect is not None and self._time_scale:
@@ -100,8 +79,6 @@ class GatewayBackend:
             asyncio_task.cancel()
             await asyncio.wait([asyncio_task])
         await self._upstream.close()
-        if self._embedded is not None:
-            await self._embedded.stop()
 
     def route(self, method: str, path: str) -> MatchedRoute:
         """Return the route of a request."""
@@ -202,7 +179,7 @@ class GatewayBackend:
                 _LIST_PATH,
                 body=orjson.dumps({"ids": ids}),
                 content_type="application/json",
-                timeout=self._upstream.scale_timeout(timeout),
+                timeout=self._context.scale_timeout(timeout),
             )
             items = decode(response.body) if response.status == 200 else []
             return [_TASK.decode(item) for item in items] if isinstance(items, list) else []
@@ -213,7 +190,7 @@ class GatewayBackend:
         """Return the age at which a task has failed; None: it never does."""
         if not self._time_scale or self._reseller_dialect is None:
             return None
-        seconds = self._upstream.scale_timeout(_MAX_TASK_SECONDS, min_seconds=_MIN_MAX_TASK_SECONDS)
+        seconds = self._context.scale_timeout(_MAX_TASK_SECONDS, min_seconds=_MIN_MAX_TASK_SECONDS)
         return seconds * 1000
 
 

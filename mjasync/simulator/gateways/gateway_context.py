@@ -8,12 +8,12 @@ import attrs
 
 from ..sim_task import Submission
 from .task_rows import TaskRow, TaskRows
+from .upstream import MIN_TIMEOUT, UpstreamClient
 
 if TYPE_CHECKING:
     from ..backend import SimulatorSettings
     from ..faults import FaultScript
     from ..sim_task import RequestRecord
-    from .upstream import UpstreamClient
     from .users import GatewayAccounts
 
 __all__ = ["GatewayContext"]
@@ -31,6 +31,12 @@ class GatewayContext:
     rows: TaskRows = attrs.field(factory=TaskRows)
     base_url: str = ""
     """The address the gateway listens at."""
+
+    def scale_timeout(self, simulated_seconds: float, min_seconds: float = MIN_TIMEOUT) -> float:
+        """Return a timeout in real seconds, not below ``min_seconds``."""
+        if not self.settings.time_scale:
+            return MIN_TIMEOUT
+        return max(simulated_seconds * self.settings.time_scale, min_seconds)
 
     def record_submission(
         self, record: RequestRecord, row: TaskRow, *, state: str | None, prompt: str | None

@@ -9,6 +9,7 @@ import attrs
 
 from ..responses import SimResponse
 from .gateway_responses import go_json_response
+from .gateway_routes import ENDPOINT_KINDS
 from .messages import (
     NEW_API_2025_MESSAGES,
     NEW_API_MESSAGES,
@@ -47,7 +48,7 @@ class ResellerDialect:
     messages: GatewayMessages
     endpoints: frozenset[str]
     """Registered endpoints."""
-    allowed_modes: frozenset[str] | None
+    allowed_modes: frozenset[str] | None = None
     """First path segments it accepts before ``/mj``; None: any (§6.1)."""
     unknown_mode_response: SimResponse = attrs.field(factory=SimResponse)
     """Response to any other (§6.1)."""
@@ -75,13 +76,13 @@ class ResellerDialect:
     """The model that is sold, by action and speed, both in lower case (§1.0 b)."""
     reads_body_first: bool
     """Whether a body is decoded, and a channel chosen, before anything else is checked."""
-    enforces_speed: bool
+    enforces_speed: bool = False
     """Whether the speed of the path replaces ``accountFilter`` and all flags like ``--fast``, and a
     fast submission that finds no account is retried as a relaxed one; otherwise ``accountFilter``
     is deleted (§1.1, §6.1)."""
     proxies_images: bool
     """Whether ``imageUrl`` leads to the gateway's ``/mj/image/{id}`` (§3.4)."""
-    hides_upstream_errors: bool
+    hides_upstream_errors: bool = False
     """Whether an upstream's HTTP status of 400 or more becomes `do_request_failed` (§7.1)."""
     free_actions: frozenset[str]
     """Actions that cost nothing."""
@@ -121,13 +122,7 @@ def _one_hub_model_name(action: str, speed: str) -> str:
     return f"mj_{action}" if speed == "fast" else f"mj_{speed}_{action}"
 
 
-_READ_ENDPOINTS: Final = frozenset({"fetch", "list-by-condition", "image-seed", "image"})
-_SUBMIT_ENDPOINTS: Final = frozenset(
-    {
-        *("imagine", "blend", "describe", "change", "simple-change", "action", "modal", "shorten"),
-        *("upload-discord-images", "swap"),
-    }
-)
+_ENDPOINTS_2025: Final = frozenset(ENDPOINT_KINDS) - {"edits", "video"}
 _NEW_API_2025_AUTH: Final = GatewayAuth(
     headers=("Authorization", "mj-api-secret"), placeholder="midjourney-proxy", channel_suffix="-"
 )
@@ -136,16 +131,13 @@ _NEW_API: Final = ResellerDialect(
     name="new-api",
     auth=attrs.evolve(_NEW_API_2025_AUTH, ignores_bearer_case=True),
     messages=NEW_API_MESSAGES,
-    endpoints=_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"edits", "video"},
-    allowed_modes=None,
+    endpoints=frozenset(ENDPOINT_KINDS) - {"notify"},
     extra_headers={"X-New-Api-Version": "v0.0.0"},
     error_path_prefixes=("/v1", "/api", "/assets"),
     model_name=_new_api_model_name,
     error_keys=("message", "type", "param", "code"),
     reads_body_first=True,
-    enforces_speed=False,
     proxies_images=True,
-    hides_upstream_errors=False,
     free_actions=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
     sends_secret_for_seed=False,
     passes_seeds=True,
@@ -158,7 +150,7 @@ _NEW_API_2025: Final = attrs.evolve(
     name="new-api-2025",
     auth=_NEW_API_2025_AUTH,
     messages=NEW_API_2025_MESSAGES,
-    endpoints=_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"notify"},
+    endpoints=_ENDPOINTS_2025,
     extra_headers={},
     sends_secret_for_seed=True,
     passes_seeds=False,
@@ -170,7 +162,7 @@ _ONE_API: Final = attrs.evolve(
     _NEW_API_2025,
     name="one-api",
     messages=ONE_API_MESSAGES,
-    endpoints=(_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"notify"}) - {"upload-discord-images"},
+    endpoints=_ENDPOINTS_2025 - {"upload-discord-images"},
     mode_prefix="mj-",
     request_id_header="X-Request-Id",
     echoes_origin=True,
@@ -187,7 +179,7 @@ _ONE_HUB: Final = ResellerDialect(
     name="one-hub",
     auth=GatewayAuth(headers=("mj-api-secret",), min_length=48, channel_suffix="#"),
     messages=ONE_HUB_MESSAGES,
-    endpoints=_READ_ENDPOINTS | _SUBMIT_ENDPOINTS | {"notify"},
+    endpoints=_ENDPOINTS_2025,
     allowed_modes=frozenset({"mj-fast", "mj-turbo", "mj-relax"}),
     unknown_mode_response=go_json_response(
         {"code": 4, "description": "无效的加速模式", "type": "one_hub_error"}, status=400

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..routes import MatchedRoute
 
-__all__ = ["match_gateway_route", "speed_from_mode", "upstream_path"]
+__all__ = ["ENDPOINT_KINDS", "match_gateway_route", "speed_from_mode", "upstream_path"]
 
 _API_PATH: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<rest>.+)")
 _TASK_PATH: Final = re.compile(r"task/(?P<id>[^/]*)/(?P<endpoint>fetch|image-seed)")
@@ -23,12 +23,14 @@ _POST_ENDPOINTS: Final[Mapping[str, str]] = {
     "task/list-by-condition": "list-by-condition",
     "notify": "notify",
 }
-_KINDS: Final = {
+ENDPOINT_KINDS: Final[Mapping[str, str]] = {
     **dict.fromkeys((*_SUBMIT_NAMES, "swap"), "submit"),
     "list-by-condition": "list",
     "fetch": "fetch",
     "image": "image",
+    **dict.fromkeys(("image-seed", "notify"), "other"),
 }
+"""All endpoints, with the kind of their requests."""
 
 
 def match_gateway_route(method: str, path: str) -> MatchedRoute:
@@ -37,7 +39,7 @@ def match_gateway_route(method: str, path: str) -> MatchedRoute:
     endpoint, task_id = _match_endpoint(method, api_match["rest"]) if api_match else (None, "")
     if api_match is None or endpoint is None:
         return MatchedRoute(kind="other")
-    kind = _KINDS.get(endpoint, "other")
+    kind = ENDPOINT_KINDS[endpoint]
     return MatchedRoute(kind=kind, endpoint=endpoint, task_id=task_id, mode=api_match["mode"])
 
 

@@ -125,10 +125,9 @@ class Passthrough:
         self, method: str, url: str, body: bytes | None = None, content_type: str | None = None
     ) -> UpstreamResponse:
         """Send one request; an unreachable upstream is an error of the gateway."""
-        upstream = self._context.upstream
-        timeout = upstream.scale_timeout(_TIMEOUT)
+        timeout = self._context.scale_timeout(_TIMEOUT)
         try:
-            return await upstream.request(
+            return await self._context.upstream.request(
                 method, url, body=body, content_type=content_type, timeout=timeout
             )
         except RequestRefused as error:

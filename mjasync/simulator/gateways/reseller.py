@@ -14,7 +14,7 @@ from aiohttp import web
 from ..responses import RequestRefused, SimResponse, json_response
 from ..routes import MatchedRoute
 from ..sim_task import RequestRecord
-from .custom_ids import UpstreamCrash
+from .custom_ids import GatewayPanic
 from .forwarded_submissions import SubmissionForwarder
 from .gateway_request import NOTIFICATION, GatewayRequest
 from .gateway_responses import string_error
@@ -82,7 +82,7 @@ class Reseller:
             return await self._dispatch(request)
         except RequestRefused as refusal:
             return refusal.response
-        except UpstreamCrash as panic:
+        except GatewayPanic as panic:
             has_task = isinstance(record.body, dict) and bool(record.body.get("taskId"))
             return self._dialect.messages.panic_response(str(panic), has_task)
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCEPTED_CODES",
+    "MIN_TIMEOUT",
     "MODAL_CODE",
     "EmbeddedServer",
     "UpstreamClient",
     "UpstreamResponse",
-    "UpstreamSettings",
     "parse_submit_result",
 ]
 
@@ -31,7 +31,8 @@ ACCEPTED_CODES: Final = frozenset({1, 22})
 MODAL_CODE: Final = 21
 """The code of a task that waits for its modal, or that exists already (PROTOCOL §2)."""
 
-_MIN_TIMEOUT: Final = 10.0
+MIN_TIMEOUT: Final = 10.0
+"""Real seconds for an upstream on a busy machine."""
 _SUBMIT_RESULT: Final = GoStruct(
     "dto.MidjourneyResponse",
     {"code": int, "description": str, "properties": object, "result": object},
@@ -74,17 +75,6 @@ class EmbeddedServer(Protocol):
         """Make all image links expire."""
 
 
-@attrs.frozen(kw_only=True)
-class UpstreamSettings:
-    """The server that a gateway forwards to."""
-
-    url: str | None
-    """Its base URL; None: that of ``embedded``, once it listens."""
-    token: str | None
-    embedded: EmbeddedServer | None
-    """The simulator that was started for this gateway alone."""
-
-
 @attrs.frozen
 class UpstreamResponse:
     """A response of the upstream."""
@@ -101,23 +91,30 @@ class UpstreamResponse:
             return None
 
 
+@attrs.define(kw_only=True, eq=False)
 class UpstreamClient:
     """Sends requests to the upstream, with the token of the gateway instead of its users'."""
 
-    def __init__(self, settings: UpstreamSettings, time_scale: float) -> None:
-        self._settings = settings
-        self._time_scale = time_scale
-        self._session: aiohttp.ClientSession | None = None
+    url: str | None
+    """Its base URL; None: that of ``embedded``, once it listens."""
+    token: str | None
+    embedded: EmbeddedServer | None
+    """The simulator that runs for this gateway alone."""
+    _session: aiohttp.ClientSession | None = attrs.field(default=None, init=False)
 
     async def open(self) -> None:
-        """Allow requests."""
+        """Start the embedded server, and allow requests."""
+        if self.embedded is not None:
+            await self.embedded.start()
         self._session = aiohttp.ClientSession()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and stop the embedded server."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        if self.embedded is not None:
+            await self.embedded.stop()
 
     @property
     def is_open(self) -> bool:
@@ -127,20 +124,13 @@ class UpstreamClient:
     @property
     def base_url(self) -> str:
         """The base URL of the upstream."""
-        embedded = self._settings.embedded
-        return embedded.url if embedded is not None else (self._settings.url or "").rstrip("/")
+        return self.embedded.url if self.embedded is not None else (self.url or "").rstrip("/")
 
     @property
     def origin(self) -> str:
         """Scheme and host of the upstream, with which its links begin."""
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}"
-
-    def scale_timeout(self, simulated_seconds: float, min_seconds: float = _MIN_TIMEOUT) -> float:
-        """Return real seconds to wait: enough for a machine that is merely busy."""
-        if not self._time_scale:
-            return _MIN_TIMEOUT
-        return max(simulated_seconds * self._time_scale, min_seconds)
 
     async def request(
         self,
@@ -149,7 +139,7 @@ class UpstreamClient:
         *,
         body: bytes | None = None,
         content_type: str | None = None,
-        timeout: float = _MIN_TIMEOUT,
+        timeout: float = MIN_TIMEOUT,
         authenticated: bool = True,
         allows_truncated: bool = False,
     ) -> UpstreamResponse:
@@ -170,8 +160,8 @@ class UpstreamClient:
         if self._session is None:
             raise local_error("do_request_failed", code=5)
         headers = {"Content-Type": content_type} if content_type else {}
-        if authenticated and self._settings.token:
-            headers["mj-api-secret"] = self._settings.token
+        if authenticated and self.token:
+            headers["mj-api-secret"] = self.token
         url = url if url.startswith("http") else self.base_url + url
         client_timeout = aiohttp.ClientTimeout(total=timeout)
         received = bytearray()
