@@ -9,24 +9,21 @@ once, or one that says what the scene wants.
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import orjson
 import pytest
 from aiohttp import web
-from yarl import URL
 
 from mjasync.simulator import Simulator
 from support.raw_http import FROZEN
+from support.recordings import Player, scenes_of
 
-RECORDED: Final = Path(__file__).parent / "recorded" / "gateways"
 DIALECTS: Final = ("new-api", "new-api-2025", "one-hub", "one-api")
 TOKENS: Final = {"main": "k" * 48, "other": "o" * 48, "spent": "x" * 48}
 CHANNEL: Final = "channel-key"
@@ -38,15 +35,13 @@ SHOWN: Final = (
 )
 """The headers that are compared."""
 SCENES: Final = {
-    dialect: {
-        scene["scene"]: scene for scene in orjson.loads((RECORDED / f"{dialect}.json").read_bytes())
-    }
+    dialect: {scene["scene"]: scene for scene in scenes_of(f"gateways/{dialect}.json")}
     for dialect in DIALECTS
 }
 
 
 class Upstream:
-    """A server that says what it was told to, by the last word of the path."""
+    """A server whose replies a scene sets, by the last part of the path."""
 
     def __init__(self) -> None:
         self.replies: dict[str, Mapping[str, Any]] = {}
@@ -78,7 +73,7 @@ def _told(request: web.BaseRequest, raw: bytes) -> dict[str, Any]:
 
 
 def _broken(request: web.BaseRequest, half: bytes) -> web.Response:
-    """Half a picture, or nothing at all, and the end of the connection."""
+    """Send half a picture, or nothing at all, and close the connection."""
     if request.transport is not None:
         if half:
             head = f"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: {len(half) * 2}"
@@ -87,92 +82,51 @@ def _broken(request: web.BaseRequest, half: bytes) -> web.Response:
     return web.Response()
 
 
-class Player:
+class GatewayPlayer(Player):
     """Plays the steps of one scene."""
 
-    def __init__(self, sim: Simulator, upstream: Simulator | Upstream, url: str) -> None:
-        self._sim, self._upstream = sim, upstream
-        self._known = {"base": sim.url, "upstream": url}
-        self._session = aiohttp.ClientSession()
-
-    async def close(self) -> None:
-        """Let go of every connection."""
-        await self._session.close()
+    def __init__(
+        self,
+        sim: Simulator,
+        session: aiohttp.ClientSession,
+        upstream: Simulator | Upstream,
+        url: str,
+    ) -> None:
+        super().__init__(sim, session, "main", TOKENS, {"base": sim.url, "upstream": url})
+        self._upstream = upstream
 
     async def play(self, step: Mapping[str, Any]) -> Any:
-        """Do one step; what came of it, comparable with what was recorded."""
-        if "send" in step:
-            return await self._send(step)
-        return await getattr(self, f"_{step['do']}")(step)
-
-    async def _send(self, step: Mapping[str, Any]) -> dict[str, Any]:
-        method, _, path = step["send"].partition(" ")
-        url = URL(self._sim.url + self._filled(path), encoded=True)
-        headers, data = self._headers(step), self._body(step)
-        plain = () if "Content-Type" in headers else ("Content-Type",)
+        """Do one step; return its result, comparable with the recorded one."""
+        if "send" not in step:
+            return await getattr(self, f"_{step['do']}")(step)
         try:
-            async with self._session.request(
-                method,
-                url,
-                data=data,
-                headers=headers,
-                allow_redirects=False,
-                skip_auto_headers=plain,
-            ) as response:
-                return self._reply(step, response, await response.read())
+            answer = await self.send(step)
         except aiohttp.ClientError:
             return {"dropped": True}
-
-    def _headers(self, step: Mapping[str, Any]) -> dict[str, str]:
-        token = step.get("token", "main")
-        headers = {"mj-api-secret": TOKENS[token]} if token else {}
-        if step.keys() & {"json", "text", "base64"}:
-            headers["Content-Type"] = "application/json"
-        for name, value in step.get("headers", {}).items():
-            if value is None:
-                headers.pop(name, None)
-            else:
-                headers[name] = self._filled(value)
-        return headers
-
-    def _body(self, step: Mapping[str, Any]) -> bytes | None:
-        if "json" in step:
-            return self._filled(orjson.dumps(step["json"]).decode()).encode()
-        if "text" in step:
-            return self._filled(step["text"]).encode()
-        return base64.b64decode(step["base64"]) if "base64" in step else None
-
-    def _reply(
-        self, step: Mapping[str, Any], response: aiohttp.ClientResponse, body: bytes
-    ) -> dict[str, Any]:
         for name, place in step.get("keep", {}).items():
-            self._known[name] = _found(orjson.loads(body), place)
-        text = self._normal(body.decode("utf-8", "backslashreplace"))
+            self.values[name] = _value_at(answer.json, place)
         headers = {
-            name: self._normal(response.headers[name]) for name in SHOWN if name in response.headers
+            name: "*" if name.startswith("X-") else self._normal(answer.headers[name])
+            for name in SHOWN
+            if name in answer.headers
         }
-        headers |= {name: "*" for name in headers if name.startswith("X-")}
-        return {"status": response.status, "headers": headers, **_content(text)}
-
-    def _filled(self, text: str) -> str:
-        return re.sub(r"\{(\w+)\}", lambda name: self._known.get(name[1], name[0]), text)
+        text = self._normal(answer.body.decode("utf-8", "backslashreplace"))
+        return {"status": answer.status, "headers": headers, **_content(text)}
 
     def _normal(self, text: str) -> str:
-        """The text without what differs from run to run."""
+        """Return the text without what differs from run to run."""
         for name in ("base", "upstream"):
-            text = text.replace(self._known[name], f"{{{name}}}")
+            text = text.replace(self.values[name], f"{{{name}}}")
         return normal(text)
 
-    # --- what is done between two requests ------------------------------------------------------
-
     async def _refresh(self, _: Mapping[str, Any]) -> None:
-        """Look as often as it takes until there is nothing new."""
+        """Poll the upstream until there is nothing new."""
         for _ in range(3):
-            await self._sim.refresh()
+            await self.sim.refresh()
 
     async def _says(self, step: Mapping[str, Any]) -> None:
         assert isinstance(self._upstream, Upstream)
-        reply = _of_today(self._filled(orjson.dumps(step["reply_with"]).decode()))
+        reply = _of_today(self.fill(orjson.dumps(step["reply_with"]).decode()))
         self._upstream.replies[step["path"]] = orjson.loads(reply)
 
     async def _seen(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -181,11 +135,11 @@ class Player:
         return orjson.loads(self._normal(orjson.dumps(seen).decode()))
 
     async def _parent_off(self, _: Mapping[str, Any]) -> None:
-        self._sim.fault("parent_channel_off", times=None)
+        self.sim.fault("parent_channel_off", times=None)
 
 
 def normal(text: str) -> str:
-    """The text without ids and times."""
+    """Return the text without ids and times."""
     text = re.sub(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>", text)
     text = re.sub(r"request id: \w+\)", "request id: <id>)", text)
     text = re.sub(r"rand=\d+", "rand=<ns>", text)
@@ -195,7 +149,7 @@ def normal(text: str) -> str:
 
 
 def _of_today(text: str) -> str:
-    """The text with the times of its tasks moved to now: a task of long ago has failed."""
+    """Move the times of the tasks in a text to now: a gateway fails old tasks."""
     begin = int(time.time()) - 5
     return re.sub(r"\b17000000(\d\d)(?=000\b)", lambda found: str(begin + int(found[1])), text)
 
@@ -208,15 +162,15 @@ def _content(text: str) -> dict[str, Any]:
         return {"text": "<page>" if page else text}
 
 
-def _found(value: Any, place: str) -> str:
+def _value_at(value: Any, place: str) -> str:
     for part in place.split("/"):
         value = value[int(part)] if isinstance(value, list) else value[part]
     return str(value)
 
 
 @asynccontextmanager
-async def played(dialect: str, scene: Mapping[str, Any]) -> AsyncIterator[Player]:
-    """A gateway in front of the upstream that a scene wants."""
+async def played(dialect: str, scene: Mapping[str, Any]) -> AsyncIterator[GatewayPlayer]:
+    """Yield a player of a gateway in front of the upstream that a scene names."""
     async with AsyncExitStack() as stack:
         upstream: Simulator | Upstream
         if scene.get("upstream") == "scripted":
@@ -241,9 +195,8 @@ async def played(dialect: str, scene: Mapping[str, Any]) -> AsyncIterator[Player
                 **{"time_scale": FROZEN, **scene.get("gateway", {})},
             )
         )
-        player = Player(sim, upstream, url)
-        stack.push_async_callback(player.close)
-        yield player
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        yield GatewayPlayer(sim, session, upstream, url)
 
 
 def _differs(expected: Any, got: Any) -> bool:
