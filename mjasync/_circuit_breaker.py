@@ -1,8 +1,8 @@
-"""A circuit breaker for submissions: stop sending when the answers stop making sense.
+"""A circuit breaker for submissions: stop sending while their outcomes are uncertain.
 
-While a gateway's upstream is down, every submission may be taken and none is confirmed. A few such
-submissions in a row open the circuit; then single probes go out, ever more slowly, until the server
-accepts one. Pure: the caller passes the time in.
+While the upstream of a gateway is down, the outcome of every submission is uncertain. A few such
+submissions in a row open the circuit. Then single probes are sent, with growing delays, until the
+server accepts one. The caller passes the time.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ class CircuitState(StrEnum):
     """The state of a circuit breaker."""
 
     CLOSED = "closed"
-    """Submissions go out freely."""
+    """Submissions are sent without delay."""
     OPEN = "open"
-    """Nothing goes out before the delay is over."""
+    """Nothing is sent until the delay is over."""
     HALF_OPEN = "half-open"
-    """One probe is on the wire; nothing else goes out before it is answered."""
+    """One probe is in flight; nothing else is sent until it has ended."""
 
 
 class CircuitBreaker:
-    """Decide when submissions may go out, from how earlier ones were answered.
+    """Decides when submissions may be sent, by the outcomes of earlier ones.
 
-    Announce each submission with `start_submission`; pass its number to exactly one of
-    `record_accepted`,
-    `record_uncertain` and `record_not_taken` when it has ended.
+    Call `start_submission` before each submission. When it has ended, pass its number to one of
+    `record_accepted`, `record_uncertain` and `record_not_taken`.
     """
 
     def __init__(
@@ -46,15 +45,15 @@ class CircuitBreaker:
         first_delay: float = _INITIAL_DELAY,
         longest_delay: float = _MAX_DELAY,
     ) -> None:
-        """Set up a closed circuit.
+        """Create a closed circuit.
 
         Args:
-            threshold: Uncertain submissions in a row that open it.
-            first_delay: Seconds from then to the first probe; each further one takes twice as long.
-            longest_delay: Seconds between two probes at most, unless the server asks for more.
+            threshold: Number of uncertain submissions in a row that open the circuit.
+            first_delay: Seconds until the first probe. Each further delay is twice as long.
+            longest_delay: Maximum seconds between two probes, unless the server requests more.
 
         Raises:
-            ConfigurationError: One of these makes no sense.
+            ConfigurationError: A value is out of range.
         """
         if threshold < 1:
             raise ConfigurationError(f"threshold must be at least 1, not {threshold}.")
@@ -80,25 +79,28 @@ class CircuitBreaker:
 
     @property
     def state(self) -> CircuitState:
-        """Whether submissions go out freely, not at all, or one at a time."""
+        """The state of the circuit."""
         if not self._is_open:
             return CircuitState.CLOSED
         return CircuitState.OPEN if self._probe is None else CircuitState.HALF_OPEN
 
     @property
     def reason(self) -> str:
-        """Why nothing goes out, with the server's own words; "" while the circuit is closed."""
+        """Why nothing is sent, with the server's own words; "" while the circuit is closed."""
         if not self._is_open:
             return ""
         return (
-            f"{self._uncertain_in_a_row} submissions in a row got no answer that tells whether "
-            f"they were taken, so that only single ones are tried: {self.error}"
+            f"The outcome of {self._uncertain_in_a_row} submissions in a row is uncertain, so that "
+            f"only single ones are tried: {self.error}"
         )
 
     def delay(self, now: float) -> float | None:
-        """Return the seconds until the next submission may go out.
+        """Return the seconds until the next submission may be sent.
 
-        0 means now; None means not before the probe under way has ended, whenever that is.
+        0 means now. None means that a probe is in flight, which must end first.
+
+        Args:
+            now: The time on the caller's clock.
         """
         if not self._is_open:
             return 0.0
@@ -107,27 +109,27 @@ class CircuitBreaker:
         return max(0.0, self._next_probe_at - now)
 
     def start_submission(self) -> int:
-        """Announce a submission; return its number. While the circuit is open it is the probe."""
+        """Start a submission, and return its number. While the circuit is open, it is the probe."""
         number = next(self._numbers)
         if self._is_open:
             self._probe = number
         return number
 
     def record_accepted(self, number: int) -> None:
-        """Close the circuit: the server took a submission, or was found to have it.
+        """Close the circuit: the server has accepted a submission.
 
-        After a pause, the next uncertain one opens it again at once.
+        If the circuit was open, the next uncertain submission opens it again.
         """
-        del number  # however old it is, its answer is news
+        del number  # the age of the submission does not matter
         self._uncertain_in_a_row = self._threshold - 1 if self._is_open else 0
         self._is_open = False
         self._probe = self.error = self.opened_at = None
         self._delay = self._first_delay
 
     def record_uncertain(self, number: int, error: MJError, now: float) -> None:
-        """Count a submission without a definite outcome.
+        """Count a submission with an uncertain outcome.
 
-        Those that were on the wire when the circuit was opened delay no probe.
+        Submissions that were in flight when the circuit was opened do not delay the probe.
         """
         self._uncertain_in_a_row += 1
         if self._is_open:

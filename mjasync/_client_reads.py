@@ -55,21 +55,20 @@ class ClientReads(SubmissionMethods):
             MJError: The read failed.
         """
         self._context.loop.check()
-        is_one = isinstance(task_ids, str | bytes) or not isinstance(task_ids, Iterable)
-        ids = [task_ids] if is_one else task_ids
-        wanted = list(dict.fromkeys(map(check_task_id, ids)))
-        chunks = [wanted[at : at + MAX_LIST_SIZE] for at in range(0, len(wanted), MAX_LIST_SIZE)]
-        found: dict[str, TaskInfo] = {}
-        for chunk in chunks:
-            found.update(await self._fetch_chunk(chunk))
-        return {task_id: found[task_id] for task_id in wanted if task_id in found}
+        is_single = isinstance(task_ids, str | bytes) or not isinstance(task_ids, Iterable)
+        unique_ids = list(dict.fromkeys(map(check_task_id, [task_ids] if is_single else task_ids)))
+        infos: dict[str, TaskInfo] = {}
+        for start in range(0, len(unique_ids), MAX_LIST_SIZE):
+            infos |= await self._fetch_chunk(unique_ids[start : start + MAX_LIST_SIZE])
+        return {task_id: infos[task_id] for task_id in unique_ids if task_id in infos}
 
     async def _fetch_chunk(self, task_ids: list[str]) -> dict[str, TaskInfo]:
-        if self._context.api.can_list():
+        api = self._context.api
+        if api.can_list():
             try:
-                tasks = await self._context.api.fetch_many(task_ids, self._context.api.retries.read)
+                tasks = await api.fetch_many(task_ids, api.retries.read)
             except MJError as error:
-                if self._context.api.can_list() or error.retryable:
+                if api.can_list() or error.retryable:
                     raise
             else:
                 return {info.id: info for info in decode_tasks(tasks)}
@@ -101,7 +100,9 @@ class ClientReads(SubmissionMethods):
         """
         self._context.loop.check()
         listed = decode_tasks(await self._context.api.get_list("task/queue"))
-        return [info for info in listed if not info.status.is_final]  # some keep failed ones there
+        return [
+            info for info in listed if not info.status.is_final
+        ]  # some servers keep failed ones
 
     async def accounts(self) -> list[Account]:
         """List the Midjourney accounts of the server, without their tokens (PROTOCOL §1.16).
@@ -112,10 +113,10 @@ class ClientReads(SubmissionMethods):
         """
         self._context.loop.check()
         try:
-            found = await self._context.api.get_list("account/list")
+            accounts = await self._context.api.get_list("account/list")
         except UnsupportedEndpoint:
-            found = await self._context.api.get_list("account/query", "POST")
-        return [decoding.decode_account(raw) for raw in found]
+            accounts = await self._context.api.get_list("account/query", "POST")
+        return [decoding.decode_account(raw) for raw in accounts]
 
     async def account(self, account_id: str) -> Account | None:
         """Return one of those accounts, or None if the server does not know it.

@@ -1,4 +1,4 @@
-"""The one seam for time: tests hand in their own, so that no test waits."""
+"""The source of time, which tests replace so that they never wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
-    """Monotonic seconds to measure with, wall seconds to read dates by, and a way to pass them."""
+    """Monotonic time for durations, wall time for dates, and a sleep."""
 
     def now(self) -> float:
         """Return the seconds of a monotonic clock."""
@@ -26,10 +26,10 @@ class Clock:
         return time.time()
 
     def uptime(self) -> float:
-        """Return monotonic seconds that, where the system can, include time suspended.
+        """Return monotonic seconds that include suspended time, if the system supports it.
 
-        Two processes may compare what they read if their `boot_id` is the same. A clock that
-        overrides `now` is read by that.
+        Two processes may compare these values if their `boot_id` is the same. A subclass that
+        overrides `now` gets its `now` here.
         """
         if type(self).now is not Clock.now or not hasattr(time, "CLOCK_BOOTTIME"):
             return self.now()
@@ -40,7 +40,7 @@ class Clock:
         return _boot_id()
 
     async def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass."""
+        """Sleep for a number of seconds."""
         await asyncio.sleep(max(0.0, seconds))
 
 

@@ -1,4 +1,4 @@
-"""Which submission goes out next: first come, first served, and within the client's limit."""
+"""The order of submissions: first come, first served, within the limit of the client."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ __all__ = ["HeldUp", "SubmissionQueue", "Ticket"]
 
 Condition = asyncio.Lock | asyncio.Semaphore
 _OVERLOAD_ERRORS: Final = (QueueFull, RateLimited, ServerError)
-"""Refusals that end when the server has done something else."""
+"""Refusals that may end when another task of the server ends."""
 
 
 @attrs.frozen(kw_only=True)
 class HeldUp:
-    """A submission that did not get through for now, and that is tried again."""
+    """The retries of a submission that the server refuses for now."""
 
     since: datetime
-    """When it was refused, or found no server, first (aware)."""
+    """Time of the first failure, with time zone."""
     until: datetime | None
     """Time of the last retry, with time zone; None without a limit. A wait may end earlier."""
     attempts: int
-    """How often that was so."""
+    """Number of failures so far."""
     error: MJError
-    """What was wrong last: what the server said, or that no connection came about."""
+    """The last error: a refusal of the server, or a failed connection."""
 
 
 class SubmissionQueue:
-    """The order in which the submissions of one client go out.
+    """The order in which the submissions of one client are sent.
 
-    Submissions that a busy server refused are tried again in the order in which they were refused,
-    one at a time, and later ones of their kind wait behind them: were each left to its own random
-    delay, the luckiest would be served first. Whenever a job ends, the first of them is tried.
+    Submissions that a busy server refused are retried in the order of their refusals, one at a
+    time, and later submissions of the same kind wait behind them. With random delays alone, the
+    order would be random, too. Whenever a task ends, the first of them is retried.
     """
 
     def __init__(self, limit: int | None, clock: Clock) -> None:
@@ -52,11 +52,11 @@ class SubmissionQueue:
         self._waiting: dict[Hashable, list[Ticket]] = {}
 
     def create_ticket(self, submission: SubmitRequest, notify: Callable[[], None]) -> Ticket:
-        """Return what a submission goes out with.
+        """Return a ticket for a submission.
 
         Args:
-            submission: What is to be sent.
-            notify: Called when it is held up.
+            submission: The submission.
+            notify: Called when the submission is refused for now.
         """
         lock = None
         if submission.exclusive_key:
@@ -65,18 +65,18 @@ class SubmissionQueue:
         return Ticket(self, _queue_kind(submission), gates, notify)
 
     def on_task_ended(self) -> None:
-        """Try the first of those held up: a place may be free."""
+        """Retry the first submission of each line: the server may have capacity."""
         for line in self._waiting.values():
             line[0].admit()
 
     def join(self, ticket: Ticket) -> None:
-        """Put a ticket at the end of the line of its kind, unless it is in it."""
+        """Append a ticket to the line of its kind, unless it is in it."""
         line = self._waiting.setdefault(ticket.kind, [])
         if ticket not in line:
             line.append(ticket)
 
     def leave(self, ticket: Ticket) -> None:
-        """Take a ticket out of its line; the next one may be tried at once."""
+        """Remove a ticket from its line; the next one may be retried at once."""
         line = self._waiting.get(ticket.kind, [])
         if ticket not in line:
             return
@@ -97,7 +97,7 @@ class SubmissionQueue:
 
 
 class Ticket:
-    """One submission on its way out: what it waits for, and what it holds until its job ends."""
+    """The place of a submission in the queue, and the locks it holds until its task ends."""
 
     def __init__(
         self,
@@ -117,11 +117,11 @@ class Ticket:
 
     @property
     def is_holding(self) -> bool:
-        """Whether others wait until its job ends."""
+        """Whether it holds locks until its task ends."""
         return bool(self._acquired)
 
     async def acquire(self) -> None:
-        """Wait until it may be sent for the first time."""
+        """Wait for the first attempt."""
         for gate in self._missing:
             await gate.acquire()
             self._acquired.append(gate)
@@ -130,7 +130,7 @@ class Ticket:
             await self._wait_until_first()
 
     async def wait_for_retry(self, delay: Delay) -> None:
-        """Wait until it may be sent again."""
+        """Wait for the next attempt."""
         self._set_held_up(delay)
         if not isinstance(delay.error, _OVERLOAD_ERRORS):
             await self._clock.sleep(delay.seconds)
@@ -138,36 +138,38 @@ class Ticket:
         self._queue.join(self)
         self._admitted.clear()
         if delay.error.retry_after is not None:
-            await self._clock.sleep(delay.seconds)  # to the second, whatever ends meanwhile
+            await self._clock.sleep(
+                delay.seconds
+            )  # the server requested it
         else:
             await self._wait_admitted(delay.seconds)
         await self._wait_until_first()
 
     def admit(self) -> None:
-        """Let it be tried now, if it is the first."""
+        """Let it be sent now, if it is the first of its line."""
         self._admitted.set()
 
     def leave_queue(self) -> None:
-        """Let the next one go: this one is accepted, or is not sent any more."""
+        """Leave the line: the submission is accepted, or is not sent any more."""
         self.held_up = None
         self._queue.leave(self)
 
     def release(self) -> None:
-        """Let go of what it holds: its job has ended, or there is none."""
+        """Release its locks: its task has ended, or there is none."""
         while self._acquired:
             self._acquired.pop().release()
 
     def _set_held_up(self, delay: Delay) -> None:
         wall = self._clock.wall()
-        before = self.held_up
-        patience = delay.give_up_at - self._clock.now()
+        previous = self.held_up
+        remaining = delay.give_up_at - self._clock.now()
         self.held_up = HeldUp(
-            since=before.since if before else datetime.fromtimestamp(wall, UTC),
-            until=_to_datetime(wall + patience),
+            since=previous.since if previous else datetime.fromtimestamp(wall, UTC),
+            until=_to_datetime(wall + remaining),
             attempts=delay.attempts,
             error=delay.error,
         )
-        if before is None:
+        if previous is None:
             self._notify()
 
     async def _wait_until_first(self) -> None:
@@ -176,15 +178,15 @@ class Ticket:
             await self._admitted.wait()
 
     async def _wait_admitted(self, seconds: float) -> None:
-        ways = [
+        futures = [
             asyncio.ensure_future(self._clock.sleep(seconds)),
             asyncio.ensure_future(self._admitted.wait()),
         ]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
+            for future in futures:
+                future.cancel()
 
 
 def _queue_kind(submission: SubmitRequest) -> Hashable:

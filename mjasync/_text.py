@@ -1,7 +1,7 @@
-"""Server text, made safe to show: the only way it reaches a message, a log line or a screen.
+"""Text from servers, escaped before it is shown in a message, a log line or a screen.
 
-A server chooses its own statuses, ids, labels, links and reasons. Printed as they are, they can
-move a terminal's cursor, forge a second log line, reverse the reading order or repeat the token.
+Statuses, ids, labels, links and reasons come from the server. Unescaped, they could move the cursor
+of a terminal, forge a second log line, reverse the reading order or repeat the token.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from typing import Final
 __all__ = ["MAX_PRINTABLE", "printable", "redact"]
 
 MAX_PRINTABLE: Final = 500
-"""Characters of a server's text that a message, a log line or a screen shows."""
+"""Characters of a text that a message, a log line or a screen shows."""
 _MASK: Final = "***"
 _MIN_UNAMBIGUOUS_LENGTH: Final = 16
-"""Characters from which on a secret is replaced inside other words, too."""
+"""The length from which a secret is replaced inside other words, too."""
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories that draw nothing and act on what stands beside them."""
+"""Unicode categories that are invisible and affect the text next to them."""
 _JOINERS: Final = frozenset("\u200c\u200d\ufe0f")
-"""What emoji and some scripts are joined by; harmless to the text around them."""
+"""Characters that join emoji and some scripts, and do not affect other text."""
 _PLAIN_TEXT: Final = re.compile(
     r"[ -~\u00a1-\u00ac\u00ae-\u05ff\u3000-\u303f\u4e00-\u9fff\uff01-\uff60]*"
 )
-"""What is shown as it is: most text takes this short way."""
+"""Text without characters to escape, which is the common case."""
 
 
 def printable(text: object, limit: int | None = MAX_PRINTABLE, *, lines: bool = False) -> str:
-    r"""Render text that a server sent.
+    r"""Escape text from a server.
 
-    Control, bidirectional and other invisible characters become escapes (`\x1b`, `\u202e`), lone
-    surrogates too, so that the result is always encodable as UTF-8.
+    Control, bidirectional and other invisible characters become escapes (`\x1b`, `\u202e`). So do
+    lone surrogates: the result can always be encoded as UTF-8.
 
     Args:
-        text: What to show; anything but text is shown as `str` has it.
-        limit: Characters to keep of `text`; None for all of them. A cut is marked by "…".
-        lines: Keep line breaks and tabs, for text that is shown as a block of its own.
+        text: The text, or an object that is converted with `str`.
+        limit: Maximum number of characters; None for no limit. "…" marks omitted text.
+        lines: Keep line breaks and tabs, for text that is shown as a block.
     """
     shown = text if isinstance(text, str) else str(text)
     if limit is not None and len(shown) > limit:
@@ -48,9 +48,9 @@ def printable(text: object, limit: int | None = MAX_PRINTABLE, *, lines: bool = 
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Replace every secret in a text by `***`; do this before the text is cut.
+    """Replace all secrets in a text by `***`. Call this before the text is shortened.
 
-    A short one is replaced only where it stands alone: a password such as "p" is in most words.
+    Short secrets are replaced only as whole words, since a password such as "p" is in most words.
     """
     for secret in secrets:
         if len(secret) >= _MIN_UNAMBIGUOUS_LENGTH:

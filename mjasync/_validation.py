@@ -1,4 +1,4 @@
-"""Checks of what callers set, made where it is given and before anything is sent."""
+"""Checks of arguments, made before anything is sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class ClientDefault(Enum):
-    """Stands for an argument that was not given, where None means "no limit"."""
+    """The default of arguments for which None means "no limit"."""
 
     CLIENT_DEFAULT = "the client's default"
 
@@ -33,44 +33,44 @@ CLIENT_DEFAULT: Final = ClientDefault.CLIENT_DEFAULT
 
 
 def check_seconds(name: str, value: Any, *, zero: bool = True) -> float:  # noqa: ANN401 - to be checked
-    """Check a duration; None is no limit.
+    """Check a duration, and return it as a float; None means no limit.
 
     Args:
-        name: What it is called in the error.
-        value: What was given.
-        zero: Whether 0 makes sense.
+        name: The name of the argument, for the error.
+        value: The value.
+        zero: Whether 0 is allowed.
 
     Raises:
-        ConfigurationError: It is no duration.
+        ConfigurationError: The value is not a duration.
     """
     if value is None:
         return math.inf
     if _is_number(value) and (value > 0 or (zero and value == 0)):
         return float(value)
-    least = "0 or more" if zero else "more than 0"
-    message = f"{name} must be a number of seconds, {least}, or None for no limit, not {value!r}."
+    minimum = "0 or more" if zero else "more than 0"
+    message = f"{name} must be a number of seconds, {minimum}, or None for no limit, not {value!r}."
     raise ConfigurationError(message)
 
 
-def validate_at_least(least: float, *, whole: bool = False, finite: bool = True) -> Any:  # noqa: ANN401 - as attrs types validators
-    """Return a validator of attrs for a number that must not be less.
+def validate_at_least(minimum: float, *, whole: bool = False, finite: bool = True) -> Any:  # noqa: ANN401 - as attrs types validators
+    """Return a validator of attrs for a number with a minimum.
 
     Args:
-        least: The least that makes sense.
-        whole: It must be an integer.
-        finite: It must not be infinite.
+        minimum: The minimum.
+        whole: Whether the number must be an integer.
+        finite: Whether the number must be finite.
     """
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        good = _is_number(value) and value >= least  # type: ignore[operator]
+        is_valid = _is_number(value) and value >= minimum  # type: ignore[operator]
         if whole:
-            good = good and isinstance(value, int)
+            is_valid = is_valid and isinstance(value, int)
         elif finite:
-            good = good and math.isfinite(value)  # type: ignore[arg-type]
-        if not good:
+            is_valid = is_valid and math.isfinite(value)  # type: ignore[arg-type]
+        if not is_valid:
             kind = "a whole number" if whole else "a number"
             message = (
-                f"{type(instance).__name__}: {attribute.name} must be {kind}, {least:g} or more, "
+                f"{type(instance).__name__}: {attribute.name} must be {kind}, {minimum:g} or more, "
                 f"not {value!r}."
             )
             raise ConfigurationError(message)
@@ -79,15 +79,19 @@ def validate_at_least(least: float, *, whole: bool = False, finite: bool = True)
 
 
 def check_task_id(value: object, name: str = "task id") -> str:
-    """Check an id; a whole number is taken as its digits.
+    """Check an id, and return it as a string; an integer is converted.
+
+    Args:
+        value: The id.
+        name: The name of the argument, for the error.
 
     Raises:
-        InvalidRequest: It is empty, or no id.
+        InvalidRequest: The id is empty, or neither a string nor an integer.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        message = f"A {name} is text, not {type(value).__name__} ({value!r})."
+        message = f"A {name} must be a string, not {type(value).__name__} ({value!r})."
         raise InvalidRequest(message)
     if not value.strip():
         message = f"A {name} must not be empty."
@@ -98,17 +102,21 @@ def check_task_id(value: object, name: str = "task id") -> str:
 
 
 def check_encodable(text: str, what: str) -> None:
-    """Refuse text that UTF-8 cannot carry.
+    """Check that a text can be encoded as UTF-8.
+
+    Args:
+        text: The text.
+        what: The subject of the message: "The prompt".
 
     Raises:
-        InvalidRequest: It holds half a surrogate pair.
+        InvalidRequest: The text contains a lone surrogate.
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         message = (
-            f"{what} holds half a character at position {error.start} ({text[error.start]!r}): a "
-            "lone surrogate, as is left where an emoji was cut in two. No server can take it."
+            f"{what} contains half a character at position {error.start} ({text[error.start]!r}): "
+            "a lone surrogate, which remains when an emoji is split. It cannot be sent."
         )
         raise InvalidRequest(message) from None
 

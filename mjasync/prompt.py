@@ -59,29 +59,44 @@ def without_flags(prompt: str, *names: str) -> str:
         prompt: The prompt.
         names: The names of the flags, without dashes.
     """
-    words = "|".join(map(re.escape, names))
-    flag = rf"(?:^|\s)(?:--|—|–)(?:{words})\b(?:\s+(?!--|—|–)[\d.:]+)?"
+    alternatives = "|".join(map(re.escape, names))
+    flag = rf"(?:^|\s)(?:--|—|–)(?:{alternatives})\b(?:\s+(?!--|—|–)[\d.:]+)?"
     return re.sub(flag, "", prompt, flags=re.IGNORECASE).strip()
 
 
 def with_flag(prompt: str, name: str, value: object = None) -> str:
-    """`prompt` with the flag `--name value`, replacing one that is there already."""
+    """Return a prompt with the flag `--name value`, in place of an earlier value.
+
+    Args:
+        prompt: The prompt.
+        name: The name of the flag, without dashes.
+        value: The value; None for a flag without a value.
+    """
     flag = f"--{name}" if value is None else f"--{name} {value}"
     return f"{without_flags(prompt, name)} {flag}".strip()
 
 
 def with_speed(prompt: str, speed: str) -> str:
-    """`prompt` asking for a speed by flag, replacing another one."""
+    """Return a prompt with the flag of a speed, in place of another speed.
+
+    Args:
+        prompt: The prompt.
+        speed: "relax", "fast" or "turbo".
+    """
     return with_flag(without_flags(prompt, *_SPEEDS), speed)
 
 
 def normalise(prompt: str) -> str:
-    """Undo what phones, word processors, input methods and tables did to a prompt.
+    """Return a prompt without the typography of phones, word processors and input methods.
 
-    Long dashes before a known flag become `--`, unless a second one ends a remark or one begins the
-    prompt, as it does speech. Flags get small letters, and they and weights (`::2`) ASCII signs and
-    digits. Typographic quotes become straight ones, any run of blanks one space. Control
-    characters, invisible marks and a leading `/imagine prompt:` are removed.
+    - A long dash before a known flag becomes `--`. Dashes around a remark, and a single dash at the
+      start of the prompt, stay.
+    - Flags become lower case. Flags and weights (`::2`) get ASCII characters.
+    - Typographic quotes become straight ones, and any white space becomes one space.
+    - Control characters, invisible marks and a leading `/imagine prompt:` are removed.
+
+    Args:
+        prompt: The prompt.
     """
     text = prompt
     if not (text.isascii() and text.isprintable()):
@@ -89,13 +104,13 @@ def normalise(prompt: str) -> str:
         text = "".join(" " if c.isspace() else c for c in text)
         text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"})
     text = " ".join(text.split())
-    while (tidied := _tidy(text)) != text:  # a mended flag can show another one
-        text = tidied
+    while (corrected := _normalise_flags(text)) != text:  # one correction can enable another
+        text = corrected
     return text
 
 
-def _tidy(text: str) -> str:
-    """Write flags and weights in the signs that Midjourney reads."""
+def _normalise_flags(text: str) -> str:
+    """Return a text whose flags and weights are ASCII."""
     text = _COMMAND.sub("", text)
     if not text.isascii():
         text = _WEIGHT.sub(lambda weight: f"::{weight[1]}".translate(_NARROW), text)
@@ -117,29 +132,29 @@ def _as_double_dash(typed: re.Match[str]) -> str:
 
 
 def expand(prompt: str, *, max_prompts: int = 10_000) -> list[str]:
-    r"""Return every prompt that a prompt with `{a, b}` stands for, in order.
+    r"""Return all combinations of a prompt with alternatives such as `{a, b}`, in order.
 
-    Braces nest, may hold flags (`--ar {1:1, 16:9}`) or nothing (`fox{, es}`). `\{`, `\}`, `\,` and
-    `\\` stand for themselves.
+    Braces can be nested, and can contain flags (`--ar {1:1, 16:9}`) or nothing (`fox{, es}`).
+    `\{`, `\}`, `\,` and `\\` are literal characters.
 
     Args:
         prompt: The prompt.
-        max_prompts: How many it may stand for.
+        max_prompts: Maximum number of combinations.
 
     Raises:
-        InvalidRequest: A brace is missing, or it stands for more.
+        InvalidRequest: A brace is missing, or there are too many combinations.
     """
     if _BRACES.isdisjoint(prompt):
         return [prompt]
-    found, end = _alternatives(prompt, 0, max_prompts, inside=False)
+    prompts, end = _alternatives(prompt, 0, max_prompts, inside=False)
     if end < len(prompt):
         message = f"There is a }} without its {{ at character {end + 1} of {prompt[:80]!r}."
         raise InvalidRequest(message)
-    return found
+    return prompts
 
 
 def _alternatives(text: str, position: int, at_most: int, *, inside: bool) -> tuple[list[str], int]:
-    """Return what stands in the braces that open before `position`, and where they end."""
+    """Return the alternatives of the braces that open before `position`, and their end."""
     ended: list[str] = []
     parts = [""]
     while position < len(text) and text[position] != "}":
@@ -164,5 +179,5 @@ def _alternatives(text: str, position: int, at_most: int, *, inside: bool) -> tu
 
 def _check_count(count: int, at_most: int, text: str) -> None:
     if count > at_most:
-        message = f"{text[:80]!r} stands for more than {at_most} prompts."
+        message = f"{text[:80]!r} has more than {at_most} combinations."
         raise InvalidRequest(message)

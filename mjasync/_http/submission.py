@@ -1,4 +1,4 @@
-"""One submission as it is sent: its operation, endpoint and payload."""
+"""The request of a submission: its operation, endpoint and payload."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ class SubmitRequest:
     """One paid POST, ready to be sent."""
 
     endpoint: str
-    """`imagine`, `action`…: what stands after `/submit/`."""
+    """The path after `/submit/`: "imagine", "action"…"""
     payload: Mapping[str, Any] = attrs.field(repr=False)
     body: bytes | RequestBody = attrs.field(repr=False)
     operation: Operation
     expected_action: str = ""
-    """What the server will probably call the job: how long it takes depends on that."""
+    """The probable `action` of the task, on which its duration depends."""
     path: str | None = None
-    """Where it goes, where that is not `submit/<endpoint>`."""
+    """The path after `/mj/`, if it is not `submit/<endpoint>`."""
     content_type: str = "application/json"
     url: ServerUrl | None = None
-    """Another speed or image host than the client's."""
+    """The URL with the speed and the image host of this submission."""
     exclusive_key: str = ""
-    """Of submissions with the same word here, one job is under way at a time."""
+    """Of submissions with the same key, only one runs at a time; "" for no such limit."""
 
     @property
     def log_label(self) -> str:
-        """What it asks for, and its mark, for the log."""
-        about = self.payload.get("prompt") or self.payload.get("taskId") or ""
-        return f"{self.endpoint} {printable(about, 40)!r} ({printable(self.state, 60)})"
+        """A description with the prompt or the task, and the state, for the log."""
+        subject = self.payload.get("prompt") or self.payload.get("taskId") or ""
+        return f"{self.endpoint} {printable(subject, 40)!r} ({printable(self.state, 60)})"
 
     @property
     def state(self) -> str:
-        """The mark by which it can be found again."""
+        """The identifier by which the task can be found in the list of the server."""
         return str(self.payload.get("state", ""))
 
 
@@ -65,7 +65,7 @@ def build_submit_request(
     url: ServerUrl | None = None,
     exclusive_key: str = "",
 ) -> SubmitRequest:
-    """Put a request together; in a thread where pictures make it large."""
+    """Return a request with an encoded body; call it in a thread if there are images."""
     return SubmitRequest(
         endpoint=endpoint,
         payload=payload,
@@ -80,12 +80,12 @@ def build_submit_request(
 
 def cancelled_in_flight(submission: SubmitRequest) -> SubmitUncertain:
     """Return the error of a submission that was cancelled in flight."""
-    message = f"The {submission.endpoint} request was cancelled while it was on the wire."
+    message = f"The {submission.endpoint} request was cancelled in flight."
     return attach_submission(submission, SubmitUncertain(message))
 
 
 def attach_submission(submission: SubmitRequest, error: SubmitUncertain) -> SubmitUncertain:
-    """Say on an error which submission it is about."""
+    """Attach a submission to an error, and return the error."""
     error.endpoint, error.state = submission.endpoint, submission.state
     error.payload = submission.payload
     return error
