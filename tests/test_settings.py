@@ -284,9 +284,9 @@ async def test_what_is_no_task_is_refused_in_words(
     mj_plain: Client, plain: Simulator, wrong: object
 ) -> None:
     """And nothing is sent for the others, which do not warn either."""
-    with pytest.raises(TypeError, match="Tasks are wanted"):
+    with pytest.raises(TypeError, match="Pass Tasks"):
         mj_plain.gather(mj_plain.imagine("a fox"), wrong)
-    with pytest.raises(TypeError, match="Tasks are wanted"):
+    with pytest.raises(TypeError, match="Pass Tasks"):
         mj_plain.as_completed(wrong)
     with pytest.raises(TypeError, match=r"without \.wait"):
         mj_plain.gather(suppress_unawaited_warning(mj_plain.imagine("a fox")).wait())
@@ -300,6 +300,6 @@ async def test_a_generator_of_something_else(mj_plain: Client, plain: Simulator)
         yield "a fox"
 
     for source in (iter(["a fox"]), slowly()):
-        with pytest.raises(TypeError, match="Tasks are wanted"):
+        with pytest.raises(TypeError, match="Pass Tasks"):
             _ = [task async for task in mj_plain.as_completed(source)]
     assert plain.requests == []
