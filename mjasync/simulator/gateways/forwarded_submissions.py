@@ -103,9 +103,9 @@ class SubmissionForwarder:
             request,
             "GET",
             timeout=self._context.scale_timeout(_SEED_TIMEOUT, _MIN_SEED_SECONDS),
-            authenticated=self._dialect.sends_secret_for_seed,
+            authenticated=not self._dialect.relays_seeds,
         )
-        return _encode_result(200 if self._dialect.passes_seeds else response.status, result)
+        return _encode_result(200 if self._dialect.relays_seeds else response.status, result)
 
     def _check_parent_channel(self, request: GatewayRequest) -> None:
         """Refuse a request about a task whose channel is disabled or deleted."""
@@ -211,7 +211,11 @@ class SubmissionForwarder:
             timeout=self._context.scale_timeout(_SUBMIT_TIMEOUT),
         )
         if self._dialect.shows_refusals:
-            _check_accepted(result)
+            if isinstance(result["result"], list):
+                raise local_error("unmarshal_response_body_failed", code=5)
+            if result["code"] not in {*ACCEPTED_CODES, MODAL_CODE}:
+                code, task_id = result["code"], result["result"]
+                raise local_error(result["description"], code=code, result=task_id)
         return response, result
 
     async def _send_upstream(
@@ -282,15 +286,6 @@ class SubmissionForwarder:
             self._context.record_submission(
                 record, row, state=fields.get("state"), prompt=fields.get("prompt")
             )
-
-
-def _check_accepted(result: Mapping[str, Any]) -> None:
-    """Raise a refusal in the shape of the gateway; a list is no valid result there."""
-    task_id = result["result"]
-    if isinstance(task_id, list):
-        raise local_error("unmarshal_response_body_failed", code=5)
-    if result["code"] not in {*ACCEPTED_CODES, MODAL_CODE}:
-        raise local_error(result["description"], code=result["code"], result=task_id)
 
 
 def _encode_result(status: int, fields: Mapping[str, Any]) -> SimResponse:

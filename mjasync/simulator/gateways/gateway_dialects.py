@@ -86,10 +86,9 @@ class ResellerDialect:
     """Whether an upstream's HTTP status of 400 or more becomes `do_request_failed` (§7.1)."""
     free_actions: frozenset[str]
     """Actions that cost nothing."""
-    sends_secret_for_seed: bool = True
-    """Whether a request for a seed is authenticated at the upstream."""
-    passes_seeds: bool = False
-    """Whether a seed has HTTP 200 whatever the upstream's status is."""
+    relays_seeds: bool = False
+    """Whether a request for a seed is sent without the secret of the upstream, and gets HTTP 200
+    whatever the upstream's status is (§1.15)."""
     has_videos: bool = False
     """Whether rows have ``videoUrl`` and ``videoUrls``."""
     checks_image_urls: bool = False
@@ -139,8 +138,7 @@ _NEW_API: Final = ResellerDialect(
     reads_body_first=True,
     proxies_images=True,
     free_actions=frozenset({"INPAINT", "CUSTOM_ZOOM"}),
-    sends_secret_for_seed=False,
-    passes_seeds=True,
+    relays_seeds=True,
     has_videos=True,
     checks_image_urls=True,
 )
@@ -152,8 +150,7 @@ _NEW_API_2025: Final = attrs.evolve(
     messages=NEW_API_2025_MESSAGES,
     endpoints=_ENDPOINTS_2025,
     extra_headers={},
-    sends_secret_for_seed=True,
-    passes_seeds=False,
+    relays_seeds=False,
     has_videos=False,
     checks_image_urls=False,
 )
