@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from .routes import ENDPOINT_KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -14,15 +16,6 @@ __all__ = ["FAULT_KINDS", "Fault", "FaultKind", "FaultScript"]
 
 FAULT_TARGETS: Final = frozenset({"submit", "fetch", "list", "image", "other", "any"})
 """Where an HTTP fault may strike."""
-
-_LEVEL_TARGETS: Final[Mapping[str, str]] = {
-    "fetch": "fetch",
-    **dict.fromkeys(("list", "queue", "list-by-condition", "list-by-ids"), "list"),
-    "image": "image",
-    **dict.fromkeys(("image-seed", "cancel", "account-list", "account-query"), "other"),
-    **dict.fromkeys(("account-fetch", "notify"), "other"),
-}
-"""Where the requests to an endpoint belong, if not to the submissions."""
 
 
 @attrs.frozen(kw_only=True)
@@ -140,7 +133,7 @@ class FaultScript:
         )
         if on not in FAULT_TARGETS:
             raise ValueError(f"no requests are called {on!r}; there are {_join(FAULT_TARGETS)}")
-        request_kind = _LEVEL_TARGETS.get(endpoint or "", on)
+        request_kind = ENDPOINT_KINDS.get(endpoint or "", on)
         if fault.level == "http" and on not in {"any", request_kind}:
             raise ValueError(f"no {on} request goes to {endpoint!r}: pass on={request_kind!r}")
         self._faults.append(fault)

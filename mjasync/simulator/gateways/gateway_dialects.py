@@ -9,7 +9,7 @@ import attrs
 
 from ..responses import SimResponse
 from .gateway_responses import go_json_response
-from .gateway_routes import ENDPOINT_KINDS
+from .gateway_routes import GATEWAY_ENDPOINTS
 from .messages import (
     NEW_API_2025_MESSAGES,
     NEW_API_MESSAGES,
@@ -121,7 +121,7 @@ def _one_hub_model_name(action: str, speed: str) -> str:
     return f"mj_{action}" if speed == "fast" else f"mj_{speed}_{action}"
 
 
-_ENDPOINTS_2025: Final = frozenset(ENDPOINT_KINDS) - {"edits", "video"}
+_ENDPOINTS_2025: Final = GATEWAY_ENDPOINTS - {"edits", "video"}
 _NEW_API_2025_AUTH: Final = GatewayAuth(
     headers=("Authorization", "mj-api-secret"), placeholder="midjourney-proxy", channel_suffix="-"
 )
@@ -130,7 +130,7 @@ _NEW_API: Final = ResellerDialect(
     name="new-api",
     auth=attrs.evolve(_NEW_API_2025_AUTH, ignores_bearer_case=True),
     messages=NEW_API_MESSAGES,
-    endpoints=frozenset(ENDPOINT_KINDS) - {"notify"},
+    endpoints=GATEWAY_ENDPOINTS - {"notify"},
     extra_headers={"X-New-Api-Version": "v0.0.0"},
     error_path_prefixes=("/v1", "/api", "/assets"),
     model_name=_new_api_model_name,

@@ -8,9 +8,9 @@ from typing import Final
 
 from ..routes import MatchedRoute
 
-__all__ = ["ENDPOINT_KINDS", "match_gateway_route", "speed_from_mode", "upstream_path"]
+__all__ = ["GATEWAY_ENDPOINTS", "match_gateway_route", "speed_from_mode", "upstream_path"]
 
-_API_PATH: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<rest>.+)")
+_API_PATH: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<path>.+)")
 _TASK_PATH: Final = re.compile(r"task/(?P<id>[^/]*)/(?P<endpoint>fetch|image-seed)")
 _IMAGE_PATH: Final = re.compile(r"image/(?P<id>[^/]+)")
 _SUBMIT_NAMES: Final = (
@@ -23,24 +23,16 @@ _POST_ENDPOINTS: Final[Mapping[str, str]] = {
     "task/list-by-condition": "list-by-condition",
     "notify": "notify",
 }
-ENDPOINT_KINDS: Final[Mapping[str, str]] = {
-    **dict.fromkeys((*_SUBMIT_NAMES, "swap"), "submit"),
-    "list-by-condition": "list",
-    "fetch": "fetch",
-    "image": "image",
-    **dict.fromkeys(("image-seed", "notify"), "other"),
-}
-"""All endpoints, with the kind of their requests."""
+GATEWAY_ENDPOINTS: Final = frozenset({*_POST_ENDPOINTS.values(), "fetch", "image-seed", "image"})
 
 
 def match_gateway_route(method: str, path: str) -> MatchedRoute:
     """Return the route of a request; without an endpoint where there is none."""
     api_match = _API_PATH.fullmatch(path)
-    endpoint, task_id = _match_endpoint(method, api_match["rest"]) if api_match else (None, "")
-    if api_match is None or endpoint is None:
-        return MatchedRoute(kind="other")
-    kind = ENDPOINT_KINDS[endpoint]
-    return MatchedRoute(kind=kind, endpoint=endpoint, task_id=task_id, mode=api_match["mode"])
+    if api_match is None:
+        return MatchedRoute()
+    endpoint, task_id = _match_endpoint(method, api_match["path"])
+    return MatchedRoute(endpoint=endpoint, task_id=task_id, mode=api_match["mode"])
 
 
 def _match_endpoint(method: str, path: str) -> tuple[str | None, str]:

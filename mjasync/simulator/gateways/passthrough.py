@@ -59,10 +59,10 @@ class Passthrough:
     def route(self, method: str, path: str) -> MatchedRoute:
         """Return the route of a request; any below ``/mj`` is forwarded."""
         if method == "GET" and (image_match := _IMAGE_PATH.fullmatch(path)):
-            return MatchedRoute(kind="image", endpoint="image", task_id=image_match["plain"])
+            return MatchedRoute(endpoint="image", task_id=image_match["plain"])
         api_match = _API_PATH.fullmatch(path)
         if api_match is None:
-            return MatchedRoute(kind="other")
+            return MatchedRoute()
         plain_route = match_route(method, api_match["plain"])
         return attrs.evolve(plain_route, speed=api_match["speed"], image_host=api_match["host"])
 

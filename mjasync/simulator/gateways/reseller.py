@@ -50,7 +50,7 @@ class Reseller:
         is_enabled = self._context.settings.list_endpoint or route.kind != "list"
         is_registered = route.endpoint in self._dialect.endpoints
         is_routed = route.mode is None or route.mode.startswith(self._dialect.mode_prefix)
-        return route if is_enabled and is_registered and is_routed else MatchedRoute(kind="other")
+        return route if is_enabled and is_registered and is_routed else MatchedRoute()
 
     async def answer(
         self, web_request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
