@@ -27,6 +27,7 @@ from mjasync import (
 from mjasync.batch import Batch, Job, JobStatus, read_batch
 from mjasync.simulator import Simulator
 from support.clients import EAGER, QUICK, connect
+from support.loopback import serving
 from support.waiting import eventually
 
 SETTLE = 60.0
@@ -204,17 +205,8 @@ async def test_answers_to_modals_are_held_back_too(blind: Simulator, tmp_path: P
 async def front_end(sim: Simulator) -> AsyncIterator[Front]:
     """Stand before a server."""
     front = Front(sim)
-    runner = web.AppRunner(front.app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        port = runner.addresses[0][1]
-        front.url = f"http://127.0.0.1:{port}"
-        async with aiohttp.ClientSession() as front.session:
-            yield front
-    finally:
-        await runner.cleanup()
+    async with serving(front.answer) as front.url, aiohttp.ClientSession() as front.session:
+        yield front
 
 
 class Front:
@@ -226,10 +218,9 @@ class Front:
         self.lists_fail = False
         self.old_list: tuple[bytes, str | None] | None = None
         self.session: aiohttp.ClientSession
-        self.app = web.Application()
-        self.app.router.add_route("*", "/{path:.*}", self._answer)
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Answer one request."""
         body = await request.read()
         is_list = request.path.endswith("/task/list")
         if is_list and self.lists_fail:

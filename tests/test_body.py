@@ -30,6 +30,7 @@ from mjasync._http.bodies import (
     payload_with_data_urls,
 )
 from mjasync._media.inputs import as_data_url
+from support.loopback import serving_streams
 from support.scripted_server import Answering, answering, asking, http
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000 + b"\0\0\0\0IEND\xaeB`\x82"
@@ -386,23 +387,19 @@ async def test_a_digest_of_the_body_can_be_made() -> None:
 
 async def test_a_server_that_stops_reading() -> None:
     """A body that nobody takes is waited for as long as an answer, and closing does not hang."""
-    over = asyncio.Event()
 
-    async def read_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def read_nothing(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, over: asyncio.Event
+    ) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket can
         await over.wait()
         writer.close()
 
-    server = await asyncio.start_server(read_nothing, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     large = PNG[:8] + bytes(20 << 20) + PNG[-12:]
-    async with asking(url, submit_timeout=0.2) as mj:
+    async with serving_streams(read_nothing) as url, asking(url, submit_timeout=0.2) as mj:
         with pytest.raises(SubmitUncertain, match="response was lost"):
             await mj.imagine("a fox", images=large).submit()
-    over.set()
-    server.close()
-    await server.wait_closed()
 
 
 async def test_uncertain_tells_the_pictures_as_sent() -> None:

@@ -22,6 +22,7 @@ from mjasync.cli.unexpected_errors import SentenceHandler, report, without_debug
 from mjasync.simulator import Simulator
 from support.clients import EAGER, QUICK
 from support.command_line import SECRET, Outcome, Run, command, ended, on_terminal
+from support.loopback import serving
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 EVIL = (
@@ -45,7 +46,7 @@ class Hostile:
     def __init__(self) -> None:
         self.kind = "fail"
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.Response:
         """Answer anything."""
         if request.path.startswith("/mj/submit/"):
             return self._submitted()
@@ -89,15 +90,11 @@ async def hostile(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hostile]:
     """One of them; the environment names it."""
     quick = partial(Client, schedule=QUICK, retries=EAGER)
     monkeypatch.setattr("mjasync._client.Client", quick)
-    server, app = Hostile(), web.Application()
-    app.router.add_route("*", "/{rest:.*}", server.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setenv("MJASYNC_BASE_URL", f"http://127.0.0.1:{runner.addresses[0][1]}")
-    monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
-    yield server
-    await runner.cleanup()
+    server = Hostile()
+    async with serving(server.answer) as url:
+        monkeypatch.setenv("MJASYNC_BASE_URL", url)
+        monkeypatch.setenv("MJASYNC_TOKEN", SECRET)
+        yield server
 
 
 def check(said: str) -> None:

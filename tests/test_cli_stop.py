@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from mjasync.errors import ConnectionFailed, QueueFull, RequestTimeout
 from mjasync.simulator import Simulator
 from support.clients import EAGER, QUICK
 from support.command_line import Outcome, Run, command, ended, terminal
+from support.loopback import serving, serving_streams
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.slow]
@@ -132,28 +133,16 @@ async def test_terminal_that_goes_away(slow: Simulator, words: tuple[str, ...]) 
 # --- a picture that does not come ---------------------------------------------------------------
 
 
-@asynccontextmanager
-async def hanging() -> AsyncIterator[str]:
-    """A host that takes a request for a picture, and never answers."""
-    over = asyncio.Event()
-
-    async def handle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await over.wait()
-        writer.close()
-
-    host = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{host.sockets[0].getsockname()[1]}/fox.png"
-    finally:
-        over.set()
-        host.close()
-        await host.wait_closed()
+async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter, over: asyncio.Event) -> None:
+    """Accept a connection and never answer."""
+    await over.wait()
+    writer.close()
 
 
-def finished(link: str) -> web.Application:
-    """A server every task of which is finished, its picture somewhere else."""
+def finished(link: str) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
+    """Make a server whose every task is finished, its picture on another host."""
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.BaseRequest) -> web.Response:
         if request.path.startswith("/mj/submit/"):
             return web.json_response({"code": 1, "description": "ok", "result": TASK})
         if request.path.endswith("/fetch"):
@@ -161,21 +150,7 @@ def finished(link: str) -> web.Application:
             return web.json_response(task | {"prompt": "a fox", "imageUrl": link, "buttons": []})
         return web.Response(status=404)
 
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", handle)
-    return app
-
-
-@asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Run an application on loopback."""
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    return handle
 
 
 class Hanging:
@@ -206,7 +181,11 @@ class Silent:
 async def test_timeout_bounds_the_saving_too() -> None:
     """A picture whose host hangs ends with the command's time; that it is paid is told."""
     job = TaskRun(create_task=lambda mj: mj.task(TASK), save="fox.png", attached=True)
-    async with hanging() as link, serving(finished(link)) as url, Client(url, "") as mj:
+    async with (
+        serving_streams(hang) as host,
+        serving(finished(f"{host}/fox.png")) as url,
+        Client(url, "") as mj,
+    ):
         await run_all([job], mj, Silent(), timeout=0.0)
     assert isinstance(job.error, RequestTimeout)
     assert f"drawn and paid, but it did not arrive in time. (task {TASK})" in str(job.error)
@@ -308,18 +287,16 @@ async def proxying() -> AsyncIterator[tuple[str, list[str]]]:
     """A proxy that answers 401 itself, and the lines it was asked with."""
     asked: list[str] = []
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: asyncio.Event
+    ) -> None:
         asked.append((await reader.readline()).decode().strip())
         writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
 
-    proxy = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}", asked
-    finally:
-        proxy.close()
-        await proxy.wait_closed()
+    async with serving_streams(handle) as url:
+        yield url, asked
 
 
 @pytest.fixture

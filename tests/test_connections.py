@@ -17,6 +17,7 @@ from mjasync import Schedule
 from mjasync._http.transport import PollDeadlines, TimedStream
 from mjasync.simulator import Simulator
 from support.clients import connect
+from support.loopback import serving_streams
 from support.scripted_server import answering, asking, http
 from support.waiting import turns
 
@@ -152,9 +153,11 @@ async def test_looks_are_not_late_for_want_of_a_connection() -> None:
 
 async def test_a_picture_that_stops_coming_ends_in_time() -> None:
     """A picture of which no more comes is given up after `read_timeout`, whatever came before."""
-    go_on, over = asyncio.Event(), asyncio.Event()
+    go_on = asyncio.Event()
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, over: asyncio.Event
+    ) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(http(200, b"\x89PNG\r\n\x1a\n" + bytes(1000))[:-500])
         await go_on.wait()
@@ -166,14 +169,10 @@ async def test_a_picture_that_stops_coming_ends_in_time() -> None:
         async for _ in pieces:
             go_on.set()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with asking("http://127.0.0.1:9", read_timeout=0.05) as mj:
+    silent = "http://127.0.0.1:9"
+    async with serving_streams(handle) as url, asking(silent, read_timeout=0.05) as mj:
         with pytest.raises(mjasync.RequestTimeout):
             await mj._context.api.download(f"{url}/fox.png", consume)
-    over.set()
-    server.close()
-    await server.wait_closed()
 
 
 class Arriving:

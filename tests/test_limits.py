@@ -17,6 +17,7 @@ import pytest
 import mjasync
 from mjasync import ConfigurationError, Limits, ReplyTooLarge, SubmitUncertain
 from mjasync._http.streams import TimedStream
+from support.loopback import serving_streams
 from support.pictures import FILES
 from support.scripted_server import answering, asking, http
 from support.waiting import eventually
@@ -37,9 +38,11 @@ class Pouring:
 @asynccontextmanager
 async def pouring(start: bytes, piece: bytes) -> AsyncIterator[Pouring]:
     """Send a beginning, then the same piece for ever; nothing more where that is empty."""
-    server, over = Pouring(), asyncio.Event()
+    server = Pouring()
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, over: asyncio.Event
+    ) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(start)
@@ -54,14 +57,8 @@ async def pouring(start: bytes, piece: bytes) -> AsyncIterator[Pouring]:
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
+    async with serving_streams(handle) as server.url:
         yield server
-    finally:
-        over.set()
-        listening.close()
-        await listening.wait_closed()
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

@@ -6,14 +6,12 @@ import asyncio
 import gc
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import RawTestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +19,9 @@ import mjasync
 from mjasync import Client, Retries, RetryPolicy, Task, TaskStatus
 from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
-from support.clients import AT_ONCE, EAGER, QUICK, connect
+from support.clients import AT_ONCE, EAGER, connect
 from support.clock import FakeClock
+from support.loopback import ScriptedApp
 from support.ports import reserved_port
 from support.waiting import eventually, turns
 
@@ -32,7 +31,7 @@ def submits(sim: Simulator) -> int:
     return sum(request.kind == "submit" for request in sim.requests)
 
 
-class Gated:
+class Gated(ScriptedApp):
     """A server that answers submissions with what it is given, once its gate is open."""
 
     def __init__(self, *answers: dict[str, Any]) -> None:
@@ -47,14 +46,6 @@ class Gated:
         self.asked += 1
         await self.gate.wait()
         return web.json_response(self.answers.pop(0))
-
-    @asynccontextmanager
-    async def open(self, **options: object) -> AsyncIterator[Client]:
-        """Serve a client that has a submission on the wire before long."""
-        async with RawTestServer(self.answer) as server:
-            mj = Client(str(server.make_url("/")), schedule=QUICK, **{"retries": EAGER, **options})
-            async with mj:
-                yield mj
 
     async def left(self, task: Task) -> None:
         """Wait for a Task and leave as soon as its submission is on the wire."""

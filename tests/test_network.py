@@ -17,6 +17,7 @@ from mjasync.errors import ConnectionFailed, SubmitUncertain
 from mjasync.simulator import Simulator
 from support.clients import connect
 from support.clock import FakeClock
+from support.loopback import serving_streams
 from support.pictures import PNG
 from support.scripted_server import (
     TOKEN,
@@ -138,7 +139,9 @@ async def keeping(server: Answering, answer: bytes) -> AsyncIterator[list[int]]:
     connections: list[asyncio.StreamWriter] = []
     used: list[int] = []
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: asyncio.Event
+    ) -> None:
         connections.append(writer)
         number = len(connections)
         try:
@@ -150,13 +153,8 @@ async def keeping(server: Answering, answer: bytes) -> AsyncIterator[list[int]]:
         except (ConnectionError, asyncio.IncompleteReadError):
             writer.close()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
+    async with serving_streams(handle) as server.url:
         yield used
-    finally:
-        listening.close()
-        await listening.wait_closed()
 
 
 async def test_a_submission_takes_no_connection_that_was_idle(

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Self
@@ -31,6 +31,7 @@ from mjasync.cli import main
 from mjasync.cli.signals import GracefulShutdown
 from mjasync.simulator import DIALECTS, Simulator
 from support.clients import AT_ONCE, EAGER, QUICK
+from support.loopback import serving
 from support.scripted_server import answering, http
 from support.waiting import PATIENCE, eventually
 
@@ -287,7 +288,7 @@ async def test_accounts_that_are_all_disabled(path: str, enabled: bool) -> None:
     """When no account is enabled nothing can be drawn, however well the server answers."""
     accounts = [{"id": "1", "enable": False}, {"id": "2", "enable": enabled}]
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.BaseRequest) -> web.Response:
         if request.path == f"/mj/{path}":
             return web.json_response(accounts)
         if request.path.endswith("/fetch"):
@@ -304,22 +305,6 @@ async def test_original_without_an_account() -> None:
     async with probing("original", sim={"accounts": 0}) as (_, mj):
         (problem,) = (await mj.probe()).problems
     assert "no account" in problem
-
-
-@asynccontextmanager
-async def serving(
-    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
-) -> AsyncIterator[str]:
-    """Run a server that answers everything by one function."""
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", handle)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 async def test_a_base_url_with_a_mode_and_a_mount_is_no_obstacle() -> None:

@@ -21,6 +21,7 @@ import pytest
 from aiohttp import web
 
 from mjasync.simulator import Simulator
+from support.loopback import serving
 from support.raw_http import FROZEN
 from support.recordings import Player, scenes_of
 
@@ -175,11 +176,7 @@ async def played(dialect: str, scene: Mapping[str, Any]) -> AsyncIterator[Gatewa
         upstream: Simulator | Upstream
         if scene.get("upstream") == "scripted":
             upstream = Upstream()
-            runner = web.ServerRunner(web.Server(upstream.handle))
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            url = await stack.enter_async_context(serving(upstream.handle))
         else:
             options = {"time_scale": 0, "draw": False, **scene.get("server", {})}
             upstream = await stack.enter_async_context(Simulator("plus", token=CHANNEL, **options))

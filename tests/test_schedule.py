@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +34,7 @@ from mjasync._protocol import decoding
 from mjasync.simulator import DIALECTS, Simulator
 from support.clients import Every, connect
 from support.clock import FakeClock
+from support.loopback import serving
 
 # --- the schedule: a pure function -------------------------------------------------------------
 
@@ -552,14 +552,12 @@ async def receiving(mj: Client) -> AsyncIterator[tuple[str, list[bool]]]:
     """A web server that hands hooks to a client; its address, and what `observe` said."""
     said: list[bool] = []
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.BaseRequest) -> web.Response:
         said.append(mj.handle_webhook(await request.read()))
         return web.Response()
 
-    app = web.Application()
-    app.router.add_post("/hook", handle)
-    async with TestServer(app) as server:
-        yield str(server.make_url("/hook")), said
+    async with serving(handle) as url:
+        yield url, said
 
 
 @pytest.mark.parametrize("fault", [None, "duplicate_hooks", "reorder_hooks"])

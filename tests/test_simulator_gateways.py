@@ -17,12 +17,12 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from mjasync.simulator import DIALECTS, Simulator
 from mjasync.simulator.gateways import GATEWAYS, forwarded_submissions, middleware
 from mjasync.simulator.gateways.custom_ids import CustomIdAction, GatewayPanic, parse_custom_id
 from mjasync.simulator.gateways.go_json import GoJsonError, decode
+from support.loopback import serving
 from support.raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simulated
 
 RESALES = ["new-api", "one-hub"]
@@ -67,7 +67,7 @@ class Fake:
         self.hangs: set[str] = set()
         self.released = asyncio.Event()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer by the last word of the path."""
         raw = await request.read()
         self.seen.append((request.path, orjson.loads(raw) if raw[:1] == b"{" else None))
@@ -86,13 +86,12 @@ class Fake:
 async def faked(dialect: str, **options: Any) -> AsyncIterator[tuple[Simulator, Raw, Fake]]:
     """A gateway in front of a made-up upstream."""
     fake = Fake()
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", fake.handle)
-    async with TestServer(app) as server:
-        url = str(server.make_url("/"))
-        async with simulated(dialect, upstream=url, **{"time_scale": FROZEN, **options}) as pair:
-            yield *pair, fake
-            fake.released.set()
+    async with (
+        serving(fake.handle) as url,
+        simulated(dialect, upstream=url, **{"time_scale": FROZEN, **options}) as pair,
+    ):
+        yield *pair, fake
+        fake.released.set()
 
 
 def accepted(task_id: str = "1700000000000001", code: int = 1, **properties: Any) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from mjasync.simulator import Simulator
+from support.loopback import serving
 from support.raw_http import PATIENCE, data_url, simulated
 
 
@@ -23,7 +23,7 @@ class Receiver:
         self.url = ""
         self.answer: web.Response | None = None
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take one webhook."""
         self.got.append(await request.json())
         self.types.add(request.content_type)
@@ -38,10 +38,8 @@ class Receiver:
 async def receiver() -> AsyncIterator[Receiver]:
     """A webhook receiver on loopback."""
     receiver = Receiver()
-    app = web.Application()
-    app.router.add_post("/{tail:.*}", receiver.handle)
-    async with TestServer(app) as server:
-        receiver.url = str(server.make_url("/hook"))
+    async with serving(receiver.handle) as url:
+        receiver.url = f"{url}/hook"
         yield receiver
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from mjasync.simulator import Simulator
 from mjasync.simulator.button_sets import BUTTON_SETS_SYNTHETIC
 from mjasync.simulator.prompts import parse_version
 from mjasync.simulator.task_json_open_plus import TASK_KEYS
+from support.loopback import serving
 from support.raw_http import FROZEN, PATIENCE, Answer, Raw, data_url, named, simulated
 
 ADMIN = {"mj-api-secret": "sim-admin"}
@@ -586,14 +586,11 @@ async def test_hooks_tell_the_end_twice_and_the_modal_never() -> None:
     """PROTOCOL §1.17."""
     posted: list[dict[str, Any]] = []
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.BaseRequest) -> web.Response:
         posted.append(await request.json())
         return web.Response()
 
-    app = web.Application()
-    app.router.add_post("/hook", handle)
-    async with TestServer(app) as server, opened() as (sim, raw):
-        hook = str(server.make_url("/hook"))
+    async with serving(handle) as hook, opened() as (sim, raw):
         single = await raw.pressed(await raw.grid(), "U1")
         modal = await raw.press(single, "Vary (Region)", notifyHook=hook)
         assert posted == []

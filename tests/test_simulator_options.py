@@ -11,6 +11,7 @@ from aiohttp import web
 
 from mjasync.simulator import Simulator
 from mjasync.simulator.bounded_log import BoundedLog
+from support.loopback import serving
 from support.raw_http import FROZEN, simulated
 
 # --- troubles of the original --------------------------------------------------------------------
@@ -179,16 +180,9 @@ async def test_a_webhook_is_not_led_elsewhere() -> None:
         asked.append(request.path)
         return web.Response(status=307, headers={"Location": "/elsewhere"})
 
-    runner = web.ServerRunner(web.Server(redirect))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        hook = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-        async with simulated() as (sim, raw):
-            await raw.done(await raw.submit("imagine", prompt="x", notifyHook=hook))
-            assert {post.status for post in sim.hooks} == {307}
-    finally:
-        await runner.cleanup()
+    async with serving(redirect) as url, simulated() as (sim, raw):
+        await raw.done(await raw.submit("imagine", prompt="x", notifyHook=f"{url}/hook"))
+        assert {post.status for post in sim.hooks} == {307}
     assert {*asked} == {"/hook"}
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import RawTestServer
 
 import mjasync
 from mjasync import Client, HeldUp, Retries, RetryPolicy, Task, TaskPhase, TaskUpdate
 from mjasync.cli.task_text import explain
 from mjasync.simulator import Simulator
-from support.clients import EAGER, QUICK, Every, connect
+from support.clients import Every, connect
 from support.clock import FakeClock
+from support.loopback import ScriptedApp
 from support.waiting import eventually, turns
 
 FULL = {"code": 23, "description": "队列已满，请稍后尝试", "result": None}
@@ -29,7 +28,7 @@ PATIENT = Retries(
 )
 
 
-class Crowded:
+class Crowded(ScriptedApp):
     """A server that takes so many jobs at once, each of which ends when the test says so."""
 
     def __init__(self, places: int) -> None:
@@ -73,15 +72,6 @@ class Crowded:
         prompt = self.taken[number - 1]
         status = "SUCCESS" if prompt in self.ended else "IN_PROGRESS"
         return {"id": str(number), "status": status, "prompt": prompt, "action": "IMAGINE"}
-
-    @asynccontextmanager
-    async def open(self, **options: object) -> AsyncIterator[Client]:
-        """Serve a client."""
-        async with RawTestServer(self.answer) as server:
-            url = str(server.make_url("/"))
-            quick = {"schedule": QUICK, "retries": EAGER}
-            async with Client(url, **{**quick, **options}) as mj:
-                yield mj
 
 
 def foxes(mj: Client, count: int) -> list[asyncio.Task[Task]]:

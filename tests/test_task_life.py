@@ -8,15 +8,14 @@ import gc
 import json
 import pickle
 import warnings
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import RawTestServer
 
 import mjasync
 from mjasync import Client, Task, TaskInfo, TaskPhase, TaskStatus
@@ -26,8 +25,9 @@ from mjasync.batch import Batch, JobStatus
 from mjasync.cli.task_jobs import TaskRun
 from mjasync.cli.task_text import task_dict
 from mjasync.simulator import Simulator
-from support.clients import EAGER, QUICK, Every, connect
+from support.clients import Every, connect
 from support.clock import FakeClock
+from support.loopback import ScriptedApp
 from support.waiting import eventually, turns
 
 # --- closed --------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ async def test_a_file_is_closed_when_its_submission_stops(tmp_path: Path) -> Non
 # --- a server that says what it wants ------------------------------------------------------------
 
 
-class Telling:
+class Telling(ScriptedApp):
     """A server that accepts everything as task 42, and tells of it as the test says."""
 
     def __init__(self, *told: Mapping[str, Any]) -> None:
@@ -218,15 +218,6 @@ class Telling:
             return web.json_response([{"id": str(n), **one} for n, one in enumerate(self.told)])
         told = self.told.pop(0) if len(self.told) > 1 else self.told[0]
         return web.json_response({"id": "42", "action": "IMAGINE", **told})
-
-    @asynccontextmanager
-    async def open(self, **options: object) -> AsyncIterator[Client]:
-        """Serve a client."""
-        async with RawTestServer(self.answer) as server:
-            url = str(server.make_url("/"))
-            quick = {"schedule": QUICK, "retries": EAGER}
-            async with Client(url, **{**quick, **options}) as mj:
-                yield mj
 
 
 RUNNING = {"status": "IN_PROGRESS", "progress": "10%", "prompt": "a fox"}

@@ -13,6 +13,7 @@ import orjson
 import mjasync
 from mjasync import Client, Retries
 from mjasync._media.files import read_all
+from support.loopback import serving_streams
 
 TOKEN = "sk-a-token-that-nobody-may-see"
 
@@ -52,9 +53,10 @@ def as_bytes(body: object) -> bytes:
 async def answering(*answers: bytes | None, hang: bool = False) -> AsyncIterator[Answering]:
     """Give the answers in turn, the last one for ever; None cuts the connection instead."""
     server = Answering(answers=list(answers))
-    over = asyncio.Event()
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, over: asyncio.Event
+    ) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             server.asked.append(head + await reader.readexactly(length_of(head)))
@@ -70,14 +72,8 @@ async def answering(*answers: bytes | None, hang: bool = False) -> AsyncIterator
         with suppress(ConnectionError):
             await writer.wait_closed()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
+    async with serving_streams(handle) as server.url:
         yield server
-    finally:
-        over.set()
-        listening.close()
-        await listening.wait_closed()
 
 
 def length_of(head: bytes) -> int:
