@@ -6,19 +6,21 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
-from typing import Any, Literal, TypeVar
+from functools import cache, wraps
+from typing import Any, Literal, ParamSpec, TypeVar
 
 __all__ = [
     "T",
     "finish_despite_cancellation",
     "gather_or_cancel",
     "run_in_worker",
+    "uninterrupted",
     "worker_thread",
 ]
 
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 async def gather_or_cancel(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -63,3 +65,15 @@ async def finish_despite_cancellation(coroutine: Coroutine[Any, Any, T]) -> T:
         if not asyncio_task.cancelled():
             asyncio_task.exception()  # retrieved, so that asyncio does not log it
         raise
+
+
+def uninterrupted(
+    function: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make a coroutine function run to its end, even if its caller is cancelled."""
+
+    @wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await finish_despite_cancellation(function(*args, **kwargs))
+
+    return run

@@ -21,9 +21,6 @@ MAX_LINES = 400
 STILL_LARGE = {
     "mjasync._http.transport": 485,
     "mjasync._polling.poller": 632,
-    "mjasync.batch._batch": 662,
-    "mjasync.batch._job_executor": 502,
-    "mjasync.batch._ledger.sqlite": 414,
     "mjasync.cli.app": 488,
     "mjasync.simulator.server": 408,
 }

@@ -228,7 +228,7 @@ async def test_a_file_that_is_gone_for_good(
         for _ in range(2):
             (again,) = await finish(tmp_path, mj_plain, retry_failed=True)
             assert (again.status, again.error_class) == (JobStatus.SAVED, error)
-            assert "is missing, and cannot be had again" in again.error
+            assert "is missing, and cannot be downloaded again" in again.error
         plain.forget()
     fault.remove()
     assert len(plain.submissions) == 1
@@ -457,7 +457,7 @@ async def test_a_forgotten_parent(plain: Simulator, mj_plain: Client, tmp_path: 
     plain.forget()
     (job,) = await finish(tmp_path, mj_plain, "a fox", steps="U1")
     assert (job.status, job.error_class) == (JobStatus.FAILED, "TaskNotFound")
-    assert "drawn again, in a new folder" in job.error
+    assert "draw the grid again, in a new folder" in job.error
 
 
 async def test_a_parent_that_cannot_be_read(
@@ -735,7 +735,7 @@ async def test_a_ledger_may_be_elsewhere(
     with pytest.raises(ConfigurationError, match="no batch in"):
         await read_batch(tmp_path / "out")
     (tmp_path / "ledger.db").touch()
-    with pytest.raises(ConfigurationError, match="no batch that can be read"):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
         await read_batch(tmp_path)
 
 
@@ -807,7 +807,7 @@ async def test_a_second_batch_is_told(mj_plain: Client, tmp_path: Path) -> None:
     with running(dedent(code)) as process:
         assert process.stdout is not None
         assert await asyncio.to_thread(process.stdout.readline) == b"open\n"
-        with pytest.raises(BatchInUse, match="worked on already"):
+        with pytest.raises(BatchInUse, match="is in use already"):
             await ledger(tmp_path, mj_plain)
     async with Batch(tmp_path, client=mj_plain):
         with pytest.raises(BatchInUse):

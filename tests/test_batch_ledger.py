@@ -18,6 +18,7 @@ import pytest
 from mjasync import Client, Task
 from mjasync.batch import Batch, BatchInUse, Job, JobStatus, LedgerError, read_batch
 from mjasync.batch._ledger import sqlite as _ledger
+from mjasync.batch._ledger.ledger import Ledger
 from mjasync.batch._ledger.lock import LedgerLock
 from mjasync.batch._ledger.open import is_running
 from mjasync.errors import ConfigurationError, MJError
@@ -106,7 +107,7 @@ async def test_an_empty_ledger_beside_a_full_manifest(
 async def test_a_ledger_just_being_made(tmp_path: Path) -> None:
     """A ledger without its tables is told in a sentence."""
     (tmp_path / "ledger.db").touch()
-    with pytest.raises(ConfigurationError, match=r"just being made.*moment"):
+    with pytest.raises(ConfigurationError, match=r"is being created.*moment"):
         await read_batch(tmp_path)
 
 
@@ -394,14 +395,14 @@ async def test_an_id_that_a_broken_ledger_cannot_take(
     plain: Simulator, mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever keeps an acceptance from being noted ends the run with the ids, and pays no more."""
-    note = _ledger.Ledger._update
+    note = Ledger._update
 
     async def broken(ledger: Any, job: Job, event: str, changes: dict[str, Any]) -> Job:  # noqa: ANN401
         if event == "accepted":
             raise ConnectionResetError(104, "Connection reset by peer")
         return await note(ledger, job, event, changes)
 
-    monkeypatch.setattr(_ledger.Ledger, "_update", broken)
+    monkeypatch.setattr(Ledger, "_update", broken)
     with pytest.raises(LedgerError, match="reset by peer") as caught:
         await finish(tmp_path, mj_plain, *PROMPTS, limit=2)
     assert {*caught.value.unrecorded} == {*plain.tasks}

@@ -165,7 +165,7 @@ async def test_timeout_bounds_the_saving_of_batches() -> None:
     """A batch gives a picture that does not arrive up for now, as it does any read."""
     async with Client(DEAD, "", timeout=1e-9) as mj:
         life = SimpleNamespace(client_adapter=BatchClient(mj), output=Hanging())
-        with pytest.raises(RequestTimeout, match="drawn, but it did not arrive"):
+        with pytest.raises(RequestTimeout, match="ready, but it did not arrive"):
             await JobExecutor._download(life, None, mj.task(TASK))  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Room on a disk that is kept free for what a server may answer when the disk is full."""
+"""Disk space that is reserved for the server's responses in case the disk becomes full."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Final
 __all__ = ["DiskReserve"]
 
 _BYTES_PER_JOB: Final = 2**15
-"""Bytes that noting the answer to one submission may take."""
+"""Bytes that recording the response to one submission may take."""
 _BLOCK_SIZE: Final = 2**16
 
 
 class DiskReserve:
-    """A file whose only use is to be deleted when there is no room left."""
+    """A file whose only use is to be deleted when the disk is full."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.is_released = False
-        """Whether it was needed: what is free now is for what is on the wire already."""
+        """Whether the space was needed: it is for the responses to what was sent already."""
 
     def reserve(self, slots: int) -> None:
-        """Set aside enough for so many submissions on the wire at once.
+        """Reserve space for the responses to `slots` submissions.
 
         Raises:
-            OSError: There is not as much room.
+            OSError: There is not enough space.
         """
         size = _BYTES_PER_JOB * (slots + 2)
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            for _ in range(-(-size // _BLOCK_SIZE)):  # bytes that no file system can do without
-                block = os.urandom(_BLOCK_SIZE)
+            for _ in range(-(-size // _BLOCK_SIZE)):
+                block = os.urandom(_BLOCK_SIZE)  # which no file system can compress
                 while block:
                     block = block[os.write(fd, block) :]
             os.fsync(fd)
@@ -43,12 +43,12 @@ class DiskReserve:
         self.is_released = False
 
     def release(self) -> bool:
-        """Give the room to whoever needs it now; return whether there was any."""
+        """Free the space for responses; return whether any was reserved."""
         self.is_released = True
         return self.close()
 
     def close(self) -> bool:
-        """Free the room; return whether any was taken."""
+        """Free the space; return whether any was reserved."""
         try:
             self._path.unlink()
         except OSError:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Self
 
 import attrs
 
+from .._text import printable
 from ..errors import ConfigurationError, MJError
 from ..prompt import without_flags
 
-__all__ = ["FUNCTION_STEP", "BatchInUse", "File", "Job", "JobStatus", "LedgerError", "Totals"]
+__all__ = [
+    "FUNCTION_STEP",
+    "BatchInUse",
+    "File",
+    "Job",
+    "JobStatus",
+    "LedgerError",
+    "Totals",
+    "folder_error",
+    "with_unrecorded_ids",
+]
 
 FUNCTION_STEP: Final = "call:"
 """What a step that is a function begins with."""
@@ -56,6 +67,31 @@ class LedgerError(MJError, OSError):
         super().__init__(message, **facts)
         self.errno = errno
         self.unrecorded: tuple[str, ...] = tuple(unrecorded)
+
+
+def folder_error(error: OSError) -> LedgerError:
+    """Return the LedgerError for a folder that cannot be written."""
+    message = f"The batch's folder cannot be written: {printable(error)}."
+    return LedgerError(message, errno=error.errno)
+
+
+def with_unrecorded_ids(error: Exception, unrecorded: Sequence[str]) -> Exception:
+    """Return the error of a run, extended by the ids that are recorded nowhere else."""
+    if isinstance(error, OSError) and not isinstance(error, MJError):
+        ledger_error = folder_error(error)
+        ledger_error.__cause__, error = error, ledger_error
+    if not unrecorded:
+        return error
+    message = error.message if isinstance(error, MJError) else str(error)
+    ids = " ".join(unrecorded)
+    ledger_error = LedgerError(
+        f"{message} The server accepted {len(unrecorded)} more that could not be recorded: {ids}. "
+        f"`mjasync watch {ids} --save FOLDER/` downloads their pictures.",
+        errno=error.errno if isinstance(error, OSError) else None,
+        unrecorded=unrecorded,
+    )
+    ledger_error.__cause__ = error
+    return ledger_error
 
 
 class JobStatus(StrEnum):

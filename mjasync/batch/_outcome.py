@@ -1,19 +1,20 @@
-"""What became of a job for now: what those who do jobs tell those who hand them out."""
+"""The outcome of a job for now, which the executor returns and the runner acts on."""
 
 from __future__ import annotations
 
 import errno
-from typing import Final
+from enum import Enum, auto
+from typing import Final, Protocol
 
 import attrs
 
 from ..errors import MJError
 from ._jobs import Job, JobStatus
 
-__all__ = ["UNCERTAIN_STATUSES", "JobOutcome", "is_disk_error"]
+__all__ = ["UNCERTAIN_STATUSES", "JobListener", "JobOutcome", "NextStep", "is_disk_error"]
 
 UNCERTAIN_STATUSES: Final = frozenset({JobStatus.SUBMITTING, JobStatus.UNCERTAIN})
-"""States in which the server may have a job whose id is not known."""
+"""Statuses in which the server may have a job whose id is not known."""
 _DISK_ERRNOS: Final = frozenset(
     {
         errno.EACCES,
@@ -30,23 +31,40 @@ _DISK_ERRNOS: Final = frozenset(
 )
 
 
+class NextStep(Enum):
+    """What happens to a job in the rest of the run."""
+
+    NONE = auto()
+    REQUEUE = auto()
+    """The job is started again."""
+    RECHECK = auto()
+    """The job is looked up again once the server has accepted others."""
+    CLAIMED_ELSEWHERE = auto()
+    """Another process has the job, or has had it."""
+
+
 @attrs.frozen(kw_only=True)
 class JobOutcome:
-    """What became of a job for now."""
+    """The state of a job, and what follows from it."""
 
     job: Job
-    requeue: bool = False
-    """It is to be begun again in this run."""
-    is_recheckable: bool = False
-    """It may be cleared up once the server has accepted others."""
-    claimed_elsewhere: bool = False
-    """Another process has it, or has had it."""
+    next_step: NextStep = NextStep.NONE
     refusal: MJError | None = None
-    """Why the server refused it for now."""
+    """Why the server refused the job for now."""
     abort: Exception | None = None
-    """Why no other job may be begun."""
+    """Why no other job may be started."""
+
+
+class JobListener(Protocol):
+    """What an executor notifies while a job is running."""
+
+    def on_submitted(self, job: Job) -> None:
+        """Handle a job that the server may have accepted."""
+
+    def on_finished(self, job: Job) -> None:
+        """Handle a job that has ended on the server."""
 
 
 def is_disk_error(error: Exception) -> bool:
-    """Whether an error would meet every other job, too: Pillow's, say, concern one picture."""
+    """Return whether other jobs would fail with the same error, unlike with an error of Pillow."""
     return isinstance(error, OSError) and error.errno in _DISK_ERRNOS

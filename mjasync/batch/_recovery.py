@@ -1,4 +1,4 @@
-"""Finding out whether the server took a submission whose answer nobody read."""
+"""Finding out whether the server accepted a submission whose response was lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -15,84 +15,62 @@ from .._models import TaskInfo, TaskStatus
 from ..errors import MJError, SubmitUncertain, UnsupportedEndpoint
 from ._client_adapter import BatchClient
 from ._jobs import Job, JobStatus
-from ._ledger.sqlite import Ledger
-from ._outcome import JobOutcome
+from ._ledger.ledger import Ledger
+from ._outcome import JobOutcome, NextStep
 
 __all__ = ["Recovery"]
 
-MODAL_PENDING: Final = frozenset({TaskStatus.MODAL, TaskStatus.NOT_START})
-"""How a task stands whose modal is open, or was answered a moment ago."""
-INTERRUPTED_CALL: Final = (
-    "The function was interrupted, and what it submitted before cannot be told. Look at the "
-    "newest tasks of the server; resubmit_uncertain=True runs it again."
+_MODAL_PENDING: Final = frozenset({TaskStatus.MODAL, TaskStatus.NOT_START})
+"""Statuses of a task whose modal is open, or was answered a moment ago."""
+_INTERRUPTED_CALL: Final = (
+    "The function was interrupted, and it is unknown what it submitted before. Look at the newest "
+    "tasks of the server; resubmit_uncertain=True runs it again."
 )
-LIST_PAGE: Final = 100
-"""From so many on a list may be the newest ones alone (PROTOCOL §1.15)."""
-MAX_REQUEUES: Final = 20
-"""Attempts in one run at a job whose submissions keep getting lost, or that is never ready."""
+_LIST_PAGE: Final = 100
+"""A list of this length may contain only the newest tasks (PROTOCOL §1.15)."""
+_MAX_ATTEMPTS: Final = 20
+"""Attempts in one run at a job whose submissions are lost, or that is never ready."""
 _MAX_LIST_AGE: Final = timedelta(seconds=2)
-"""How far a list may lie behind the server's clock: dates are whole seconds."""
+"""How much older than the server's clock a current list may be: dates are whole seconds."""
 
 
 class Reconciliation(Enum):
+    """What a list means that does not contain a submission."""
+
     ABSENT = auto()
+    """The server does not have it."""
     INCONCLUSIVE = auto()
-    """It is not in the list, which may be older than the submission or of something else."""
+    """The list may be older than the submission."""
     UNKNOWN = auto()
+    """The list is incomplete, without states, or of another server; or there is none."""
     UNREADABLE = auto()
-
-
-_NOT_LISTED: Final = frozenset({Reconciliation.ABSENT, Reconciliation.INCONCLUSIVE})
-_UNCLEAR: Final = frozenset({Reconciliation.UNKNOWN, Reconciliation.INCONCLUSIVE})
 
 
 @attrs.define(kw_only=True)
 class Recovery:
-    """Looks doubtful jobs up; what it cannot prove stays doubtful."""
+    """Looks up uncertain jobs; without proof they stay uncertain."""
 
     client: BatchClient
     ledger: Ledger
     resubmit_uncertain: bool
     reconcile_after: float
     stopping: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
-    """Set when nothing more is begun: then nobody waits for a submission to settle."""
+    """Set when no more jobs are started: then no submission is waited for."""
     _attempts: Counter[str] = attrs.field(factory=Counter, init=False)
     _first_seen: dict[str, float] = attrs.field(factory=dict, init=False)
     _has_task_list: bool = attrs.field(default=True, init=False)
-    """Whether the server may have a list: none is asked for twice in a run."""
+    """Whether the server may have a list: a missing one is requested once in a run."""
 
     def record_attempt(self, job: Job) -> bool:
-        """Count a fruitless attempt; return whether there is to be another one in this run."""
+        """Count a failed attempt; return whether the job may be tried again in this run."""
         self._attempts[job.key] += 1
-        return self._attempts[job.key] < MAX_REQUEUES
-
-    async def reconcile(self, job: Job, *, can_resend: bool) -> JobOutcome:
-        """Find out whether a job was taken.
-
-        `may_resend` is for one of an earlier run, which `resubmit_uncertain` is about.
-        """
-        if job.modal == "answered":
-            return await self._reconcile_answer(job, can_resend=can_resend)
-        verdict = await self._find_by_state(job)
-        if verdict in _NOT_LISTED and self._settle_remaining(job) > 0:
-            if not await self._is_settled(job):
-                return await self._leave_open(job)
-            verdict = await self._find_by_state(job)
-        if isinstance(verdict, str):
-            return JobOutcome(job=await self.record_accepted(job, verdict))
-        is_resend_allowed = can_resend and self.resubmit_uncertain and verdict in _UNCLEAR
-        if verdict is Reconciliation.ABSENT or is_resend_allowed:
-            job = await self.ledger.update(job, status=JobStatus.PLANNED)
-            return JobOutcome(job=job, requeue=self.record_attempt(job))
-        return await self._set_uncertain(
-            job, is_recheckable=self._has_task_list and verdict in _UNCLEAR
-        )
+        return self._attempts[job.key] < _MAX_ATTEMPTS
 
     async def record_accepted(self, job: Job, task_id: str, modal: str = "") -> Job:
-        """Note that the server has a job.
+        """Record that the server accepted a job.
 
         Raises:
-            LedgerError: It cannot be noted; `unrecorded` has the id.
+            LedgerError: The ledger cannot be written.
         """
         return await self.ledger.update(
             job,
@@ -101,75 +79,91 @@ class Recovery:
             task_id=task_id,
             modal=modal,
             accepted_at=self.client.clock.wall(),
-            times_accepted=job.times_accepted
-            + (job.accepted_at is None),  # an answer belongs to its press
+            # the answer to a modal belongs to its press
+            times_accepted=job.times_accepted + (job.accepted_at is None),
             error_class="",
             error="",
         )
 
-    # --- answers to modals ---
+    async def reconcile(self, job: Job, *, can_resend: bool) -> JobOutcome:
+        """Find out whether a job was accepted.
+
+        `can_resend` is true for a job of an earlier run, to which `resubmit_uncertain` applies.
+        """
+        can_resend = can_resend and self.resubmit_uncertain
+        if job.modal == "answered":
+            return await self._reconcile_answer(job, can_resend=can_resend)
+        result = await self._find_by_state(job)
+        is_missing = result in {Reconciliation.ABSENT, Reconciliation.INCONCLUSIVE}
+        if is_missing and self._remaining_delay(job) > 0:
+            if not await self._wait_for_arrival(job):
+                return await self._leave_to_next_run(job)
+            result = await self._find_by_state(job)
+        if isinstance(result, str):
+            return JobOutcome(job=await self.record_accepted(job, result))
+        is_unclear = result in {Reconciliation.UNKNOWN, Reconciliation.INCONCLUSIVE}
+        if result is Reconciliation.ABSENT or (can_resend and is_unclear):
+            job = await self.ledger.update(job, status=JobStatus.PLANNED)
+            can_retry = self.record_attempt(job)
+            return JobOutcome(job=job, next_step=NextStep.REQUEUE if can_retry else NextStep.NONE)
+        is_recheckable = self._has_task_list and is_unclear
+        next_step = NextStep.RECHECK if is_recheckable else NextStep.NONE
+        return JobOutcome(job=await self._set_uncertain(job), next_step=next_step)
 
     async def _reconcile_answer(self, job: Job, *, can_resend: bool) -> JobOutcome:
-        """Find out whether a modal was answered: its task has gone on (PROTOCOL §4.3)."""
+        """Find out whether a modal was answered: then its task has continued (PROTOCOL §4.3)."""
         status = await self._task_status(job)
-        if status in MODAL_PENDING and self._settle_remaining(job) > 0:
-            if not await self._is_settled(job):
-                return await self._leave_open(job)
+        if status in _MODAL_PENDING and self._remaining_delay(job) > 0:
+            if not await self._wait_for_arrival(job):
+                return await self._leave_to_next_run(job)
             status = await self._task_status(job)
-        if status is not None and status not in MODAL_PENDING:
-            return JobOutcome(job=await self.record_accepted(job, job.task_id or "", "answered"))
-        if status is not None and can_resend and self.resubmit_uncertain:
-            return JobOutcome(
-                job=await self.ledger.update(job, status=JobStatus.ACCEPTED, modal="open")
-            )
-        return await self._set_uncertain(job)
+        if status is None or (status in _MODAL_PENDING and not can_resend):
+            return JobOutcome(job=await self._set_uncertain(job))
+        if status in _MODAL_PENDING:
+            job = await self.ledger.update(job, status=JobStatus.ACCEPTED, modal="open")
+        else:
+            job = await self.record_accepted(job, job.task_id or "", "answered")
+        return JobOutcome(job=job)
 
     async def _task_status(self, job: Job) -> TaskStatus | None:
-        """How the task of a job stands; None where that cannot be read."""
+        """Return the status of a job's task; None if it cannot be read."""
         task = self.client.task(job.task_id or "")
         try:
             return (await task.refresh()).status
         except MJError:
             return None
 
-    # --- what cannot be told ---
-
-    async def _set_uncertain(self, job: Job, *, is_recheckable: bool = False) -> JobOutcome:
-        facts: dict[str, Any] = {"error_class": SubmitUncertain.__name__}
+    async def _set_uncertain(self, job: Job) -> Job:
+        error_class = SubmitUncertain.__name__
+        error = job.error
         if job.is_function:
-            facts["error"] = INTERRUPTED_CALL
-        elif job.error_class != SubmitUncertain.__name__ or not job.error:  # else the server's own
-            error = SubmitUncertain("It went out, and whether the server took it cannot be told.")
-            facts["error"] = str(error)
-        job = await self.ledger.update(job, status=JobStatus.UNCERTAIN, **facts)
-        return JobOutcome(job=job, is_recheckable=is_recheckable)
+            error = _INTERRUPTED_CALL
+        elif job.error_class != error_class or not error:  # otherwise it has the server's words
+            error = str(SubmitUncertain("It was sent, and may or may not have been accepted."))
+        return await self.ledger.update(
+            job, status=JobStatus.UNCERTAIN, error_class=error_class, error=error
+        )
 
-    async def _leave_open(self, job: Job) -> JobOutcome:
-        """Leave a job to the next run, which looks it up as it is."""
+    async def _leave_to_next_run(self, job: Job) -> JobOutcome:
         return JobOutcome(job=await self.ledger.update(job, status=JobStatus.SUBMITTING))
 
-    # --- time ---
+    def _remaining_delay(self, job: Job) -> float:
+        """Return for how many seconds the server may still accept a submission (PROTOCOL §7.4).
 
-    def _settle_remaining(self, job: Job) -> float:
-        """Seconds for which the server may still be about to take it (PROTOCOL §7.4).
-
-        The wall clock has no say. Where the submission is of another machine, or of before this
-        one was started, they are counted from the moment it is first looked for.
+        The wall clock is not used. If the submission was sent by another machine, or before this
+        one was started, the delay begins when the job is first looked up.
         """
         now = self.client.clock.uptime()
         submitted_at = job.submitting_uptime
-        if (
-            submitted_at is None
-            or job.submitting_boot != self.client.clock.boot_id()
-            or submitted_at > now
-        ):
+        is_other_boot = job.submitting_boot != self.client.clock.boot_id()
+        if submitted_at is None or is_other_boot or submitted_at > now:
             submitted_at = self._first_seen.setdefault(job.key, now)
         return submitted_at + self.reconcile_after - now
 
-    async def _is_settled(self, job: Job) -> bool:
-        """Wait until a submission has settled; return False if the run is stopped meanwhile."""
+    async def _wait_for_arrival(self, job: Job) -> bool:
+        """Wait for the remaining delay; return False if the run is stopped meanwhile."""
         futures = [
-            asyncio.ensure_future(self.client.clock.sleep(self._settle_remaining(job))),
+            asyncio.ensure_future(self.client.clock.sleep(self._remaining_delay(job))),
             asyncio.ensure_future(self.stopping.wait()),
         ]
         try:
@@ -180,15 +174,12 @@ class Recovery:
                 future.cancel()
             await asyncio.gather(*futures, return_exceptions=True)
 
-    # --- the list ---
-
     async def _find_by_state(self, job: Job) -> str | Reconciliation:
-        """The id of the task that carries a job's mark, or what its absence means."""
+        """Return the id of the task with a job's state token, or what its absence means."""
         if job.state_token is None or not self._has_task_list:
             return Reconciliation.UNKNOWN
-        accepted_tasks = (
-            await self.ledger.accepted()
-        )  # before: what is accepted meanwhile proves nothing
+        # read before the list: a task that is accepted meanwhile proves nothing
+        accepted_tasks = await self.ledger.accepted()
         try:
             tasks, date = await self.client.list_tasks()
         except UnsupportedEndpoint:
@@ -196,20 +187,17 @@ class Recovery:
             return Reconciliation.UNKNOWN
         except MJError:
             return Reconciliation.UNREADABLE
-        matching_ids = [info.id for info in tasks if info.state == job.state_token]
-        if matching_ids:
-            return matching_ids[0]
-        verdict = _interpret_absence(job, tasks, accepted_tasks)
-        if (
-            verdict is Reconciliation.INCONCLUSIVE
-            and accepted_tasks
-            and await self._is_list_current(date, job.state_token)
-        ):
+        for info in tasks:
+            if info.state == job.state_token:
+                return info.id
+        result = _interpret_absence(job, tasks, accepted_tasks)
+        is_inconclusive = result is Reconciliation.INCONCLUSIVE and accepted_tasks
+        if is_inconclusive and await self._is_list_current(date, job.state_token):
             return Reconciliation.ABSENT
-        return verdict
+        return result
 
     async def _is_list_current(self, date: datetime | None, state_token: str) -> bool:
-        """Whether a list was made just now, by the server's own clock: caches keep them."""
+        """Return whether a list is current by the server's own clock: caches may store lists."""
         if date is None:
             return False
         now = await self.client.server_date(state_token)
@@ -219,35 +207,30 @@ class Recovery:
 def _interpret_absence(
     job: Job, tasks: list[TaskInfo], accepted_tasks: Mapping[str, tuple[str, int]]
 ) -> Reconciliation:
-    """Absent: the list repeats our marks, has no gap, and has a task accepted after the submission.
+    """Return what it means that a list of tasks does not contain a submission.
 
-    Unproven: only that is missing. A server that was restarted and keeps its tasks in memory has
-    lost what it was paid for.
+    It is absent if the list repeats our states, has no gap, and contains a task that was accepted
+    after the submission. If only the last is missing, the list is inconclusive. A restarted server
+    that keeps its tasks in memory has lost what it accepted before.
     """
     if not accepted_tasks:
-        return Reconciliation.INCONCLUSIVE if len(tasks) < LIST_PAGE else Reconciliation.UNKNOWN
+        is_page = len(tasks) >= _LIST_PAGE
+        return Reconciliation.UNKNOWN if is_page else Reconciliation.INCONCLUSIVE
     listed_tasks = [
         (info.state, *accepted_tasks[info.id]) for info in tasks if info.id in accepted_tasks
     ]
-    if job.submitting_sequence is None or any(state != mark for state, mark, _ in listed_tasks):
+    submitted_number = job.submitting_sequence
+    if submitted_number is None or any(state != token for state, token, _ in listed_tasks):
         return Reconciliation.UNKNOWN
-    submitted_number, listed_numbers = (
-        job.submitting_sequence,
-        {number for *_, number in listed_tasks},
-    )
-    if len(tasks) >= LIST_PAGE:
+    listed_numbers = {number for *_, number in listed_tasks}
+    if len(tasks) >= _LIST_PAGE:
         is_complete = any(number < submitted_number for number in listed_numbers)
     else:
         accepted_numbers = {number for _, number in accepted_tasks.values()}
-        first_number = max(
-            (number for number in accepted_numbers if number < submitted_number),
-            default=submitted_number,
-        )
+        earlier_numbers = (number for number in accepted_numbers if number < submitted_number)
+        first_number = max(earlier_numbers, default=submitted_number)
         is_complete = {n for n in accepted_numbers if n >= first_number} <= listed_numbers
     if not is_complete:
         return Reconciliation.UNKNOWN
-    return (
-        Reconciliation.ABSENT
-        if max(listed_numbers) > submitted_number
-        else Reconciliation.INCONCLUSIVE
-    )
+    has_later_task = max(listed_numbers) > submitted_number
+    return Reconciliation.ABSENT if has_later_task else Reconciliation.INCONCLUSIVE

@@ -1,4 +1,4 @@
-"""What goes wrong with a database, as an error of ours that says what to do."""
+"""Translation of database errors to a `LedgerError` that says what to do."""
 
 from __future__ import annotations
 
@@ -24,54 +24,54 @@ _DAMAGED_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
 
 
 def database_message(error: Exception) -> str:
-    """What a database has to say, without the statement."""
+    """Return the message of a database error without the statement."""
     message = str(getattr(error, "orig", None) or error)
     return printable(message.rpartition(">: ")[2])
 
 
 @contextmanager
 def ledger_errors(path: Path | None) -> Iterator[None]:
-    """Raise what goes wrong with a database as a LedgerError.
+    """Translate errors of the database at `path`.
 
     Raises:
-        LedgerError: It did.
+        LedgerError: The database raised an error.
     """
     try:
         yield
     except MJError:
         raise
-    except (SQLAlchemyError, OSError) as error:  # a driver of a network's raises those, too
+    except (SQLAlchemyError, OSError) as error:  # network drivers raise OSErrors, too
         raise _ledger_error(error, path) from error
 
 
 def _ledger_error(error: SQLAlchemyError | OSError, path: Path | None) -> LedgerError:
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
     subject = f"The batch's ledger {str(path)!r}" if path else "The batch's ledger"
+    reason = database_message(error)
     if code == sqlite3.SQLITE_FULL:
-        message = f"{subject} cannot be written: the disk is full ({database_message(error)})."
+        message = f"{subject} cannot be written: the disk is full ({reason})."
         return LedgerError(message, errno=errno.ENOSPC)
     if code in _LOCKED_CODES:
         holders = _processes_holding(path) if path else ""
-        reason = database_message(error)
-        message = f"{subject} is locked by another program{holders}, and was waited for ({reason})."
+        message = f"{subject} stayed locked by another program{holders} ({reason})."
         return LedgerError(message, errno=errno.EAGAIN)
     if code in _DAMAGED_CODES:
         message = (
-            f"{subject} is damaged ({database_message(error)}). Restore it from a backup, or have "
-            "`sqlite3 FILE .recover` save what can be; a new one would pay for everything again."
+            f"{subject} is damaged ({reason}). Restore it from a backup, or save its contents with "
+            "`sqlite3 FILE .recover`; a new ledger would pay for everything again."
         )
         return LedgerError(message, errno=errno.EIO)
-    summary = f"{subject} cannot be used: {database_message(error)}"
-    return LedgerError(f"{summary.rstrip('.')}.", errno=errno.EIO)
+    message = f"{subject} cannot be used: {reason}".rstrip(".")
+    return LedgerError(f"{message}.", errno=errno.EIO)
 
 
 def _processes_holding(path: Path) -> str:
-    """Name the programs that have a file open, where the system tells."""
+    """Name the programs that have a file open, if the system lists them."""
     holders: list[str] = []
     for process in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():
         if process.name == str(os.getpid()):
             continue
-        with suppress(OSError):  # it has ended, or is another user's
+        with suppress(OSError):  # the process has ended, or belongs to another user
             if any(os.path.realpath(fd) == str(path) for fd in (process / "fd").iterdir()):
                 name = (process / "comm").read_text("utf-8", "replace").strip()
                 holders.append(f"{printable(name)}, process {process.name}")

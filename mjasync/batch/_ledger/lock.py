@@ -1,4 +1,4 @@
-"""One process for each batch: a lock that the system takes back however the process ends."""
+"""A lock file: the operating system releases the lock when the process ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LedgerLock"]
 _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
 _HELD_ERRNOS: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 
-if sys.platform == "win32":  # pragma: no cover - of several ways each system has one
+if sys.platform == "win32":  # pragma: no cover - other platforms have their own branch
     import msvcrt
 
     def _lock(fd: int) -> None:
@@ -33,17 +33,16 @@ if sys.platform == "win32":  # pragma: no cover - of several ways each system ha
 elif sys.platform == "linux":
     import fcntl
 
-    _FLOCK_FORMAT: Final = "hhqqi"  # type, whence, start, length, process
-    _WHOLE_FILE: Final = (os.SEEK_SET, 0, 0, 0)
+    _WRITE_LOCK: Final = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    """A `struct flock` for the whole file: type, whence, start, length, process."""
 
     def _lock(fd: int) -> None:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK_FORMAT, fcntl.F_WRLCK, *_WHOLE_FILE))
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WRITE_LOCK)
 
     def _is_locked(fd: int) -> bool:
-        asked = struct.pack(_FLOCK_FORMAT, fcntl.F_WRLCK, *_WHOLE_FILE)
-        answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked)
-        return bool(struct.unpack(_FLOCK_FORMAT, answer[: len(asked)])[0] != fcntl.F_UNLCK)
-else:  # pragma: no cover - as above
+        blocker = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WRITE_LOCK)
+        return struct.unpack_from("h", blocker) != (fcntl.F_UNLCK,)
+else:  # pragma: no cover - other platforms have their own branch
     import fcntl
 
     def _lock(fd: int) -> None:
@@ -58,77 +57,68 @@ else:  # pragma: no cover - as above
 
 
 class LedgerLock:
-    """Held from `acquire` to `release`, or to the end of the process."""
+    """A lock that is held from `acquire` to `release`, or to the end of the process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Take it at once.
+        """Acquire the lock without waiting.
 
         Raises:
-            BatchInUse: Somebody has it.
-            ConfigurationError: It cannot be made.
+            BatchInUse: Another process, or another `Batch`, holds the lock.
+            ConfigurationError: The lock file cannot be created or locked.
         """
         while self._fd is None:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | _CLOSE_ON_EXEC, 0o600)
             except OSError as error:
-                reason = error.strerror or error
-                message = f"The lock {str(self._path)!r} cannot be made: {reason}."
-                raise ConfigurationError(message) from error
-            if self._try_lock(fd) and self._is_same_file(fd):  # else it was deleted just now
+                raise self._problem("created", error) from error
+            try:
+                _lock(fd)
+            except OSError as error:
+                os.close(fd)
+                if error.errno not in _HELD_ERRNOS:
+                    raise self._problem("locked", error) from error
+                message = f"The batch in {str(self._path.parent)!r} is in use already."
+                raise BatchInUse(message) from error
+            if self._has_path(fd):
                 self._fd = fd
-                with suppress(OSError):  # an earlier version let others read it
+                with suppress(OSError):  # earlier versions let other users read the file
                     self._path.chmod(0o600)
-            else:
+            else:  # the file was deleted between the two calls
                 os.close(fd)
 
-    def _try_lock(self, fd: int) -> bool:
-        try:
-            _lock(fd)
-        except OSError as error:
-            os.close(fd)
-            if error.errno not in _HELD_ERRNOS:
-                reason = error.strerror or error
-                message = f"The lock {str(self._path)!r} cannot be taken: {reason}."
-                raise ConfigurationError(message) from error
-            message = f"The batch in {str(self._path.parent)!r} is being worked on already."
-            raise BatchInUse(message) from error
-        return True
+    def _problem(self, action: str, error: OSError) -> ConfigurationError:
+        reason = error.strerror or error
+        return ConfigurationError(f"The lock {str(self._path)!r} cannot be {action}: {reason}.")
 
     def check(self) -> None:
-        """See that it is still this process that has it; take it again where it was deleted.
+        """Check that this process still holds the lock; acquire it again if it was deleted.
 
         Raises:
-            BatchInUse: Somebody else has taken it since.
-            ConfigurationError: It cannot be made again.
+            BatchInUse: Another process has acquired the lock since.
+            ConfigurationError: The lock file cannot be created again.
         """
-        if self._fd is None or self._is_same_file(self._fd):
-            return
-        self.release()
-        self.acquire()
+        if self._fd is not None and not self._has_path(self._fd):
+            self.release()
+            self.acquire()
 
-    def _is_same_file(self, fd: int) -> bool:
-        """Whether an open file is the one that has the lock's name."""
+    def _has_path(self, fd: int) -> bool:
+        """Return whether the lock's path still leads to an open file."""
         try:
-            path_stat = self._path.stat()
+            return os.path.samestat(self._path.stat(), os.fstat(fd))
         except OSError:
             return False
-        fd_stat = os.fstat(fd)
-        return (path_stat.st_dev, path_stat.st_ino) == (fd_stat.st_dev, fd_stat.st_ino)
 
     def is_held(self) -> bool:
-        """Whether somebody has it; nothing is made, and on Linux nothing taken, to find out."""
+        """Return whether the lock is held, without creating it; on Linux, without taking it."""
         try:
-            fd = os.open(self._path, os.O_RDWR | _CLOSE_ON_EXEC)
-        except OSError:
-            try:
-                fd = os.open(self._path, os.O_RDONLY | _CLOSE_ON_EXEC)
-            except OSError:  # never taken, or not ours to see
-                return False
+            fd = os.open(self._path, os.O_RDONLY | _CLOSE_ON_EXEC)
+        except OSError:  # never acquired, or not readable
+            return False
         try:
             return _is_locked(fd)
         except OSError:
@@ -137,7 +127,7 @@ class LedgerLock:
             os.close(fd)
 
     def release(self) -> None:
-        """Give it back, if it is held."""
+        """Release the lock if it is held."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -1,4 +1,4 @@
-"""Looking into a ledger that others may be writing, without changing anything."""
+"""Reading a ledger that other processes may be writing, without changing anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from ..._concurrency import finish_despite_cancellation
+from ..._concurrency import uninterrupted
 from ...errors import ConfigurationError
 from .._jobs import Job
 from .tables import decode_jobs, jobs_query, parse_json, table_columns
@@ -23,31 +23,31 @@ __all__ = ["read_jobs"]
 
 _NOT_WRITABLE_CODES: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _NO_TABLE_MESSAGE: Final = (
-    "Its ledger has no jobs: it is just being made, or empty. Look again in a moment; if it stays "
-    "so, restore it from a backup."
+    "Its ledger has no jobs: it is being created, or it is empty. Try again in a moment; if it "
+    "stays empty, restore it from a backup."
 )
 
 
 async def read_jobs(url: URL) -> list[Job]:
-    """All jobs of a ledger in the order they were planned.
+    """Return all jobs of a ledger in planning order.
 
     Raises:
-        ConfigurationError: It has no table of jobs, or a later version made it.
-        LedgerError: A row of it is damaged.
-        SQLAlchemyError: It cannot be read.
+        ConfigurationError: The ledger has no table of jobs, or a later version created it.
+        LedgerError: A row is damaged.
+        SQLAlchemyError: The ledger cannot be read.
     """
     if not url.drivername.startswith("sqlite"):
-        return await finish_despite_cancellation(_read_from(url))
+        return await _read_from(url)
     path = Path(url.database or "")
     try:
-        return await finish_despite_cancellation(_read_from(_read_only_url(path)))
+        return await _read_from(_read_only_url(path))
     except OperationalError as error:
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE_CODES:
             raise
-        # SQLite needs files beside a ledger to read it, and perhaps the folder cannot be written
+        # SQLite creates files beside a ledger to read it, which a read-only folder does not allow
         with tempfile.TemporaryDirectory() as folder:
             copy = await asyncio.to_thread(_copy_ledger, path, Path(folder))
-            return await finish_despite_cancellation(_read_from(_read_only_url(copy)))
+            return await _read_from(_read_only_url(copy))
 
 
 def _copy_ledger(path: Path, folder: Path) -> Path:
@@ -58,12 +58,11 @@ def _copy_ledger(path: Path, folder: Path) -> Path:
 
 
 def _read_only_url(path: Path) -> URL:
-    query = {"uri": "true"}
-    return URL.create(
-        "sqlite+aiosqlite", database=f"{path.absolute().as_uri()}?mode=ro", query=query
-    )
+    database = f"{path.absolute().as_uri()}?mode=ro"
+    return URL.create("sqlite+aiosqlite", database=database, query={"uri": "true"})
 
 
+@uninterrupted
 async def _read_from(url: URL) -> list[Job]:
     engine = create_async_engine(url, poolclass=NullPool, json_deserializer=parse_json)
     try:

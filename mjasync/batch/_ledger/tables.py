@@ -1,4 +1,4 @@
-"""The tables of a ledger, and what their rows mean: checked, for anything may be in a file."""
+"""The tables of a ledger, and the conversion of rows to jobs, which checks every value."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ except ImportError as error:  # pragma: no cover - the tests have it
         'mjasync.batch needs SQLAlchemy: python -m pip install "mjasync[batch]".'
     ) from error
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..._text import printable
@@ -52,26 +51,24 @@ __all__ = [
     "decode_jobs",
     "decode_status",
     "encode_job",
+    "fetch_by_key",
     "jobs_query",
-    "numbers_of",
     "parse_json",
     "table_columns",
 ]
 
 T = TypeVar("T")
-_CHUNK_SIZE: Final = 500
-"""Rows in one statement."""
+_MAX_ROWS_PER_STATEMENT: Final = 500
 _MAX_ERROR_LENGTH: Final = 4000
-"""Characters of an error that a row keeps."""
 _SCHEMA_VERSION: Final = 4
-"""Of the tables below: 1 had neither a version nor `modal`, 2 no `taken` and no `earlier`, 3 none
-of the columns that tell the order and the uptime of submissions."""
+"""Version 1 had neither a version table nor `modal`; 2 lacked `taken` and `earlier`; 3 lacked the
+columns with the sequence and the uptime of submissions."""
 TABLES: Final = MetaData()
 _VERSION_TABLE: Final = Table("ledger_version", TABLES, Column("version", Integer, nullable=False))
 EVENTS: Final = Table("ledger_events", TABLES, Column("n", Integer, nullable=False))
-"""One row: how many submissions and acceptances were noted. Clocks jump, and this does not."""
+"""One row with the number of recorded submissions and acceptances: clocks jump, this does not."""
 OWNER: Final = Table("ledger_owner", MetaData(), Column("token", String(32), nullable=False))
-"""One row: which opening of a ledger that is not shared may pay."""
+"""One row with the token of the process that may submit, if the ledger is not shared."""
 JOBS: Final = Table(
     "jobs",
     TABLES,
@@ -103,30 +100,25 @@ JOBS: Final = Table(
     Column("error", Text, nullable=False),
 )
 _FIELD_BY_COLUMN: Final = {column.name: column.key for column in JOBS.c}
-"""The field of a `Job` that a column holds: a file keeps the names that it began with."""
+"""The fields of a `Job` by column: the columns keep their first names."""
 _LIST_COLUMNS: Final = frozenset({"previous_charges", "files"})
 
 
-# --- rows --------------------------------------------------------------------------------------
-
-
 @attrs.frozen
-class _BadJson:
-    """What a column of JSON holds instead."""
-
+class _InvalidJson:
     text: str
 
 
-def parse_json(text: str) -> Any:  # noqa: ANN401 - whatever it is
-    """Read a column of JSON; what cannot be read is told when the row is made a job."""
+def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse a JSON column; `decode_job` reports invalid JSON together with its row."""
     try:
         return json.loads(text)
     except ValueError:
-        return _BadJson(str(text))
+        return _InvalidJson(str(text))
 
 
 def decode_job(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
-    """Make a job of its row.
+    """Convert a row to a job.
 
     Raises:
         LedgerError: The row is damaged; the message names it.
@@ -144,13 +136,13 @@ def decode_job(row: Any) -> Job:  # noqa: ANN401 - a row of JOBS
 
 
 def decode_status(value: object) -> JobStatus:
-    """Read a state.
+    """Convert a column to a status.
 
     Raises:
-        LedgerError: There is no such state.
+        LedgerError: There is no such status.
     """
     try:
-        return JobStatus(value)  # type: ignore[arg-type]  # that is what is tried
+        return JobStatus(value)  # type: ignore[arg-type]  # which raises a ValueError
     except ValueError as error:
         reason = str(error)
     raise _damaged_row(f"state {value!r}", reason)
@@ -159,85 +151,85 @@ def decode_status(value: object) -> JobStatus:
 def _damaged_row(row_name: str, reason: str) -> LedgerError:
     return LedgerError(
         f"A row of the batch's ledger is damaged ({printable(row_name, 200)}): "
-        f"{printable(reason, 200)}. Restore the ledger from a backup, or mend that row of the "
+        f"{printable(reason, 200)}. Restore the ledger from a backup, or repair that row of the "
         "table `jobs`."
     )
 
 
 def _check_value(name: str, value: object) -> None:
-    """See that a value is of the kind that its column holds.
+    """Check that a value has the type of its column.
 
     Raises:
-        ValueError: It is not.
+        ValueError: It does not.
     """
     column = JOBS.c[name]
     if value is None and column.nullable:
         return
-    if isinstance(value, _BadJson):
+    if isinstance(value, _InvalidJson):
         message = f"`{name}` is not JSON: {value.text[:100]!r}"
-        raise ValueError(message)  # noqa: TRY004 - of the content
+        raise ValueError(message)  # noqa: TRY004 - the content is wrong
     expected_type = list if name in _LIST_COLUMNS else column.type.python_type
     if not isinstance(value, (int, float) if expected_type is float else expected_type):
         message = f"`{name}` is {value!r}"[:200]
-        raise ValueError(message)  # noqa: TRY004 - of the content
+        raise ValueError(message)  # noqa: TRY004 - the content is wrong
 
 
 async def decode_jobs(rows: Iterable[Any]) -> list[Job]:
-    """Make jobs of their rows, beside the loop: there may be thousands."""
+    """Convert rows to jobs in a thread: there may be thousands."""
     return await asyncio.to_thread(lambda: [*map(decode_job, rows)])
 
 
 def encode_job(job: Job, *names: str) -> dict[str, Any]:
-    """Make a row of a job: all of it, or some columns."""
+    """Convert a job, or some of its fields, to a row."""
     row = {name: getattr(job, name) for name in names or JOBS.c.keys()}
     if "files" in row:
         row["files"] = [attrs.asdict(file) for file in job.files]
     if "variables" in row:
         row["variables"] = dict(job.variables)
-    if "error" in row:  # whatever a server says must fit in every database
+    if "error" in row:  # databases refuse some characters of a server's text
         row["error"] = printable(job.error, _MAX_ERROR_LENGTH, lines=True)
     return row
 
 
-def jobs_query(states: Collection[JobStatus], columns: Collection[str] | None = None) -> Any:  # noqa: ANN401 - a select of whatever there is
-    """Select jobs in the order they were planned: all, or those in some states."""
+def jobs_query(statuses: Collection[JobStatus], columns: Collection[str] | None = None) -> Any:  # noqa: ANN401 - a select of variable columns
+    """Select all jobs, or those with one of `statuses`, in planning order."""
     selected = JOBS.c if columns is None else [c for c in JOBS.c if c.name in columns]
     query = select(*selected).order_by(JOBS.c.number, JOBS.c.step)
-    return query.where(JOBS.c.status.in_(states)) if states else query
+    return query.where(JOBS.c.status.in_(statuses)) if statuses else query
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    """Cut up what is too much for one statement."""
+    """Split items into as many as fit in one statement."""
     iterator = iter(items)
-    while chunk := list(islice(iterator, _CHUNK_SIZE)):
+    while chunk := list(islice(iterator, _MAX_ROWS_PER_STATEMENT)):
         yield chunk
 
 
-# --- tables ------------------------------------------------------------------------------------
+async def fetch_by_key(connection: AsyncConnection, query: Any, keys: Iterable[str]) -> list[Any]:  # noqa: ANN401 - a select of variable columns
+    """Return the rows of a query on JOBS with one of `keys`."""
+    rows: list[Any] = []
+    for chunk in chunks(keys):
+        rows += await connection.execute(query.where(JOBS.c.key.in_(chunk)))
+    return rows
 
 
 def table_columns(connection: Connection) -> set[str]:
-    """The columns that the table of jobs has; none where there is no such table yet.
+    """Return the existing columns of the table of jobs; none if there is no such table yet.
 
     Raises:
-        ConfigurationError: A later version made it.
+        ConfigurationError: A later version of this package created the ledger.
     """
-    _check_version(connection)
-    if not inspect(connection).has_table(JOBS.name):
-        return set()
-    return {column["name"] for column in inspect(connection).get_columns(JOBS.name)}
-
-
-def _check_version(connection: Connection) -> None:
-    if not inspect(connection).has_table(_VERSION_TABLE.name):
-        return
-    version = connection.execute(select(func.max(_VERSION_TABLE.c.version))).scalar() or 0
-    if version > _SCHEMA_VERSION:
-        message = (
-            f"This ledger is of version {version}, and this mjasync knows them up to "
-            f"{_SCHEMA_VERSION}: python -m pip install --upgrade mjasync."
-        )
-        raise ConfigurationError(message)
+    tables = inspect(connection)
+    if tables.has_table(_VERSION_TABLE.name):
+        version = connection.execute(select(func.max(_VERSION_TABLE.c.version))).scalar() or 0
+        if version > _SCHEMA_VERSION:
+            message = (
+                f"This ledger has version {version}, and this mjasync supports versions up to "
+                f"{_SCHEMA_VERSION}: python -m pip install --upgrade mjasync."
+            )
+            raise ConfigurationError(message)
+    has_jobs = tables.has_table(JOBS.name)
+    return {column["name"] for column in tables.get_columns(JOBS.name)} if has_jobs else set()
 
 
 _MIGRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -252,11 +244,11 @@ _MIGRATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "sent_n": ("ALTER TABLE jobs ADD COLUMN sent_n INTEGER",),
     "accepted_n": ("ALTER TABLE jobs ADD COLUMN accepted_n INTEGER",),
 }
-"""What brings a table of an earlier version up to date, by the column it lacks."""
+"""The statements that migrate an earlier version, by the column that it lacks."""
 
 
 def create_or_migrate(connection: Connection, *tables: MetaData) -> None:
-    """Make the tables, or bring those of an earlier version up to date."""
+    """Create the tables, or migrate those of an earlier version."""
     existing_columns = table_columns(connection)
     for column, statements in _MIGRATIONS.items() if existing_columns else ():
         for statement in statements if column not in existing_columns else ():
@@ -266,26 +258,16 @@ def create_or_migrate(connection: Connection, *tables: MetaData) -> None:
     if connection.execute(select(EVENTS.c.n)).first() is None:
         count = _number_events(connection) if "accepted_n" not in existing_columns else 0
         connection.execute(insert(EVENTS).values(n=count))
-    if connection.execute(select(_VERSION_TABLE.c.version)).first() is None:
+    if not connection.execute(update(_VERSION_TABLE).values(version=_SCHEMA_VERSION)).rowcount:
         connection.execute(insert(_VERSION_TABLE).values(version=_SCHEMA_VERSION))
-    else:
-        connection.execute(update(_VERSION_TABLE).values(version=_SCHEMA_VERSION))
 
 
 def _number_events(connection: Connection) -> int:
-    """Number what an earlier version noted, in the order of the clock it went by."""
+    """Number the events that an earlier version recorded, in the order of its timestamps."""
     c = JOBS.c
     rows = connection.execute(select(c.key, c.submitting_at, c.accepted_at)).all()
-    events = [(at, key, "submitting_sequence") for key, at, _ in rows if at is not None]
-    events += [(at, key, "accepted_sequence") for key, _, at in rows if at is not None]
+    events = [(time, key, "submitting_sequence") for key, time, _ in rows if time is not None]
+    events += [(time, key, "accepted_sequence") for key, _, time in rows if time is not None]
     for number, (_, key, column) in enumerate(sorted(events), 1):
         connection.execute(update(JOBS).where(c.key == key).values({column: number}))
     return len(events)
-
-
-async def numbers_of(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    for chunk in chunks(keys):
-        query = select(JOBS.c.key, JOBS.c.number).where(JOBS.c.key.in_(chunk))
-        numbers.update((row.key, row.number) for row in await connection.execute(query))
-    return numbers
