@@ -138,9 +138,7 @@ class Ticket:
         self._queue.join(self)
         self._admitted.clear()
         if delay.error.retry_after is not None:
-            await self._clock.sleep(
-                delay.seconds
-            )  # the server requested it
+            await self._clock.sleep(delay.seconds)  # the server requested it
         else:
             await self._wait_admitted(delay.seconds)
         await self._wait_until_first()
