@@ -62,7 +62,9 @@ class SubmissionQueue:
         if submission.exclusive_key:
             lock = self._locks.setdefault(submission.exclusive_key, asyncio.Lock())
         gates = [gate for gate in (lock, self._limit) if gate is not None]
-        return Ticket(self, _queue_kind(submission), gates, notify)
+        accounts = dump_json(submission.payload.get("accountFilter"))
+        kind = submission.url, submission.endpoint, accounts  # what servers refuse together
+        return Ticket(self, kind, gates, notify)
 
     def on_task_ended(self) -> None:
         """Retry the first submission of each line: the server may have capacity."""
@@ -185,12 +187,6 @@ class Ticket:
         finally:
             for future in futures:
                 future.cancel()
-
-
-def _queue_kind(submission: SubmitRequest) -> Hashable:
-    """Return a key for submissions that a server refuses together: speed, accounts, operation."""
-    accounts = dump_json(submission.payload.get("accountFilter"))
-    return submission.url, submission.endpoint, accounts
 
 
 def _to_datetime(wall: float) -> datetime | None:

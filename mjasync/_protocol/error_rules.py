@@ -316,20 +316,12 @@ def _by_code(operation: Operation, reply: ParsedReply) -> type[MJError] | None:
         return None
     if reply.status in _TEXT_ERRORS_BY_STATUS or reply.status > 500:
         return None
-    if reply.code == 3 and not _is_about_a_task(operation, reply):
-        return NoAccount
+    if reply.code == 3 and operation is Operation.SUBMIT and reply.status != 404:
+        return NoAccount  # the code of an unknown task, which a new one cannot be
     if reply.code in _ERROR_BY_CODE:
         return _ERROR_BY_CODE[reply.code]
-    return None if reply.status >= 300 else _unknown_code(operation, reply)
-
-
-def _is_about_a_task(operation: Operation, reply: ParsedReply) -> bool:
-    if operation is Operation.SUBMIT:
-        return reply.status == 404
-    return True
-
-
-def _unknown_code(operation: Operation, reply: ParsedReply) -> type[MJError]:
+    if reply.status >= 300:
+        return None
     is_logic_error = reply.code == _LOGIC_ERROR_CODE and operation.is_paid
     return InvalidRequest if is_logic_error else ServerError
 

@@ -79,22 +79,15 @@ def parse_object(
         is_nothing = reply.is_empty or (reply.is_json and reply.json is None)
         if operation is Operation.FETCH and is_nothing:
             raise make_error(TaskNotFound, reply)
-        if isinstance(reply.json, dict) and _is_own_reply(operation, reply):
-            _check_id(reply.json, task_id)
-            return reply.json
+        if isinstance(reply.json, dict):
+            returned_id = decoding.parse_text(reply.json.get("id"))
+            is_task = returned_id is not None and "status" in reply.json
+            if is_task if operation is Operation.FETCH else reply.code in ACCEPTED_CODES:
+                if task_id not in {None, returned_id}:
+                    message = f"The server returned task {printable(returned_id)}, not {task_id}."
+                    raise MalformedReply(message)
+                return reply.json
     raise classify(operation, reply)
-
-
-def _check_id(task: Mapping[str, Any], task_id: str | None) -> None:
-    if task_id is not None and decoding.parse_text(task.get("id")) != task_id:
-        other = printable(decoding.parse_text(task.get("id")))
-        raise MalformedReply(f"The server returned task {other} instead of {task_id}.")
-
-
-def _is_own_reply(operation: Operation, reply: ParsedReply) -> bool:
-    if operation is Operation.FETCH:
-        return decoding.parse_text(reply.json.get("id")) is not None and "status" in reply.json
-    return reply.code in ACCEPTED_CODES
 
 
 def parse_list(reply: ParsedReply) -> list[dict[str, Any]]:

@@ -60,15 +60,11 @@ def result_url(info: TaskInfo) -> str:
     Raises:
         InvalidRequest: The task has not finished, or has no image.
     """
-    _check_finished(info)
+    if info.status is not TaskStatus.SUCCESS:
+        message = f"There is no finished image yet ({info.status}): await the Task first."
+        raise InvalidRequest(message, task_id=info.id, info=info)
     link = next(iter(info.video_urls), None) or info.image_url
     if not link:
         message = f"This {info.action.lower() or 'task'} has no image; its result may be in .text."
         raise InvalidRequest(message, task_id=info.id, info=info)
     return link
-
-
-def _check_finished(info: TaskInfo) -> None:
-    if info.status is not TaskStatus.SUCCESS:
-        message = f"There is no finished image yet ({info.status}): await the Task first."
-        raise InvalidRequest(message, task_id=info.id, info=info)
