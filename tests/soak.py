@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mjasync.batch import Job
-from support.batch_checks import check_all, check_files, check_reported, ledger
+from support.batches import check_all, check_files, check_reported, ledger
 from support.kill_moments import NEVER, Moment, any_moment
 from support.killed_batches import Labour, Server, opened
 

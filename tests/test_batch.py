@@ -32,32 +32,14 @@ from mjasync import (
 )
 from mjasync.batch import Batch, BatchInUse, Job, JobStatus, Totals, read_batch
 from mjasync.simulator import Simulator
+from support.batches import finish, ledger
 from support.clients import QUICK, Every, connect
 from support.gallery_jobs import facts_of
+from support.sent_requests import submits
 from support.waiting import eventually
 
 PROMPTS = [f"fox {n}" for n in range(6)]
-BOUND = {"reconcile_after": 0.0, "gallery": False}
 SETTLE = 60.0
-
-
-async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> list[Job]:  # noqa: ANN401
-    """Run a batch to its end."""
-    async with Batch(folder, client=mj, **{**BOUND, **options}) as batch:
-        for prompt in prompts:
-            batch.add(prompt)
-        return [job async for job in batch.run()]
-
-
-async def ledger(folder: Path, mj: Client) -> list[Job]:
-    """Return what the ledger says."""
-    async with Batch(folder, client=mj) as batch:
-        return await batch.jobs()
-
-
-def submits(sim: Simulator) -> int:
-    """Return how many submissions were asked for, accepted or not."""
-    return sum(request.kind == "submit" for request in sim.requests)
 
 
 def check_files(folder: Path, jobs: list[Job]) -> None:
@@ -128,7 +110,7 @@ async def test_a_finished_batch_asks_for_nothing(
     jobs = await finish(tmp_path, mj_plain, "an owl", PROMPTS, steps=("U1", "U2"))
     assert len(plain.submissions) == 2 * 6 + 3 + 6
     assert {job.number for job in jobs} == {1, 2, 3, 4, 5, 6, 7}
-    check_files(tmp_path, await ledger(tmp_path, mj_plain))
+    check_files(tmp_path, await ledger(tmp_path))
 
 
 async def test_the_limit_counts_unfinished_tasks(tmp_path: Path) -> None:
@@ -202,7 +184,7 @@ async def test_names_never_clash(plain: Simulator, mj_plain: Client, tmp_path: P
     assert len({file.path for job in jobs for file in job.files}) == 6
     check_files(tmp_path, jobs)
     await finish(tmp_path, mj_plain, "an owl", name="picture.{ext}")
-    check_files(tmp_path, await ledger(tmp_path, mj_plain))
+    check_files(tmp_path, await ledger(tmp_path))
 
 
 async def test_a_file_that_is_gone_is_fetched_again(
@@ -214,7 +196,7 @@ async def test_a_file_that_is_gone_is_fetched_again(
     (tmp_path / lost.files[0].path).unlink()
     (again,) = await finish(tmp_path, mj_plain, PROMPTS, steps="U1")
     assert (again.key, again.files, len(plain.submissions)) == (lost.key, lost.files, 12)
-    check_files(tmp_path, await ledger(tmp_path, mj_plain))
+    check_files(tmp_path, await ledger(tmp_path))
 
 
 async def test_a_file_that_is_gone_for_good(
@@ -263,7 +245,7 @@ async def test_a_step_may_be_a_function(plain: Simulator, mj_plain: Client, tmp_
         assert (await batch.dry_run(), (await batch.forecast()).total()) == (2, 4)
     for _ in range(2):
         await finish(tmp_path, mj_plain, "a fox", steps=[wide, look, "U1"])
-    jobs = await ledger(tmp_path, mj_plain)
+    jobs = await ledger(tmp_path)
     assert seen == [jobs[0].task_id] * 2
     assert sorted(len(job.files) for job in jobs) == [0, 1, 1, 1]
     assert len(plain.submissions) == 4
@@ -288,7 +270,7 @@ async def test_a_function_that_fails(plain: Simulator, mj_plain: Client, tmp_pat
     with pytest.raises(ConfigurationError, match=r"odd.*pass it in steps="):
         await finish(tmp_path, mj_plain, "an owl", resubmit_uncertain=True)
     assert len(plain.requests) == before
-    assert [job.status for job in await ledger(tmp_path, mj_plain)][1] is JobStatus.UNCERTAIN
+    assert [job.status for job in await ledger(tmp_path)][1] is JobStatus.UNCERTAIN
 
 
 async def test_a_function_that_returns_something_else(
@@ -345,7 +327,7 @@ async def test_a_small_queue_loses_nothing(tmp_path: Path) -> None:
         assert submits(sim) > len(sim.submissions) == 8
         assert sum(job.attempts for job in jobs) == submits(sim)
         await finish(tmp_path, mj, retry_failed=True)
-        check_files(tmp_path, await ledger(tmp_path, mj))
+        check_files(tmp_path, await ledger(tmp_path))
         assert len(sim.submissions) == 9
 
 
@@ -375,7 +357,7 @@ async def test_patience_has_an_end(plain: Simulator, tmp_path: Path) -> None:
     async with connect(plain, retries=short) as mj:
         with pytest.raises(MJError, match="account"):
             await finish(tmp_path, mj, PROMPTS)
-        assert {job.status for job in await ledger(tmp_path, mj)} == {JobStatus.PLANNED}
+        assert {job.status for job in await ledger(tmp_path)} == {JobStatus.PLANNED}
 
 
 @pytest.mark.parametrize(
@@ -408,7 +390,7 @@ async def test_a_server_that_draws_nothing_stops_the_batch(
     faults = [plain.fault("reply", on=on, times=None, **page) for on in ("submit", "fetch", "list")]
     with pytest.raises(UnsupportedEndpoint):
         await finish(tmp_path, mj_plain, PROMPTS)
-    assert {job.status for job in await ledger(tmp_path, mj_plain)} == {JobStatus.PLANNED}
+    assert {job.status for job in await ledger(tmp_path)} == {JobStatus.PLANNED}
     for fault in faults:
         fault.remove()
     assert len(await finish(tmp_path, mj_plain)) == 6
@@ -534,7 +516,7 @@ async def test_a_closed_client_stops_the_batch(plain: Simulator, tmp_path: Path)
     await mj.close()
     with pytest.raises(MJError, match="closed"):
         await finish(tmp_path, mj, PROMPTS)
-    assert {job.status for job in await ledger(tmp_path, mj)} == {JobStatus.PLANNED}
+    assert {job.status for job in await ledger(tmp_path)} == {JobStatus.PLANNED}
 
 
 # --- in doubt ----------------------------------------------------------------------------------
@@ -667,7 +649,7 @@ async def test_leaving_notes_what_is_on_the_wire(tmp_path: Path) -> None:
             await eventually(lambda: submits(sim) == 6)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-        assert {job.status for job in await ledger(tmp_path, mj)} == {JobStatus.ACCEPTED}
+        assert {job.status for job in await ledger(tmp_path)} == {JobStatus.ACCEPTED}
         check_files(tmp_path, await finish(tmp_path, mj))
         assert len(sim.submissions) == 6
 
@@ -679,11 +661,11 @@ async def test_leaving_by_break_loses_nothing(tmp_path: Path) -> None:
             batch.add(PROMPTS)
             async for _ in batch.run():
                 break
-        states = {job.status for job in await ledger(tmp_path, mj)}
+        states = {job.status for job in await ledger(tmp_path)}
         assert not states & {JobStatus.SUBMITTING, JobStatus.UNCERTAIN}
         await finish(tmp_path, mj)
         assert len(sim.submissions) == 6
-        check_files(tmp_path, await ledger(tmp_path, mj))
+        check_files(tmp_path, await ledger(tmp_path))
 
 
 async def test_stop_drains(plain: Simulator, mj_plain: Client, tmp_path: Path) -> None:
@@ -808,11 +790,11 @@ async def test_a_second_batch_is_told(mj_plain: Client, tmp_path: Path) -> None:
         assert process.stdout is not None
         assert await asyncio.to_thread(process.stdout.readline) == b"open\n"
         with pytest.raises(BatchInUse, match="is in use already"):
-            await ledger(tmp_path, mj_plain)
+            await ledger(tmp_path)
     async with Batch(tmp_path, client=mj_plain):
         with pytest.raises(BatchInUse):
-            await ledger(tmp_path, mj_plain)
-    assert await ledger(tmp_path, mj_plain) == []
+            await ledger(tmp_path)
+    assert await ledger(tmp_path) == []
 
 
 async def test_a_ledger_that_is_none(mj_plain: Client, tmp_path: Path) -> None:
@@ -822,7 +804,7 @@ async def test_a_ledger_that_is_none(mj_plain: Client, tmp_path: Path) -> None:
     )
     for _ in range(2):
         with pytest.raises(Exception, match="not a database"):
-            await ledger(tmp_path, mj_plain)
+            await ledger(tmp_path)
 
 
 @pytest.mark.parametrize(

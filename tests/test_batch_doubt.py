@@ -26,8 +26,10 @@ from mjasync import (
 )
 from mjasync.batch import Batch, Job, JobStatus, read_batch
 from mjasync.simulator import Simulator
+from support.batches import finish, states
 from support.clients import EAGER, QUICK, connect
 from support.loopback import serving
+from support.sent_requests import submits
 from support.waiting import eventually
 
 SETTLE = 60.0
@@ -63,25 +65,6 @@ class QuickClock(Clock):
             self.waits.append(seconds)
         self._leapt += seconds if leaps else 0.0
         await asyncio.sleep(0 if leaps else max(0.0, seconds))
-
-
-async def finish(folder: Path, mj: Client, *prompts: str, **options: Any) -> list[Job]:  # noqa: ANN401
-    """Run a batch to its end."""
-    async with Batch(
-        folder, client=mj, gallery=False, **{"reconcile_after": 0.0, **options}
-    ) as batch:
-        batch.add(prompts)
-        return [job async for job in batch.run()]
-
-
-def submits(sim: Simulator) -> int:
-    """Return how many submissions were asked for, accepted or not."""
-    return sum(request.kind == "submit" for request in sim.requests)
-
-
-def states(jobs: list[Job]) -> Counter[str]:
-    """Count jobs by where they stand."""
-    return Counter(str(job.status) for job in jobs)
 
 
 # --- the brake ---------------------------------------------------------------------------------

@@ -23,17 +23,9 @@ from mjasync.batch._readers import read_rows
 from mjasync.batch._rows import InputRow
 from mjasync.errors import ConfigurationError
 from mjasync.simulator import Simulator
+from support.batches import BOUND, finish
 from support.clients import Every, connect
 from support.waiting import eventually
-
-BOUND = {"reconcile_after": 0.0, "gallery": False}
-
-
-async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> list[Job]:  # noqa: ANN401
-    """Run a batch to its end."""
-    async with Batch(folder, client=mj, **{**BOUND, **options}) as batch:
-        batch.add(prompts)
-        return [job async for job in batch.run()]
 
 
 def digests(folder: Path, jobs: list[Job]) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,9 +21,10 @@ from mjasync import Client, MJError
 from mjasync.batch import Batch, Job, JobStatus, LedgerError
 from mjasync.batch._output import OutputFolder
 from mjasync.simulator import Simulator
-from support.batch_checks import check_all, check_files, check_reported, ledger, states
+from support.batches import check_all, check_files, check_reported, finish, ledger, states
 from support.clients import connect
 from support.command_line import Run
+from support.disks import mounted
 from support.kill_moments import NEVER, Moment, any_moment
 from support.killed_batches import Labour, Server, opened
 
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.slow
 PROMPTS = [f"fox {n}" for n in range(6)]
 JOBS = 2 * len(PROMPTS)
 DEATHS = 10
+OPTIONS = {"limit": 3, "steps": "U1", "gallery": True}
 SERVER: dict[str, Any] = {"time_scale": 0.001, "draw": False, "concurrency": 20}
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there is neither fork nor SIGKILL")
 
@@ -121,17 +122,8 @@ async def test_two_processes_and_one_folder(tmp_path: Path) -> None:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of two megabytes."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(path)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False)
-    except OSError as error:
-        pytest.skip(f"a disk to fill cannot be made: {error}")
-    if done.returncode:
-        pytest.skip(f"a disk to fill cannot be made: {done.stderr.decode().strip()}")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)  # noqa: S607
+    with mounted(tmp_path / "disk", "2m") as path:
+        yield path
 
 
 class Filling(Simulator):
@@ -174,13 +166,6 @@ async def filling(disk: Path) -> AsyncIterator[Filling]:
         yield sim
 
 
-async def finish(folder: Path, mj: Client) -> list[Job]:
-    """Run a batch to its end."""
-    async with Batch(folder, client=mj, limit=3, steps="U1", reconcile_after=0.0) as batch:
-        batch.add(PROMPTS)
-        return [job async for job in batch.run()]
-
-
 @pytest.mark.parametrize("at", ["submit", "image", "fetch"])
 @pytest.mark.parametrize("after", [1, 4])
 async def test_a_full_disk(filling: Filling, disk: Path, at: str, after: int) -> None:
@@ -190,14 +175,14 @@ async def test_a_full_disk(filling: Filling, disk: Path, at: str, after: int) ->
     async with connect(filling) as mj:
         for _ in range(2):
             with pytest.raises(OSError, match=r"full|[Nn]o space") as caught:
-                await finish(folder, mj)
+                await finish(folder, mj, PROMPTS, **OPTIONS)
             assert isinstance(caught.value, MJError)
             assert getattr(caught.value, "unrecorded", ()) == ()
         assert not list(folder.rglob("*.part"))
         (disk / "ballast").unlink()
         jobs = await ledger(folder)
         assert {job.task_id for job in jobs if job.task_id} == {*filling.tasks}
-        await finish(folder, mj)
+        await finish(folder, mj, PROMPTS, **OPTIONS)
     jobs = await ledger(folder)
     assert states(jobs) == {JobStatus.SAVED: JOBS}
     assert len(filling.submissions) == JOBS
@@ -214,7 +199,7 @@ async def test_a_manifest_that_cannot_be_written(
 
     monkeypatch.setattr(OutputFolder, "write_manifest", full)
     with pytest.raises(LedgerError, match="No space left") as caught:
-        await finish(tmp_path, mj_plain)
+        await finish(tmp_path, mj_plain, PROMPTS, **OPTIONS)
     assert caught.value.errno == errno.ENOSPC
     assert plain.submissions == []
 
@@ -224,14 +209,14 @@ async def test_an_id_that_cannot_be_noted(filling: Filling, disk: Path) -> None:
     filling.at, filling.takes_all = "submit", True
     async with connect(filling) as mj:
         with pytest.raises(LedgerError, match="mjasync watch") as caught:
-            await finish(disk / "batch", mj)
+            await finish(disk / "batch", mj, PROMPTS, **OPTIONS)
         assert {*caught.value.unrecorded} == {*filling.tasks}
         assert all(task_id in str(caught.value) for task_id in filling.tasks)
         (disk / "ballast").unlink()
         doubtful = [job for job in await ledger(disk / "batch") if job.state_token]
         assert {job.status for job in doubtful} == {JobStatus.SUBMITTING}
         assert {job.task_id for job in doubtful} == {None}
-        await finish(disk / "batch", mj)
+        await finish(disk / "batch", mj, PROMPTS, **OPTIONS)
     jobs = {job.key: job for job in await ledger(disk / "batch")}
     assert all(jobs[job.key].state_token == job.state_token for job in doubtful)
     assert len(filling.submissions) == JOBS

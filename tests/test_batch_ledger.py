@@ -23,19 +23,12 @@ from mjasync.batch._ledger.lock import LedgerLock
 from mjasync.batch._ledger.open import is_running
 from mjasync.errors import ConfigurationError, MJError
 from mjasync.simulator import Simulator
+from support.batches import finish
+from support.disks import mounted
 
 PROMPTS = [f"fox {n}" for n in range(4)]
 SECRET = "pass-word"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such modes and links")
-
-
-async def finish(folder: Path, mj: Client, *prompts: str, **options: Any) -> list[Job]:  # noqa: ANN401
-    """Run a batch to its end."""
-    async with Batch(
-        folder, client=mj, gallery=False, **{"reconcile_after": 0.0, **options}
-    ) as batch:
-        batch.add(prompts)
-        return [job async for job in batch.run()]
 
 
 def change(folder: Path, statement: str) -> None:
@@ -275,17 +268,8 @@ async def test_only_the_user_may_read_them(
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
     """A folder that even root cannot write to, once it is asked to be."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(path)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False)
-    except OSError as error:
-        pytest.skip(f"no disk can be made: {error}")
-    if done.returncode:
-        pytest.skip(f"no disk can be made: {done.stderr.decode().strip()}")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)  # noqa: S607
+    with mounted(tmp_path / "disk", "4m") as path:
+        yield path
 
 
 async def test_a_folder_that_cannot_be_written(

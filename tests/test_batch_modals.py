@@ -14,7 +14,9 @@ from mjasync import Client, ConfigurationError
 from mjasync.batch import Batch, Job, JobStatus, read_batch
 from mjasync.batch._steps import last_step, parent_path, parse_path, split_steps
 from mjasync.simulator import Simulator
+from support import batches
 from support.clients import connect
+from support.sent_requests import sent
 from support.waiting import eventually
 
 ZOOM = "U1>Custom Zoom[{prompt} --zoom 1.8]"
@@ -22,14 +24,7 @@ ZOOM = "U1>Custom Zoom[{prompt} --zoom 1.8]"
 
 async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> dict[str, Job]:  # noqa: ANN401
     """Run a batch to its end; return the jobs that ended by their steps."""
-    async with Batch(folder, client=mj, **{"reconcile_after": 0.0, **options}) as batch:
-        batch.add(prompts)
-        return {job.step: job async for job in batch.run()}
-
-
-def asked(sim: Simulator, endpoint: str) -> int:
-    """Count the requests to an endpoint."""
-    return sum(request.endpoint == endpoint for request in sim.requests)
+    return {job.step: job for job in await batches.finish(folder, mj, *prompts, **options)}
 
 
 def answers(sim: Simulator) -> list[str]:
@@ -111,7 +106,7 @@ async def test_an_answer_refused_for_now_is_sent_again(
     plain.fault("reply", endpoint="modal", times=3, **busy)
     jobs = await finish(tmp_path, mj_plain, "a fox", steps=[ZOOM, "U1>Custom Zoom[a naked fox]"])
     assert (jobs[ZOOM].status, len(answers(plain))) == (JobStatus.SAVED, 1)
-    assert asked(plain, "action") == 3
+    assert len(sent(plain, "action")) == 3
     (banned,) = (job for job in jobs.values() if job.status is JobStatus.FAILED)
     assert banned.error_class == "BannedPrompt"
 
@@ -128,7 +123,7 @@ async def test_an_account_error_keeps_the_modal(
     fault.remove()
     jobs = await finish(tmp_path, mj_plain)
     assert jobs[ZOOM].status is JobStatus.SAVED
-    assert asked(plain, "action") == 2
+    assert len(sent(plain, "action")) == 2
 
 
 # --- in doubt ----------------------------------------------------------------------------------
@@ -140,7 +135,7 @@ async def test_an_answer_whose_reply_is_lost(
     """The task has gone on, so the answer was taken: it is not sent again."""
     plain.fault("reset_after", endpoint="modal", times=1)
     jobs = await finish(tmp_path, mj_plain, "a fox", steps=ZOOM)
-    assert (jobs[ZOOM].status, len(answers(plain)), asked(plain, "modal")) == (
+    assert (jobs[ZOOM].status, len(answers(plain)), len(sent(plain, "modal"))) == (
         JobStatus.SAVED,
         1,
         1,
@@ -156,7 +151,7 @@ async def test_an_answer_that_is_lost(plain: Simulator, mj_plain: Client, tmp_pa
     assert jobs[ZOOM].status is JobStatus.UNCERTAIN
     jobs = await finish(tmp_path, mj_plain, resubmit_uncertain=True)
     assert (jobs[ZOOM].status, len(answers(plain))) == (JobStatus.SAVED, 1)
-    assert asked(plain, "action") == 2
+    assert len(sent(plain, "action")) == 2
 
 
 async def test_an_answer_that_cannot_be_looked_up(
@@ -187,13 +182,14 @@ async def test_a_run_that_was_left_while_answering(
                 pass
 
         running = asyncio.ensure_future(run())
-        await eventually(lambda: asked(plain, "modal" if taken else "action") == 1 + (not taken))
+        endpoint = "modal" if taken else "action"
+        await eventually(lambda: len(sent(plain, endpoint)) == 1 + (not taken))
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     await finish(tmp_path, mj_plain)
     states = {job.step: job.status for job in await read_batch(tmp_path)}
     assert states == dict.fromkeys(["", "U1", ZOOM], JobStatus.SAVED)
-    assert (len(answers(plain)), asked(plain, "action")) == (1, 2)
+    assert (len(answers(plain)), len(sent(plain, "action"))) == (1, 2)
 
 
 # --- versions ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pytest
 from mjasync import Client, ConfigurationError
 from mjasync.batch import Batch, BatchInUse, Job, JobStatus, Totals, read_batch
 from mjasync.simulator import Simulator
+from support import batches
 from support.clients import connect
 from support.postgres import binary, server
 from support.waiting import eventually
@@ -64,10 +65,8 @@ async def mj(sim: Simulator) -> AsyncIterator[Client]:
 
 async def finish(folder: Path, mj: Client, database: str, **options: Any) -> list[Job]:  # noqa: ANN401
     """Run the batch of the prompts and a step to its end, with whoever else does."""
-    given = {"limit": 3, "steps": "U1", "reconcile_after": 0.0, **options}
-    async with Batch(folder, client=mj, ledger=database, **given) as batch:
-        batch.add(PROMPTS)
-        return [job async for job in batch.run()]
+    settings = {"limit": 3, "steps": "U1", "gallery": True, **options}
+    return await batches.finish(folder, mj, PROMPTS, ledger=database, **settings)
 
 
 def paid(sim: Simulator) -> Counter[tuple[str, str | None]]:

@@ -23,12 +23,8 @@ from support.clients import AT_ONCE, EAGER, connect
 from support.clock import FakeClock
 from support.loopback import ScriptedApp
 from support.ports import reserved_port
+from support.sent_requests import count_sent, submits
 from support.waiting import eventually, turns
-
-
-def submits(sim: Simulator) -> int:
-    """Return how many submissions were asked for, accepted or not."""
-    return sum(request.kind == "submit" for request in sim.requests)
 
 
 class Gated(ScriptedApp):
@@ -221,7 +217,7 @@ async def test_a_server_without_a_list_is_asked_once(
             with pytest.raises(mjasync.SubmitUncertain):
                 await waiting
     assert submits(plain) == 2
-    assert sum(request.kind == "list" for request in plain.requests) == lists
+    assert count_sent(plain, "list") == lists
 
 
 OWN = f"mjasync-{7:032x}"
@@ -298,7 +294,7 @@ async def test_an_answered_modal_is_not_reconciled(plain: Simulator, clock: Fake
         await clock.until_done(waiting, mj)
         with pytest.raises(mjasync.SubmitUncertain):
             await waiting
-        assert not any(request.kind == "list" for request in plain.requests)
+        assert not count_sent(plain, "list")
 
 
 # --- provably not taken ------------------------------------------------------------------------

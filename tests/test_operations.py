@@ -21,15 +21,11 @@ from mjasync._protocol.buttons import classify_button
 from mjasync.simulator import Simulator
 from support.clients import connect
 from support.raw_http import simulated
+from support.sent_requests import sent
 from support.stories import FROZEN, TOKEN, is_grid, png, serving
 
 Ask = Callable[[Simulator, Client], Awaitable[object]]
 ADMIN = {"token": "sim-admin"}
-
-
-def sent(sim: Simulator, endpoint: str) -> list[Any]:
-    """Return the bodies of all requests to an endpoint."""
-    return [request.body for request in sim.requests if request.endpoint == endpoint]
 
 
 def asked(sim: Simulator, path: str) -> int:

@@ -15,6 +15,7 @@ import mjasync
 from mjasync import Client, LinkExpired, Task
 from mjasync.simulator import Simulator
 from support.clients import connect
+from support.sent_requests import count_sent
 from support.waiting import eventually
 
 
@@ -27,11 +28,6 @@ def distance(one: bytes, other: bytes) -> float:
     """Return how much two pictures differ, scaled to one size: 0 is not at all, 255 is all."""
     first, second = opened(one).resize((64, 64)), opened(other).resize((64, 64))
     return max(ImageStat.Stat(ImageChops.difference(first, second)).mean)
-
-
-def asked(sim: Simulator, kind: str) -> int:
-    """Return how many requests of a kind there were."""
-    return sum(request.kind == kind for request in sim.requests)
 
 
 @pytest.fixture
@@ -102,7 +98,7 @@ async def test_what_has_no_picture_yet(
         with pytest.raises(mjasync.InvalidRequest, match="IN_PROGRESS") as caught:
             await use(task)
         assert caught.value.task is task
-        assert asked(plain, "image") == 0
+        assert count_sent(plain, "image") == 0
 
 
 # --- taken apart -------------------------------------------------------------------------------
@@ -134,7 +130,7 @@ async def test_the_servers_own_single_pictures(listing: Simulator) -> None:
         grid = await mj.imagine("a lighthouse")
         assert len(grid.image_urls) == 4
         parts = await grid.images()
-        assert asked(listing, "image") == 4
+        assert count_sent(listing, "image") == 4
         whole = opened(await grid.read())
         assert all(opened(part.data).size == whole.size for part in parts)
         cut = await mjasync._media.grid.split_grid(await grid.read())
@@ -147,10 +143,10 @@ async def test_single_pictures_whose_links_ran_out(listing: Simulator) -> None:
     """Four dead links at once cost one refetch."""
     async with connect(listing) as mj:
         grid = await mj.imagine("a lighthouse")
-        looks = asked(listing, "fetch")
+        looks = count_sent(listing, "fetch")
         listing.expire_links()
         assert len(await grid.images()) == 4
-        assert asked(listing, "fetch") == looks + 1
+        assert count_sent(listing, "fetch") == looks + 1
 
 
 async def test_one_of_four_that_cannot_be_had(listing: Simulator) -> None:
@@ -199,23 +195,23 @@ async def test_an_expired_link_is_refetched_once(
     monkeypatch.chdir(tmp_path)
     async with Simulator(dialect, time_scale=0) as sim, connect(sim) as mj:
         task = await mj.imagine("a lighthouse")
-        looks = asked(sim, "fetch")
+        looks = count_sent(sim, "fetch")
         sim.expire_links()
         assert await use(task)
-        assert (asked(sim, "fetch"), asked(sim, "image")) == (looks + 1, 2)
+        assert (count_sent(sim, "fetch"), count_sent(sim, "image")) == (looks + 1, 2)
         assert await use(task)
-        assert (asked(sim, "fetch"), asked(sim, "image")) == (looks + 1, 3)
+        assert (count_sent(sim, "fetch"), count_sent(sim, "image")) == (looks + 1, 3)
 
 
 async def test_a_server_that_renews_no_link() -> None:
     """The original gives the same dead link again: one refetch, and the error."""
     async with Simulator("original", time_scale=0, draw=False) as sim, connect(sim) as mj:
         task = await mj.imagine("a lighthouse")
-        looks = asked(sim, "fetch")
+        looks = count_sent(sim, "fetch")
         sim.expire_links()
         with pytest.raises(LinkExpired):
             await task.read()
-        assert asked(sim, "fetch") == looks + 1
+        assert count_sent(sim, "fetch") == looks + 1
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
@@ -223,12 +219,12 @@ async def test_a_link_that_stays_dead(plain: Simulator, status: int) -> None:
     """When the fresh link is dead, too, that is the end of it."""
     async with connect(plain) as mj:
         task = await mj.imagine("a lighthouse")
-        looks = asked(plain, "fetch")
+        looks = count_sent(plain, "fetch")
         plain.fault("reply", on="image", times=None, status=status)
         with pytest.raises(mjasync.LinkExpired) as caught:
             await task.read()
         assert caught.value.task is task
-        assert (asked(plain, "fetch"), asked(plain, "image")) == (looks + 1, 2)
+        assert (count_sent(plain, "fetch"), count_sent(plain, "image")) == (looks + 1, 2)
 
 
 async def test_a_dead_link_of_a_lost_task(plain: Simulator) -> None:

@@ -35,6 +35,7 @@ from mjasync.simulator import DIALECTS, Simulator
 from support.clients import Every, connect
 from support.clock import FakeClock
 from support.loopback import serving
+from support.sent_requests import count_sent
 
 # --- the schedule: a pure function -------------------------------------------------------------
 
@@ -266,11 +267,6 @@ GATEWAY_ROW = {"id": "1", "action": "IMAGINE", "maskBase64": ""}
 SERVER_ROW = {"id": "1", "action": "IMAGINE"}
 
 
-def fetches(sim: Simulator) -> int:
-    """How often tasks were fetched singly so far."""
-    return sum(request.kind == "fetch" for request in sim.requests)
-
-
 class Stage:
     """What a simulator answers to every fetch, until it is set again."""
 
@@ -308,7 +304,7 @@ async def watched(clock: FakeClock, row: Mapping[str, str], every: int) -> tuple
                 stage.show(f"{second // every}%")
             await clock.advance(1, mj)
         await left(waiting)
-        return fetches(sim), sum(late) / len(late)
+        return count_sent(sim, "fetch"), sum(late) / len(late)
 
 
 async def left(waiting: asyncio.Future[Any]) -> None:
@@ -442,7 +438,11 @@ async def test_a_hook_wakes_the_watcher(
         stage.show("2%")
         assert mj.handle_webhook(payload)
         await clock.advance(0, mj)
-        assert (fetches(stage.sim), task.status, task.progress) == (2, TaskStatus.IN_PROGRESS, 2)
+        assert (count_sent(stage.sim, "fetch"), task.status, task.progress) == (
+            2,
+            TaskStatus.IN_PROGRESS,
+            2,
+        )
 
 
 async def test_a_storm_of_hooks_costs_few_looks(clock: FakeClock) -> None:
@@ -452,9 +452,9 @@ async def test_a_storm_of_hooks_costs_few_looks(clock: FakeClock) -> None:
             for _ in range(20):
                 assert mj.handle_webhook({"id": "1"})
             await clock.advance(0.1, mj)
-        assert fetches(stage.sim) == 4
+        assert count_sent(stage.sim, "fetch") == 4
         await clock.advance(60, mj)
-        assert fetches(stage.sim) == 4
+        assert count_sent(stage.sim, "fetch") == 4
 
 
 async def test_hooks_of_strangers_are_ignored(clock: FakeClock) -> None:
@@ -508,7 +508,7 @@ async def test_a_hook_that_comes_during_a_look_has_another_follow(
         await clock.advance(0, mj)
         assert task.progress == 1
         await clock.advance(0.5, mj)
-        assert (fetches(stage.sim), task.progress) == (3, 3)
+        assert (count_sent(stage.sim, "fetch"), task.progress) == (3, 3)
 
 
 async def test_hooks_do_not_hasten_a_server_in_trouble(clock: FakeClock) -> None:
@@ -519,26 +519,26 @@ async def test_hooks_do_not_hasten_a_server_in_trouble(clock: FakeClock) -> None
         for _ in range(10):
             assert mj.handle_webhook({"id": "1"})
             await clock.advance(1, mj)
-        assert fetches(stage.sim) == 2
+        assert count_sent(stage.sim, "fetch") == 2
 
 
 async def told(clock: FakeClock, mj: Client, stage: Stage, changes: Iterable[str]) -> int:
     """Have a hook come every 8 s; how many looks were taken meanwhile."""
-    before = fetches(stage.sim)
+    before = count_sent(stage.sim, "fetch")
     for progress in changes:
         stage.show(progress)
         mj.handle_webhook({"id": "1"})
         await clock.advance(8, mj)
-    return fetches(stage.sim) - before
+    return count_sent(stage.sim, "fetch") - before
 
 
 async def test_while_hooks_bring_news_polling_is_but_a_net(clock: FakeClock) -> None:
     """One look for each true hook; when they stop, polling is back within a net's width."""
     async with waited_for(clock, Schedule()) as (stage, mj, _):
         assert await told(clock, mj, stage, (f"{n}%" for n in range(2, 12))) == 10
-        before = fetches(stage.sim)
+        before = count_sent(stage.sim, "fetch")
         await clock.advance(60, mj)
-        assert 9 <= fetches(stage.sim) - before <= 12
+        assert 9 <= count_sent(stage.sim, "fetch") - before <= 12
 
 
 async def test_false_hooks_do_not_slow_polling(clock: FakeClock) -> None:
@@ -579,4 +579,4 @@ async def test_hooks_alone_carry_a_task_to_its_end(clock: FakeClock, fault: str 
         assert task.status is TaskStatus.SUCCESS
         assert seen == sorted(seen)
         assert True in said
-        assert fetches(sim) <= len(said) == (18 if fault == "duplicate_hooks" else 9)
+        assert count_sent(sim, "fetch") <= len(said) == (18 if fault == "duplicate_hooks" else 9)

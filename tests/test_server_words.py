@@ -28,6 +28,7 @@ from support.clients import EAGER, QUICK, connect
 from support.clock import FakeClock
 from support.ports import reserved_port
 from support.scripted_server import TOKEN, answering, asking, http
+from support.sent_requests import submits
 from support.waiting import turns
 
 ID = "1700000000000001"
@@ -80,7 +81,7 @@ async def test_no_channel_makes_no_batch_uncertain(
         states = [job.status async for job in batch.run()]
     assert states == [JobStatus.SAVED]
     assert len(plain.submissions) == 1
-    assert sum(request.kind == "submit" for request in plain.requests) == 2
+    assert submits(plain) == 2
 
 
 @pytest.mark.parametrize(

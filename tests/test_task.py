@@ -23,6 +23,7 @@ from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 from support.clients import connect
 from support.clock import FakeClock
+from support.sent_requests import sent
 from support.waiting import eventually
 
 
@@ -31,11 +32,6 @@ def png(mode: str = "RGB") -> bytes:
     buffer = io.BytesIO()
     Image.new(mode, (16, 16), "white" if mode == "L" else 0).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def sent(sim: Simulator, endpoint: str) -> list[dict[str, Any]]:
-    """Return the bodies of all requests to an endpoint."""
-    return [request.body for request in sim.requests if request.endpoint == endpoint]
 
 
 @contextlib.contextmanager

@@ -20,14 +20,10 @@ from mjasync.errors import MJError
 from mjasync.simulator import Simulator
 from support.clients import connect
 from support.clock import FakeClock
+from support.sent_requests import sent
 from support.stories import FROZEN, is_grid, png, serving
 
 GATEWAYS = ["new-api", "one-hub"]
-
-
-def sent(sim: Simulator, endpoint: str) -> list[Any]:
-    """Return the bodies of all requests to an endpoint."""
-    return [request.body for request in sim.requests if request.endpoint == endpoint]
 
 
 async def refused(asking: Awaitable[object], error: type[MJError]) -> MJError:

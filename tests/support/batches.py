@@ -1,4 +1,4 @@
-"""Checks of what a batch leaves: its ledger, its files and what the server was paid for."""
+"""Batches run to their end, and checks of their ledger, their files and what was paid."""
 
 from __future__ import annotations
 
@@ -8,22 +8,33 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from PIL import Image
 
 from mjasync import Client
 from mjasync.batch import Batch, Job, JobStatus
 
+BOUND: Final = {"reconcile_after": 0.0, "gallery": False}
+"""Options of a batch in which a test waits for nothing that it does not examine."""
+
+
+async def finish(folder: Path, mj: Client, *prompts: Any, **options: Any) -> list[Job]:  # noqa: ANN401
+    """Run a batch to its end; return the jobs that ended."""
+    async with Batch(folder, client=mj, **{**BOUND, **options}) as batch:
+        for prompt in prompts:
+            batch.add(prompt)
+        return [job async for job in batch.run()]
+
 
 async def ledger(folder: Path) -> list[Job]:
-    """What the ledger says."""
+    """Return the jobs that are in the ledger of a folder."""
     async with Client("http://127.0.0.1:9", "") as nobody, Batch(folder, client=nobody) as batch:
         return await batch.jobs()
 
 
 def states(jobs: Iterable[Job]) -> Counter[str]:
-    """How many jobs there are in each state."""
+    """Count jobs by their states."""
     return Counter(job.status for job in jobs)
 
 
