@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from mjasync import Button, TaskInfo, TaskStatus
 from mjasync._json import dump_json, parse_json, split_task_list
 from mjasync._protocol.decoding import (
+    decode_running_task,
     decode_task,
+    is_from_server,
     parse_int,
     parse_percent,
     parse_text,
@@ -307,6 +309,13 @@ def test_single_video_link() -> None:
         "https://cdn.example.com/v.mp4",
     )
     assert on_the_wire({**GATEWAY_VIDEO, "videoUrl": ""}).video_urls == ()
+
+
+def test_a_reply_without_a_body_keeps_its_values() -> None:
+    """A row of a list that is nested too deeply to be written again has no body."""
+    info = decode_running_task({"id": "1", "properties": {"a": 1}}, b"")
+    assert is_from_server(info)
+    assert (info.raw, info.properties) == ({"id": "1", "properties": {"a": 1}}, {"a": 1})
 
 
 @pytest.mark.parametrize("task_id", [1747972455123001, "1747972455123001"])

@@ -59,13 +59,13 @@ def decode_running_task(raw: Mapping[str, Any], body: bytes) -> TaskInfo:
 
     Args:
         raw: The parsed reply.
-        body: The reply.
+        body: The reply; empty if it cannot be written as JSON again.
 
     Raises:
         ValueError: The task has no id.
     """
     is_final = _status(raw.get("status")).is_final
-    return _structure_task(raw, raw if is_final else body)
+    return _structure_task(raw, raw if is_final or not body else body)
 
 
 def is_from_server(info: TaskInfo) -> bool:
