@@ -22,7 +22,6 @@ STILL_LARGE = {
     "mjasync._http.transport": 485,
     "mjasync._polling.poller": 632,
     "mjasync.cli.app": 488,
-    "mjasync.simulator.server": 408,
 }
 """Modules that are to be split, and their size: they may only shrink."""
 ENTRY_POINTS = {"__init__", "__main__"}

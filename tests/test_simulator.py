@@ -740,7 +740,7 @@ async def test_many_tasks_are_cheap() -> None:
 
 def test_an_unknown_dialect_is_named_with_what_there_is() -> None:
     """A typing error is found when the simulator is made."""
-    with pytest.raises(ValueError, match="no dialect is called 'plsu'; there are plus, original"):
+    with pytest.raises(ValueError, match="unknown dialect 'plsu'; available are plus, original"):
         Simulator("plsu")
     assert {"plus", "original"} <= set(DIALECTS)
 

@@ -264,11 +264,11 @@ def test_chance_is_repeatable() -> None:
 def test_mistakes_in_a_script_are_named() -> None:
     """An unknown kind, place or option says what there is."""
     faults = FaultScript()
-    with pytest.raises(
-        ValueError, match="no fault is called 'explode'; there are account_disabled"
-    ):
+    with pytest.raises(ValueError, match="unknown fault 'explode'; available are account_disabled"):
         faults.add("explode")
-    with pytest.raises(ValueError, match="no requests are called 'imagine'; there are any, fetch"):
+    with pytest.raises(
+        ValueError, match="unknown kind of request 'imagine'; available are any, fetch"
+    ):
         faults.add("html", on="imagine")
     with pytest.raises(TypeError, match="fault 'html' has no option body"):
         faults.add("html", body="x")

@@ -1,7 +1,7 @@
-"""A Midjourney proxy to test against: the whole protocol on loopback, without Midjourney.
+"""A Midjourney proxy for tests: the whole protocol on loopback, without Midjourney.
 
-It is an independent witness: it imports nothing of the client, so that a misreading of the
-protocol cannot cancel itself out.
+It imports nothing from the client, so that an error in the understanding of the protocol cannot
+hide by being on both sides.
 """
 
 from __future__ import annotations

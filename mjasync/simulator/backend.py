@@ -1,4 +1,4 @@
-"""What stands behind the listener: the workshop of a server that does the work itself."""
+"""The backend of a simulated server that runs the tasks itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MIN_TIMER_SECONDS: Final = 0.001
 
 @attrs.frozen(kw_only=True)
 class SimulatorSettings:
-    """What a simulator is told about the Midjourney it plays; see `Simulator` for each."""
+    """The settings of the simulated Midjourney; `Simulator` documents each."""
 
     time_scale: float
     version: str
@@ -54,7 +54,7 @@ class SimulatorSettings:
 
 
 class ServerBackend:
-    """An engine and all that is around it, in one dialect."""
+    """An engine, its images, webhooks and endpoints, in one dialect."""
 
     def __init__(
         self,
@@ -110,15 +110,13 @@ class ServerBackend:
         self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
 
-    # --- life -----------------------------------------------------------------------------------
-
     async def open(self, url: str) -> None:
-        """Begin; links lead to ``url``."""
+        """Start the clock of the tasks; links lead to ``url``."""
         self.images.base_url, self._is_open = url, True
         self._schedule_timer()
 
     async def close(self) -> None:
-        """Rest. Tasks go on in their own time; webhooks that are left are dropped."""
+        """Stop the timer and drop unsent webhooks; tasks continue in their own time."""
         self._is_open = False
         self._cancel_timer()
         self._idle.set()
@@ -128,42 +126,38 @@ class ServerBackend:
         """Wait until no task will change by itself and every webhook is sent."""
         while self._next_due() is not None:
             if not self._is_open:
-                raise RuntimeError("a stopped simulator settles nothing: start() it again")
+                raise RuntimeError("a stopped simulator finishes no tasks: call start() again")
             self._idle.clear()
             await self._idle.wait()
         await self._webhooks.wait_idle()
 
     async def refresh(self) -> None:
-        """Nothing to look at: this server does the work itself."""
-
-    # --- what can be read off it ----------------------------------------------------------------
+        """Do nothing: there is no upstream to fetch from."""
 
     @property
     def tasks(self) -> Mapping[str, SimTask]:
-        """Every task it knows, by id, as of now."""
+        """Every task by id, as of now."""
         self.engine.advance(time.time())
         return self.engine.tasks
 
     @property
     def in_flight(self) -> int:
-        """How many tasks are accepted and not finished."""
+        """The number of accepted, unfinished tasks."""
         self.engine.advance(time.time())
         return self.engine.in_flight
 
     @property
     def max_in_flight(self) -> int:
-        """The most tasks that were in flight at once."""
+        """The largest number of tasks that were in flight at once."""
         return self.engine.max_in_flight
 
     @property
     def hooks(self) -> list[WebhookDelivery]:
-        """Every webhook it has posted, in order."""
+        """Every webhook that was sent, in order."""
         return self._webhooks.deliveries
 
-    # --- what can be done to it -----------------------------------------------------------------
-
     def forget(self, task_id: str | None) -> None:
-        """Lose one task, or all of them."""
+        """Lose one task, or all tasks for None."""
         now = time.time()
         tasks = self.engine.tasks
         for task in [tasks[task_id]] if task_id else [*tasks.values()]:
@@ -171,17 +165,15 @@ class ServerBackend:
         self._schedule_timer()
 
     def expire_links(self) -> None:
-        """Make every image link handed out so far expire."""
+        """Make every image link created so far expire."""
         self.images.expire_links()
-
-    # --- the clock ------------------------------------------------------------------------------
 
     def _next_due(self) -> float | None:
         self.engine.advance(time.time())
         return self.engine.next_due
 
     def _schedule_timer(self) -> None:
-        """Set the one timer there is to the next thing that happens."""
+        """Set the only timer to the next change of a task."""
         due_at = self._next_due()
         if due_at is None:
             self._idle.set()
@@ -208,10 +200,8 @@ class ServerBackend:
             payload = self._serializer.dump(task)
             self._webhooks.enqueue(task.notify_hook, task.id, payload, is_last=task.is_terminal)
 
-    # --- one request ----------------------------------------------------------------------------
-
     def route(self, method: str, path: str) -> MatchedRoute:
-        """The route of a request."""
+        """Return the route of a request."""
         http = self._dialect.http_rules
         effective_method = "GET" if method == "HEAD" and http.serves_head_as_get else method
         return match_route(effective_method, http.normalize_path(path))
@@ -219,7 +209,7 @@ class ServerBackend:
     async def answer(
         self, request: web.BaseRequest, route: MatchedRoute, record: RequestRecord
     ) -> SimResponse:
-        """Do what a request asks for."""
+        """Handle a request and return the response."""
         if route.kind == "image":
             return await self._serve_image(request, route)
         http = self._dialect.http_rules
@@ -241,5 +231,5 @@ class ServerBackend:
 
     async def _serve_image(self, request: web.BaseRequest, route: MatchedRoute) -> SimResponse:
         if self.faults.next_fault("link", endpoint=None):
-            return self.images.check_signature(request.query_string)
+            return self.images.expire_link(request.query_string)
         return await self.images.serve(route.task_id, request.query_string)

@@ -1,4 +1,4 @@
-"""What a simulator writes down, within a bound."""
+"""A list with a maximum length, for the records of a simulator."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class BoundedLog(list[_T]):
-    """A list that forgets its oldest entries once it is too long.
+    """A list that drops its oldest entries above a maximum length.
 
     Args:
-        what: What it holds, for the log.
-        limit: The most entries it keeps; None: any number.
+        entry_name: A name for its entries, for the log.
+        limit: The maximum number of entries; None: no maximum.
     """
 
     def __init__(self, entry_name: str, limit: int | None) -> None:
         super().__init__()
         self.limit = limit
-        """The most entries it keeps; None: any number."""
+        """The maximum number of entries; None: no maximum."""
         self.dropped: int = 0
-        """How many entries it has forgotten."""
+        """The number of entries dropped so far."""
         self._entry_name = entry_name
 
     def append(self, entry: _T) -> None:
-        """Add an entry; a tenth of the oldest go when there are too many."""
+        """Add an entry; drop the oldest tenth if there are too many."""
         super().append(entry)
         if self.limit is None or len(self) <= self.limit:
             return

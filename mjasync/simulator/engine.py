@@ -1,8 +1,8 @@
-"""The life of tasks: accounts with their queues, and one heap of what happens next.
+"""The life cycle of tasks: accounts with their queues, and one heap of scheduled changes.
 
-Nothing here knows HTTP or JSON. Time is whatever the caller says it is: `Engine.advance` applies
-everything that has fallen due, at the moment it fell due, so that results do not depend on how
-often anybody looks.
+Nothing here depends on HTTP or JSON. The caller passes the time: `Engine.advance` applies every
+change that is due, at the moment it was due, so that results do not depend on how often a task is
+fetched.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["Engine", "SimAccount"]
 _SPEED_FACTORS: Final = {"TURBO": 0.4, "FAST": 1.0, "RELAX": 3.0}
 _QUEUE_SECONDS: Final = 1.0
 _PROGRESS_PERCENTS: Final = (0, 15, 31, 46, 62, 78, 93)
-_PROGRESS_STEP: Final = 62
+_RESTART_PERCENT: Final = 62
 
 
 @attrs.define(kw_only=True, eq=False)
 class SimAccount:
-    """One Midjourney account: so many jobs at once, so many more in the queue."""
+    """One Midjourney account with its running and waiting jobs."""
 
     id: str
     channel_id: str
@@ -41,18 +41,18 @@ class SimAccount:
 
     @property
     def user_token(self) -> str:
-        """The secret it signs in with: made up, and yet nothing a client should show."""
+        """The secret of the account: invented, but clients must still not show it."""
         return f"sim-user-token-{self.id}"
 
     @property
     def task_count(self) -> int:
-        """Jobs it has taken on."""
+        """The number of running and waiting jobs."""
         return self.running_count + len(self.waiting_tasks)
 
 
 @attrs.define(kw_only=True, eq=False)
 class Engine:
-    """Runs tasks. ``on_change`` is called after every change of a task's status or progress."""
+    """Runs tasks and calls ``on_change`` after every change of a status or progress."""
 
     time_scale: float
     account_count: int
@@ -76,17 +76,17 @@ class Engine:
         self._accounts = {account.id: account for account in accounts}
 
     def new_id(self, now: float) -> str:
-        """An unused id: epoch milliseconds and three digits (PROTOCOL §2)."""
+        """Return an unused id: epoch milliseconds and three digits (PROTOCOL §2)."""
         millis = int(now * 1000)
         self._last_id = max(millis * 1000 + self._random.randrange(1000), self._last_id + 1)
         return str(self._last_id)
 
     def new_seed(self) -> int:
-        """A seed as Midjourney picks one."""
+        """Return a random seed of 32 bits, as Midjourney does."""
         return self._random.getrandbits(32)
 
     def new_job_id(self) -> str:
-        """A job id as Midjourney picks one."""
+        """Return a random job id, a UUID as Midjourney's."""
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
 
     @property
@@ -95,15 +95,20 @@ class Engine:
         return [*self._accounts.values()]
 
     def add(self, task: SimTask) -> None:
-        """Store a task that does not run: it waits for its modal to be answered."""
+        """Store a task that waits for the answer to its modal and does not run yet."""
         self.tasks[task.id] = task
 
     def choose_account(
         self, parent: SimTask | None = None, account_id: str | None = None
     ) -> SimAccount | None:
-        """The account a job goes to: its parent's, the one wanted or the least busy.
+        """Return the account for a job: its parent's, the requested one or the least busy.
 
-        None: there is none, or not the one wanted.
+        Args:
+            parent: The task that the job follows.
+            account_id: The requested account.
+
+        Returns:
+            None if there is no account, or if the requested one does not exist.
         """
         if parent is not None and parent.account_id in self._accounts:
             return self._accounts[parent.account_id]
@@ -112,14 +117,14 @@ class Engine:
         return min(self._accounts.values(), key=lambda account: account.task_count, default=None)
 
     def is_full(self, account: SimAccount) -> bool:
-        """Whether an account takes no more jobs."""
+        """Report whether the account accepts no more jobs."""
         return (
             account.running_count >= self.concurrency
             and len(account.waiting_tasks) >= self.queue_size
         )
 
     def accept(self, task: SimTask, account: SimAccount, outcome: TaskOutcome, now: float) -> int:
-        """Take a task on; its place in the queue, 0 when it starts at once."""
+        """Accept a task; return its position in the queue, 0 if it starts at once."""
         task.account_id, task.channel_id = account.id, account.channel_id
         task.outcome, task.accepted, task.cached_json = outcome, True, None
         self.tasks[task.id] = task
@@ -132,7 +137,7 @@ class Engine:
         return len(account.waiting_tasks)
 
     def advance(self, now: float) -> None:
-        """Apply everything that has fallen due."""
+        """Apply every change that is due."""
         while self._events and self._events[0][0] <= now:
             due_at, _, task = heapq.heappop(self._events)
             if not (task.forgotten or task.is_terminal):
@@ -140,7 +145,7 @@ class Engine:
 
     @property
     def next_due(self) -> float | None:
-        """When the next thing happens; None: nothing will, unless somebody asks for it."""
+        """The time of the next change; None if no task will change by itself."""
         while self._events and (self._events[0][2].forgotten or self._events[0][2].is_terminal):
             heapq.heappop(self._events)
         return self._events[0][0] if self._events else None
@@ -154,7 +159,7 @@ class Engine:
         self._release_account(task, now)
 
     def change_outcome(self, task: SimTask, outcome: TaskOutcome, now: float) -> None:
-        """Give a task another fate, from now on."""
+        """Replace the outcome of a task, from now on."""
         task.outcome = outcome
         if not task.running:
             return
@@ -167,7 +172,7 @@ class Engine:
             self._schedule_step(task, now, 0.0)
 
     def forget(self, task: SimTask, now: float) -> None:
-        """Lose a task: it is no longer known, and what it held is free again."""
+        """Lose a task and free its place in the account."""
         del self.tasks[task.id]
         task.forgotten = True
         if not task.is_terminal:
@@ -192,9 +197,8 @@ class Engine:
         if step.status in TERMINAL_STATUSES:
             self._release_account(task, now)
         elif task.pending_steps:
-            self._schedule_step(
-                task, now, task.pending_steps[-1].offset_seconds - step.offset_seconds
-            )
+            delay = task.pending_steps[-1].offset_seconds - step.offset_seconds
+            self._schedule_step(task, now, delay)
 
     def _apply_status(self, task: SimTask, step: StatusStep, now: float) -> None:
         task.status, task.percent, task.cached_json = step.status, step.percent, None
@@ -212,7 +216,7 @@ class Engine:
             self.on_change(task)
 
     def _release_account(self, task: SimTask, now: float) -> None:
-        """A task is no longer anybody's work: what it held is free for the next."""
+        """Free the place of a task for the next one."""
         if not task.accepted:
             return
         self.in_flight -= 1
@@ -233,15 +237,15 @@ def _make_account(number: int) -> SimAccount:
 
 
 def _plan_steps(task: SimTask, duration_factor: float, linger_seconds: float) -> list[StatusStep]:
-    """All that is going to happen to a task, in order, from the moment its account is free."""
+    """Plan every change of a task, in order, from the moment its account is free."""
     operation = task.command
     start_seconds = _QUEUE_SECONDS + (linger_seconds if task.status == "MODAL" else 0)
     run_seconds = operation.typical_seconds * _SPEED_FACTORS[task.mode] * duration_factor
     success_steps = [
         StatusStep(start_seconds, "SUBMITTED"),
         *(
-            StatusStep(start_seconds + run_seconds * share, "IN_PROGRESS", n)
-            for share, n in _status_course(task)
+            StatusStep(start_seconds + run_seconds * share, "IN_PROGRESS", percent)
+            for share, percent in _status_course(task)
         ),
         StatusStep(start_seconds + run_seconds, "SUCCESS", 100),
     ]
@@ -249,76 +253,59 @@ def _plan_steps(task: SimTask, duration_factor: float, linger_seconds: float) ->
 
 
 def _status_course(task: SimTask) -> list[tuple[float, int]]:
-    """At which share of its time it shows how many percent."""
+    """Return pairs of the share of the running time and the percentage shown then."""
     if task.command.is_immediate:
         return []
-    single_pass = [((n + 1) / 101, n) for n in _PROGRESS_PERCENTS]
+    single_pass = [((percent + 1) / 101, percent) for percent in _PROGRESS_PERCENTS]
     if not task.restarts_progress:
         return single_pass
-    first_pass = [(share / 2, n) for share, n in single_pass if n <= _PROGRESS_STEP]
-    return [*first_pass, *(((1 + share) / 2, n) for share, n in single_pass)]
-
-
-def _succeed(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:  # noqa: ARG001 - as every ending
-    return success_steps
+    first_pass = [
+        (share / 2, percent) for share, percent in single_pass if percent <= _RESTART_PERCENT
+    ]
+    return [*first_pass, *(((1 + share) / 2, percent) for share, percent in single_pass)]
 
 
 def _stall(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
-    """It gets to exactly so many percent and no further, unless the server loses patience."""
+    """Stop at the percentage of the outcome, until the server's timeout."""
     stopped_steps = _stopped_at(success_steps, outcome.at_percent)
     return [*stopped_steps, *_upstream_timeout(stopped_steps[0].offset_seconds, outcome)]
 
 
-def _never_start(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:  # noqa: ARG001 - as every ending
-    """Nothing ever happens to it, unless the server loses patience."""
-    return _upstream_timeout(0, outcome)
-
-
 def _upstream_timeout(start_seconds: float, outcome: TaskOutcome) -> list[StatusStep]:
-    """The server's own timeout (PROTOCOL §3.6)."""
-    return (
-        []
-        if outcome.timeout is None
-        else [StatusStep(start_seconds + outcome.timeout, "FAILURE", outcome.at_percent)]
-    )
+    """Plan the failure at the server's own timeout, if it has one (PROTOCOL §3.6)."""
+    if outcome.timeout is None:
+        return []
+    return [StatusStep(start_seconds + outcome.timeout, "FAILURE", outcome.at_percent)]
 
 
 def _stopped_at(success_steps: list[StatusStep], percent: int) -> list[StatusStep]:
-    reached_steps = [
-        step for step in success_steps[:-1] if step.percent < percent
-    ] or success_steps[:1]
-    share = percent / 100
-    stop_seconds = (
-        reached_steps[-1].offset_seconds
-        + (success_steps[-1].offset_seconds - reached_steps[-1].offset_seconds) * share
-    )
-    return (
-        [*reached_steps, StatusStep(stop_seconds, "IN_PROGRESS", percent)]
-        if percent
-        else reached_steps
-    )
+    reached_steps = [step for step in success_steps[:-1] if step.percent < percent]
+    reached_steps = reached_steps or success_steps[:1]
+    if not percent:
+        return reached_steps
+    last_offset, end_offset = reached_steps[-1].offset_seconds, success_steps[-1].offset_seconds
+    stop_seconds = last_offset + (end_offset - last_offset) * (percent / 100)
+    return [*reached_steps, StatusStep(stop_seconds, "IN_PROGRESS", percent)]
 
 
 def _fail(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
-    """It gets to exactly so many percent and fails there."""
+    """Fail at the percentage of the outcome."""
     reached_steps = _stopped_at(success_steps, outcome.at_percent)
-    return [
-        *reached_steps,
-        StatusStep(reached_steps[-1].offset_seconds + 1, "FAILURE", outcome.at_percent),
-    ]
+    fail_offset = reached_steps[-1].offset_seconds + 1
+    return [*reached_steps, StatusStep(fail_offset, "FAILURE", outcome.at_percent)]
 
 
 def _refuse(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
-    """It fails before it has started (PROTOCOL §3.6)."""
+    """Fail before the start (PROTOCOL §3.6)."""
     return [StatusStep(success_steps[0].offset_seconds, "FAILURE", outcome.at_percent)]
 
 
 _STEPS_BY_OUTCOME: Final[
     Mapping[str, Callable[[list[StatusStep], TaskOutcome], list[StatusStep]]]
 ] = {
-    "well": _succeed,
+    "well": lambda success_steps, _outcome: success_steps,
     "stall": _stall,
-    "stuck": _never_start,
+    "stuck": lambda _success_steps, outcome: _upstream_timeout(0, outcome),
     "fail": _fail,
     "refuse": _refuse,
 }

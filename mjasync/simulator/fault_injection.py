@@ -1,4 +1,4 @@
-"""How each HTTP fault is carried out on the wire."""
+"""The implementation of each HTTP fault."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ERROR_PAGE: Final = b"""<!doctype html>
 _LINGER_SECONDS: Final = struct.pack("ii", 1, 0)
 _UNSENT_BYTES: Final = 64
 _CLOSED_CHECK_INTERVAL: Final = 0.01
-"""Seconds between two looks at whether the other side has closed the connection."""
+"""Seconds between two checks whether the client has closed the connection."""
 
 _Handle: TypeAlias = Callable[[], Awaitable[SimResponse]]
 _FaultResult: TypeAlias = tuple[web.StreamResponse, int | None]
@@ -36,16 +36,15 @@ _FaultResult: TypeAlias = tuple[web.StreamResponse, int | None]
 
 @attrs.frozen(kw_only=True)
 class FaultExchange:
-    """A request on the point of being answered wrongly."""
+    """A request with the options of the fault that affects it."""
 
     options: Mapping[str, object]
-    """Those of the fault."""
     request: web.BaseRequest
     handle: _Handle
 
 
 class AnonymousResponse(web.Response):
-    """A response that does not say what made it."""
+    """A response without a Server header."""
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
@@ -53,22 +52,22 @@ class AnonymousResponse(web.Response):
 
 
 def send_response(reply: SimResponse) -> web.Response:
-    """An untampered answer."""
+    """Convert a response to aiohttp's."""
     content_type = {"Content-Type": _with_charset(reply.content_type)} if reply.body else {}
     headers = {**content_type, **reply.headers}
     return AnonymousResponse(status=reply.status, body=reply.body, headers=headers)
 
 
 async def inject_fault(fault: Fault, request: web.BaseRequest, handle: _Handle) -> _FaultResult:
-    """Answer a request as a fault would have it.
+    """Answer a request with a fault.
 
     Args:
-        fault: What goes wrong.
+        fault: The fault to inject.
         request: The request.
-        handle: Does what was asked and gives the answer that would be right.
+        handle: Handles the request and returns the correct response.
 
     Returns:
-        The response, and the status the client gets to see; None: it sees none.
+        The response, and the status that the client receives; None if it receives none.
     """
     context = FaultExchange(options=fault.options, request=request, handle=handle)
     return await _INJECTORS[fault.kind](context)
@@ -85,8 +84,12 @@ async def _send_reply(context: FaultExchange) -> _FaultResult:
     extra_headers = context.options["headers"]
     if isinstance(extra_headers, dict):
         headers |= extra_headers
-    status = int(str(context.options["status"]))
+    status = _status(context)
     return web.Response(status=status, body=body, headers=headers), status
+
+
+def _status(context: FaultExchange) -> int:
+    return int(str(context.options["status"]))
 
 
 def _encode_body(body: object) -> tuple[bytes, str]:
@@ -98,14 +101,12 @@ def _encode_body(body: object) -> tuple[bytes, str]:
 
 
 async def _send_html(context: FaultExchange) -> _FaultResult:
-    reply = SimResponse(
-        status=int(str(context.options["status"])), body=_ERROR_PAGE, content_type="text/html"
-    )
+    reply = SimResponse(status=_status(context), body=_ERROR_PAGE, content_type="text/html")
     return send_response(reply), reply.status
 
 
 async def _truncate(context: FaultExchange) -> _FaultResult:
-    """A Content-Length longer than what is sent, and then the end."""
+    """Send less than the Content-Length, and close the connection."""
     reply = await context.handle()
     header = (
         f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\n"
@@ -129,16 +130,16 @@ async def _reset_after(context: FaultExchange) -> _FaultResult:
 
 
 async def _silent_after(context: FaultExchange) -> _FaultResult:
-    """Do what was asked and never answer: the other side has to end the wait."""
+    """Handle the request without an answer, until the client closes the connection."""
     await context.handle()
     transport = context.request.transport
-    while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - no event tells
+    while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(_CLOSED_CHECK_INTERVAL)
     return web.Response(), None
 
 
 def _reset_connection(context: FaultExchange) -> None:
-    """Cut the connection with a reset instead of an orderly end."""
+    """Close the connection with a reset."""
     transport = context.request.transport
     if transport is None:
         return
@@ -148,11 +149,10 @@ def _reset_connection(context: FaultExchange) -> None:
 
 
 async def _send_slowly(context: FaultExchange) -> _FaultResult:
-    """Byte by byte."""
+    """Send the body byte by byte."""
     reply = await context.handle()
-    response = web.StreamResponse(
-        status=reply.status, headers={"Content-Type": _with_charset(reply.content_type)}
-    )
+    headers = {"Content-Type": _with_charset(reply.content_type)}
+    response = web.StreamResponse(status=reply.status, headers=headers)
     response.content_length = len(reply.body)
     with contextlib.suppress(ConnectionError):
         await response.prepare(context.request)
@@ -163,7 +163,7 @@ async def _send_slowly(context: FaultExchange) -> _FaultResult:
 
 
 async def _send_numeric_result(context: FaultExchange) -> _FaultResult:
-    """``result`` as a JSON integer, as in published examples (PROTOCOL §2)."""
+    """Send ``result`` as a JSON integer, as in published examples (PROTOCOL §2)."""
     reply = await context.handle()
     body = json.loads(reply.body) if reply.body[:1] == b"{" else None
     if isinstance(body, dict) and str(body.get("result")).isdecimal():

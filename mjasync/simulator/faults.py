@@ -1,4 +1,4 @@
-"""Scripted misbehaviour: what may go wrong, how often, and where."""
+"""Scripted faults: their kinds, how often they occur, and where."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["FAULT_KINDS", "Fault", "FaultKind", "FaultScript"]
 
 FAULT_TARGETS: Final = frozenset({"submit", "fetch", "list", "image", "other", "any"})
-"""Where an HTTP fault may strike."""
+"""The kinds of requests that an HTTP fault may affect."""
 
 
 @attrs.frozen(kw_only=True)
 class FaultKind:
-    """One kind of fault: the level it strikes at, and its options with their defaults."""
+    """One kind of fault: the level that it affects, and its options with their defaults."""
 
     level: str
     """``http``, ``task``, ``pair``, ``hook``, ``link`` or ``gateway``."""
@@ -62,31 +62,31 @@ FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
 
 @attrs.define(kw_only=True, eq=False)
 class Fault:
-    """One scripted fault; it strikes ``remaining`` more times."""
+    """One scripted fault, which occurs ``remaining`` more times."""
 
     kind: str
     on: str
-    """Which requests an HTTP fault strikes: a kind of request, or ``any``."""
+    """The requests that an HTTP fault affects: a kind of request, or ``any``."""
     endpoint: str | None
-    """Only this endpoint (``imagine``, ``fetch``…); None: every one."""
+    """The only endpoint affected (``imagine``, ``fetch``…); None: every one."""
     chance: float
     options: Mapping[str, object]
     remaining: int | None
-    """How many more times; None: for ever; 0: spent or removed."""
+    """The number of further occurrences; None: no limit; 0: used up or removed."""
     hits: int = 0
-    """How many times it struck."""
+    """The number of occurrences so far."""
 
     @property
     def level(self) -> str:
-        """The level its kind strikes at."""
+        """The level that its kind affects."""
         return FAULT_KINDS[self.kind].level
 
     def remove(self) -> None:
-        """Strike no more."""
+        """Stop the fault from occurring again."""
         self.remaining = 0
 
     def matches(self, level: str, on: str, endpoint: str | None) -> bool:
-        """Whether this place is one it may strike."""
+        """Report whether the fault may occur at this level, kind of request and endpoint."""
         return (
             self.level == level
             and (level != "http" or self.on in {"any", on})
@@ -94,14 +94,14 @@ class Fault:
         )
 
     def use(self) -> None:
-        """Count one hit."""
+        """Count one occurrence."""
         self.hits += 1
         if self.remaining is not None:
             self.remaining -= 1
 
 
 class FaultScript:
-    """Every fault that is scripted, in the order it was."""
+    """Every scripted fault, in the order in which they were added."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
@@ -117,11 +117,11 @@ class FaultScript:
         endpoint: str | None = None,
         **options: object,
     ) -> Fault:
-        """Script a fault.
+        """Add a fault; see `Simulator.fault`.
 
         Raises:
-            ValueError: The kind or the place does not exist, or the endpoint is not there.
-            TypeError: The kind has no such option.
+            ValueError: The kind or `on` does not exist, or no such request has the endpoint.
+            TypeError: The kind does not have one of the options.
         """
         fault = Fault(
             kind=kind,
@@ -132,7 +132,9 @@ class FaultScript:
             remaining=times,
         )
         if on not in FAULT_TARGETS:
-            raise ValueError(f"no requests are called {on!r}; there are {_join(FAULT_TARGETS)}")
+            raise ValueError(
+                f"unknown kind of request {on!r}; available are {_join(FAULT_TARGETS)}"
+            )
         request_kind = ENDPOINT_KINDS.get(endpoint or "", on)
         if fault.level == "http" and on not in {"any", request_kind}:
             raise ValueError(f"no {on} request goes to {endpoint!r}: pass on={request_kind!r}")
@@ -142,7 +144,7 @@ class FaultScript:
     def next_fault(
         self, level: str, *, on: str = "any", endpoint: str | None = None, kind: str | None = None
     ) -> Fault | None:
-        """The fault that strikes here now, if any (of this kind); that counts as one hit."""
+        """Return the fault that occurs here, if any (of this kind), and count it."""
         fault = self.find(level, on=on, endpoint=endpoint, kind=kind)
         if fault is not None:
             fault.use()
@@ -151,7 +153,7 @@ class FaultScript:
     def find(
         self, level: str, *, on: str = "any", endpoint: str | None = None, kind: str | None = None
     ) -> Fault | None:
-        """The fault that would strike here now, if any (of this kind)."""
+        """Return the fault that would occur here, if any (of this kind)."""
         if not self._faults:
             return None
         self._faults = [fault for fault in self._faults if fault.remaining != 0]
@@ -167,7 +169,7 @@ class FaultScript:
 
 def _check_options(kind: str, options: Mapping[str, object]) -> dict[str, object]:
     if kind not in FAULT_KINDS:
-        raise ValueError(f"no fault is called {kind!r}; there are {_join(FAULT_KINDS)}")
+        raise ValueError(f"unknown fault {kind!r}; available are {_join(FAULT_KINDS)}")
     defaults = FAULT_KINDS[kind].options
     if unknown := options.keys() - defaults.keys():
         raise TypeError(f"fault {kind!r} has no option {_join(unknown)}")

@@ -1,4 +1,4 @@
-"""What the simulated Midjourney reads out of a prompt, and the words it answers with."""
+"""Flags of prompts, and the texts that the simulated Midjourney generates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 DEFAULT_BANNED_WORDS: Final = ("bloodbath", "gore", "naked", "nsfw", "nude")
-"""Words a simulator bans unless told otherwise."""
+"""Words that a simulator bans by default."""
 
 KEYCAPS: Final = ("1️⃣", "2️⃣", "3️⃣", "4️⃣", "5️⃣")
 
@@ -54,73 +54,69 @@ class ModelVersion:
 
     @property
     def generation(self) -> int:
-        """The whole number before the dot."""
+        """The major version."""
         return int(self.number.partition(".")[0])
 
     @property
     def flag(self) -> str:
-        """The flag that asks for it."""
+        """The flag that selects it."""
         return f"--{self.family} {self.number}"
 
 
-def _format_number(number: str) -> str:
-    return number.removesuffix(".0")
-
-
 def parse_version(version: str) -> ModelVersion:
-    """The model a setting such as ``6.1`` or ``niji 6`` names."""
+    """Parse a setting such as ``6.1`` or ``niji 6``."""
     family, _, number = version.strip().removeprefix("--").rpartition(" ")
-    return ModelVersion(family or "v", _format_number(number.removeprefix("v")))
+    return ModelVersion(family or "v", number.removeprefix("v").removesuffix(".0"))
 
 
 def find_model(prompt: str, default: ModelVersion, *, niji: bool = False) -> ModelVersion:
-    """The model a prompt asks for, else ``default``; ``niji`` is what the chosen bot draws."""
+    """Return the model of a prompt, else ``default``; ``niji`` is True for the niji bot."""
     if match := _NIJI_FLAG.search(prompt):
-        return ModelVersion("niji", _format_number(match[1] or str(default.generation)))
+        return ModelVersion("niji", (match[1] or str(default.generation)).removesuffix(".0"))
     if match := _VERSION_FLAG.search(prompt):
-        return ModelVersion("niji" if niji else "v", _format_number(match[1]))
+        return ModelVersion("niji" if niji else "v", match[1].removesuffix(".0"))
     return ModelVersion("niji", str(default.generation)) if niji else default
 
 
 def with_model(prompt: str, model: ModelVersion) -> str:
-    """The prompt as Midjourney echoes it: with the model's flag, should it have none."""
+    """Add the model's flag to a prompt without one, as Midjourney does in its echo."""
     if _NIJI_FLAG.search(prompt) or _VERSION_FLAG.search(prompt):
         return prompt
     return f"{prompt} {model.flag}".strip()
 
 
 def find_speed(prompt: str) -> str | None:
-    """The speed a flag in the prompt asks for, as in the Task JSON (PROTOCOL §6.1)."""
+    """Return the speed of a flag in the prompt, as in the Task JSON (PROTOCOL §6.1)."""
     match = _SPEED_FLAG.search(prompt)
     return match[1].upper() if match else None
 
 
 def is_video_prompt(prompt: str) -> bool:
-    """Whether a prompt asks for a video (PROTOCOL §1.2)."""
+    """Report whether a prompt requests a video (PROTOCOL §1.2)."""
     return _VIDEO_FLAG.search(prompt) is not None
 
 
 def find_seed(prompt: str) -> int | None:
-    """The seed a prompt asks for."""
+    """Return the seed of a flag in the prompt."""
     match = _SEED_FLAG.search(prompt)
     return int(match[1]) if match else None
 
 
 def split_zoom(prompt: str) -> tuple[float | None, str]:
-    """The ``--zoom`` of a prompt and the prompt without it (PROTOCOL §4.2)."""
+    """Split a prompt into its ``--zoom`` and the prompt without it (PROTOCOL §4.2)."""
     match = _ZOOM_FLAG.search(prompt)
     return (float(match[1]) if match else None), _ZOOM_FLAG.sub("", prompt).strip()
 
 
 def find_banned_word(prompt: str, banned_words: Iterable[str]) -> str | None:
-    """The first banned word that stands in the prompt as a word of its own, as written there."""
+    """Return the first banned word that is a whole word of the prompt, as spelled there."""
     matches = (re.search(rf"\b{re.escape(word)}\b", prompt, re.IGNORECASE) for word in banned_words)
-    return next((word[0] for word in matches if word), None)
+    return next((match[0] for match in matches if match), None)
 
 
 @attrs.frozen
 class GeneratedText:
-    """The result of a describe or a shorten: the prompts, and the whole text around them."""
+    """The result of a describe or a shorten: the prompts, and the whole text with them."""
 
     prompts: tuple[str, ...]
     text: str
@@ -145,22 +141,23 @@ _STYLES: Final = (
 
 
 def numbered_lines(lines: Iterable[str]) -> str:
-    """Lines with keycaps before them, as Discord shows prompts to choose from."""
+    """Number lines with keycaps, as Discord does for a choice of prompts."""
     pairs = zip(KEYCAPS, lines, strict=False)
     return "\n\n".join(f"{keycap} {line}" for keycap, line in pairs)
 
 
 def describe_result(source: bytes) -> GeneratedText:
-    """Four prompts for a picture; the same picture gets the same four (PROTOCOL §1.4)."""
+    """Generate four prompts that depend on the image alone (PROTOCOL §1.4)."""
     rng = random.Random(hashlib.sha256(source).digest())
     subjects, styles = rng.sample(_SUBJECTS, 4), rng.sample(_STYLES, 4)
-    prompts = [f"{s[0]}, {t[0]} --ar 1:1" for s, t in zip(subjects, styles, strict=True)]
-    chinese = [f"{s[1]}，{t[1]} --ar 1:1" for s, t in zip(subjects, styles, strict=True)]
+    pairs = [*zip(subjects, styles, strict=True)]
+    prompts = [f"{subject[0]}, {style[0]} --ar 1:1" for subject, style in pairs]
+    chinese = [f"{subject[1]}，{style[1]} --ar 1:1" for subject, style in pairs]
     return GeneratedText(tuple(prompts), numbered_lines(prompts), numbered_lines(chinese))
 
 
 def shorten_result(prompt: str, *, details: bool = False) -> GeneratedText:
-    """Five shorter prompts and the words that matter (PROTOCOL §1.5)."""
+    """Generate five shorter prompts and the important words (PROTOCOL §1.5)."""
     words = _TRAILING_FLAGS.sub("", prompt).split() or ["…"]
     weights = {word: _word_weight(word) for word in words}
     ranked = sorted(weights, key=lambda word: (-weights[word], word))

@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON, or the fields of a form (PROTOCOL §1.13 has the one form there is)."""
+"""Bodies of requests: JSON, or the fields of a form (the only form is in PROTOCOL §1.13)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ FORM_TYPE = "multipart/form-data"
 
 
 def read_body(raw: bytes, content_type: str, *, first_value_only: bool = False) -> Any:  # noqa: ANN401 - JSON
-    """What a body says.
+    """Parse a body.
 
     Args:
         raw: The body.
-        content_type: The whole header, for the boundary of a form stands in it.
-        first_value_only: Read the first JSON value, in any Unicode encoding, whatever follows it.
+        content_type: The whole header, which includes the boundary of a form.
+        first_value_only: Parse only the first JSON value, in any Unicode encoding.
 
     Returns:
-        Any JSON value; for a form a dict of strings, and of bytes for its files; None for
-        nothing, and for what cannot be read.
+        Any JSON value; for a form, a dict of strings, and of bytes for its files; None for an
+        empty or invalid body.
     """
     if content_type.lower().startswith(FORM_TYPE):
         return _form_fields(raw, content_type)
@@ -37,7 +37,7 @@ def read_body(raw: bytes, content_type: str, *, first_value_only: bool = False) 
 
 
 def _parse_first_value(raw: bytes) -> Any:  # noqa: ANN401 - JSON holds anything
-    """Read the way Jackson does: a BOM is fine, and what follows the first value is not read."""
+    """Parse as Jackson does: accept a BOM, and ignore everything after the first value."""
     try:
         text = raw.decode(json.detect_encoding(raw)).lstrip(" \t\r\n")
         return _FIRST_VALUE_DECODER.raw_decode(text)[0]

@@ -1,4 +1,4 @@
-"""The simulated server: HTTP on loopback in front of the engine, and a record of everything."""
+"""The simulated server: HTTP in front of a backend, with a record of every request."""
 
 from __future__ import annotations
 
@@ -44,46 +44,46 @@ DIALECTS: Final[Mapping[str, AnyDialect]] = {**SERVERS, **GATEWAYS}
 class Simulator:
     """A Midjourney proxy on loopback: real life cycle, limits, buttons, modals and pictures.
 
-    Use it as an async context manager, or call `start` and `stop`. It may be stopped and started
-    again: it keeps its port and its tasks.
+    Use it as an async context manager, or call `start` and `stop`. After `stop` it can be started
+    again with the same port and tasks.
 
     Args:
-        dialect: Which server of the family it plays; a key of `DIALECTS`.
+        dialect: The server of the family to simulate; a key of `DIALECTS`.
         time_scale: Real seconds per simulated second; 0 finishes every task at once.
-        token: What clients must send; None leaves the server open to any.
+        token: The token that clients must send; None: no token is required.
         host: The address to listen on.
         port: The port to listen on; 0 picks a free one.
-        version: The model of prompts that ask for none, such as ``7``, ``6.1`` or ``niji 6``.
-        accounts: How many Midjourney accounts it has.
-        concurrency: How many tasks each account runs at once.
-        queue_size: How many more tasks each account keeps waiting.
-        remix: Whether its accounts have remix on, so that more buttons open a modal.
-        banned_words: Words it refuses in prompts.
-        link_lifetime: Real seconds an image link lives; None: for ever.
+        version: The model of prompts without one, such as ``7``, ``6.1`` or ``niji 6``.
+        accounts: The number of Midjourney accounts.
+        concurrency: The number of tasks that an account runs at once.
+        queue_size: The number of further tasks that an account keeps waiting.
+        remix: Whether its accounts have remix enabled, so that more buttons open a modal.
+        banned_words: Words that are refused in prompts.
+        link_lifetime: Real seconds for which an image link is valid; None: without limit.
         draw: Whether pictures are drawn; otherwise each is the same tiny PNG, without Pillow.
         picture_size: Longest side of a grid in pixels.
         list_endpoint: Whether ``/mj/task/list`` and its relatives exist.
-        image_urls: Whether finished grids carry the links of their four pictures.
+        image_urls: Whether finished grids include the links of their four pictures.
         seed: Makes ids, durations and pictures repeatable.
-        upstream: Base URL of what a gateway stands in front of; None: a `plus` simulator of its
-            own, to which all of the above about Midjourney applies.
-        upstream_token: What a gateway shows there.
-        tokens: More tokens that a gateway lets in; each sees its own tasks alone.
-        spent_tokens: Tokens of a gateway whose money is used up.
-        token_modes: The speed and the image host that a ``path-gateway`` binds a token to.
-        quota: How many submissions a gateway's users can still pay for; None: any number.
-        hooks: Where webhooks may go: ``loopback``, or ``any``.
-        record_limit: The most requests, submissions and webhooks each that it keeps a record of;
-            None: any number.
-        close_after: Requests after which it closes a connection, as Tomcat does after 100; None:
-            it keeps them.
-        close_idle: Real seconds after which it closes a connection that is idle.
-        public_url: What the picture links of a gateway begin with; an empty one makes them
-            relative. None: the address it listens at.
+        upstream: Base URL of the server behind a gateway; None: a `plus` simulator of its own,
+            to which all of the above about Midjourney applies.
+        upstream_token: The token that a gateway sends to its upstream.
+        tokens: Further tokens that a gateway accepts; each has access to its own tasks only.
+        spent_tokens: Tokens of a gateway without any quota left.
+        token_modes: The speed and the image host that a ``path-gateway`` assigns to a token.
+        quota: The number of submissions that a gateway's users can still pay for; None: any.
+        hooks: The hosts that receive webhooks: ``loopback``, or ``any``.
+        record_limit: The maximum number of requests, submissions and webhooks each in the record;
+            None: no maximum.
+        close_after: Requests after which a connection is closed, as Tomcat does after 100; None:
+            never.
+        close_idle: Real seconds after which an idle connection is closed.
+        public_url: The start of the picture links of a gateway; an empty one makes them
+            relative. None: the address it listens on.
 
     Raises:
-        ValueError: There is no such dialect, or it takes no such token, or no upstream; or an
-            option makes no sense.
+        ValueError: The dialect does not exist, or does not support a token or an upstream; or an
+            option is out of range.
     """
 
     def __init__(
@@ -119,24 +119,24 @@ class Simulator:
         close_idle: float = 75.0,
     ) -> None:
         if dialect not in DIALECTS:
-            raise ValueError(f"no dialect is called {dialect!r}; there are {', '.join(DIALECTS)}")
+            raise ValueError(f"unknown dialect {dialect!r}; available are {', '.join(DIALECTS)}")
         if hooks not in {"loopback", "any"}:
-            raise ValueError(f"hooks is 'loopback' or 'any', not {hooks!r}")
+            raise ValueError(f"hooks must be 'loopback' or 'any', not {hooks!r}")
         for name, limit in (("record_limit", record_limit), ("close_after", close_after)):
             if limit is not None and limit < 1:
-                raise ValueError(f"{name} is at least 1, or None; not {limit!r}")
+                raise ValueError(f"{name} must be at least 1 or None, not {limit!r}")
         self.dialect: AnyDialect = DIALECTS[dialect]
-        """The table of quirks it follows."""
+        """The behaviour of the simulated server."""
         self.token = token
-        """What clients must send; None: nothing."""
+        """The token that clients must send; None: none."""
         self.time_scale = time_scale
         """Real seconds per simulated second."""
         self.submissions: BoundedLog[Submission] = BoundedLog("submissions", record_limit)
-        """Every accepted, that is paid, submission in order; the last `record_limit` of them."""
+        """Every accepted, and therefore paid, submission; the last `record_limit` of them."""
         self.requests: BoundedLog[RequestRecord] = BoundedLog("requests", record_limit)
         """Every HTTP request in order; the last `record_limit` of them."""
         self.upstream: Simulator | None = None
-        """The simulator a gateway has started for itself, if it has."""
+        """The simulator that a gateway has started for itself, if any."""
         self._close_after, self._close_idle = close_after, close_idle
         self._request_count: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
         self._host, self._port = host, port
@@ -170,12 +170,9 @@ class Simulator:
         )
         self._backend: ServerBackend | GatewayBackend
         if isinstance(self.dialect, Dialect):
-            if (
-                upstream is not None
-                or upstream_token is not None
-                or gateway_accounts.has_gateway_options
-            ):
-                raise ValueError(f"{dialect} is no gateway: it takes no upstream and no such terms")
+            has_upstream = upstream is not None or upstream_token is not None
+            if has_upstream or gateway_accounts.has_gateway_options:
+                raise ValueError(f"{dialect} is not a gateway: upstream, tokens and quota need one")
             self._backend = self._make_backend(self.dialect, settings)
         else:
             self._backend = self._make_gateway(
@@ -221,10 +218,8 @@ class Simulator:
         )
         return GatewayBackend(dialect, context)
 
-    # --- life -----------------------------------------------------------------------------------
-
     async def start(self) -> None:
-        """Listen. Does nothing when it already does."""
+        """Start to listen; do nothing if it is listening already."""
         if self._runner is not None:
             return
         server = web.Server(
@@ -240,12 +235,12 @@ class Simulator:
         await self._backend.open(self.url)
 
     async def stop(self) -> None:
-        """Listen no more. Tasks go on in their own time and are there after another start."""
+        """Stop listening; tasks continue, and are available after another start."""
         runner, self._runner = self._runner, None
         await self._backend.close()
         if runner is not None:
             await runner.cleanup()
-        if self._active_requests:  # slow answers, which aiohttp cancels and does not wait for
+        if self._active_requests:  # aiohttp cancels slow responses without waiting for them
             for asyncio_task in self._active_requests:
                 asyncio_task.cancel()
             await asyncio.wait(self._active_requests)
@@ -259,46 +254,42 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Its base URL, without a trailing slash."""
+        """The base URL, without a trailing slash."""
         if not self._port:
-            raise RuntimeError("the simulator has no address yet: use `async with` or start() it")
+            raise RuntimeError("the simulator has no address yet: use `async with` or call start()")
         return f"http://{self._host}:{self._port}"
-
-    # --- what can be read off it ----------------------------------------------------------------
 
     @property
     def tasks(self) -> Mapping[str, Any]:
-        """Every task it knows, by id, as of now; a gateway knows what it has last seen of each."""
+        """Every task by id, as of now; a gateway has the last state that it fetched."""
         return self._backend.tasks
 
     @property
     def in_flight(self) -> int:
-        """How many tasks are accepted and not finished; an unanswered modal is not accepted."""
+        """The number of accepted, unfinished tasks; an unanswered modal is not accepted."""
         return self._backend.in_flight
 
     @property
     def max_in_flight(self) -> int:
-        """The most tasks that were in flight at once."""
+        """The largest number of tasks that were in flight at once."""
         return self._backend.max_in_flight
 
     @property
     def hooks(self) -> list[WebhookDelivery]:
-        """Every webhook it has posted, in order; a gateway leaves that to its own upstream."""
+        """Every webhook that was sent, in order; those of a gateway are sent by its upstream."""
         return self._backend.hooks
 
     async def wait_idle(self) -> None:
         """Wait until no task will change by itself and every webhook is sent.
 
-        A task that waits for its modal, or is stalled by a fault, does not hold this up, unless
-        it is one of an upstream that a gateway has not started itself.
+        Tasks that wait for a modal, or that a fault has stalled, are not waited for, unless they
+        belong to an upstream that a gateway has not started itself.
         """
         await self._backend.wait_idle()
 
     async def refresh(self) -> None:
-        """Make a gateway look at its upstream now, as it does every 15 s by itself."""
+        """Make a gateway fetch its upstream's tasks now, as it does every 15 s by itself."""
         await self._backend.refresh()
-
-    # --- what can be done to it -----------------------------------------------------------------
 
     def fault(
         self,
@@ -310,50 +301,51 @@ class Simulator:
         endpoint: str | None = None,
         **options: object,
     ) -> Fault:
-        """Script misbehaviour.
+        """Script a fault.
 
         Args:
-            kind: What goes wrong; a key of `mjasync.simulator.faults.FAULT_KINDS`.
-            on: Which requests an HTTP fault strikes: ``submit``, ``fetch``, ``list``, ``image``,
-                ``other`` or ``any``. Faults of tasks, hooks and links ignore it.
-            times: How often; None: for ever.
-            chance: How likely it strikes each time, from the simulator's own seeded random.
-            endpoint: Only this endpoint, such as ``imagine`` or ``fetch``.
+            kind: The kind of fault; a key of `mjasync.simulator.faults.FAULT_KINDS`.
+            on: The requests that an HTTP fault affects: ``submit``, ``fetch``, ``list``,
+                ``image``, ``other`` or ``any``. Faults of tasks, hooks and links ignore it.
+            times: The number of occurrences; None: no limit.
+            chance: The probability of each occurrence, from the simulator's own seeded generator.
+            endpoint: The only endpoint affected, such as ``imagine`` or ``fetch``; None: all.
             options: Details that depend on the kind.
 
         Returns:
             The fault, with ``remaining``, ``hits`` and ``remove()``.
 
         Raises:
-            ValueError: The kind or the place does not exist, or the fault is one of tasks, hooks
-                or links and they belong to the upstream of a gateway.
-            TypeError: The kind has no such option.
+            ValueError: The kind or `on` does not exist, or the fault affects tasks, hooks or
+                links and these belong to the upstream of a gateway.
+            TypeError: The kind does not have one of the options.
         """
         level = FAULT_KINDS[kind].level if kind in FAULT_KINDS else "http"
         if level == "gateway" and isinstance(self.dialect, Dialect):
-            raise ValueError(f"{self.dialect.name} is no gateway: it has no {kind!r}")
+            raise ValueError(f"{self.dialect.name} is not a gateway: it has no fault {kind!r}")
         is_request_fault = level in {"http", "gateway"}
         faults = self.fault_script if is_request_fault else self._backend.faults
         return faults.add(kind, on=on, times=times, chance=chance, endpoint=endpoint, **options)
 
     def forget(self, task_id: str | None = None) -> None:
-        """Lose one task, or all of them, as a server with its store in memory does.
+        """Lose tasks, as a server with a store in memory does when it restarts.
+
+        Args:
+            task_id: The task to lose; None: all of them.
 
         Raises:
-            KeyError: There is no such task.
+            KeyError: The task does not exist.
         """
         self._backend.forget(task_id)
 
     def expire_links(self) -> None:
-        """Make every image link handed out so far expire; a refetch gives a fresh one."""
+        """Make every image link created so far expire; fetching a task returns a new one."""
         self._backend.expire_links()
-
-    # --- one request ----------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         asyncio_task = asyncio.current_task()
         if asyncio_task is None:
-            raise RuntimeError("a request is handled by a task")
+            raise RuntimeError("a request must be handled by an asyncio task")
         self._active_requests.add(asyncio_task)
         asyncio_task.add_done_callback(self._active_requests.discard)
         response = await self._answer(request)
@@ -381,17 +373,17 @@ class Simulator:
         self.requests.append(record)
         fault = self.fault_script.next_fault("http", on=route.kind, endpoint=route.endpoint)
         if fault is None:
-            reply = await self._backend.answer(request, route, record)
-            record.status = None if reply.closes_connection else reply.status
-            if reply.closes_connection and request.transport is not None:
+            response = await self._backend.answer(request, route, record)
+            record.status = None if response.closes_connection else response.status
+            if response.closes_connection and request.transport is not None:
                 request.transport.close()
-            return send_response(reply)
+            return send_response(response)
 
         async def handle() -> SimResponse:
             return await self._backend.answer(request, route, record)
 
-        response, record.status = await inject_fault(fault, request, handle)
-        return response
+        faulty_response, record.status = await inject_fault(fault, request, handle)
+        return faulty_response
 
 
 def _make_request(
@@ -401,7 +393,7 @@ def _make_request(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
-    """A request that may be as large as a handful of pictures."""
+    """Create a request whose body may be as large as several images."""
     loop = asyncio.get_running_loop()
     return web.BaseRequest(
         message, payload, protocol, writer, task, loop, client_max_size=_BODY_LIMIT

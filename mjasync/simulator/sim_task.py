@@ -1,4 +1,4 @@
-"""The simulator's nouns: what was asked, the task that came of it, and the record of both."""
+"""Data of the simulator: requests, tasks, and the records of both."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ TERMINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 
 @attrs.frozen(kw_only=True)
 class SubmissionRequest:
-    """A POST that has been read: where it came in and what it says."""
+    """A parsed POST with its path and body."""
 
     endpoint: str
     path: str
     body: Mapping[str, Any]
     speed: str | None = None
-    """``FAST``, ``TURBO`` or ``RELAX`` when the path says so (PROTOCOL §6.1)."""
+    """``FAST``, ``TURBO`` or ``RELAX`` if the path includes it (PROTOCOL §6.1)."""
     image_host: str | None = None
-    """``relay``, ``origin`` or ``proxy`` when the path says so."""
+    """``relay``, ``origin`` or ``proxy`` if the path includes it."""
     ignores_key_case: bool = False
-    """Whether the keys of its body may be written in any case."""
+    """Whether the keys of the body are matched in any case."""
     received_at: float
     """Epoch seconds."""
 
 
 @attrs.frozen
 class StatusStep:
-    """One change a task goes through."""
+    """One scheduled change of a task."""
 
     offset_seconds: float
     """Seconds of simulated time after the start."""
@@ -55,36 +55,36 @@ class StatusStep:
 
 @attrs.frozen(kw_only=True)
 class TaskOutcome:
-    """How a task is going to end, when it is not simply well."""
+    """The way in which a task ends."""
 
     kind: str = "well"
     """``well``, ``fail``, ``stall``, ``refuse`` (it fails before it starts), ``stuck`` (it never
     starts)."""
     at_percent: int = 0
-    """The percentage it gets to."""
+    """The last percentage before it fails or halts."""
     fail_reason: str = ""
-    """The ``failReason``, should it fail."""
+    """The ``failReason``, if it fails."""
     timeout: float | None = None
-    """Simulated seconds until the server gives a halted task up; None: it never does."""
+    """Simulated seconds until the server's timeout for a halted task; None: no timeout."""
     has_start_time: bool = False
-    """Whether a task that fails before it starts has a ``startTime`` all the same."""
+    """Whether a task that fails before it starts still has a ``startTime``."""
     message: str | None = None
-    """The ``progress`` it shows where it halts, in place of its percentage."""
+    """The ``progress`` shown instead of the percentage where it halts."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class SimTask:
-    """One task of the simulated server, with all that was asked of it."""
+    """One task of the simulated server, with everything that was requested."""
 
     id: str
     request: SubmissionRequest
-    """The request that made it; its ``speed`` and ``image_host`` are what the path said."""
+    """The request that created it; ``speed`` and ``image_host`` are those of the path."""
     command: Command
     action: str
     model: ModelVersion
     seed: int
     midjourney_job_id: str
-    """Midjourney's own id: a UUID in every custom id of its buttons."""
+    """Midjourney's own id: a UUID in the custom id of every button."""
     mode: str
     """``FAST``, ``TURBO`` or ``RELAX``: the speed it runs at."""
     submitted_ms: int
@@ -94,50 +94,50 @@ class SimTask:
     prompt: str | None = None
     prompt_en: str | None = None
     final_prompt: str = ""
-    """What Midjourney echoes: with links of images and the model's flag."""
+    """The prompt that Midjourney echoes, with links of images and the model's flag."""
     description: str | None = None
     parent: SimTask | None = None
     pressed_button: SimButton | None = None
-    """The button that was pressed to make it."""
+    """The button that created it."""
     image_sizes: tuple[int, ...] = ()
     """Decoded sizes in bytes of the images that were sent."""
     dimensions: str | None = None
     mask: bytes | None = None
     described_bytes: bytes = b""
-    """What a describe looks at."""
+    """The image to describe."""
     described_link: str | None = None
-    """The link that was sent in place of a picture."""
+    """The link that was sent instead of an image."""
     upload_name: str | None = None
-    """The name the picture that was sent is kept under."""
+    """The name of the stored image."""
     zoom_factor: float | None = None
     generated_text: GeneratedText | None = None
-    """What a describe or a shorten is going to answer."""
+    """The result of a describe or a shorten."""
     image: ImageSpec | None = None
-    """What its link shows; None: no picture, or not one of ours."""
+    """The picture behind its link; None: none, or not a rendered one."""
     modal_prompt: str | None = None
-    """The ``finalPrompt`` its modal offers; None: it never had one."""
+    """The ``finalPrompt`` of its modal; None: it never had one."""
     requested_speed: str | None = None
-    """The speed that was asked for, which may be another than it runs at."""
+    """The requested speed, which may differ from the one it runs at."""
     requested_account: str | None = None
-    """The account that was asked for."""
+    """The requested account."""
     is_strong: bool = False
-    """Whether a strong variation was asked for (PROTOCOL §1.8)."""
+    """Whether a strong variation was requested (PROTOCOL §1.8)."""
     language: str | None = None
     batch_size: int = 4
-    """How many videos it makes."""
+    """The number of videos to make."""
     video_type: str | None = None
     source_image: ImageSpec | None = None
-    """The picture it starts from, when that is no other task's."""
+    """The picture that it starts from, unless that is the parent's."""
     first_frame_link: str | None = None
-    """The link of the picture a video begins with."""
+    """The link of the first frame of a video."""
     restarts_progress: bool = False
     """Whether its progress goes back to 0% midway (PROTOCOL §3.6)."""
     notify_twice: bool = False
     """Whether its end is notified twice (PROTOCOL §1.17)."""
     is_seed_known: bool = False
-    """Whether somebody has asked for its seed."""
+    """Whether its seed has been fetched."""
     button_sets: Mapping[str, ButtonSet] = BUTTON_SETS
-    """What the server offers buttons by."""
+    """The buttons that the server offers, by the kind of result."""
 
     status: str = "NOT_START"
     percent: int | None = None
@@ -148,7 +148,7 @@ class SimTask:
     channel_id: str = ""
     outcome: TaskOutcome = attrs.field(factory=TaskOutcome)
     pending_steps: list[StatusStep] = attrs.field(factory=list)
-    """What is still to come, the next one last."""
+    """The remaining changes, the next one last."""
     accepted: bool = False
     """Whether it was paid for: False while its modal waits for an answer."""
     running: bool = False
@@ -160,21 +160,21 @@ class SimTask:
     """Whether the server has lost it."""
 
     link: str | None = None
-    """The link last handed out."""
+    """The last link of its picture."""
     link_serial: int = 0
     link_expires_at: float | None = None
     cached_json: bytes | None = None
-    """Its Task JSON as last serialised."""
+    """Its last serialised Task JSON."""
     _offered_buttons: dict[str, SimButton] | None = attrs.field(default=None, init=False)
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing can change any more."""
+        """Whether its status is final."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def offered_buttons(self) -> Mapping[str, SimButton]:
-        """Its buttons by custom id; none until it has succeeded."""
+        """Its buttons by custom id; none before it has succeeded."""
         if self.status != "SUCCESS":
             return {}
         if self._offered_buttons is None:
@@ -188,7 +188,7 @@ class SimTask:
 
 @attrs.frozen(kw_only=True)
 class Submission:
-    """One accepted, that is paid, submission."""
+    """One accepted, and therefore paid, submission."""
 
     endpoint: str
     task_id: str
@@ -204,7 +204,7 @@ class Submission:
 
 @attrs.define(kw_only=True, eq=False)
 class RequestRecord:
-    """One HTTP request that came in."""
+    """One received HTTP request."""
 
     method: str
     path: str
@@ -213,19 +213,19 @@ class RequestRecord:
     endpoint: str | None
     headers: Mapping[str, str]
     body: Any
-    """The JSON that was sent; None when there was none or it does not parse."""
+    """The JSON that was sent; None if there was none or it is invalid."""
     status: int | None = None
-    """What was answered; None while it is being, and for ever when the connection was cut."""
+    """The status of the response; None before it, and if the connection was cut."""
     at: float
     """Epoch seconds."""
 
 
 @attrs.frozen
 class UploadedImage:
-    """One picture as it was sent."""
+    """One image as it was sent."""
 
     data: bytes
     link: str | None = None
-    """Where it is to be fetched, when a link was sent in place of the bytes."""
+    """The link that was sent instead of the bytes."""
     mime: str = "image/png"
-    """What its data URL says it is."""
+    """The media type of its data URL."""

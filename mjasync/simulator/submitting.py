@@ -1,4 +1,4 @@
-"""The front desk: makes a task of each order, takes it on or says why not, keeps the books."""
+"""Submissions: creating a task from a request, accepting or refusing it, and recording it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["SubmissionService"]
 
 @attrs.frozen(kw_only=True)
 class SubmissionService:
-    """Takes on the tasks of one engine, in one dialect."""
+    """Accepts submissions for one engine, in one dialect."""
 
     dialect: Dialect
     engine: Engine
@@ -34,16 +34,16 @@ class SubmissionService:
     faults: FaultScript
     submissions: list[Submission]
     default_model: ModelVersion
-    """The model of prompts that ask for none."""
+    """The model of prompts without one."""
     has_remix: bool
     banned_words: tuple[str, ...]
 
     def read_fields(self, request: SubmissionRequest) -> RequestFields:
-        """The fields of an order as this dialect reads them."""
+        """Return the fields of a request as this dialect reads them."""
         return RequestFields(request, self.dialect)
 
     def read_prompt(self, fields: RequestFields) -> str:
-        """The prompt of an order, which must not be blank nor banned."""
+        """Return the prompt of a request; refuse a blank or a banned one."""
         prompt = fields.text("prompt").strip()
         if not prompt and fields.request.endpoint not in self.dialect.blank_prompt_endpoints:
             raise make_refusal(4, "prompt不能为空")
@@ -51,19 +51,19 @@ class SubmissionService:
         return prompt
 
     def check_banned_words(self, prompt: str) -> None:
-        """Refuse a prompt with a banned word (PROTOCOL §2: 24), unless its task is to fail."""
+        """Refuse a prompt with a banned word (PROTOCOL §2: 24), unless its task fails later."""
         if self.dialect.checks_words_late:
             return
         if word := find_banned_word(prompt, self.banned_words):
             raise make_refusal(24, "可能包含敏感词", {"promptEn": prompt, "bannedWord": word})
 
     def store_images(self, images: Iterable[UploadedImage]) -> list[str]:
-        """Where pictures that were sent can be seen."""
+        """Store images and return their links."""
         add_upload, create_link = self.images.add_upload, self.images.create_link
         return [image.link or create_link(add_upload(image.data)) for image in images]
 
     def find_task(self, task_id: str) -> SimTask:
-        """A task there is."""
+        """Return a task, or refuse an unknown id."""
         task = self.engine.tasks.get(task_id)
         if task is None:
             status = self.dialect.unknown_parent_status
@@ -71,7 +71,7 @@ class SubmissionService:
         return task
 
     def find_finished_task(self, task_id: str) -> SimTask:
-        """A task that has succeeded."""
+        """Return a task that has succeeded, or refuse its id."""
         task = self.find_task(task_id)
         if task.status != "SUCCESS":
             raise make_refusal(4, "关联任务状态错误")
@@ -86,15 +86,13 @@ class SubmissionService:
         images: Iterable[UploadedImage] = (),
         parent: SimTask | None = None,
     ) -> SimTask:
-        """A task that nobody knows of yet."""
+        """Create a task that the engine does not have yet."""
         fields = self.read_fields(request)
         bot = parent.bot if parent else fields.bot()
         default_model = parent.model if parent else self.default_model
         model = find_model(prompt or "", default_model, niji=not parent and bot == "NIJI_JOURNEY")
-        requested_speed, max_lengths = (
-            _requested_speed(fields, prompt),
-            self.dialect.max_text_lengths,
-        )
+        requested_speed = _requested_speed(fields, prompt)
+        max_lengths = self.dialect.max_text_lengths
         return SimTask(
             id=self.engine.new_id(request.received_at),
             request=request,
@@ -128,28 +126,25 @@ class SubmissionService:
     def accept(
         self, task: SimTask, request: SubmissionRequest, outcome: TaskOutcome | None = None
     ) -> SimResponse:
-        """Take a task on, or say that there is no room (PROTOCOL §2: 1, 22, 23 or 9, 3)."""
+        """Start, queue or refuse a task (PROTOCOL §2: codes 1, 22, 23 or 9, 3)."""
         account = self.engine.choose_account(task.parent, task.requested_account)
         if account is None:
             raise make_refusal(3, "无可用的账号实例")
         properties = self._submit_properties(task, account)
-        if (
-            self.engine.is_full(account)
-            and task.command.name not in self.dialect.has_unbounded_queue
-        ):
+        is_bounded = task.command.name not in self.dialect.has_unbounded_queue
+        if is_bounded and self.engine.is_full(account):
             raise make_refusal(*self.dialect.queue_full_error, properties)
         queue_position = self._start_task(task, account, request, outcome)
         if self.dialect.counts_before_check and queue_position:
             queue_position -= 1
         if not queue_position:
             return submit_result(1, "提交成功", task.id, properties)
+        properties["numberOfQueues"] = queue_position
         description = f"排队中，前面还有{queue_position}个任务"
-        return submit_result(
-            22, description, task.id, {**properties, "numberOfQueues": queue_position}
-        )
+        return submit_result(22, description, task.id, properties)
 
     def accept_existing(self, task: SimTask, request: SubmissionRequest) -> SimResponse:
-        """Take the same modal twice: it is paid twice and made once (PROTOCOL §1.9)."""
+        """Accept a modal again: it is paid twice and runs once (PROTOCOL §1.9)."""
         self._record_submission(task, request)
         return submit_result(1, "提交成功", task.id)
 
@@ -165,7 +160,7 @@ class SubmissionService:
         outcome = outcome or self._outcome(task, fault)
         if fault and fault.kind == "id_collision" and self.submissions:
             task.id = self.submissions[-1].task_id
-        task.is_shown_in_queue = _QUEUED_DESCRIPTION.get(fault.kind) if fault else None
+        task.is_shown_in_queue = _SHOWN_IN_QUEUE.get(fault.kind) if fault else None
         outcome = self._cross_results(task, outcome)
         queue_position = self.engine.accept(task, account, outcome, request.received_at)
         self._record_submission(task, request)
@@ -175,12 +170,11 @@ class SubmissionService:
         return queue_position
 
     def _outcome(self, task: SimTask, fault: Fault | None) -> TaskOutcome:
-        """What a fault has in store for a task, or a banned word that was let in."""
+        """Return the outcome of a task with this fault, or with an accepted banned word."""
         if fault is None:
-            is_banned = self.dialect.checks_words_late and find_banned_word(
-                task.prompt or "", self.banned_words
-            )
-            return _LATE_BAN_REASON if is_banned else TaskOutcome()
+            banned_words = self.banned_words if self.dialect.checks_words_late else ()
+            is_banned = find_banned_word(task.prompt or "", banned_words)
+            return _LATE_BAN_OUTCOME if is_banned else TaskOutcome()
         outcome = _OUTCOMES_BY_FAULT[fault.kind](fault)
         if outcome.kind not in self.dialect.upstream_timeout or fault.options.get("for_ever", True):
             return outcome
@@ -188,11 +182,11 @@ class SubmissionService:
         return attrs.evolve(outcome, timeout=timeout_seconds, fail_reason=reason)
 
     def _cross_results(self, task: SimTask, outcome: TaskOutcome) -> TaskOutcome:
-        """Mix a reroll and a variation of one grid up, if a fault says so: one picture for both.
+        """Mix up a reroll and a variation of one grid, if there is a fault for it.
 
-        The reroll is answered with the variation's picture, and the variation never ends.
+        The reroll gets the variation's picture, and the variation stalls.
         """
-        if task.parent is None or task.command.name not in _CROSSED_DESCRIPTION:
+        if task.parent is None or task.command.name not in _CROSSED_OPERATIONS:
             return outcome
         candidates = (other for other in self.engine.tasks.values() if _crossed_with(task, other))
         other = next(candidates, None)
@@ -200,10 +194,8 @@ class SubmissionService:
             return outcome
         reroll, variation = (task, other) if task.command.name == "reroll" else (other, task)
         reroll.image = variation.image
-        timeout_seconds, reason = self.dialect.upstream_timeout.get("stall", (None, ""))
-        stalled = TaskOutcome(
-            kind="stall", at_percent=93, timeout=timeout_seconds, fail_reason=reason
-        )
+        timeout, reason = self.dialect.upstream_timeout.get("stall", (None, ""))
+        stalled = TaskOutcome(kind="stall", at_percent=93, timeout=timeout, fail_reason=reason)
         if variation is task:
             return stalled
         self.engine.change_outcome(variation, stalled, task.request.received_at)
@@ -232,12 +224,12 @@ class SubmissionService:
 
 
 def _requested_speed(fields: RequestFields, prompt: str | None) -> str | None:
-    """The path decides, then the account filter, then a flag (PROTOCOL §6.1)."""
+    """Return the speed of the path, else of the account filter, else of a flag (PROTOCOL §6.1)."""
     speeds = (fields.request.speed, *fields.speeds(), find_speed(prompt or ""))
     return next((speed for speed in speeds if speed), None)
 
 
-_LATE_BAN_REASON: Final = TaskOutcome(kind="refuse", fail_reason="可能包含敏感词")
+_LATE_BAN_OUTCOME: Final = TaskOutcome(kind="refuse", fail_reason="可能包含敏感词")
 """PROTOCOL §2: 24."""
 
 
@@ -250,18 +242,16 @@ def _failure_outcome(fault: Fault) -> TaskOutcome:
 
 
 def _crossed_with(task: SimTask, other: SimTask) -> bool:
-    """Whether another task is under way that Midjourney's answer could be taken for."""
+    """Report whether Midjourney's result of one task could be mistaken for the other's."""
     operations = {task.command.name, other.command.name}
-    return (
-        other.parent is task.parent and operations == _CROSSED_DESCRIPTION and not other.is_terminal
-    )
+    is_pair = other.parent is task.parent and operations == _CROSSED_OPERATIONS
+    return is_pair and not other.is_terminal
 
 
 def _banned_outcome(fault: Fault) -> TaskOutcome:
     word = fault.options["word"]
-    return TaskOutcome(
-        kind="refuse", fail_reason=f"可能包含敏感词: {word}" if word else "可能包含敏感词"
-    )
+    reason = f"可能包含敏感词: {word}" if word else "可能包含敏感词"
+    return TaskOutcome(kind="refuse", fail_reason=reason)
 
 
 def _clamp_percent(value: object) -> int:
@@ -269,18 +259,15 @@ def _clamp_percent(value: object) -> int:
 
 
 def _stall_outcome(fault: Fault) -> TaskOutcome:
-    progress_text = fault.options.get("progress")
+    progress = fault.options.get("progress")
+    message = None if progress is None else str(progress)
     percent = _clamp_percent(fault.options["at"])
-    return TaskOutcome(
-        kind="stall",
-        at_percent=percent,
-        message=None if progress_text is None else str(progress_text),
-    )
+    return TaskOutcome(kind="stall", at_percent=percent, message=message)
 
 
-_CROSSED_DESCRIPTION: Final = frozenset({"reroll", "variation"})
-_QUEUED_DESCRIPTION: Final = {"account_disabled": False, "queue_ghost": True}
-"""Whether the queue shows the tasks of some faults, whatever their status."""
+_CROSSED_OPERATIONS: Final = frozenset({"reroll", "variation"})
+_SHOWN_IN_QUEUE: Final = {"account_disabled": False, "queue_ghost": True}
+"""Faults whose tasks the queue shows or hides, independent of their status."""
 
 _OUTCOMES_BY_FAULT: Final[Mapping[str, Callable[[Fault], TaskOutcome]]] = {
     "fail": _failure_outcome,

@@ -1,4 +1,4 @@
-"""Webhooks: one POST for every change of a task, in order, tried once (PROTOCOL §1.17)."""
+"""Webhooks: one POST for every change of a task, in order, sent once (PROTOCOL §1.17)."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 
 @attrs.define(kw_only=True, eq=False)
 class WebhookDelivery:
-    """One webhook that was sent, or tried."""
+    """One webhook that was sent or attempted."""
 
     url: str
     task_id: str
     payload: bytes = attrs.field(repr=False)
     status: int | None = None
-    """What the receiver answered; None when it could not be reached, or was not asked."""
+    """The status of the receiver's response; None if there was none."""
     is_withheld: bool = False
-    """Whether it was not sent, because it would have left this machine."""
+    """Whether it was not sent because its receiver is on another machine."""
 
     @property
     def body(self) -> Any:  # noqa: ANN401 - JSON holds anything
@@ -42,37 +42,36 @@ class WebhookDelivery:
 
 @attrs.define(kw_only=True, eq=False)
 class WebhookSender:
-    """Sends webhooks from one task of its own; a receiver that refuses harms nobody."""
+    """Sends webhooks from its own asyncio task; errors of a receiver are ignored."""
 
     faults: FaultScript
     allow_any_host: bool = False
-    """Whether webhooks may leave this machine."""
+    """Whether webhooks are sent to other machines."""
     deliveries: BoundedLog[WebhookDelivery] = attrs.field(
         factory=lambda: BoundedLog("webhooks", None)
     )
-    """Every post made, in order."""
+    """Every webhook, in order."""
     _delayed: dict[str, WebhookDelivery] = attrs.field(factory=dict, init=False)
     _queue: asyncio.Queue[WebhookDelivery] | None = attrs.field(default=None, init=False)
     _worker: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
     def enqueue(self, url: str, task_id: str, payload: bytes, *, is_last: bool) -> None:
-        """Send a Task JSON soon; ``last`` says that nothing follows for this task."""
-        post = WebhookDelivery(url=url, task_id=task_id, payload=payload)
-        if delayed := self._delayed.pop(task_id, None):
-            self._enqueue_delivery(post)
-            self._enqueue_delivery(delayed)
-        elif not is_last and self.faults.next_fault("hook", kind="reorder_hooks"):
-            self._delayed[task_id] = post
-        else:
-            self._enqueue_delivery(post)
+        """Queue a Task JSON; ``is_last`` means that no change of this task follows."""
+        delivery = WebhookDelivery(url=url, task_id=task_id, payload=payload)
+        delayed = self._delayed.pop(task_id, None)
+        if not (delayed or is_last) and self.faults.next_fault("hook", kind="reorder_hooks"):
+            self._delayed[task_id] = delivery
+            return
+        for next_delivery in filter(None, (delivery, delayed)):
+            self._enqueue_delivery(next_delivery)
 
     async def wait_idle(self) -> None:
-        """Wait until everything has been sent."""
+        """Wait until every webhook has been sent."""
         if self._queue is not None:
             await self._queue.join()
 
     async def stop(self) -> None:
-        """Send no more; what is left is dropped."""
+        """Stop sending; drop unsent webhooks."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])

@@ -1,4 +1,4 @@
-"""What each command asks for: imagine, blend, describe, shorten, and plain uploads."""
+"""Handlers of imagine, blend, describe, shorten and uploads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHINESE_TEXT: Final = frozenset({"zh", "zh_cn"})
 
 
 def _imagine(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.2."""
+    """Create an imagine task, or a video task for a prompt with `--video` (PROTOCOL §1.2)."""
     fields = service.read_fields(request)
     prompt = service.read_prompt(fields)
     images = [*fields.images("base64Array"), *filter(None, [fields.image("base64")])]
@@ -45,7 +45,7 @@ def _imagine(service: SubmissionService, request: SubmissionRequest) -> SimRespo
 
 
 def _blend(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.3."""
+    """Create a blend task (PROTOCOL §1.3)."""
     fields = service.read_fields(request)
     dimensions = fields.choice("dimensions", tuple(_ASPECT_RATIOS), "SQUARE")
     if fields.list_length("base64Array") not in _BLEND_IMAGE_COUNTS:
@@ -62,27 +62,21 @@ def _blend(service: SubmissionService, request: SubmissionRequest) -> SimRespons
 
 
 def _describe(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.4."""
+    """Create a describe task for an image or a link (PROTOCOL §1.4)."""
     fields = service.read_fields(request)
     image = fields.image("base64") or _read_linked_image(service, fields)
     if image is None:
         raise make_refusal(4, service.dialect.messages.get("picture", "base64不能为空"))
     task = service.create_task(request, "describe", images=[image])
-    task.described_bytes, task.described_link = (
-        image.data or (image.link or "").encode(),
-        image.link,
-    )
+    task.described_bytes = image.data or (image.link or "").encode()
+    task.described_link = image.link
     task.upload_name = None if image.link else service.images.add_upload(image.data)
     description = f"/describe {task.id}.{_ASPECT_SUFFIXES.get(image.mime, 'null')}"
     task.description = description if service.dialect.describe_names_file else "/describe"
-    task.generated_text, task.language = (
-        describe_result(task.described_bytes),
-        fields.text("language") or None,
-    )
+    task.generated_text = text = describe_result(task.described_bytes)
+    task.language = fields.text("language") or None
     if service.dialect.translates_descriptions and task.language in _CHINESE_TEXT:
-        task.generated_text = attrs.evolve(
-            task.generated_text, text=task.generated_text.text_zh or ""
-        )
+        task.generated_text = attrs.evolve(text, text=text.text_zh or "")
     return service.accept(task, request)
 
 
@@ -95,7 +89,7 @@ def _read_linked_image(service: SubmissionService, fields: RequestFields) -> Upl
 
 
 def _shorten(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.5."""
+    """Create a shorten task (PROTOCOL §1.5)."""
     prompt = service.read_prompt(service.read_fields(request))
     task = service.create_task(request, "shorten", prompt)
     task.description = f"/shorten {prompt}"
@@ -104,15 +98,14 @@ def _shorten(service: SubmissionService, request: SubmissionRequest) -> SimRespo
 
 
 def _upload(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.12."""
+    """Store images and return their links (PROTOCOL §1.12)."""
     fields = service.read_fields(request)
     texts = fields.texts("base64Array")
     try:
         images = [fields.decode_image(value) for value in texts]
     except RequestRefused as refusal:
-        raise (
-            empty_response(refusal) if service.dialect.has_bare_upload_errors else refusal
-        ) from None
+        is_bare = service.dialect.has_bare_upload_errors
+        raise (empty_response(refusal) if is_bare else refusal) from None
     if not images:
         raise make_refusal(4, service.dialect.messages.get("uploads", "base64Array不能为空"))
     return submit_result(1, "提交成功", service.store_images(images))
@@ -129,4 +122,4 @@ COMMAND_HANDLERS: Final[
     **FACE_SWAP_HANDLERS,
     "upload-discord-images": _upload,
 }
-"""What each commanding endpoint does."""
+"""Handlers of the endpoints that submit a new task, by endpoint."""

@@ -1,4 +1,4 @@
-"""Work on pictures that are sent: edits, retextures, videos; and jobs shown again."""
+"""Handlers of edits, retextures and videos, and of jobs that are shown again."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _JOB_NOT_FOUND: Final = TaskOutcome(kind="fail", fail_reason="Job not found")
 def start_from_image(
     service: SubmissionService, task: SimTask, image: UploadedImage | None
 ) -> None:
-    """Let a task start from a picture that was sent, should there be one."""
+    """Let a task start from an image that was sent; do nothing without one."""
     if image is not None:
         task.source_image = service.images.find_image(image)
         task.first_frame_link = service.store_images([image])[0]
 
 
 def _edit_handler(operation: str) -> Callable[[SubmissionService, SubmissionRequest], SimResponse]:
-    """An edit or a retexture (PROTOCOL §1.10)."""
+    """Return the handler of an edit or a retexture (PROTOCOL §1.10)."""
 
     def edit(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
         fields = service.read_fields(request)
@@ -57,11 +57,8 @@ def _edit_handler(operation: str) -> Callable[[SubmissionService, SubmissionRequ
     return edit
 
 
-# --- videos -------------------------------------------------------------------------------------
-
-
 def _submit_video(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.11."""
+    """Create a video task, or extend a video (PROTOCOL §1.11)."""
     fields = service.read_fields(request)
     prompt = service.read_prompt(fields)
     motion = fields.option("motion", _MOTIONS)
@@ -69,11 +66,10 @@ def _submit_video(service: SubmissionService, request: SubmissionRequest) -> Sim
     if fields.text("taskId") and not is_extension:
         raise make_refusal(4, "任务类型错误")
     task = (_extend_video if is_extension else _start_video)(service, fields, prompt, motion)
-    task.batch_size, task.video_type = (
-        _read_batch_size(fields),
-        fields.option("videoType", _VIDEO_TYPES),
-    )
-    task.final_prompt = with_model(_with_flags(fields, prompt, motion), task.model)
+    task.batch_size = _read_batch_size(fields)
+    task.video_type = fields.option("videoType", _VIDEO_TYPES)
+    loop_flag = " --loop" if fields.boolean("loop") else ""
+    task.final_prompt = with_model(f"{prompt} --motion {motion}{loop_flag} --video", task.model)
     task.description = f"/video {prompt}"
     return service.accept(task, fields.request)
 
@@ -81,7 +77,7 @@ def _submit_video(service: SubmissionService, request: SubmissionRequest) -> Sim
 def _start_video(
     service: SubmissionService, fields: RequestFields, prompt: str, motion: str
 ) -> SimTask:
-    """A new video, from a first frame if there is one."""
+    """Create a new video task, with a first frame if one was sent."""
     first, last = fields.image("image"), fields.image("endImage")
     task = service.create_task(fields.request, "video", prompt, images=filter(None, (first, last)))
     task.pressed_button = SimButton("", "", "", "video", detail=motion)
@@ -92,7 +88,7 @@ def _start_video(
 def _extend_video(
     service: SubmissionService, fields: RequestFields, prompt: str, motion: str
 ) -> SimTask:
-    """More of one of the videos of a task; they are counted from 0 here."""
+    """Create a task that extends one of a task's videos; their index starts at 0 here."""
     task_id, index = fields.text("taskId"), fields.integer("index") or 0
     if not task_id or index not in range(_MAX_BATCH):
         raise make_refusal(4, "参数错误")
@@ -113,35 +109,22 @@ def _read_batch_size(fields: RequestFields) -> int:
     return _MAX_BATCH if batch_size is None else batch_size
 
 
-def _with_flags(fields: RequestFields, prompt: str, motion: str) -> str:
-    """The prompt as Midjourney echoes it, with what was asked for in flags."""
-    loop_flag = " --loop" if fields.boolean("loop") else ""
-    return f"{prompt} --motion {motion}{loop_flag} --video"
-
-
-# --- jobs ---------------------------------------------------------------------------------------
-
-
 def _show_job(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """A task rebuilt from Midjourney's own job id, or a link with one in it (PROTOCOL §1.14)."""
+    """Create a task from a Midjourney job id, or from a link that has one (PROTOCOL §1.14)."""
     fields = service.read_fields(request)
     match = _JOB_ID.search(fields.text("jobId"))
     if match is None or fields.account_id() is None:
         raise make_refusal(4, "参数错误")
     task = service.create_task(request, "show")
     task.midjourney_job_id, task.description = match[0], f"/show {match[0]}"
-    candidates = (
-        known for known in service.engine.tasks.values() if known.midjourney_job_id == match[0]
-    )
-    original = next((known for known in candidates if known.image and known.offered_buttons), None)
+    tasks = service.engine.tasks.values()
+    same_job = (other for other in tasks if other.midjourney_job_id == match[0])
+    original = next((other for other in same_job if other.image and other.offered_buttons), None)
     if original is None:
         return service.accept(task, request, _JOB_NOT_FOUND)
     task.command = attrs.evolve(COMMAND_TABLE["show"], result=original.command.result)
-    task.model, task.batch_size, task.source_image = (
-        original.model,
-        original.batch_size,
-        original.image,
-    )
+    task.model, task.batch_size = original.model, original.batch_size
+    task.source_image = original.image
     task.prompt, task.prompt_en = original.prompt, original.prompt_en
     task.final_prompt = original.final_prompt
     return service.accept(task, request)
@@ -155,4 +138,4 @@ EDIT_HANDLERS: Final[
     "video": _submit_video,
     "show": _show_job,
 }
-"""What each of these endpoints does."""
+"""Handlers of these endpoints, by endpoint."""

@@ -1,4 +1,4 @@
-"""Face swaps, into a picture and into a video (PROTOCOL §1.13)."""
+"""Handlers of face swaps, into a picture and into a video (PROTOCOL §1.13)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _swap(service: SubmissionService, request: SubmissionRequest) -> SimResponse
 
 
 def _swap_video(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """A form: its file is the video (PROTOCOL §1.13)."""
+    """Create a task from a form whose file is the video (PROTOCOL §1.13)."""
     fields = service.read_fields(request)
     source, target = _face_field(fields, "source"), _video_field(fields)
     if source is None or target is None:
@@ -69,4 +69,4 @@ FACE_SWAP_HANDLERS: Final[
     "swap": _swap,
     "video-swap": _swap_video,
 }
-"""What each endpoint of the face swap does."""
+"""Handlers of the face swap endpoints, by endpoint."""

@@ -1,4 +1,4 @@
-"""What follows a finished task: buttons pressed, changes asked for, modals answered."""
+"""Handlers of what follows a finished task: buttons, changes and modals."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _ACTIONS_BY_ORDINAL: Final = ("IMAGINE", "UPSCALE", "VARIATION", "REROLL", "DESC
 _VALID_INDEXES: Final = range(1, 5)
 _CONTENT_PARTS: Final = 2
 _INDEX_DIGITS: Final = frozenset("1234")
-_MAX_DIGITS: Final = 2.0
+_MAX_CUSTOM_ZOOM: Final = 2.0
 _UNKNOWN_CHANGE: Final = TaskOutcome(
     kind="refuse", fail_reason="[50035]: Invalid Form Body", has_start_time=True
 )
 
 
 def _submit_action(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.8, §4.1."""
+    """Press a button, which may open a modal (PROTOCOL §1.8, §4.1)."""
     fields = service.read_fields(request)
     task_id, custom_id = fields.text("taskId"), fields.text("customId")
     if not (task_id and custom_id):
@@ -64,18 +64,15 @@ def _submit_action(service: SubmissionService, request: SubmissionRequest) -> Si
 def _press_all_buttons(
     service: SubmissionService, request: SubmissionRequest, parent: SimTask
 ) -> SimResponse:
-    """Every described prompt at once, in a task each, without a modal (PROTOCOL §2: 1).
+    """Create a task for every described prompt, without a modal (PROTOCOL §2: 1).
 
-    Where there is no room for all, it makes as many as there is room for.
+    If the queue has no room for all, create as many as it has room for.
     """
-    buttons = [
-        button for button in parent.offered_buttons.values() if button.command == "picture_prompt"
-    ]
+    buttons = [*parent.offered_buttons.values()]
     ids: list[str] = []
-    for button in buttons:
-        task = _press_button(
-            service, request, parent, attrs.evolve(button, command="picture_prompt_all")
-        )
+    for button in (button for button in buttons if button.command == "picture_prompt"):
+        single_button = attrs.evolve(button, command="picture_prompt_all")
+        task = _press_button(service, request, parent, single_button)
         try:
             service.accept(task, request)
         except RequestRefused:
@@ -100,18 +97,18 @@ def _opens_modal(service: SubmissionService, fields: RequestFields, button: SimB
 def _open_modal(
     service: SubmissionService, task: SimTask, parent: SimTask, button: SimButton
 ) -> SimResponse:
-    """A task that waits: not queued, and it uses no concurrency (PROTOCOL §4.2)."""
+    """Store a task that waits for its answer; it takes no place in the queue (PROTOCOL §4.2)."""
     task.status, task.account_id, task.channel_id = "MODAL", parent.account_id, parent.channel_id
-    task.modal_prompt = _modal_properties(service, task, parent, button)
+    task.modal_prompt = _modal_prompt(service, task, parent, button)
     service.engine.add(task)
     properties = {"finalPrompt": task.modal_prompt, "remix": True}
     return submit_result(21, service.dialect.modal_description, task.id, properties)
 
 
-def _modal_properties(
+def _modal_prompt(
     service: SubmissionService, task: SimTask, parent: SimTask, button: SimButton
 ) -> str:
-    """The ``finalPrompt`` a modal offers to edit (PROTOCOL §4.2)."""
+    """Return the ``finalPrompt`` that a modal offers to edit (PROTOCOL §4.2)."""
     if button.command == "inpaint":
         return ""
     if parent.generated_text:
@@ -121,7 +118,7 @@ def _modal_properties(
 
 
 def _submit_modal(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.9, §4.2."""
+    """Answer a modal (PROTOCOL §1.9, §4.2)."""
     fields = service.read_fields(request)
     task_id = fields.text("taskId")
     if not task_id and service.dialect.has_unchecked_modals:
@@ -145,7 +142,7 @@ def _submit_modal(service: SubmissionService, request: SubmissionRequest) -> Sim
 
 
 def _default_answer(service: SubmissionService, task: SimTask) -> str:
-    """The prompt of a modal that is answered without one (PROTOCOL §1.9)."""
+    """Return the prompt of a modal that is answered without one (PROTOCOL §1.9)."""
     if service.dialect.modal_uses_parent_prompt and (parent := task.parent):
         return parent.prompt or (
             parent.generated_text.text if parent.generated_text else parent.final_prompt
@@ -154,15 +151,15 @@ def _default_answer(service: SubmissionService, task: SimTask) -> str:
 
 
 def _without_zoom(prompt: str) -> tuple[float, str]:
-    """The zoom of a custom zoom's prompt, and the prompt without it."""
+    """Split the prompt of a custom zoom into the factor and the remaining prompt."""
     factor, remaining_prompt = split_zoom(prompt)
-    if factor is None or not 1 <= factor <= _MAX_DIGITS:
+    if factor is None or not 1 <= factor <= _MAX_CUSTOM_ZOOM:
         raise make_refusal(4, "prompt参数错误: --zoom 1~2")
     return factor, remaining_prompt
 
 
 def _submit_change(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.6."""
+    """Apply a change by its action and index (PROTOCOL §1.6)."""
     fields = service.read_fields(request)
     uses_jackson = service.dialect.uses_jackson
     action = fields.choice(
@@ -179,18 +176,14 @@ def _submit_change(service: SubmissionService, request: SubmissionRequest) -> Si
 
 
 def _submit_simple_change(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
-    """PROTOCOL §1.7. Only the first digit is read."""
+    """Apply a change by a text such as ``ID U1``, of which one digit counts (PROTOCOL §1.7)."""
     fields = service.read_fields(request)
     parts = (fields.strict_text("content") or "").split(" ")
     if len(parts) != _CONTENT_PARTS:
         raise make_refusal(4, "content参数错误")
     task_id, operation = parts
-    if not operation:  # its first letter is looked at
-        raise (
-            fields.malformed_refusal(500)
-            if service.dialect.uses_jackson
-            else make_refusal(4, "content参数错误")
-        )
+    if not operation and service.dialect.uses_jackson:  # reads the first letter unguarded
+        raise fields.malformed_refusal(500)
     action = _ACTION_BY_LETTER.get(operation[:1].upper())
     is_reroll, digit = operation.upper() == "R", operation[1:2]
     if action is None or not (is_reroll or (action != "REROLL" and digit in _INDEX_DIGITS)):
@@ -217,12 +210,11 @@ def _apply_change(
     parent = service.find_finished_task(task_id)
     if parent.action not in _CHANGEABLE_ACTIONS:
         raise make_refusal(4, "关联任务不允许执行变化")
-    if is_index_missing:  # it is unboxed last of all
+    if is_index_missing:  # a Java server unboxes it last
         raise _missing_index_refusal(service, request)
     label = "R" if action == "REROLL" else f"{action[0]}{index}"
-    button = SimButton(
-        "", "", label, _OPERATION_BY_ACTION[action], 1 if is_index_invalid else index
-    )
+    quadrant = 1 if is_index_invalid else index
+    button = SimButton("", "", label, _OPERATION_BY_ACTION[action], quadrant)
     task = _press_button(service, request, parent, button)
     return service.accept(task, request, _UNKNOWN_CHANGE if is_index_invalid else None)
 
@@ -242,36 +234,31 @@ def _press_button(
     prompt, generated_text = _initial_prompt(parent, button)
     task = service.create_task(request, button.command, prompt, parent=parent)
     task.pressed_button, task.generated_text = button, generated_text
-    if service.dialect.uses_jackson:  # the prompt with the links of its pictures
+    if service.dialect.uses_jackson:  # includes the links of the images
         task.prompt = task.prompt_en = parent.prompt_en or parent.final_prompt
         task.final_prompt = parent.final_prompt
     task.zoom_factor = float(button.detail) if button.command == "zoom" else None
     if button.command == "reroll":
         _configure_reroll(parent, task, keeps_action=service.dialect.reroll_keeps_action)
     if task.command.result == "description":
-        task.described_bytes, task.described_link, task.upload_name = (
-            parent.described_bytes,
-            parent.described_link,
-            parent.upload_name,
-        )
+        task.described_bytes = parent.described_bytes
+        task.described_link, task.upload_name = parent.described_link, parent.upload_name
     task.description = f"/up {parent.id} {button.label or button.command}"
     return task
 
 
 def _configure_reroll(parent: SimTask, task: SimTask, *, keeps_action: bool) -> None:
-    """The same again: of a picture that was picked, the grid it was picked from."""
+    """Repeat the parent; for one picture of a grid, repeat the grid."""
     result_kind = "video" if parent.command.result == "video" else "grid"
-    task.command, task.batch_size = (
-        attrs.evolve(task.command, result=result_kind),
-        parent.batch_size,
-    )
+    task.command = attrs.evolve(task.command, result=result_kind)
+    task.batch_size = parent.batch_size
     if keeps_action:
         is_upscale = parent.action.startswith("UPSCALE")
         task.action = "IMAGINE" if is_upscale else parent.action
 
 
 def _initial_prompt(parent: SimTask, button: SimButton) -> tuple[str | None, GeneratedText | None]:
-    """The prompt a press starts with, and the words it is going to answer."""
+    """Return the prompt that a button starts with, and the text of its result."""
     if parent.generated_text is None:
         return parent.prompt or parent.final_prompt, None
     if button.command == "describe_again":
@@ -289,4 +276,4 @@ FOLLOW_UP_HANDLERS: Final[
     "change": _submit_change,
     "simple-change": _submit_simple_change,
 }
-"""What each endpoint that follows a finished task does."""
+"""Handlers of the endpoints that follow a finished task, by endpoint."""

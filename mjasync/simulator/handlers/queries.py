@@ -1,4 +1,4 @@
-"""All that asks about tasks and accounts and changes nothing, cancel apart (PROTOCOL §1.15-16)."""
+"""Handlers of queries for tasks and accounts, and of cancel (PROTOCOL §1.15-16)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["GET_HANDLERS", "POST_HANDLERS", "Queries"]
 
 @attrs.frozen(kw_only=True)
 class Queries:
-    """Answers questions about one engine's tasks, in one dialect."""
+    """The queries of one engine's tasks and accounts, in one dialect."""
 
     dialect: Dialect
     engine: Engine
     serializer: TaskSerializer
 
-    def fetch(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
-        """One task."""
+    def fetch(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+        """Return one task."""
         task = self.engine.tasks.get(task_id)
         return (
             self.dialect.unknown_task_response
@@ -38,8 +38,8 @@ class Queries:
             else SimResponse(body=self.serializer.dump(task))
         )
 
-    def seed(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
-        """The seed of a finished picture, as a string."""
+    def seed(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+        """Return the seed of a finished picture as a string."""
         task = self.engine.tasks.get(task_id)
         if task is None:
             raise make_refusal(3, "任务不存在或已失效", status=404)
@@ -47,56 +47,52 @@ class Queries:
             raise make_refusal(4, "关联任务状态错误", status=400)
         if task.image is None:
             raise make_refusal(3, "未找到 seed")
-        delay = (
-            0.0 if task.is_seed_known else self.dialect.seed_delay_seconds * self.engine.time_scale
-        )
+        seed_delay = self.dialect.seed_delay_seconds * self.engine.time_scale
+        delay = 0.0 if task.is_seed_known else seed_delay
         task.is_seed_known, task.cached_json = True, None
-        seed = str(task.image.seed)
-        return attrs.evolve(submit_result(1, "成功", seed), delay=delay)
+        return attrs.evolve(submit_result(1, "成功", str(task.image.seed)), delay=delay)
 
     def cancel(self, task_id: str, now: float) -> SimResponse:
-        """200 with an empty body, whether or not there is such a task."""
+        """Cancel a task; answer 200 with an empty body even if there is no such task."""
         task = self.engine.tasks.get(task_id)
         if task is not None:
             self.engine.cancel(task, self.dialect.cancel_status, now)
         return SimResponse()
 
-    def list_tasks(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
-        """The newest first."""
+    def list_tasks(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+        """Return the latest tasks, the newest first."""
         newest = islice(reversed(self.engine.tasks.values()), self.dialect.list_limit)
         return SimResponse(body=self.serializer.dump_list([*newest]))
 
-    def list_queue(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
-        """What runs or waits, the oldest first."""
-        queued = [t for t in self.engine.tasks.values() if _is_queued(t)]
+    def list_queue(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+        """Return the running and waiting tasks, the oldest first."""
+        queued = [task for task in self.engine.tasks.values() if _is_queued(task)]
         return SimResponse(body=self.serializer.dump_list(queued))
 
-    def list_accounts(self, account_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
-        """Every account with its secret in it (PROTOCOL §1.16)."""
+    def list_accounts(self, account_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+        """Return every account, including its secret (PROTOCOL §1.16)."""
         return json_response([self._account_json(account) for account in self.engine.all_accounts])
 
-    def fetch_account(self, account_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as every look
-        """One account with its secret in it; nothing for an unknown one."""
+    def fetch_account(self, account_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+        """Return one account, including its secret; an empty body for an unknown one."""
         matches = (account for account in self.engine.all_accounts if account.id == account_id)
         account = next(matches, None)
         return SimResponse() if account is None else json_response(self._account_json(account))
 
-    def query_accounts(self, request: SubmissionRequest) -> SimResponse:  # noqa: ARG002 - as every ask
-        """Every account without its secret (PROTOCOL §1.16)."""
+    def query_accounts(self, request: SubmissionRequest) -> SimResponse:  # noqa: ARG002 - as all
+        """Return every account without its secret (PROTOCOL §1.16)."""
         accounts = [self._account_json(account) for account in self.engine.all_accounts]
-        without_tokens = [
-            {key: values[key] for key in values if key != "userToken"} for values in accounts
-        ]
-        return json_response(without_tokens)
+        for account in accounts:
+            del account["userToken"]
+        return json_response(accounts)
 
     def _account_json(self, account: SimAccount) -> dict[str, object]:
+        has_own_channel = not self.dialect.channel_id_is_account_id
         return {
             "id": account.id,
             "properties": {},
             "guildId": f"3{account.id[1:]}",
-            "channelId": account.id
-            if self.dialect.channel_id_is_account_id
-            else account.channel_id,
+            "channelId": account.channel_id if has_own_channel else account.id,
             "userToken": account.user_token,
             "userAgent": "Mozilla/5.0",
             "enable": True,
@@ -106,13 +102,13 @@ class Queries:
         }
 
     def list_by_ids(self, request: SubmissionRequest) -> SimResponse:
-        """Those that are known, each once; never in the order that was asked for."""
+        """Return the existing tasks of some ids, each once, in the reverse order."""
         requested = RequestFields(request, self.dialect).texts("ids")
-        ids = dict.fromkeys(i if self.dialect.uses_jackson else i.strip() for i in requested)
-        tasks = self.engine.tasks
-        return SimResponse(
-            body=self.serializer.dump_list([tasks[i] for i in reversed(ids) if i in tasks])
-        )
+        if not self.dialect.uses_jackson:
+            requested = [task_id.strip() for task_id in requested]
+        last_first, tasks = reversed(dict.fromkeys(requested)), self.engine.tasks
+        existing = [tasks[task_id] for task_id in last_first if task_id in tasks]
+        return SimResponse(body=self.serializer.dump_list(existing))
 
 
 def _is_queued(task: SimTask) -> bool:
@@ -129,11 +125,11 @@ GET_HANDLERS: Final[Mapping[str, Callable[[Queries, str, float], SimResponse]]] 
     "account-list": Queries.list_accounts,
     "account-fetch": Queries.fetch_account,
 }
-"""Endpoints that take at most an id, which stands in the path."""
+"""Handlers of endpoints that take at most an id in the path, by endpoint."""
 
 POST_HANDLERS: Final[Mapping[str, Callable[[Queries, SubmissionRequest], SimResponse]]] = {
     "list-by-condition": Queries.list_by_ids,
     "list-by-ids": Queries.list_by_ids,
     "account-query": Queries.query_accounts,
 }
-"""Endpoints that take a body."""
+"""Handlers of endpoints that take a body, by endpoint."""

@@ -1,4 +1,4 @@
-"""What a task's picture is: where it comes from, down to the grid it began with."""
+"""The lineage of a task's picture, back to the grid that it was made from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["derived_from", "image_spec_for"]
 
 
 def image_spec_for(task: SimTask, size: int) -> ImageSpec | None:
-    """The lineage of what a task makes; None when it makes no picture of ours."""
+    """Describe the picture that a task makes; None if it makes none."""
     name = task.command.name
     source = task.source_image or (task.parent.image if task.parent else None)
     if source is not None and name in _DERIVATIONS:
@@ -27,7 +27,7 @@ def image_spec_for(task: SimTask, size: int) -> ImageSpec | None:
 
 
 def derived_from(kind: str, parent: ImageSpec, **changes: object) -> ImageSpec:
-    """A picture made from another one, as large as it."""
+    """Describe a picture of the same size that is made from another one."""
     defaults: dict[str, object] = {"index": 0, "detail": "", "mask": None}
     return attrs.evolve(parent, kind=kind, parent=parent, **{**defaults, **changes})  # type: ignore[arg-type]
 
@@ -39,7 +39,7 @@ def _new_image(task: SimTask, kind: str, size: int) -> ImageSpec:
 
 
 def _at_usual_size(spec: ImageSpec, size: int) -> ImageSpec:
-    """The picture at its usual size, should its parent be an enlarged one."""
+    """Undo the enlargement of a parent."""
     width, height = size_for((spec.width, spec.height), size)
     return attrs.evolve(spec, width=width, height=height)
 
@@ -52,38 +52,32 @@ def _button_detail(task: SimTask) -> str:
     return task.pressed_button.detail if task.pressed_button else ""
 
 
-def _variation(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:  # noqa: ARG001 - as all
+def _variation(task: SimTask, source: ImageSpec, _size: int) -> ImageSpec:
     quadrant = derived_from("upscale", source, index=_button_index(task))
     return derived_from("vary", quadrant, prompt=task.final_prompt, seed=task.seed, detail="strong")
 
 
 def _reroll(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:
-    """The same again with another seed; a grid may get a new prompt by a remix modal."""
+    """Repeat a picture with another seed; a grid may get a new prompt from a remix modal."""
     if source.kind in _REROLL_KINDS:
         return _new_image(task, _REROLL_KINDS[source.kind], size)
     return attrs.evolve(source, seed=task.seed, prompt=task.final_prompt)
 
 
-def _repeat(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:  # noqa: ARG001 - as all
-    return source
-
-
-def _hd(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:  # noqa: ARG001 - as all
+def _hd(task: SimTask, source: ImageSpec, _size: int) -> ImageSpec:
     factor = 4 if _button_detail(task) == "4x" else 2
     width, height = source.width * factor, source.height * factor
     return derived_from("hd", source, width=width, height=height, detail=_button_detail(task))
 
 
 def _zoom(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:
-    prompt = split_zoom(task.final_prompt)[1]
-    detail = f"{task.zoom_factor:g}x"
-    return _at_usual_size(
-        derived_from("zoom", source, prompt=prompt, seed=task.seed, detail=detail), size
-    )
+    prompt, detail = split_zoom(task.final_prompt)[1], f"{task.zoom_factor:g}x"
+    zoomed = derived_from("zoom", source, prompt=prompt, seed=task.seed, detail=detail)
+    return _at_usual_size(zoomed, size)
 
 
 def _redraw(kind: str) -> Callable[[SimTask, ImageSpec, int], ImageSpec]:
-    """Something made out of the picture before, with the words and the mask of the task."""
+    """Return a derivation that uses the prompt, the seed and the mask of the task."""
 
     def draw(task: SimTask, source: ImageSpec, size: int) -> ImageSpec:
         derived = derived_from(
@@ -101,7 +95,7 @@ def _redraw(kind: str) -> Callable[[SimTask, ImageSpec, int], ImageSpec]:
 
 
 _REROLL_KINDS: Final = {"grid": "grid", "blend": "blend", "upscale": "grid", "hd": "grid"}
-"""Pictures that a reroll begins anew, and as what."""
+"""Pictures that a reroll draws anew, and the kind that it draws."""
 
 _NEW_KINDS: Final = {
     "imagine": "grid",
@@ -111,7 +105,7 @@ _NEW_KINDS: Final = {
     "swap": "swap",
     "video": "video",
 }
-"""Verbs that draw something new, and its kind."""
+"""Commands that draw a new picture, and its kind."""
 
 _DERIVATIONS: Final[Mapping[str, Callable[[SimTask, ImageSpec, int], ImageSpec]]] = {
     "upsample": _redraw("upscale"),
@@ -130,6 +124,6 @@ _DERIVATIONS: Final[Mapping[str, Callable[[SimTask, ImageSpec, int], ImageSpec]]
     "swap_video": _redraw("video"),
     "edit": _redraw("vary"),
     "retexture": _redraw("vary"),
-    "show": _repeat,
+    "show": lambda _task, source, _size: source,
 }
-"""Verbs that make something out of the picture before."""
+"""Commands that make a picture from an earlier one."""

@@ -1,4 +1,4 @@
-"""Pictures behind links: what to draw, links that expire, and a small store of drawn bytes."""
+"""Pictures behind links: links that expire, and a small cache of rendered files."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = ["ImageStore", "image_type"]
 
 _MAX_CACHED: Final = 64
 _MAX_UPLOADS: Final = 1024
+_PREVIEW_SUFFIX: Final = "_grid_0.webp"
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
@@ -35,26 +36,26 @@ _SIGNATURES: Final = (
 
 
 def image_type(data: bytes) -> str:
-    """The image format of some bytes by their first ones; ``octet-stream`` when unknown."""
+    """Return the image format that the first bytes show; ``octet-stream`` if unknown."""
     return next((name for start, name in _SIGNATURES if data.startswith(start)), "octet-stream")
 
 
 @attrs.define(kw_only=True, eq=False)
 class ImageStore:
-    """Hands out links and serves what is behind them."""
+    """Creates links and serves the files behind them."""
 
     draws_images: bool
     grid_size: int
     """Longest side of a grid in pixels."""
     link_lifetime: float | None
-    """Real seconds a link lives; None: for ever."""
+    """Real seconds for which a link is valid; None: without limit."""
     expired_status: int
     preview_from_percent: int = 31
-    """The percentage from which on a grid has a preview."""
+    """The percentage from which a grid has a preview."""
     renews_links: bool = True
-    """Whether a link that has run out is renewed when the task is shown again."""
+    """Whether an expired link is renewed when the task is fetched again."""
     base_url: str = ""
-    """The address of the server, for links."""
+    """The base URL of the server, for links."""
     _last_serial: int = attrs.field(default=0, init=False)
     _first_valid_serial: int = attrs.field(default=0, init=False)
     _expired_serials: set[int] = attrs.field(factory=set, init=False)
@@ -63,7 +64,7 @@ class ImageStore:
     _rendered: OrderedDict[str, bytes] = attrs.field(factory=OrderedDict, init=False)
 
     def add_upload(self, data: bytes) -> str:
-        """Keep some bytes and give the name they go by."""
+        """Store a file and return its name."""
         digest = hashlib.sha256(data).hexdigest()
         name = f"upload_{digest[:32]}.{image_type(data)}"
         self._uploads[name] = data
@@ -72,11 +73,11 @@ class ImageStore:
         return name
 
     def create_link(self, name: str) -> str:
-        """A new link to something that was kept."""
+        """Return a new link to a stored file."""
         return self._new_link(name)[0]
 
     def task_link(self, task: SimTask) -> str | None:
-        """The link of a task's picture, renewed when the last one has run out (PROTOCOL §7.3)."""
+        """Return the link of a task's picture, renewed if the last one expired (PROTOCOL §7.3)."""
         name = self._image_name(task)
         if name is None:
             return task.described_link
@@ -88,42 +89,37 @@ class ImageStore:
         return task.link
 
     def quadrant_links(self, task: SimTask) -> list[dict[str, str]] | None:
-        """The links of a grid's four pictures (PROTOCOL §3.3)."""
+        """Return the links of a grid's four pictures (PROTOCOL §3.3)."""
         name = self._image_name(task)
         is_finished_grid = task.status == "SUCCESS" and task.command.result == "grid"
         if name is None or task.image is None or not is_finished_grid:
             return None
         links = []
-        for n in range(1, 5):
-            quadrant_name = name.replace(".png", f"_{n}.png")
-            self._links[quadrant_name] = (task, task.image, n)
+        for quadrant in range(1, 5):
+            quadrant_name = name.replace(".png", f"_{quadrant}.png")
+            self._links[quadrant_name] = (task, task.image, quadrant)
             url = self._sign_link(quadrant_name, task.link_serial, task.link_expires_at)
             links.append({"url": url, "thumbnail": url})
         return links
 
     def video_links(self, task: SimTask) -> list[dict[str, str]] | None:
-        """The links of the videos it made (PROTOCOL §3.3)."""
+        """Return the links of a task's videos (PROTOCOL §3.3)."""
         name = self._image_name(task)
         if name is None or task.image is None or task.status != "SUCCESS":
             return None
-        numbers = (
-            range(1, task.batch_size + 1) if task.command.result == "video" else [task.image.index]
-        )
+        is_batch = task.command.result == "video"
         links = []
-        for n in numbers:
-            still_name = name.replace(".webp", f"_video_{n}.webp")
-            video_name = still_name.replace(".webp", ".mp4")
-            for file_name in (still_name, video_name):
-                self._links[file_name] = (task, attrs.evolve(task.image, index=n), 0)
-            url, thumbnail = (
-                self._sign_link(single, task.link_serial, task.link_expires_at)
-                for single in (video_name, still_name)
-            )
-            links.append({"url": url, "thumbnail": thumbnail})
+        for index in range(1, task.batch_size + 1) if is_batch else [task.image.index]:
+            urls = {}
+            for key, suffix in (("url", "mp4"), ("thumbnail", "webp")):
+                file_name = name.replace(".webp", f"_video_{index}.{suffix}")
+                self._links[file_name] = (task, attrs.evolve(task.image, index=index), 0)
+                urls[key] = self._sign_link(file_name, task.link_serial, task.link_expires_at)
+            links.append(urls)
         return links
 
     def find_image(self, image: UploadedImage) -> ImageSpec:
-        """What was sent, as a picture to draw others from; ours are known by their links."""
+        """Describe an image that was sent; one of ours is recognised by its link."""
         name = urlsplit(image.link or "").path.rpartition("/")[2]
         if name in self._links:
             _, spec, quadrant = self._links[name]
@@ -134,32 +130,33 @@ class ImageStore:
         return ImageSpec("photo", prompt, 0, width, height, mask=data or None)
 
     def is_link_valid(self, task: SimTask) -> bool:
-        """Whether the link a task last handed out still works, or it has handed out none."""
+        """Report whether a task's last link is still valid; true if there was none."""
         return task.link is None or self._is_valid(task.link_serial, task.link_expires_at)
 
     def expire_links(self) -> None:
-        """Every link handed out so far works no more."""
+        """Make every link created so far expire."""
         self._first_valid_serial = self._last_serial + 1
 
-    def check_signature(self, query: str) -> SimResponse:
-        """One link works no more."""
+    def expire_link(self, query: str) -> SimResponse:
+        """Make the link with this query expire, and answer as for an expired link."""
         self._expired_serials.add(_parse_signature(query)[0])
         return SimResponse(status=self.expired_status)
 
     async def serve(self, name: str, query: str) -> SimResponse:
-        """What a GET of a link answers."""
+        """Answer a GET of a link."""
         if not self._is_valid(*_parse_signature(query)):
             return SimResponse(status=self.expired_status)
         data = self._uploads.get(name)
         if data is None and name in self._links:
-            data = await self._find(name)
+            data = await self._draw(name)
         if data is None:
             return SimResponse(status=404)
         return SimResponse(body=data, content_type=_content_type(data))
 
-    async def _find(self, name: str) -> bytes | None:
+    async def _draw(self, name: str) -> bytes | None:
         task, spec, quadrant = self._links[name]
-        if self._is_preview(name) and task.is_terminal:
+        is_preview = name.endswith(_PREVIEW_SUFFIX)
+        if is_preview and task.is_terminal:
             return None
         if name.endswith(".mp4"):
             return _video_bytes(spec)
@@ -170,23 +167,17 @@ class ImageStore:
             return self._rendered[name]
         if quadrant:
             spec = derived_from("upscale", spec, index=quadrant)
-        if self._is_preview(name):
-            spec = derived_from("preview", spec, detail=f"{task.percent}%")
-        return self._cache_rendered(name, await asyncio.to_thread(render, spec))
-
-    def _cache_rendered(self, name: str, data: bytes) -> bytes:
-        if not self._is_preview(name):
-            self._rendered[name] = data
+        if is_preview:
+            return await asyncio.to_thread(
+                render, derived_from("preview", spec, detail=f"{task.percent}%")
+            )
+        self._rendered[name] = data = await asyncio.to_thread(render, spec)
         while len(self._rendered) > _MAX_CACHED:
             self._rendered.popitem(last=False)
         return data
 
-    @staticmethod
-    def _is_preview(name: str) -> bool:
-        return name.endswith("_grid_0.webp")
-
     def _image_name(self, task: SimTask) -> str | None:
-        """The file name its picture goes by now; None: there is nothing of ours to show."""
+        """Return the present file name of a task's picture; None if there is none to show."""
         if task.image is None:
             return task.upload_name
         stem = f"sim_{_slugify(task.prompt or task.action)}_{task.midjourney_job_id}"
@@ -195,15 +186,13 @@ class ImageStore:
         has_preview = (
             task.status == "IN_PROGRESS" and (task.percent or 0) >= self.preview_from_percent
         )
-        return f"{stem}_grid_0.webp" if has_preview else None
+        return stem + _PREVIEW_SUFFIX if has_preview else None
 
     def _new_link(self, name: str) -> tuple[str, int, float | None]:
         self._last_serial += 1
-        expires = (
-            None
-            if self.link_lifetime is None
-            else int((time.time() + self.link_lifetime) * 1000) / 1000
-        )
+        expires = None
+        if self.link_lifetime is not None:
+            expires = int((time.time() + self.link_lifetime) * 1000) / 1000
         return self._sign_link(name, self._last_serial, expires), self._last_serial, expires
 
     def _sign_link(self, name: str, serial: int, expires: float | None) -> str:
@@ -217,7 +206,7 @@ class ImageStore:
 
 
 def _parse_signature(query: str) -> tuple[int, float | None]:
-    """Serial and expiry out of a link's query; a link without them is as good as expired."""
+    """Parse the serial and expiry of a link; a link without them counts as expired."""
     fields = parse_qs(query)
     try:
         serial, expires_ms = int(fields["hm"][0], 16), int(fields["ex"][0], 16)
@@ -238,7 +227,7 @@ def _content_type(data: bytes) -> str:
 
 
 def _video_bytes(spec: ImageSpec) -> bytes:
-    """An MP4 file that is one by its boxes: what it shows stands in it as words."""
+    """Return a file with the boxes of an MP4 and its description as text for data."""
     root, details = spec, [spec.detail]
     while root.parent is not None and root.parent.kind == "video":
         root = root.parent
@@ -250,7 +239,7 @@ def _video_bytes(spec: ImageSpec) -> bytes:
 
 
 def _make_tiny_png() -> bytes:
-    """Four pixels in four colours, so that even this splits into quadrants."""
+    """Encode four pixels in four colours, so that even this file splits into quadrants."""
     rows = b"\x00\xff\x00\x00\x00\xff\x00" + b"\x00\x00\x00\xff\xff\xff\x00"
     header = struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
