@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections import deque
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Iterator,
-)
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, NoReturn, Self
@@ -54,28 +49,16 @@ class Task(TaskFollowUps):
             MJError: As `wait` does, after the last snapshot.
         """
         self._is_awaited = True
-        loop = self._context.loop.check()
-        news = deque([TaskUpdate.from_task(self)] if self._is_seen else [])
-        bell = loop.create_future()
-
-        def ring(_: object) -> None:
-            if not bell.done():
-                bell.set_result(None)
-
-        def listener(task: Task) -> None:
-            news.append(TaskUpdate.from_task(task))
-            ring(task)
-
-        with self._listening(listener):
+        self._context.loop.check()
+        queue: asyncio.Queue[TaskUpdate | None] = asyncio.Queue()
+        if self._is_seen:
+            queue.put_nowait(TaskUpdate.from_task(self))
+        with self._listening(lambda task: queue.put_nowait(TaskUpdate.from_task(task))):
             waiting = asyncio.ensure_future(self.wait())
-            waiting.add_done_callback(ring)
+            waiting.add_done_callback(lambda _: queue.put_nowait(None))
             try:
-                while news or not waiting.done():
-                    if not news:
-                        await bell
-                        bell = loop.create_future()
-                    while news:
-                        yield news.popleft()
+                while (update := await queue.get()) is not None:
+                    yield update
                 await waiting
             finally:
                 waiting.cancel()
@@ -86,19 +69,19 @@ class Task(TaskFollowUps):
         """Call `listener` for each change of this Task and of unfinished Tasks before it."""
         chain = [self, *self._unfinished_parents()]
         for task in chain:
-            task._listeners += (listener,)  # noqa: SLF001 - one of us
+            task._listeners += (listener,)  # noqa: SLF001 - a Task, too
         try:
             yield
         finally:
             for task in chain:
-                others = tuple(one for one in task._listeners if one is not listener)  # noqa: SLF001
-                task._listeners = others  # noqa: SLF001 - one of us
+                listeners = task._listeners  # noqa: SLF001 - a Task, too
+                task._listeners = tuple(each for each in listeners if each is not listener)  # noqa: SLF001
 
     def _unfinished_parents(self) -> Iterator[Task]:
         parent = self._parent
         while parent is not None and not parent.done:
             yield parent
-            parent = parent._parent  # noqa: SLF001 - one of us
+            parent = parent._parent  # noqa: SLF001 - a Task, too
 
     def close(self) -> None:
         """Close a Task that was not submitted, so that it never is.

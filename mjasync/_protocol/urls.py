@@ -1,4 +1,4 @@
-"""From what people paste as a base URL to the URL of every call. PROTOCOL §6.1."""
+"""Base URLs in any form, and the URLs of all calls (PROTOCOL §6.1)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _IMAGE_HOST_SUFFIX: Final = re.compile(
 
 @attrs.frozen(kw_only=True)
 class ServerUrl:
-    """Where calls go: an origin with its mount path, a speed and an image host."""
+    """The URL of a server: an origin with its mount path, a speed and an image host."""
 
     base: str
     """Scheme, host, port and mount path, without a trailing slash."""
@@ -51,21 +51,24 @@ class ServerUrl:
     def parse(
         cls, text: str, speed: Speed | None = None, image_host: ImageHost | None = None
     ) -> Self:
-        """Understand a base URL in any form people paste it.
+        """Parse a base URL.
 
-        A mode in the URL (`…/mj-turbo-proxy/mj`) counts unless `speed` or `image_host` is given.
+        Args:
+            text: The URL, with or without a mode and `/mj` at the end (`…/mj-turbo-proxy/mj`).
+            speed: The speed; None for the speed in the URL.
+            image_host: The image host; None for the image host in the URL.
 
         Raises:
-            ConfigurationError: It is no http(s) URL, or carries a login or a query.
+            ConfigurationError: It is not an http(s) URL, or has a login or a query.
         """
         url = _validate(text)
         mount, mode = _split(url.raw_path.split("/"))
         base = str(url.origin()) + "".join(f"/{segment}" for segment in mount)
-        words = mode.groupdict() if mode else {}
+        parts = mode.groupdict() if mode else {}
         return cls(
             base=base,
-            speed=speed or words.get("speed"),  # type: ignore[arg-type]  # the pattern's own words
-            image_host=image_host or words.get("host"),  # type: ignore[arg-type]
+            speed=speed or parts.get("speed"),  # type: ignore[arg-type]  # by the pattern
+            image_host=image_host or parts.get("host"),  # type: ignore[arg-type]
         )
 
     def endpoint(self, path: str) -> URL:
@@ -83,23 +86,23 @@ def _validate(pasted: str) -> URL:
     try:
         url = URL(text)
         has_host = bool(url.host) and not re.search(r"\s", url.host or "")
-        usable = url.scheme in {"http", "https"} and has_host and url.port is not None
+        is_usable = url.scheme in {"http", "https"} and has_host and url.port is not None
         has_login = url.user is not None or url.password is not None
     except ValueError:
-        usable = has_login = False
+        is_usable = has_login = False
     if has_login:
         message = (
-            "The base URL must not carry a user name or password: pass the server's token as "
-            "token=, and a login for what stands before the server as headers=, as in "
+            "The base URL must not contain a user name or password: pass the server's token as "
+            "token=, and the login of a proxy in front of the server as headers=, as in "
             "Client(url, token, headers={'Authorization': 'Basic …'})."
         )
         raise ConfigurationError(message)
-    if not usable:
+    if not is_usable:
         raise ConfigurationError(_hint(pasted.strip()))
     if url.raw_query_string:
         message = (
-            "The base URL must not carry a query (what follows its question mark): leave it out. "
-            "Where it is a key, pass it as headers=, as in Client(url, token, "
+            "The base URL must not contain a query (the part after the question mark). "
+            "If that is a key, pass it as headers=, as in Client(url, token, "
             "headers={'Ocp-Apim-Subscription-Key': '…'}), or as token=."
         )
         raise ConfigurationError(message)
@@ -107,9 +110,8 @@ def _validate(pasted: str) -> URL:
 
 
 def _with_scheme(pasted: str) -> str:
-    """`localhost:8080` and addresses are of this network, where hardly anything speaks TLS."""
-    local = _LOCAL_HOST.match(pasted)
-    return f"http://{pasted}" if local else pasted
+    """Return a URL with `http://` for local hosts and addresses, which rarely use TLS."""
+    return f"http://{pasted}" if _LOCAL_HOST.match(pasted) else pasted
 
 
 def _hint(pasted: str) -> str:
@@ -125,13 +127,13 @@ def _hint(pasted: str) -> str:
 
 
 def _without_secrets(pasted: str) -> str:
-    """Return the text without a login before an `@` and without what may be a token."""
+    """Return a URL without its login, for a message; "This" if it may be a token."""
     host = pasted.rpartition("@")[2]
     return repr(host) if re.search(r"[.:/]", host) else "This"
 
 
 def _split(segments: list[str]) -> tuple[list[str], re.Match[str] | None]:
-    """Split off the mount path: what stands before the mode and the last `/mj`."""
+    """Return the mount path, which ends before the mode or the last `/mj`, and the mode."""
     mount = [segment for segment in segments if segment]
     if "mj" in mount:
         mount = mount[: len(mount) - 1 - mount[::-1].index("mj")]
