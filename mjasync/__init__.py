@@ -18,9 +18,11 @@ from ._models import Account, AccountFilter, Button, SubmitReceipt, TaskInfo, Ta
 from ._options import FollowUpOptions, SubmitOptions
 from ._polling.schedule import PollSchedule, PollState, Schedule
 from ._probe.report import Probe
-from ._protocol.buttons import ButtonMeaning, Buttons
+from ._protocol.buttons import ButtonMeaning, Buttons, classify_button
 from ._submission_queue import HeldUp
+from ._submission_tasks import cancel_in_flight_submissions
 from ._task import Task, TaskUpdate
+from ._text import printable, redact
 from .errors import (
     AuthenticationError,
     BannedPrompt,
@@ -112,4 +114,8 @@ __all__ = [
     "TaskUpdate",
     "TooManyOpenFiles",
     "UnsupportedEndpoint",
+    "cancel_in_flight_submissions",
+    "classify_button",
+    "printable",
+    "redact",
 ]

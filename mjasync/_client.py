@@ -165,6 +165,30 @@ class Client(ClientReads):
         self._context = ClientContext.from_config(config)
         self._close_task: SubmissionTask | None = None
 
+    @property
+    def blocked_by(self) -> tuple[MJError, float] | None:
+        """The error that keeps awaited tasks from being polled now; None while polls work.
+
+        The number is the seconds for which the polls are still retried.
+        """
+        if self._context.poller.last_error is None:
+            return None
+        error, until = self._context.poller.last_error
+        return error, max(0.0, until - self._context.clock.now())
+
+    def proxy_url(self) -> str | None:
+        """Return the proxy of requests to the server, without its password.
+
+        Returns:
+            The proxy of the client or of the environment; None if requests go directly.
+
+        Raises:
+            ConfigurationError: The proxy of the environment is not a usable URL.
+        """
+        network = self._context.config.network
+        proxy = network.proxy_for(network.origin)
+        return None if proxy is None else str(proxy.with_user(None))
+
     def handle_webhook(self, payload: bytes | str | Mapping[str, Any]) -> bool:
         """Poll the task of a webhook soon, if it is awaited.
 

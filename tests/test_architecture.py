@@ -88,6 +88,21 @@ def test_imports_run_downwards(package: str) -> None:
     assert not above
 
 
+def test_the_command_line_uses_only_public_names() -> None:
+    """The command line imports no private module or name, and reads no private attribute."""
+    private = set()
+    for module in MODULES:
+        if module.startswith("mjasync.cli."):
+            for node in ast.walk(parse(module)):
+                if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+                    path = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+                    private |= {(module, name) for name in path if name.startswith("_")}
+                elif isinstance(node, ast.Attribute) and ast.unparse(node.value) != "self":
+                    is_private = node.attr.startswith("_") and not node.attr.startswith("__")
+                    private |= {(module, ast.unparse(node))} if is_private else set()
+    assert not private
+
+
 def test_modules_are_small() -> None:
     """No module is longer than 400 lines, and those that still are do not grow."""
     lengths = {

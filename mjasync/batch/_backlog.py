@@ -119,6 +119,11 @@ class Backlog:
         planned = await self.ledger.jobs(JobStatus.PLANNED)
         return [job for job in planned if job.key not in requested_keys]
 
+    async def plan_again(self, jobs: Iterable[Job]) -> None:
+        """Plan submitted jobs again."""
+        for job in jobs:
+            await self.ledger.update(job, status=JobStatus.PLANNED)
+
     async def drop(self, jobs: Iterable[Job]) -> int:
         """Remove planned jobs that were never accepted, and their steps; return how many."""
         keys = {job.key for job in jobs}

@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from .._client import Client
@@ -209,12 +208,7 @@ class Batch:
         self._is_open = True
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         try:
             await self._shut_down(self._runner)  # the generator of a loop that was left ends later
         finally:
@@ -223,8 +217,7 @@ class Batch:
 
     def _check_open(self) -> None:
         if not self._is_open:
-            message = "A Batch is used within `async with`."
-            raise ConfigurationError(message)
+            raise ConfigurationError("A Batch is used within `async with`.")
 
     def add(self, prompts: PromptSource, *, template: str | None = None, repeat: int = 0) -> None:
         """Add a prompt, a row, or any iterable of them; they are read when the batch runs.
@@ -264,9 +257,8 @@ class Batch:
         Raises:
             ConfigurationError: The file cannot be read; the message names the line.
         """
-        source = Path(file) if isinstance(file, str | os.PathLike) else file
-        rows = read_rows(source, template, repeat or self._sources.repeat)
-        self._sources.add_rows(rows)
+        rows = read_rows(file, template, repeat or self._sources.repeat)
+        self.add(rows)
         return len(rows)
 
     async def dry_run(self) -> int:
@@ -310,6 +302,15 @@ class Batch:
         self._check_open()
         return await self._backlog.drop(jobs)
 
+    async def plan_again(self, jobs: Iterable[Job]) -> None:
+        """Plan jobs again of which the server has lost the tasks.
+
+        Args:
+            jobs: The jobs. Tasks that the server still has are paid for twice.
+        """
+        self._check_open()
+        await self._backlog.plan_again(jobs)
+
     async def plan(self) -> int:
         """Add the new jobs to the ledger, as `run` does; return how many.
 
@@ -332,8 +333,7 @@ class Batch:
         """
         self._check_open()
         if self._runner is not None:
-            message = "This Batch is running already."
-            raise ConfigurationError(message)
+            raise ConfigurationError("This Batch is running already.")
         self._runner = self._last_runner = runner = make_runner(
             self._client,
             self._ledger,

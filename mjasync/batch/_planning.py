@@ -45,8 +45,12 @@ _INVALID_GRID_LABEL: Final = re.compile(r"[UV](?![1-4]$)\d+", re.IGNORECASE)
 # --- jobs --------------------------------------------------------------------------------------
 
 
-def plan_jobs(row: InputRow, steps: Sequence[str]) -> Iterator[Job]:
-    """The jobs of a row, each grid followed by its steps; numbered by whoever adds them.
+def plan_jobs(row: InputRow, steps: Sequence[str] = ()) -> Iterator[Job]:
+    """Yield the jobs of a row, each grid followed by its steps; their number is still 0.
+
+    Args:
+        row: The row.
+        steps: Paths of buttons from the grid, each after the path that it continues.
 
     Raises:
         InvalidRequest: Its braces do not match, it is blank, or an answer names no column of it.

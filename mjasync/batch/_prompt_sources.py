@@ -11,7 +11,7 @@ from ._rows import InputRow, check_source, parse_row, template_fields
 
 __all__ = ["PromptInput", "PromptSource", "PromptSources"]
 
-PromptInput: TypeAlias = str | Mapping[str, object]
+PromptInput: TypeAlias = str | Mapping[str, object] | InputRow
 """A prompt, or a row: a mapping with a `prompt`, or with the values of a template."""
 PromptSource: TypeAlias = PromptInput | Iterable[PromptInput] | AsyncIterable[PromptInput]
 
@@ -47,10 +47,6 @@ class PromptSources:
         """Add a prompt, a row, or any iterable of them."""
         check_source(prompts)
         self._sources.append((prompts, template, repeat or self.repeat))
-
-    def add_rows(self, rows: Iterable[InputRow]) -> None:
-        """Add rows that are parsed already."""
-        self._sources.append((rows, None, 1))
 
     def clear(self) -> None:
         """Remove all sources."""

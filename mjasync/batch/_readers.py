@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -76,20 +77,26 @@ class InputRows(list[InputRow]):
     """The places of rows of a table that go over several lines, by quotes."""
 
 
-def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int = 1) -> InputRows:
-    """Read a file by its ending: .csv, .tsv, .json, .jsonl, .ndjson, .yaml; else lines of text.
+def read_rows(
+    file: str | os.PathLike[str] | BinaryIO, template: str | None = None, repeat: int = 1
+) -> InputRows:
+    """Read and check a file of prompts: text, CSV, TSV, JSON or YAML, as `Batch.add_file` does.
 
-    What is plainly something else than lines of text is read as what it is (JSON) or refused (web
-    pages, tables, Office documents): each of its lines would be paid for.
+    Files with other content are refused, since each of their lines would be paid for. JSON in a
+    text file is read as JSON.
 
     Args:
-        source: Its path, or bytes from elsewhere (standard input), which are text or JSON.
-        template: The prompt of each row, with its columns in braces.
-        repeat: How often each row is drawn that does not say so itself.
+        file: Its path, whose suffix determines the format; or a binary file with text or JSON.
+        template: The prompt of each row, with names of columns in braces.
+        repeat: How often a row without its own number is drawn.
+
+    Returns:
+        The rows, which `Batch.add` accepts.
 
     Raises:
-        ConfigurationError: It cannot be read; the message says where.
+        ConfigurationError: The file cannot be read; the message names the line.
     """
+    source = Path(file) if isinstance(file, str | os.PathLike) else file
     path = source if isinstance(source, Path) else _display_path(source)
     suffix = path.suffix.lower()
     text = _decode(_read_content(source, path), path)
@@ -110,7 +117,7 @@ def read_rows(source: Path | BinaryIO, template: str | None = None, repeat: int 
         try:
             rows.append(parse_row(value, template, repeat))
             rows.multiline_places += (place,) if place.startswith("lines") else ()
-            next(plan_jobs(rows[-1], ()))
+            next(plan_jobs(rows[-1]))
         except InvalidRequest as error:
             message = f"{path}, {place}: {error.message}"
             raise ConfigurationError(message) from error

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..batch import Job, JobStatus, Totals, read_batch, write_gallery
-from ..batch._ledger.open import is_running
+from ..batch import Job, JobStatus, Totals, is_running, read_batch, write_gallery
 from .batch_options import without_password
 from .batch_text import charges_dict, format_charges, format_counts, format_problems, job_dict
 from .console import print_result
@@ -46,7 +45,7 @@ def write_and_open_gallery(folder: Path, *, ledger: str | None, in_browser: bool
 
 def _lines(folder: Path, jobs: Sequence[Job], ledger: str | None) -> Iterable[str]:
     totals = Totals.from_jobs(jobs)
-    running = is_running(folder, ledger)
+    running = is_running(folder, ledger=ledger)
     known = {True: " It is running.", False: " It is not running.", None: ""}
     yield f"{path_text(folder)}: {len(jobs)} jobs: {format_counts(totals)}.{known[running]}"
     yield format_charges(totals)

@@ -11,7 +11,7 @@ from typing import IO, Any, TextIO, cast
 from rich.console import Console
 from rich.text import Text
 
-from .._text import printable
+from .. import printable
 
 __all__ = [
     "BrokenPipeSafeConsole",

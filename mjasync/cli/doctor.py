@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
-from .._probe.report import Probe
+from .. import Client, Probe
 from ..errors import MJError, RequestTimeout
 from .console import print_note, print_result
-from .server_options import ServerOptions, proxy_of
+from .server_options import ServerOptions
 from .signals import GracefulShutdown
 from .task_jobs import TaskRun, resolve_in_flight
 from .task_text import command, explain, is_usage, json_line, one_line
-
-if TYPE_CHECKING:
-    from .._client import Client
 
 __all__ = ["doctor"]
 
@@ -40,11 +37,11 @@ async def _doctor(server: ServerOptions, *, spend: bool, as_json: bool) -> int:
     job = TaskRun(create_task=lambda mj: mj.imagine(_PROMPT), prompt=_PROMPT)
     report: Probe | None = None
     error: Exception | None = None
-    proxy = ""
+    proxy: str | None = None
     with GracefulShutdown(lambda: None, lambda: None) as stop:
         try:
             async with server.open(1) as mj:
-                proxy = proxy_of(mj)
+                proxy = mj.proxy_url()
                 report = await _run_probe(mj, job if spend else None, server.timeout)
         except (MJError, OSError) as caught:
             error = caught
@@ -122,7 +119,7 @@ def _describe_proxy(proxy: str) -> str:
     )
 
 
-def _lines(report: Probe, job: TaskRun, proxy: str) -> Iterable[str]:
+def _lines(report: Probe, job: TaskRun, proxy: str | None) -> Iterable[str]:
     yield one_line(report.url)
     for name, value in _rows(report, job):
         yield f"  {name:<12} {value}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ __all__ = [
 
 _SIMULATED_MARKER: Final = ".simulated"
 _COMMAND_FILE: Final = ".command"
+_URL: Final = re.compile(r"\s*(https?://|data:)", re.IGNORECASE)
 _TEMPLATE_FIELDS: Final = ("id", "action", "prompt", "state")
 
 
@@ -109,10 +111,6 @@ def check_image(picture: str | None) -> None:
     Raises:
         ConfigurationError: There is no such file.
     """
-    from .._media.inputs import input_url, is_data_url
-
-    if picture is None or input_url(picture) or is_data_url(picture):
-        return
-    if not Path(picture).is_file():
+    if picture is not None and not _URL.match(picture) and not Path(picture).is_file():
         message = f"There is no picture {picture!r}."
         raise ConfigurationError(message)

@@ -10,16 +10,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..batch import Batch, Job, JobStatus, LedgerError, Totals
-from ..batch._filenames import DEFAULT_NAME
-from ..batch._planning import plan_jobs
-from ..batch._readers import InputRows, read_rows
-from ..batch._rows import InputRow
+from .. import Client
+from ..batch import (
+    Batch,
+    InputRow,
+    InputRows,
+    Job,
+    JobStatus,
+    LedgerError,
+    Totals,
+    plan_jobs,
+    read_rows,
+)
 from ..errors import ConfigurationError, MJError
 from .batch_options import BatchOptions, flags_of
 from .batch_text import (
@@ -38,9 +45,6 @@ from .folders import is_simulated, make_folder, mark_simulated, save_resume_comm
 from .server_options import ServerOptions
 from .signals import GracefulShutdown
 from .task_text import command, explain, is_usage, json_line, one_line, path_text
-
-if TYPE_CHECKING:
-    from .._client import Client
 
 __all__ = ["run_batch"]
 
@@ -107,8 +111,7 @@ def _check_not_mixed(folder: Path, options: BatchOptions, server: ServerOptions)
 
 def _rows(file: str, options: BatchOptions) -> InputRows:
     """What is to be drawn."""
-    source = sys.stdin.buffer if file == "-" else Path(file)
-    rows = read_rows(source, options.template, options.repeat)
+    rows = read_rows(sys.stdin.buffer if file == "-" else file, options.template, options.repeat)
     if not rows:
         name = "stdin" if file == "-" else repr(file)
         message = f"There is no prompt in {name}: write one on each line."
@@ -119,13 +122,13 @@ def _rows(file: str, options: BatchOptions) -> InputRows:
 def _batch(mj: Client, rows: Sequence[InputRow], folder: Path, options: BatchOptions) -> Batch:
     """The batch as it was ordered."""
     retry = options.retry_failed
+    names: dict[str, Any] = {} if options.name is None else {"name": options.name}
     batch = Batch(
         folder,
         client=mj,
         limit=options.limit,
         steps=options.then,
         images=options.images,
-        name=DEFAULT_NAME if options.name is None else options.name,
         retry_failed=retry or retry is not None,
         resubmit_uncertain=options.resubmit_uncertain,
         max_submits=options.max_submits,
@@ -133,8 +136,9 @@ def _batch(mj: Client, rows: Sequence[InputRow], folder: Path, options: BatchOpt
         max_uncertain=options.max_uncertain,
         ledger=options.ledger,
         gallery=not options.no_gallery,
+        **names,
     )
-    batch.add(rows)  # type: ignore[arg-type]  # rows are taken as they are
+    batch.add(rows)
     return batch
 
 
@@ -150,7 +154,7 @@ def _dry_run(
     if as_json:
         print_result(json_line(forecast_dict(steps)))
         return 0
-    grids = [job for row in rows for job in plan_jobs(row, ())]
+    grids = [job for row in rows for job in plan_jobs(row)]
     left_out = format_input_notes(rows.comments, rows.blank, rows.multiline_places, unused)
     gone = format_not_requested(missing, is_dropped=options.drop_missing)
     print_result("\n".join((format_forecast(steps), *preview_prompts(grids), *left_out, *gone)))
@@ -164,8 +168,6 @@ async def _forecast(
 
     Where no folder is yet, or none is named, none is made.
     """
-    from .._client import Client
-
     with tempfile.TemporaryDirectory() as nowhere:
         place = options.out or Path(nowhere)
         if options.ledger is not None or not (place / "ledger.db").exists():
@@ -261,8 +263,7 @@ class BatchRun:
     async def _plan_again(self, batch: Batch) -> None:
         """Have drawn again what was sent to an earlier simulator: it ended with its process."""
         gone = await batch.jobs(*_SUBMITTED_STATUSES)
-        for job in gone:
-            await batch._ledger.update(job, status=JobStatus.PLANNED)  # noqa: SLF001 - with real servers nobody may
+        await batch.plan_again(gone)
         if gone:
             self._display.info(f"{len(gone)} ended with an earlier simulator: tried again.")
 

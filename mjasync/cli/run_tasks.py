@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
+from .. import Client
 from ..errors import MJError
 from .connection_notices import ConnectionNotices
 from .server_options import ServerOptions
@@ -17,9 +18,6 @@ from .signals import GracefulShutdown
 from .task_display import TaskDisplay, TaskFormatter
 from .task_jobs import TaskRun, resolve_in_flight, run_all
 from .task_text import command, explain, is_usage, one_line, task_state
-
-if TYPE_CHECKING:
-    from .._client import Client
 
 __all__ = ["TaskCommand"]
 
@@ -77,7 +75,7 @@ class TaskCommand:
         trouble = ConnectionNotices()
         while True:
             is_well = any(job.id and job.is_seen for job in self.runs)
-            held = _held_up(mj) or _refused_errors(self.runs)
+            held = mj.blocked_by or _refused_errors(self.runs)
             said = trouble.update(held, time.monotonic(), is_well=is_well)
             if said:
                 self._display.info(said)
@@ -151,12 +149,3 @@ def _refused_errors(jobs: Sequence[TaskRun]) -> tuple[MJError, float] | None:
     until = held.until
     seconds = _NO_TIMEOUT if until is None else (until - datetime.now(UTC)).total_seconds()
     return held.error, max(0.0, seconds)
-
-
-def _held_up(mj: Client) -> tuple[MJError, float] | None:
-    """Why no task can be looked at now, and for how many seconds more that is tried."""
-    trouble = mj._context.poller.last_error  # noqa: SLF001 - as a batch asks
-    if trouble is None:
-        return None
-    error, until = trouble
-    return error, max(0.0, until - mj._context.clock.now())  # noqa: SLF001

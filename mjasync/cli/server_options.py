@@ -6,19 +6,16 @@ import importlib.util
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import attrs
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
-from yarl import URL
 
+from .. import Client, ConfigurationError, Schedule
 from .batch_options import without_password
 
-if TYPE_CHECKING:
-    from .._client import Client
-
-__all__ = ["ServerOptions", "check_drawing_support", "check_ledger_support", "proxy_of"]
+__all__ = ["ServerOptions", "check_drawing_support", "check_ledger_support"]
 
 _GROUP: Final = Group("Server", sort_key=10)
 _TIME_SCALE: Final = 0.01
@@ -98,8 +95,6 @@ class ServerOptions:
         Raises:
             ConfigurationError: Neither a server nor the simulator was asked for, or both were.
         """
-        from ..errors import ConfigurationError
-
         if self.simulate and self.base_url:
             message = "Choose one: --base-url, or --simulate."
             raise ConfigurationError(message)
@@ -119,13 +114,11 @@ class ServerOptions:
         Raises:
             ConfigurationError: The options make no sense.
         """
-        from .._client import Client
-
         options = self.options()
         if not self.simulate:
             ways: dict[str, Any] = {"proxy": self.proxy, "trust_env": self.proxy is None}
             async with Client(self.base_url, self.token, **ways, **options) as mj:
-                proxy_of(mj)
+                mj.proxy_url()  # an environment that cannot be used is reported at once
                 yield mj
             return
         async with _simulated(concurrency, options) as mj:
@@ -157,8 +150,6 @@ class ServerOptions:
 
 @asynccontextmanager
 async def _simulated(concurrency: int, options: dict[str, Any]) -> AsyncIterator[Client]:
-    from .._client import Client
-    from .._polling.schedule import Schedule
     from ..simulator import Simulator
 
     schedule = Schedule(min_interval=0.02, max_interval=0.1, coalesce=0.02)
@@ -168,17 +159,6 @@ async def _simulated(concurrency: int, options: dict[str, Any]) -> AsyncIterator
         Client(sim.url, "simulated", schedule=schedule, **options) as mj,
     ):
         yield mj
-
-
-def proxy_of(mj: Client) -> str:
-    """The proxy that requests to the server go through, without its password; "" for none.
-
-    Raises:
-        ConfigurationError: The environment's cannot be used.
-    """
-    url = URL(mj._context.config.url.base)  # noqa: SLF001 - nothing else tells
-    proxy = mj._context.config.network.proxy_for(url)  # noqa: SLF001
-    return "" if proxy is None else str(proxy.with_user(None))
 
 
 def check_drawing_support() -> None:
@@ -201,8 +181,6 @@ def check_ledger_support() -> None:
 
 
 def _require(modules: Mapping[str, str], purpose: str, extra: str) -> None:
-    from ..errors import ConfigurationError
-
     missing = [name for module, name in modules.items() if not importlib.util.find_spec(module)]
     if missing:
         names = " and ".join(missing)

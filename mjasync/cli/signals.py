@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from .. import cancel_in_flight_submissions
+
 __all__ = ["GracefulShutdown"]
 
 _SIGNALS: Final = tuple(
@@ -87,8 +89,6 @@ class GracefulShutdown:
         self.exit_code = self.exit_code or 128 + number
         if self._is_cancelled:
             self._on_abort()
-            from .._submission_tasks import cancel_in_flight_submissions
-
             cancel_in_flight_submissions()
             raise SystemExit(self.exit_code)
         if is_new and number == signal.SIGINT and self._on_drain():

@@ -5,17 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import attrs
 
-from .._protocol.decoding import is_from_server
+from .. import Client, Task, TaskInfo
 from ..errors import MJError, RequestTimeout, SubmitUncertain, TaskTimeout
-
-if TYPE_CHECKING:
-    from .._client import Client
-    from .._models import TaskInfo
-    from .._task import Task
 
 __all__ = ["ProgressListener", "TaskRun", "resolve_in_flight", "run_all"]
 
@@ -62,7 +57,7 @@ class TaskRun:
     @property
     def is_seen(self) -> bool:
         """Whether the server is known to have it."""
-        return not self.attached or (self.info is not None and is_from_server(self.info))
+        return not self.attached or (self.info is not None and bool(self.info.raw))
 
     @property
     def is_unsaved(self) -> bool:

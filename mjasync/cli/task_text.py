@@ -8,9 +8,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .._models import TaskInfo
-from .._protocol.buttons import classify_button
-from .._text import printable
+from .. import Button, TaskInfo, classify_button, printable
 from ..errors import (
     ConfigurationError,
     InvalidRequest,
@@ -23,7 +21,6 @@ from ..errors import (
 )
 
 if TYPE_CHECKING:
-    from .._models import Button
     from .task_jobs import TaskRun
 
 __all__ = [

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from .._text import printable, redact
+from .. import printable, redact
 from .console import print_note
 
 __all__ = ["DEBUG", "SentenceHandler", "report", "without_debug"]

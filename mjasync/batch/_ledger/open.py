@@ -77,13 +77,17 @@ async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = Non
     raise ConfigurationError(message)  # outside of the handler: its error refers to the password
 
 
-def is_running(folder: Path, ledger: str | None = None) -> bool | None:
+def is_running(folder: str | os.PathLike[str], *, ledger: str | None = None) -> bool | None:
     """Return whether a process runs a batch; None if its ledger is shared, and this is unknown.
+
+    Args:
+        folder: The folder of the batch.
+        ledger: The URL of its ledger; by default `ledger.db` in the folder.
 
     Raises:
         ConfigurationError: The URL is not valid.
     """
-    url = _resolve_url(folder, ledger)
+    url = _resolve_url(Path(folder), ledger)
     ledger = None
     if isinstance(url, str):
         raise ConfigurationError(url)
