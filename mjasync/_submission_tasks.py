@@ -87,7 +87,10 @@ class SubmissionTasks:
 
 
 def cancel_in_flight_submissions() -> None:
-    """Cancel submissions at once when the running event loop closes, even in flight."""
+    """Cancel submissions at once when the running event loop closes, even in flight.
+
+    By default, the loop waits for them up to 10 s. The server may accept a cancelled submission.
+    """
     for task in asyncio.all_tasks():
         if isinstance(task, SubmissionTask):
             task.cancels_at_once = True

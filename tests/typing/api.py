@@ -36,7 +36,7 @@ from mjasync import (
     TaskUpdate,
 )
 from mjasync.prompt import with_flag
-from mjasync.batch import Batch, Job, LedgerError
+from mjasync.batch import Batch, Job, LedgerError, is_running, plan_jobs, read_rows
 from mjasync.simulator import Simulator
 
 
@@ -243,6 +243,15 @@ async def errors(mj: Client) -> None:
         assert_type(error.gathered, tuple[Any, ...])
 
 
+def user_interfaces(mj: Client, button: mjasync.Button) -> None:
+    assert_type(mj.blocked_by, tuple[MJError, float] | None)
+    assert_type(mj.proxy_url(), str | None)
+    assert_type(mjasync.classify_button(button), mjasync.ButtonMeaning | None)
+    assert_type(mjasync.printable("text"), str)
+    assert_type(mjasync.redact("text", ["secret"]), str)
+    mjasync.cancel_in_flight_submissions()
+
+
 def receipt(one: SubmitReceipt) -> None:
     assert_type(one.ids, tuple[str, ...])
     assert_type(one.is_modal, bool)
@@ -271,6 +280,12 @@ async def batches(mj: Client) -> None:
     async with Batch("renders", client=mj, max_uncertain=3) as batch:
         assert_type(await batch.not_requested(), list[Job])
         assert_type(await batch.drop(await batch.not_requested()), int)
+        assert_type(await batch.jobs(), list[Job])
+        await batch.plan_again(await batch.jobs())
+        batch.add(read_rows("prompts.txt"))
+        assert_type(read_rows("prompts.txt").comments, int)
+        assert_type([*plan_jobs(read_rows("prompts.txt")[0])], list[Job])
+        assert_type(is_running("renders"), bool | None)
         assert_type(batch.uncertainty, str)
         assert_type(batch.blocked_by, tuple[MJError, float] | None)
         async for job in batch.run():
