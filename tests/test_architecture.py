@@ -20,7 +20,6 @@ MODULES = {
 MAX_LINES = 400
 STILL_LARGE = {
     "mjasync._http.transport": 485,
-    "mjasync._polling.poller": 632,
     "mjasync.cli.app": 488,
 }
 """Modules that are to be split, and their size: they may only shrink."""

@@ -606,7 +606,7 @@ async def test_nothing_is_left_when_everybody_left(plain: Simulator) -> None:
     assert (
         mj._context.submission_tasks._tasks,
         mj._context.submission_tasks.in_flight,
-        mj._context.poller._asyncio_tasks,
+        mj._context.poller._fetcher.asyncio_tasks,
     ) == (
         set(),
         set(),

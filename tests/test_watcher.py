@@ -12,7 +12,7 @@ import pytest
 
 import mjasync
 from mjasync import Client, Clock, PollState, Task, TaskInfo, TaskStatus
-from mjasync._polling.poller import _MAX_SINGLE_FETCHES
+from mjasync._polling.fetcher import _MAX_SINGLE_FETCHES
 from mjasync.simulator import Simulator
 from support.clients import EAGER, Every, connect
 from support.clock import FakeClock
@@ -443,10 +443,10 @@ async def test_a_look_that_comes_back_to_nobody(clock: FakeClock, count: int) ->
         sim.fault("slow_body", on="any", times=count, gap=0.0002)
         waiting = wait_for(tasks)
         moving = asyncio.ensure_future(clock.advance(5, mj))
-        await eventually(lambda: bool(mj._context.poller._asyncio_tasks))
+        await eventually(lambda: bool(mj._context.poller._fetcher.asyncio_tasks))
         await leave(waiting)
         await moving
-        assert (mj._context.poller._watches, mj._context.poller._due_heap) == ({}, [])
+        assert (mj._context.poller._watches, mj._context.poller._polls._heap) == ({}, [])
 
 
 async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
@@ -461,24 +461,25 @@ async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
         assert len(sim.requests) == looks
         assert (
             mj._context.poller._watches,
-            mj._context.poller._due_heap,
-            mj._context.poller._timer,
+            mj._context.poller._polls._heap,
+            mj._context.poller._polls._timer,
         ) == ({}, [], None)
 
 
-async def test_a_waiter_takes_its_alarm_along(clock: FakeClock) -> None:
-    """Who leaves is in no set of alarms any more; who stays is."""
+async def test_a_waiter_takes_its_deadline_along(clock: FakeClock) -> None:
+    """The deadline of a waiter that left is dead, and gone once everybody left."""
     async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
         (task,) = await accepted(mj, 1)
         lasting = wait_for([task], timeout=777.5)
         crowd = wait_for([task] * 20, timeout=777.5, stall_timeout=math.inf)
         await clock.advance(0, mj)
-        (alarms,) = (them for them in mj._context.poller._deadlines.values() if len(them) > 1)
-        assert len(alarms) == 21
+        deadlines = mj._context.poller._deadlines
+        waiters = [waiter for _, _, waiter in deadlines._heap]
+        assert [waiter.due_at - clock.now() for waiter in waiters] == [777.5] * 21
         await leave(crowd)
-        assert len(alarms) == 1
+        assert sum(waiter.due_at < math.inf for waiter in waiters) == 1
         await leave(lasting)
-        assert mj._context.poller._deadlines == {}
+        assert (deadlines._heap, deadlines._timer) == ([], None)
 
 
 @pytest.mark.parametrize("timeout", [0.25, 1.0, 7.75, 8.0, 500.125])
@@ -498,7 +499,7 @@ async def test_alarms_of_waiters_that_left_are_tidied_away(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting again and again for one task does not fill the schedule with dead alarms."""
-    monkeypatch.setattr("mjasync._polling.poller._MIN_COMPACT_SIZE", 20)
+    monkeypatch.setattr("mjasync._polling.due_queue._MIN_COMPACT_SIZE", 20)
     async with Simulator(time_scale=1e9) as sim, connect(sim, clock=clock) as mj:
         (task,) = await accepted(mj, 1)
         lasting = wait_for([task])
@@ -506,7 +507,8 @@ async def test_alarms_of_waiters_that_left_are_tidied_away(
             crowd = wait_for([task] * 20, timeout=50_000)
             await clock.advance(0, mj)
             await leave(crowd)
-        assert len(mj._context.poller._due_heap) <= 100
+        assert len(mj._context.poller._deadlines._heap) <= 100
+        assert len(mj._context.poller._polls._heap) <= 100
         await clock.advance(5, mj)
         assert len(fetched(sim)) == 1
         await leave(lasting)

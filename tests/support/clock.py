@@ -56,5 +56,5 @@ class FakeClock(Clock):
     async def _looked(mj: Client) -> None:
         """Let the watcher begin what is due, and finish it."""
         await turns(5)
-        await eventually(lambda: not mj._context.poller._asyncio_tasks)
+        await eventually(lambda: not mj._context.poller._fetcher.asyncio_tasks)
         await turns(5)
