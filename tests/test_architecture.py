@@ -19,7 +19,6 @@ MODULES = {
 }
 MAX_LINES = 400
 STILL_LARGE = {
-    "mjasync._http.transport": 485,
     "mjasync.cli.app": 488,
 }
 """Modules that are to be split, and their size: they may only shrink."""

@@ -309,7 +309,7 @@ async def test_its_own_session_is_closed(plain: Simulator) -> None:
     """The session a client made for itself ends with it; closing twice is fine."""
     mj = connect(plain)
     await mj.imagine("a fox")
-    session = mj._context.api.transport._session
+    session = mj._context.api.transport.sessions._server_session
     assert not session.closed
     await mj.close()
     await mj.close()

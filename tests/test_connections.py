@@ -52,7 +52,7 @@ asyncio.run(main(sys.argv[1]))
 async def test_connections_outlive_the_pauses_between_looks(plain: Simulator) -> None:
     """An idle connection is kept for longer than any look is put off by default."""
     async with connect(plain) as mj:
-        connector = mj._context.api.transport._open().connector
+        connector = mj._context.api.transport.sessions.for_server().connector
         assert connector is not None
         assert connector._keepalive_timeout > 3 * Schedule().max_interval
 
@@ -64,7 +64,7 @@ async def test_connections_leave_files_to_others(
     """There are at most 500 connections, and at most half of what the process may open."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
     async with connect(plain) as mj:
-        connector = mj._context.api.transport._open().connector
+        connector = mj._context.api.transport.sessions.for_server().connector
         assert connector is not None
         assert connector.limit == mj._context.api.transport.connection_limit == connections
 

@@ -612,7 +612,10 @@ async def test_nothing_is_left_when_everybody_left(plain: Simulator) -> None:
         set(),
         set(),
     )
-    assert mj._context.api.transport._session is None or mj._context.api.transport._session.closed
+    assert (
+        mj._context.api.transport.sessions._server_session is None
+        or mj._context.api.transport.sessions._server_session.closed
+    )
     del mj, waiters
     gc.collect()
 

@@ -230,7 +230,7 @@ async def test_pictures_through_a_session_of_the_caller() -> None:
     ):
         async with finished(server, session=session) as task:
             await task.read()
-            elsewhere = task._context.api.transport._public_session
+            elsewhere = task._context.api.transport.sessions._public_session
             assert elsewhere is not None
         assert elsewhere.closed
         assert not session.closed

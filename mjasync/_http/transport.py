@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from itertools import chain
@@ -14,25 +13,23 @@ from typing import Any, Final
 
 import aiohttp
 import attrs
-from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 from yarl import URL
 
 from .._models import Auth
 from .._text import printable
-from ..errors import ClientClosed, ConfigurationError, MalformedReply, MJError
+from ..errors import ConfigurationError, MalformedReply, MJError
 from .bodies import RequestBody
 from .deadlines import Deadline, PollDeadlines
 from .failures import (
-    PrivateAddress,
     RequestInterrupted,
-    open_file_limit,
     strip_tracebacks,
     translate_error,
 )
-from .links import check_allowed, is_public, parse_link, redirect_url
+from .links import check_allowed, parse_link, redirect_url
 from .network import NetworkSettings, SecretHeader
 from .redaction import Redactor, secrets_in
+from .sessions import MAX_HEADER_SIZE, Sessions
 from .streams import StreamingPayload, TimedStream, read_whole
 
 __all__ = [
@@ -45,19 +42,8 @@ __all__ = [
     "strip_tracebacks",
 ]
 
-_MAX_CONNECTIONS: Final = 500
-"""Connections of a session of ours, at most: more of them slow one core down."""
-_KEEPALIVE_SECONDS: Final = 30.0
-"""Seconds that an idle connection is kept: longer than any look is put off by default."""
-_SUBMIT_KEEPALIVE_SECONDS: Final = 0.25
-"""The same for submissions: a server that closes an idle connection just then may have read it."""
 _READ_BUFFER_SIZE: Final = 1 << 20
 """Half the bytes of a picture that may come in while those before are written."""
-_MALLOC_THRESHOLD: Final = 1 << 20
-"""asyncio receives into 256 KiB at a time. glibc maps and unmaps those for every answer, which
-takes half as long as the rest of a look, until it has seen a larger block come and go."""
-_MAX_HEADER_SIZE: Final = 1 << 16
-"""Bytes of a header that are read: policies, cookies and traces of a firm's gateway are long."""
 _TOTAL_TIMEOUT_FACTOR: Final = 2
 """Times its timeout that a whole exchange may take."""
 _REQUEST_OPTIONS: Final[dict[str, Any]] = {"allow_redirects": False, "raise_for_status": False}
@@ -102,12 +88,8 @@ class Transport:
         self.redactor: Redactor = Redactor([*secrets_in(credentials), *network.secrets])
         self.token_header: str = next(iter(credentials), "")
         """The header that carries the token; "" where none is set."""
-        self.closed: bool = False
+        self.sessions: Sessions = Sessions(network)
         self._credentials = credentials
-        self._session: aiohttp.ClientSession | None = network.session
-        self._owns_session = network.session is None
-        self._submit_session: aiohttp.ClientSession | None = None
-        self._public_session: aiohttp.ClientSession | None = None
         self._limits = cache(self._timeouts)
         self._poll_deadlines = PollDeadlines(self._is_saturated)
         self._active_count = 0
@@ -134,7 +116,8 @@ class Transport:
             Interrupted: The request began; what the server did is unknown.
         """
         headers = self._headers(content_type if body is not None else None)
-        session = self._open(is_paid=is_paid)
+        sessions = self.sessions
+        session = sessions.for_submissions() if is_paid else sessions.for_server()
         try:
             with self._counting():
                 reply = await self._exchange(
@@ -161,7 +144,7 @@ class Transport:
             with Deadline(
                 limit, _TOTAL_TIMEOUT_FACTOR * timeout, lambda: self._is_saturated(0)
             ) as deadline:
-                if self._owns_session:
+                if self.sessions.is_owned:
                     deadline.restart()
                 elif body is not None and not isinstance(body, RequestBody):
                     body = RequestBody((body,))  # its end marks the end of the request
@@ -175,7 +158,7 @@ class Transport:
                     timeout=self._limits(timeout),
                     **self._request_options(url),
                 ) as response:
-                    if not self._owns_session:  # before, it may have lacked a connection
+                    if not self.sessions.is_owned:  # before, it may have lacked a connection
                         deadline.restart()
                     return self._read_response(
                         response, await read_whole(response, self.network.limits.reply)
@@ -210,8 +193,8 @@ class Transport:
             ConnectionFailed: No connection came about.
             Interrupted: The answer did not arrive whole, or not in time.
         """
-        session, me = self._open(), asyncio.current_task()
-        if me is None or not self._owns_session:  # others may use its connections
+        session, me = self.sessions.for_server(), asyncio.current_task()
+        if me is None or not self.sessions.is_owned:  # others may use its connections
             return await self.exchange("GET", url, timeout=timeout)
         self._poll_deadlines.start(me, timeout)
         try:
@@ -273,7 +256,7 @@ class Transport:
         self, url: URL, timeout: float
     ) -> AsyncIterator[tuple[HttpResponse, TimedStream]]:
         is_server = url.origin() == self.network.origin
-        session = self._open() if is_server else self._open_public()
+        session = self.sessions.for_server() if is_server else self.sessions.for_other_hosts()
         headers = self.network.default_headers() if is_server else self.network.user_agent
         try:
             with self._counting():
@@ -281,7 +264,7 @@ class Transport:
                     with Deadline(
                         limit, _TOTAL_TIMEOUT_FACTOR * timeout, lambda: self._is_saturated(0)
                     ) as deadline:
-                        if self._owns_session:
+                        if self.sessions.is_owned:
                             deadline.restart()
                         response = await session.get(
                             url,
@@ -307,64 +290,14 @@ class Transport:
         raise failure
 
     async def close(self) -> None:
-        """Close the sessions that are ours."""
-        self.closed = True
+        """Close all sessions but the caller's."""
         self._poll_deadlines.close()
-        ours = (
-            self._public_session,
-            self._submit_session,
-            self._session if self._owns_session else None,
-        )
-        for session in ours:
-            if session is not None:
-                await session.close()
-
-    def _open(self, *, is_paid: bool = False) -> aiohttp.ClientSession:
-        if self.closed:
-            message = "This Client is closed."
-            raise ClientClosed(message)
-        if is_paid and self._owns_session:
-            if self._submit_session is None:
-                most = max(1, _default_connection_limit() // 2)
-                self._submit_session = _make_session(
-                    _make_connector(most, _SUBMIT_KEEPALIVE_SECONDS)
-                )
-            return self._submit_session
-        if self._session is None:
-            bytes(_MALLOC_THRESHOLD)
-            self._session = _make_session(
-                _make_connector(_default_connection_limit(), _KEEPALIVE_SECONDS)
-            )
-        elif self._session.closed:
-            raise ClientClosed("The session given to this Client is closed.")
-        return self._session
-
-    def _open_public(self) -> aiohttp.ClientSession:
-        """Open a session for other hosts, which shares nothing with a caller's session.
-
-        It has the connections of the other, and so its certificates and resolver, unless host names
-        have to be checked.
-        """
-        session = self._open()
-        if self._public_session is None:
-            given = session.connector
-            is_checked = self.network.image_links == "public"
-            if is_checked or not isinstance(given, aiohttp.TCPConnector):
-                resolver = _PublicResolver(self.network) if is_checked else None
-                connector = _make_connector(
-                    max(1, _default_connection_limit() // 4), _KEEPALIVE_SECONDS, resolver
-                )
-                self._public_session = _make_session(connector, traced_as=session)
-            else:
-                self._public_session = _make_session(given, traced_as=session, owns=False)
-        return self._public_session
+        await self.sessions.close()
 
     @property
     def connection_limit(self) -> int:
-        """Requests for which there is a connection at any time."""
-        given = self._session.connector if self._session is not None else None
-        limits = (given.limit, given.limit_per_host) if given is not None else ()
-        return min(filter(None, limits), default=_default_connection_limit())
+        """Maximum concurrent requests to the server."""
+        return self.sessions.connection_limit
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -385,11 +318,11 @@ class Transport:
         return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
 
     def _request_options(self, url: URL, *, is_theirs: bool = True) -> dict[str, Any]:
-        if is_theirs and not self._owns_session:  # it has proxies of its own
+        if is_theirs and not self.sessions.is_owned:  # it has proxies of its own
             return {
                 **_REQUEST_OPTIONS,
-                "max_line_size": _MAX_HEADER_SIZE,
-                "max_field_size": _MAX_HEADER_SIZE,
+                "max_line_size": MAX_HEADER_SIZE,
+                "max_field_size": MAX_HEADER_SIZE,
             }
         proxy = self.network.proxy_for(url) if self._may_be_proxied else None
         return _REQUEST_OPTIONS if proxy is None else {**_REQUEST_OPTIONS, "proxy": proxy}
@@ -418,68 +351,3 @@ def _check_logins(credentials: Mapping[str, str], network: NetworkSettings) -> N
             'the token otherwise (auth="secret" or "bearer"), or leave the other one out.'
         )
         raise ConfigurationError(message)
-
-
-class _PublicResolver(AbstractResolver):
-    """Finds public addresses alone, so that no name that changes its mind leads inside."""
-
-    def __init__(self, network: NetworkSettings) -> None:
-        self._resolver = aiohttp.DefaultResolver()
-        self._network = network
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Resolve a host, and refuse private addresses except a proxy's.
-
-        Raises:
-            OSError: It has none, or one that is not public.
-        """
-        found = await self._resolver.resolve(host, port, family)
-        is_proxy = self._network.is_proxy(host, port)
-        if not is_proxy and not all(is_public(address["host"]) for address in found):
-            message = f"{host} has an address that is not public"
-            raise PrivateAddress(message)
-        return found
-
-    async def close(self) -> None:
-        """Close the resolver behind it."""
-        await self._resolver.close()
-
-
-class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps none, and does not even read them: aiohttp logs those that it cannot understand."""
-
-    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
-        """Do nothing."""
-
-
-def _make_connector(
-    limit: int, kept_alive: float, resolver: AbstractResolver | None = None
-) -> aiohttp.TCPConnector:
-    return aiohttp.TCPConnector(limit=limit, keepalive_timeout=kept_alive, resolver=resolver)
-
-
-def _make_session(
-    connector: aiohttp.BaseConnector,
-    *,
-    traced_as: aiohttp.ClientSession | None = None,
-    owns: bool = True,
-) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        connector_owner=owns,
-        cookie_jar=_NoCookies(),
-        trust_env=False,
-        max_line_size=_MAX_HEADER_SIZE,
-        max_field_size=_MAX_HEADER_SIZE,
-        trace_configs=list(traced_as.trace_configs) if traced_as is not None else None,
-        proxy=getattr(traced_as, "_default_proxy", None),
-        proxy_auth=getattr(traced_as, "_default_proxy_auth", None),
-    )
-
-
-def _default_connection_limit() -> int:
-    """Return the connection limit: at most half of the files that the process may open."""
-    files = open_file_limit()
-    return _MAX_CONNECTIONS if files is None else max(1, min(_MAX_CONNECTIONS, files // 2))
