@@ -1,5 +1,5 @@
-"""What the SDK costs, beside what the same work costs when it is written by hand.
+"""The cost of mjasync, compared with the same work written by hand.
 
-`python -m benchmarks` runs every row, `python -m benchmarks NAME…` some of them. Nothing in here is
-shipped, and no test depends on how fast anything is.
+`python -m benchmarks` runs every benchmark, `python -m benchmarks NAME…` some of them. The wheel
+does not include this package, and no test depends on a measured time.
 """

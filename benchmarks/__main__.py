@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--json] [--docs] [NAME…]`: run all of it, or some, and show the rows."""
+"""`python -m benchmarks [--json] [--docs] [NAME…]`: run all benchmarks, or some, and print rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -19,48 +18,42 @@ from .row import Row
 
 __all__ = ["main"]
 
-_ROWS: Final = {
+_BENCHMARKS: Final = {
     "polls": "polls:polls",
     "lists": "polls:lists",
     "growth": "polls:growth",
-    "decode": "local:decode",
+    "decode": "decode:decode",
     "memory": "memory:memory",
-    "detection": "detection:run",
-    "stall": "pictures:stall",
-    "downloads": "pictures:downloads",
-    "imports": "startup:imports",
-    "help": "startup:command_line",
+    "detection": "detection:detection",
+    "stall": "stall:stall",
+    "downloads": "downloads:downloads",
+    "imports": "imports:imports",
     "imagines": "imagines:imagines",
 }
-"""Where each benchmark is."""
-
-
-def run(names: Sequence[str]) -> Iterator[Row]:
-    """Run some benchmarks, and say on standard error how far it got."""
-    for name in names:
-        begun = time.monotonic()
-        module, _, function = _ROWS[name].partition(":")
-        yield from getattr(importlib.import_module(f"benchmarks.{module}"), function)()
-        sys.stderr.write(f"{name}: {time.monotonic() - begun:.0f} s\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, run, and show what was found."""
+    """Parse the command line, run the benchmarks, and print their rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(_ROWS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(_BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md")
     options = parser.parse_args(arguments)
-    unknown = set(options.names) - set(_ROWS)
-    if unknown:
+    if unknown := set(options.names) - set(_BENCHMARKS):
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
     if options.docs and options.names:
-        parser.error("--docs is about all of them")
-    rows = list(run(options.names or list(_ROWS)))
+        parser.error("--docs needs the rows of all benchmarks; leave the names out")
+    rows: list[Row] = []
+    for name in options.names or _BENCHMARKS:
+        start = time.monotonic()
+        module, _, function = _BENCHMARKS[name].partition(":")
+        rows += getattr(importlib.import_module(f"benchmarks.{module}"), function)()
+        sys.stderr.write(f"{name}: {time.monotonic() - start:.0f} s\n")
     if options.docs:
-        report.write_docs(rows, Path(ROOT) / "docs")
-    shown = orjson.dumps(list(map(attrs.asdict, rows)), option=orjson.OPT_INDENT_2).decode()
-    sys.stdout.write(f"{shown}\n" if options.json else "\n".join([*report.table(rows), ""]))
+        report.write_docs(rows, ROOT / "docs")
+    as_json = orjson.dumps([attrs.asdict(row) for row in rows], option=orjson.OPT_INDENT_2)
+    sys.stdout.write(as_json.decode() if options.json else "\n".join(report.table(rows)))
+    sys.stdout.write("\n")
     return 0
 
 

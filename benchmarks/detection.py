@@ -1,16 +1,16 @@
-"""How late a finished job is noticed, and with how many looks: a simulation in virtual time.
+"""Delay of the detection of a finished job, and polls per job: a simulation in virtual time.
 
-Nine models of a job, made up after what is known of real ones; in each the library's own schedule
-plays against a fixed interval that costs as many looks per job. Seeded: every run is the same.
+The models of jobs follow what is known of real ones. In each, the schedule of the library is
+compared with the fixed interval that makes as many polls per job. The seeds are fixed.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import attrs
 
@@ -19,25 +19,27 @@ from mjasync._polling.estimates import Durations, GatewayRefreshCycle
 
 from .row import Row
 
-__all__ = ["run"]
+__all__ = ["detection"]
 
-BAR = 0.75
-"""Mean delay of the schedule against a fixed interval with as many looks per job, at most."""
-GATEWAY_POLLS_BAR = 0.75
-"""Looks per job behind a gateway against those of a client that does not know one, at most."""
-GATEWAY_DELAY_BAR = 1.05
-"""The delay of the one against that of the other, at most."""
-JOBS = 600
-WARMING_UP = 20
-"""Jobs from which the schedule learns before it is measured."""
-STEPS = 6.4
-"""Progress comes in so many steps: 0, 15, 31, 46, 62, 78, 93 %."""
-PRICES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-INTERVALS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
-CAPS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
+_WARM_UP: Final = 20
+"""Jobs from which the schedule learns durations before it is measured."""
+_STEPS: Final = 6.4
+"""Steps of progress: 0, 15, 31, 46, 62, 78, 93 %."""
+_PRICES: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_INTERVALS: Final = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
+_CAPS: Final = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
 
-Progress = Callable[[float], float]
-"""From the fraction of a run that is over to the fraction the server shows."""
+Point = tuple[float, float]
+"""Means over all jobs: polls per job, and seconds of delay."""
+
+
+def _info(status: TaskStatus, progress: int | None = None) -> TaskInfo:
+    return TaskInfo(id="1", action="IMAGINE", status=status, progress=progress)
+
+
+_NOT_START: Final = _info(TaskStatus.NOT_START)
+_SUBMITTED: Final = _info(TaskStatus.SUBMITTED, 0)
+_SUCCESS: Final = _info(TaskStatus.SUCCESS, 100)
 
 
 @attrs.frozen
@@ -46,57 +48,55 @@ class Model:
 
     name: str
     queue: float = 4.0
-    """Median seconds until it runs, lognormal."""
+    """Median seconds in the queue, lognormal."""
     scale: float = 1.0
-    """Of a run of 30..90 s, median 52."""
+    """Of a run of 30 to 90 s, median 52."""
     shown: Callable[[float], float] = lambda done: done
-    """What progress makes of the fraction that is over."""
+    """The fraction that the server reports, from the fraction that is done."""
     noise: float = 0.0
-    """Standard deviation of each step shown."""
-    silent: bool = False
-    """Whether neither progress nor status tells anything before the end."""
+    """Standard deviation of each step of progress."""
+    is_silent: bool = False
+    """Whether the server reports neither progress nor status before the end."""
     speed: str | None = None
     refresh: float = 0.0
-    """Seconds between a gateway's own looks; 0 for none."""
+    """Seconds between the polls of a gateway; 0 without a gateway."""
 
     def jobs(self, count: int, rng: random.Random) -> list[Job]:
-        """Draw some jobs."""
+        """Return some random jobs."""
         return [
             Job(
+                self,
                 self.queue * math.exp(rng.gauss(0, 0.7)),
                 self.scale * _run_seconds(rng),
-                functools.partial(self._progress, [rng.gauss(0, self.noise) for _ in range(7)]),
-                silent=self.silent,
+                [rng.gauss(0, self.noise) for _ in range(7)],
             )
             for _ in range(count)
         ]
 
-    def _progress(self, errors: Sequence[float], done: float) -> float:
-        step = int(self.shown(done) * STEPS)
-        return min(0.99, max(0.0, step / STEPS + errors[step])) if step else 0.0
-
 
 @attrs.frozen
 class Job:
-    """One job: what a server would show of it when."""
+    """One job."""
 
+    model: Model
     queue: float
     seconds: float
-    progress: Progress
-    silent: bool
+    errors: Sequence[float]
+    """Of the steps of progress."""
 
     @property
     def end(self) -> float:
-        """Seconds from submission to its end."""
+        """Seconds from the submission to the end."""
         return self.queue + self.seconds
 
-    def at(self, now: float) -> TaskInfo:
-        """The snapshot some seconds after submission."""
+    def info_at(self, now: float) -> TaskInfo:
+        """Return the snapshot some seconds after the submission."""
         if now >= self.end:
-            return _info(TaskStatus.SUCCESS, 100)
-        if now < self.queue or self.silent:
-            return _info(TaskStatus.SUBMITTED, 0)
-        done = self.progress((now - self.queue) / self.seconds)
+            return _SUCCESS
+        if now < self.queue or self.model.is_silent:
+            return _SUBMITTED
+        step = int(self.model.shown((now - self.queue) / self.seconds) * _STEPS)
+        done = min(0.99, max(0.0, step / _STEPS + self.errors[step])) if step else 0.0
         return _info(TaskStatus.IN_PROGRESS, int(100 * done))
 
 
@@ -106,190 +106,149 @@ def _run_seconds(rng: random.Random) -> float:
     return seconds
 
 
-@functools.cache
-def _info(status: TaskStatus, progress: int | None) -> TaskInfo:
-    return TaskInfo(id="1", action="IMAGINE", status=status, progress=progress)
-
-
-MODELS = (
+_MODELS: Final = (
     Model("main"),
     Model("noisy", noise=0.08),
     Model("running ahead", shown=lambda done: done**0.6),
     Model("lagging", shown=lambda done: done**1.7),
-    Model("absent", silent=True),
+    Model("absent", is_silent=True),
     Model("turbo", queue=1.5, scale=15 / 52, speed="turbo"),
     Model("relax", queue=10.0, scale=180 / 52, speed="relax"),
     Model("3-9 s", queue=0.4, scale=0.1),
 )
-GATEWAY = Model("gateway", refresh=15.0)
-
-
-class Server:
-    """Shows a job as it is, or as it was when a gateway last looked."""
-
-    def __init__(self, model: Model, rng: random.Random) -> None:
-        self._refresh = model.refresh
-        self._rng = rng
-        self._last = self._next = 0.0
-
-    def shows(self, job: Job, begun: float, now: float) -> TaskInfo:
-        """What a look sees of a job that was submitted at `begun`."""
-        if not self._refresh:
-            return job.at(now - begun)
-        while self._next <= now:  # it sleeps between its looks, and those take a while, too
-            self._last = self._next
-            self._next += self._refresh + self._rng.uniform(0, 0.4)
-        return job.at(max(0.0, self._last - begun))
+_GATEWAY: Final = Model("gateway", refresh=15.0)
 
 
 @attrs.define
-class Player:
-    """What the client does while it waits for one job after the other."""
+class Waiter:
+    """Client and server while the client waits for one job after the other."""
 
+    model: Model
     schedule: PollSchedule
-    server: Server
-    speed: str | None = None
-    durations: Durations = attrs.field(factory=Durations)
-    learning: bool = True
+    rng: random.Random
     refreshes: GatewayRefreshCycle | None = None
-    """What is known of a gateway; None where nothing is."""
+    """The refresh cycle of the gateway, if the client knows that it is one."""
+    durations: Durations = attrs.field(factory=Durations)
     now: float = 0.0
+    _refreshed: float = 0.0
+    _next_refresh: float = 0.0
 
-    def play(self, job: Job) -> tuple[int, float]:
-        """Wait for a job; how often it was looked at, and how late its end was noticed."""
-        begun = asked = changed = self.now
+    def _poll(self, job: Job, start: float) -> TaskInfo:
+        if not self.model.refresh:
+            return job.info_at(self.now - start)
+        while self._next_refresh <= self.now:
+            self._refreshed = self._next_refresh
+            self._next_refresh += self.model.refresh + self.rng.uniform(0, 0.4)
+        return job.info_at(max(0.0, self._refreshed - start))
+
+    def wait(self, job: Job) -> tuple[int, float]:
+        """Wait for a job; return the number of polls and the seconds of delay."""
+        start = last_poll = changed = self.now
         running: float | None = None
-        seen, looks = _info(TaskStatus.NOT_START, None), 0
-        while not seen.status.is_final:
+        info, polls, speed = _NOT_START, 0, self.model.speed
+        while not info.status.is_final:
             self.now += self.schedule.next_delay(
                 PollState(
-                    info=seen,
-                    waited=self.now - begun,
+                    info=info,
+                    waited=self.now - start,
                     since_change=self.now - changed,
                     since_start=None if running is None else self.now - running,
-                    speed=self.speed,
-                    typical_duration=self.durations.estimate("IMAGINE", self.speed),
-                    gateway_refresh_in=None
-                    if self.refreshes is None
-                    else self.refreshes.next_in(self.now),
+                    speed=speed,
+                    typical_duration=self.durations.estimate("IMAGINE", speed),
+                    gateway_refresh_in=self.refreshes.next_in(self.now) if self.refreshes else None,
                 )
             )
-            looks += 1
-            shown = self.server.shows(job, begun, self.now)
-            if shown is not seen:
+            polls += 1
+            reply = self._poll(job, start)
+            if reply != info:
                 changed = self.now
-                if looks > 1 and self.refreshes:
-                    self.refreshes.record_change(asked, self.now)
-                if running is None and shown.status is TaskStatus.IN_PROGRESS:
+                if polls > 1 and self.refreshes:
+                    self.refreshes.record_change(last_poll, self.now)
+                if running is None and reply.status is TaskStatus.IN_PROGRESS:
                     running = self.now
-            asked, seen = self.now, shown
-        if self.learning:
-            self.durations.record("IMAGINE", self.speed, self.now - begun)
-        return looks, self.now - begun - job.end
+            last_poll, info = self.now, reply
+        self.durations.record("IMAGINE", speed, self.now - start)
+        return polls, self.now - start - job.end
 
 
 @attrs.frozen
 class Growing:
-    """The interval grows, as most clients do it: from a second, by half each time."""
+    """An interval that grows by half each time: 1, 1.5, 2.25… seconds."""
 
     cap: float
     coalesce: float = 0.5
 
-    def next_delay(self, look: PollState) -> float:
-        """Half of what has passed and a second, that is: 1, 1.5, 2.25… seconds."""
-        return min(self.cap, 1 + look.waited / 2)
+    def next_delay(self, state: PollState) -> float:
+        """Return the seconds until the next poll."""
+        return min(self.cap, 1 + state.waited / 2)
 
 
-@attrs.frozen
-class Point:
-    """What a policy costs and gives in one model: means over all jobs."""
-
-    polls: float
-    """Looks per job."""
-    delay: float
-    """Seconds."""
-
-    def __str__(self) -> str:
-        return f"{self.polls:.1f} polls, {self.delay:.2f} s"
-
-
-def run(jobs: int = JOBS) -> list[Row]:
-    """Every model against its bar."""
-    return [*(_against_fixed(model, jobs) for model in MODELS), *_behind_a_gateway(jobs)]
-
-
-def _against_fixed(model: Model, count: int) -> Row:
-    jobs = model.jobs(count, random.Random(1))
-    learnt = _played(model, jobs, Schedule())
-    cold = _played(model, jobs, Schedule(), learning=False)
-    return Row(
-        name=f"detection delay at equal polls, {model.name}, once it has learnt",
-        ratio=_against_equal(jobs, learnt),
-        bar=BAR,
-        note=f"{learnt}; nothing learnt yet: {_against_equal(jobs, cold):.2f}, {cold}",
-        series=_curves(model, jobs) if model is MODELS[0] else {},
-    )
-
-
-def _against_equal(jobs: Sequence[Job], point: Point) -> float:
-    """The delay against that of the fixed interval that takes as many looks per job."""
-    short, long = 0.01, 1000.0
-    for _ in range(60):
-        middle = math.sqrt(short * long)
-        is_dearer = _fixed(jobs, middle).polls > point.polls
-        short, long = (middle, long) if is_dearer else (short, middle)
-    return point.delay / _fixed(jobs, long).delay
-
-
-def _behind_a_gateway(count: int) -> Iterator[Row]:
-    jobs = GATEWAY.jobs(count, random.Random(1))
-    knowing = _played(GATEWAY, jobs, Schedule(), knowing=True)
-    ignorant = _played(GATEWAY, jobs, Schedule())
-    note = f"knowing: {knowing}; not knowing: {ignorant}"
-    for what, ratio, bar in (
-        ("polls", knowing.polls / ignorant.polls, GATEWAY_POLLS_BAR),
-        ("detection delay", knowing.delay / ignorant.delay, GATEWAY_DELAY_BAR),
-    ):
-        yield Row(name=f"{what} behind a gateway it knows", ratio=ratio, bar=bar, note=note)
-
-
-def _played(
+def _simulate(
     model: Model,
     jobs: Sequence[Job],
     schedule: PollSchedule,
-    *,
-    learning: bool = True,
-    knowing: bool = False,
+    refreshes: GatewayRefreshCycle | None = None,
 ) -> Point:
     rng = random.Random(2)
-    player = Player(
-        schedule,
-        Server(model, rng),
-        speed=model.speed,
-        learning=learning,
-        refreshes=GatewayRefreshCycle(model.refresh) if knowing else None,
-    )
-    for job in model.jobs(WARMING_UP, random.Random(3)) if learning else ():
-        player.play(job)
+    waiter = Waiter(model, schedule, rng, refreshes)
+    for job in model.jobs(_WARM_UP, random.Random(3)):
+        waiter.wait(job)
     results = []
     for job in jobs:
-        player.now += rng.uniform(0, 15)
-        results.append(player.play(job))
+        waiter.now += rng.uniform(0, 15)
+        results.append(waiter.wait(job))
     polls, delays = zip(*results, strict=True)
-    return Point(statistics.fmean(polls), statistics.fmean(delays))
+    return statistics.fmean(polls), statistics.fmean(delays)
 
 
 def _fixed(jobs: Sequence[Job], interval: float) -> Point:
-    looks = [math.ceil(job.end / interval) for job in jobs]
-    delays = [n * interval - job.end for n, job in zip(looks, jobs, strict=True)]
-    return Point(statistics.fmean(looks), statistics.fmean(delays))
+    polls = [math.ceil(job.end / interval) for job in jobs]
+    delays = [n * interval - job.end for n, job in zip(polls, jobs, strict=True)]
+    return statistics.fmean(polls), statistics.fmean(delays)
 
 
-def _curves(model: Model, jobs: Sequence[Job]) -> dict[str, list[tuple[float, float]]]:
-    """Delay against polls, by policy."""
-    curves = {
-        "schedule": [_played(model, jobs, Schedule(seconds_per_poll=price)) for price in PRICES],
-        "fixed interval": [_fixed(jobs, interval) for interval in INTERVALS],
-        "growing interval": [_played(model, jobs, Growing(cap), learning=False) for cap in CAPS],
+def _fixed_with(jobs: Sequence[Job], polls: float) -> Point:
+    """Return the point of the fixed interval that makes as many polls per job."""
+    short, long = 0.01, 1000.0
+    for _ in range(60):
+        middle = math.sqrt(short * long)
+        short, long = (middle, long) if _fixed(jobs, middle)[0] > polls else (short, middle)
+    return _fixed(jobs, long)
+
+
+def _text(point: Point) -> str:
+    return f"{point[0]:.1f} polls, {point[1]:.2f} s"
+
+
+def detection(count: int = 600) -> list[Row]:
+    """Compare the schedule with fixed intervals in every model, and behind a gateway."""
+    rows = []
+    for model in _MODELS:
+        jobs = model.jobs(count, random.Random(1))
+        point = _simulate(model, jobs, Schedule())
+        row = Row(
+            name=f"detection delay at equal polls, {model.name}",
+            ratio=point[1] / _fixed_with(jobs, point[0])[1],
+            bar=0.75,
+            note=_text(point),
+        )
+        rows.append(row)
+    jobs = _GATEWAY.jobs(count, random.Random(1))
+    knowing = _simulate(_GATEWAY, jobs, Schedule(), GatewayRefreshCycle(_GATEWAY.refresh))
+    ignorant = _simulate(_GATEWAY, jobs, Schedule())
+    note = f"with its cycle: {_text(knowing)}; without: {_text(ignorant)}"
+    for index, (name, bar) in enumerate((("polls", 0.75), ("detection delay", 1.05))):
+        ratio = knowing[index] / ignorant[index]
+        rows.append(Row(name=f"{name} behind a known gateway", ratio=ratio, bar=bar, note=note))
+    return [attrs.evolve(rows[0], series=_curves(count)), *rows[1:]]
+
+
+def _curves(count: int) -> dict[str, list[Point]]:
+    """Return the delay by the polls, for each policy."""
+    model = _MODELS[0]
+    jobs = model.jobs(count, random.Random(1))
+    return {
+        "schedule": [_simulate(model, jobs, Schedule(seconds_per_poll=price)) for price in _PRICES],
+        "fixed interval": [_fixed(jobs, interval) for interval in _INTERVALS],
+        "growing interval": [_simulate(model, jobs, Growing(cap)) for cap in _CAPS],
     }
-    return {name: [attrs.astuple(point) for point in curve] for name, curve in curves.items()}

@@ -1,121 +1,116 @@
-"""How everything here is measured: in turns, in fresh processes, beside a null control.
+"""Paired measurements: sides take turns in one process, beside a null control.
 
-A benchmark is an async function in a process of its own that is given the address of the server. It
-names its sides; every round runs them forwards and then backwards (A B C C B A), so that a machine
-that grows slower or faster meanwhile does so for all of them. What is compared is always taken from
-the same round. What cannot share a process (memory, imports, a whole run) has one for each side.
+A benchmark is an async function in a process of its own. Every round runs its sides forwards and
+then backwards (A B C C B A), so that a change of the machine's speed affects all of them. A ratio
+is computed within a round. Sides that cannot share a process have one each.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import importlib
 import itertools
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import aiohttp
 import orjson
 
 __all__ = [
+    "ROOT",
     "Rounds",
     "Side",
     "alternate",
+    "cancel",
     "cores",
     "counts",
-    "cpu",
     "cpu_of",
     "in_processes",
+    "median",
     "pin",
     "process",
     "ratios",
     "rounds_in",
-    "unpin",
 ]
 
 Side: TypeAlias = Callable[[], Awaitable[float]]
-"""Does some work and tells what a unit of it cost."""
+"""Does some work and returns the cost of one unit of it."""
 Rounds: TypeAlias = list[dict[str, float]]
-"""By name of the side, the mean of its two turns; one mapping for each round."""
-
-_LEAST: Final = 3
-
-ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+"""One mapping for each round: the name of a side, and the mean cost of its two turns."""
+ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 def cores() -> list[int]:
-    """The processors this process may use; empty where the system does not tell."""
+    """Return the processors of this process; none if the system does not list them."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def pin(which: int) -> None:
-    """Keep to the first of the processors, or to the last: client and server, each on its own."""
+def pin(index: int) -> None:
+    """Use one processor only: the client the first, the server the last."""
     if len(cores()) > 1:
-        os.sched_setaffinity(0, {cores()[which]})
-
-
-def unpin() -> None:
-    """Use every processor again: for what threads are part of, as they are wherever it is used."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
-
-
-def cpu() -> float:
-    """CPU seconds of this process so far, user and system, all threads."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+        os.sched_setaffinity(0, {cores()[index]})
 
 
 async def cpu_of(work: Awaitable[Any]) -> float:
-    """CPU seconds that some work takes, with the garbage of earlier work out of the way."""
+    """Return the CPU seconds of some work, in all threads, after collecting earlier garbage."""
     gc.collect()
-    before = cpu()
+    start = time.process_time()
     await work
-    return cpu() - before
+    return time.process_time() - start
 
 
-async def counts(server: str, session: aiohttp.ClientSession | None = None) -> Mapping[str, int]:
-    """What the server has counted since it was last asked."""
-    async with (
-        nullcontext(session) if session else aiohttp.ClientSession() as asking,
-        asking.get(f"{server}/counts") as response,
-    ):
-        found: dict[str, int] = orjson.loads(await response.read())
-        return found
+async def counts(server: str, session: aiohttp.ClientSession) -> Mapping[str, int]:
+    """Return the requests that the server counted since the last call."""
+    async with session.get(f"{server}/counts") as response:
+        counted: dict[str, int] = orjson.loads(await response.read())
+        return counted
+
+
+async def cancel(waiting: Sequence[asyncio.Future[Any]]) -> None:
+    """Cancel what waits, and wait until it has ended."""
+    for future in waiting:
+        future.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def alternate(sides: Mapping[str, Side], seconds: float) -> Rounds:
-    """Run the sides forwards and backwards for so many seconds, after once that does not count.
+    """Run the sides forwards and backwards for some time, after one turn that is not counted.
 
-    A slow machine has fewer rounds in them, but three at least (of no seconds: one).
+    Three rounds are the minimum; for 0 seconds, one round.
     """
     for side in sides.values():
         await side()
-    found: Rounds = []
-    until = time.monotonic() + seconds
-    while len(found) < (_LEAST if seconds else 1) or time.monotonic() < until:
-        taken: dict[str, list[float]] = {name: [] for name in sides}
-        for name in [*sides, *reversed([*sides])]:
-            taken[name].append(await sides[name]())
-        found.append({name: statistics.fmean(costs) for name, costs in taken.items()})
-    return found
+    rounds: Rounds = []
+    deadline = time.monotonic() + seconds
+    while len(rounds) < (3 if seconds else 1) or time.monotonic() < deadline:
+        forwards = {name: await side() for name, side in sides.items()}
+        backwards = {name: await sides[name]() for name in reversed(forwards)}
+        rounds.append({name: (forwards[name] + backwards[name]) / 2 for name in sides})
+    return rounds
 
 
 def ratios(rounds: Rounds, side: str, base: str) -> list[float]:
-    """One side against another, round by round."""
+    """Return the ratio of two sides in each round."""
     return [costs[side] / costs[base] for costs in rounds]
+
+
+def median(rounds: Rounds, side: str) -> float:
+    """Return the median cost of a side."""
+    return statistics.median(costs[side] for costs in rounds)
 
 
 @contextmanager
 def process(module: str, *arguments: str) -> Iterator[str]:
-    """Run a module beside us for a while; yield the first line it says: its address."""
-    command = [sys.executable, "-m", module, *arguments]
+    """Run a server in a process of its own; yield its address, the first line it prints."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
@@ -128,26 +123,35 @@ def process(module: str, *arguments: str) -> Iterator[str]:
             child.wait(30)
 
 
+def in_processes(name: str, times: int, *arguments: object) -> list[Any]:
+    """Run a worker function in several new processes, one after the other; return its results.
+
+    Args:
+        name: `module:function` within this package; the function takes the arguments as strings.
+        times: Number of processes.
+        arguments: For the function.
+    """
+    command = [sys.executable, "-m", "benchmarks.harness", name, *map(str, arguments)]
+    run = subprocess.run
+    return [
+        orjson.loads(run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+        for _ in range(times)
+    ]
+
+
 def rounds_in(name: str, processes: int, *arguments: object) -> Rounds:
-    """All rounds of several fresh processes."""
+    """Return the rounds of several new processes."""
     return list(itertools.chain.from_iterable(in_processes(name, processes, *arguments)))
 
 
-def in_processes(name: str, times: int, *arguments: object) -> list[Any]:
-    """What a worker function says, in several fresh processes one after the other.
+def _main() -> None:
+    """Run `module:function` with the arguments that follow, and print its result as JSON."""
+    name, *arguments = sys.argv[1:]
+    pin(0)
+    module, _, function = name.partition(":")
+    work = getattr(importlib.import_module(f"benchmarks.{module}"), function)(*arguments)
+    sys.stdout.buffer.write(orjson.dumps(asyncio.run(work)))
 
-    Args:
-        name: `module:function`, within this package; it takes the arguments as strings.
-        times: How many processes.
-        arguments: For the function.
-    """
-    command = [sys.executable, "-m", "benchmarks.worker", name, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": ROOT, "PYTHONHASHSEED": "0"}
-    return [
-        orjson.loads(
-            subprocess.run(
-                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True
-            ).stdout
-        )
-        for _ in range(times)
-    ]
+
+if __name__ == "__main__":
+    _main()

@@ -1,8 +1,8 @@
-"""Private bytes of a waiting task, the caller's own asyncio task included.
+"""Private memory of a waiting task, the asyncio task of the caller included.
 
-Ten thousand prompts are submitted, a hundred at a time, each by an asyncio task that then waits.
-The memory is taken before and after; two processes, one for each side. The loop written by hand
-has the four frames of its kind: the job, the call, the wait, the pause.
+Prompts are submitted, a hundred at a time, each by an asyncio task that then waits. Memory is
+read before and after, in one process for each side. The loop by hand has the usual four frames:
+the job, the call, the wait and the pause.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import re
-import resource
-import sys
+import itertools
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -23,198 +21,130 @@ import attrs
 
 from mjasync import Client, PollState, TaskStatus
 
-from . import by_hand, payloads
-from .harness import counts, in_processes, process
+from . import baselines, payloads
+from .harness import cancel, counts, in_processes, process
 from .row import Row, row_of
 
-__all__ = ["forget_peak", "memory", "peak_bytes"]
+__all__ = ["memory"]
 
-_BATCH: Final = 100
+_STEP: Final = 100
 _NEVER: Final = 86_400.0
-_ENDLESS: Final = "7-0-list"
-Start = Callable[[str], Coroutine[Any, Any, Any]]
-
-
-def _give_back() -> None:
-    """Give back all memory that can be given back."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+_PLAN: Final = "7-0-list"
 
 
 def private_bytes() -> int:
-    """Memory that belongs to this process alone, once all that can be given back has been."""
-    _give_back()
+    """Return the private memory of this process, after releasing what can be released."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
-    return 1024 * sum(int(one.split()[1]) for one in lines if one.startswith("Private_"))
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
-def forget_peak() -> None:
-    """Have `peak_bytes` tell of what comes, beginning with what is held now (on Linux)."""
-    _give_back()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", "ascii")
+async def _job(session: aiohttp.ClientSession, root: str, prompt: str, *, polls: bool) -> None:
+    await _imagine(session, root, prompt, polls=polls)
 
 
-def peak_bytes() -> int:
-    """The most memory this process had at once since it was made to forget.
-
-    Not `ru_maxrss`, where there is another: a process inherits that from whoever started it.
-    """
-    with suppress(OSError):
-        if told := re.search(rb"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_bytes()):
-            return 1024 * int(told[1])
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+async def _imagine(session: aiohttp.ClientSession, root: str, prompt: str, *, polls: bool) -> None:
+    task_id = await baselines.submit(session, root, prompt)
+    await _wait(session, root, task_id, polls=polls)
 
 
-async def _wait_by_hand(
-    session: aiohttp.ClientSession, root: str, prompt: str, *, looks: bool
-) -> dict[str, Any]:
-    """The job."""
-    return await _imagine(session, root, prompt, looks=looks)
-
-
-async def _imagine(
-    session: aiohttp.ClientSession, root: str, prompt: str, *, looks: bool
-) -> dict[str, Any]:
-    """The call."""
-    task_id = await by_hand.submit(session, root, prompt)
-    return await _until_ended(session, root, task_id, looks=looks)
-
-
-async def _until_ended(
-    session: aiohttp.ClientSession, root: str, task_id: str, *, looks: bool
-) -> dict[str, Any]:
-    """The wait; it holds its last reply, as such loops do."""
-    while True:
-        if looks:
-            task = await by_hand.fetch(session, root, task_id)
-            if task["status"] == "SUCCESS":
-                return task
-        await _pause()
+async def _wait(
+    session: aiohttp.ClientSession, root: str, task_id: str, *, polls: bool
+) -> dict[str, Any] | None:
+    """Wait for the end, and keep the last reply, as such loops do."""
+    task = await baselines.fetch(session, root, task_id) if polls else None
+    await _pause()
+    return task
 
 
 async def _pause() -> None:
     await asyncio.sleep(_NEVER)
 
 
-async def _fill(server: str, start: Start, tasks: int, counted: str | None) -> float:
-    """Start so many, wait until the server has counted them all; private bytes of each."""
+async def _bytes_of_each(
+    server: str, tasks: int, start: Callable[[str], Coroutine[Any, Any, Any]], *, polls: bool
+) -> float:
+    """Start tasks, wait until the server has counted them all, and measure their memory."""
     running: list[asyncio.Task[Any]] = []
-
-    async def add(session: aiohttp.ClientSession, number: int) -> None:
-        seen = 0
-        await counts(server, session)
-        for first in range(0, number, _BATCH):
-            fresh = range(first, min(first + _BATCH, number))
-            running.extend(asyncio.create_task(start(f"a fox, number {n}")) for n in fresh)
-            while counted and seen < fresh.stop:
-                await asyncio.sleep(0.002)
-                seen += (await counts(server, session))[counted]
+    prompts = (f"a fox, number {n}" for n in itertools.count())
 
     async with aiohttp.ClientSession() as session:
-        await add(session, 200)
-        await asyncio.sleep(0.1)
+
+        async def add(number: int) -> None:
+            await counts(server, session)
+            for _ in range(0, number, _STEP):
+                running.extend(asyncio.create_task(start(next(prompts))) for _ in range(_STEP))
+                missing = _STEP
+                while missing > 0:
+                    await asyncio.sleep(0.002)
+                    missing -= (await counts(server, session))["polls" if polls else "submits"]
+            await asyncio.sleep(0.1)
+
+        await add(2 * _STEP)
         before = private_bytes()
-        await add(session, tasks)
-        await asyncio.sleep(0.1)
-        found = private_bytes() - before
-    for one in running:
-        one.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    return found / tasks
+        await add(tasks)
+        grown = private_bytes() - before
+    await cancel(running)
+    return grown / tasks
 
 
-async def by_hand_bytes(server: str, tasks: str, looks: str) -> float:
-    """The loop written by hand."""
-    root = f"{server}/{_ENDLESS}"
+async def baseline_bytes(server: str, tasks: str, polls: str) -> float:
+    """Return the bytes of a loop by hand."""
     async with aiohttp.ClientSession() as session:
-        counted = "polls" if looks == "1" else "submits"
-        return await _fill(
+        return await _bytes_of_each(
             server,
-            lambda prompt: _wait_by_hand(session, root, prompt, looks=looks == "1"),
             int(tasks),
-            counted,
+            lambda prompt: _job(session, f"{server}/{_PLAN}", prompt, polls=polls == "1"),
+            polls=polls == "1",
         )
 
 
-async def sdk_bytes(server: str, tasks: str, looks: str) -> float:
-    """The SDK: as many Tasks awaited, looked at never or once."""
+async def sdk_bytes(server: str, tasks: str, polls: str) -> float:
+    """Return the bytes of an awaited Task, polled once or never."""
     async with Client(
-        f"{server}/{_ENDLESS}",
-        by_hand.TOKEN,
-        schedule=_Once(soon=looks == "1"),
+        f"{server}/{_PLAN}",
+        baselines.TOKEN,
+        schedule=_Once(polls=polls == "1"),
         timeout=2 * _NEVER,
         stall_timeout=2 * _NEVER,
     ) as mj:
-        counted = "polls" if looks == "1" else "submits"
-        return await _fill(
+        return await _bytes_of_each(
             server,
-            lambda prompt: mj.imagine(prompt, state=payloads.STATE).wait(),
             int(tasks),
-            counted,
+            lambda prompt: mj.imagine(prompt, state=payloads.STATE).wait(),
+            polls=polls == "1",
         )
-
-
-async def bare_bytes(server: str, tasks: str, looks: str) -> float:
-    """What nobody can do without: an asyncio task on a bare future, and the reply if there is one.
-
-    No SDK, no id, no connection; nothing that could ask anybody.
-    """
-    loop = asyncio.get_running_loop()
-    template = memoryview(payloads.running("1760000000123456", 7) if looks == "1" else b"")
-
-    async def wait(_prompt: str, _reply: bytes) -> None:
-        await loop.create_future()
-
-    def start(prompt: str) -> Coroutine[Any, Any, None]:
-        return wait(prompt, bytes(template))
-
-    return await _fill(server, start, int(tasks), None)
 
 
 @attrs.frozen(kw_only=True)
 class _Once:
-    """A schedule of one look, soon or not at all."""
+    """A schedule of one early poll, or of none."""
 
-    soon: bool
+    polls: bool
     coalesce: float = 0.5
 
-    def next_delay(self, look: PollState) -> float:
-        """Seconds until the next look."""
-        return 0.02 if self.soon and look.info.status is TaskStatus.NOT_START else _NEVER
+    def next_delay(self, state: PollState) -> float:
+        """Return the seconds until the next poll."""
+        return 0.02 if self.polls and state.info.status is TaskStatus.NOT_START else _NEVER
 
 
-def memory(tasks: int = 10_000, processes: int = 1) -> list[Row]:
-    """What a waiting task takes, before and after the first look, and what any takes at least."""
-    with process("benchmarks.server") as server:
-        return [
-            row for looks in (False, True) for row in _rows(server, tasks, processes, looks=looks)
-        ]
-
-
-def _rows(server: str, tasks: int, processes: int, *, looks: bool) -> list[Row]:
-    """One side after the other, each time in a fresh process."""
-    here, there, again, bare = (
-        in_processes(f"memory:{side}", processes, server, tasks, int(looks))
-        for side in ("sdk_bytes", "by_hand_bytes", "by_hand_bytes", "bare_bytes")
-    )
-    when = "once it was looked at" if looks else "before the first look"
-    reply = " and the reply" if looks else ""
-    nulls = [one / other for one, other in zip(again, there, strict=True)]
-    return [
-        row_of(
-            f"memory of a waiting task, {when} / a loop of four frames",
-            [mine / other for mine, other in zip(here, there, strict=True)],
-            nulls=nulls,
-            bar=0.40,
-            note=f"{here[0]:.0f} B, by hand {there[0]:.0f} B",
-        ),
-        row_of(
-            f"memory of an asyncio task, a bare future{reply}, and no SDK / a loop of four frames",
-            [least / other for least, other in zip(bare, there, strict=True)],
-            nulls=nulls,
-            note=f"{bare[0]:.0f} B",
-        ),
-    ]
+def memory(tasks: int = 10_000) -> list[Row]:
+    """Compare a waiting Task with a loop by hand, before and after the first poll."""
+    rows = []
+    with process("server") as server:
+        for polls, when in enumerate(("before the first poll", "after a poll")):
+            baseline, sdk, again = (
+                float(in_processes(f"memory:{side}", 1, server, tasks, polls)[0])
+                for side in ("baseline_bytes", "sdk_bytes", "baseline_bytes")
+            )
+            row = row_of(
+                f"memory of a waiting task, {when} / a loop of four frames",
+                [sdk / baseline],
+                nulls=[again / baseline],
+                bar=0.40,
+                note=f"{sdk:.0f} B, by hand {baseline:.0f} B",
+            )
+            rows.append(row)
+    return rows

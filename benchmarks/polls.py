@@ -1,8 +1,9 @@
-"""CPU of waiting: one look at one task, alone and in lists, and how that grows.
+"""CPU of a poll: of one task, of tasks in lists, and by the number of tasks.
 
-The tasks of every side wait all the time. In its turn a side looks so many times at each, one
-look after the other without a pause, and then stands still: turns of a tenth of a second, since
-machines change their speed more often than that. Cost is the CPU time of a turn by its looks.
+The tasks of every side wait during the whole measurement. In its turn, a side polls each of its
+tasks several times without a pause, and then rests. A turn takes about a tenth of a second,
+because machines change their speed more often than once a second. The cost of a poll is the CPU
+time of a turn, divided by its polls.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ import asyncio
 import gc
 import itertools
 import math
-import statistics
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -22,14 +22,15 @@ import attrs
 
 from mjasync import Client, Clock, PollState, Schedule, Task
 
-from . import by_hand
+from . import baselines
 from .harness import (
     Rounds,
     Side,
     alternate,
+    cancel,
     counts,
     cpu_of,
-    in_processes,
+    median,
     process,
     ratios,
     rounds_in,
@@ -38,77 +39,78 @@ from .row import Row, row_of
 
 __all__ = ["growth", "lists", "polls"]
 
-_AT_ONCE: Final = 50
+_TASKS: Final = 50
 _MANY: Final = 1000
-_LOOKS: Final = 8
-"""At each task in a turn, on average."""
+_POLLS: Final = 8
+"""Of each task in a turn, on average."""
 _SELDOM: Final = "10-0"
-"""Every tenth reply is new, and the job never ends."""
+"""Plan of the server: every tenth reply is new, and the job never ends."""
 _ALWAYS: Final = "1-0"
-_KEPT: Final = 60.0
-"""Seconds that httpx keeps a connection, which aiohttp does for 15 of its own."""
+_LIST: Final = f"{_SELDOM}-list"
 _PARKED: Final = 60.0
-"""Seconds by which the clock of a side jumps when its turn comes."""
-_AFTERWARDS: Final = 3
-"""Turns of the loop in which whoever has been told something hears of it."""
+"""Seconds by which the clock of a side advances when its turn begins."""
 
 
 class Turns(Clock):
-    """Clock and schedule of a side: so many looks at each of its tasks, then none for a while."""
+    """Clock and schedule of a side: in each turn, some polls of each task."""
 
     coalesce = 1e-6
 
-    def __init__(self, tasks: int, looks: int) -> None:
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the next turn begins."""
-        self.looks = tasks * looks
-        """In a turn."""
+    def __init__(self, tasks: int, polls: int) -> None:
         self.tasks = tasks
+        self.polls = tasks * polls
+        """In a turn."""
         self._schedule = Schedule()
-        self._ahead = 0.0
-        self._begin(tasks)
+        self._advanced = 0.0
+        self._start(tasks)
 
-    def _begin(self, looks: int) -> None:
-        self._left = looks
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def _start(self, polls: int) -> None:
+        self._polls_left = polls
+        self._next_turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turn_over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def goes_on(self) -> bool:
-        """Note a look; whether its task is looked at once more in this turn."""
-        self._left -= 1
-        if not self._left:
-            self._over.set_result(None)
-        return self._left >= self.tasks
+    def _has_more_polls(self) -> bool:
+        """Count a poll; return whether its task is polled again in this turn."""
+        self._polls_left -= 1
+        if not self._polls_left:
+            self._turn_over.set_result(None)
+        return self._polls_left >= self.tasks
 
-    async def over(self) -> None:
-        """Wait for the end of the turn."""
-        await self._over
-        for _ in range(_AFTERWARDS):
+    async def wait_until_over(self) -> None:
+        """Wait for the end of the turn, and for the loop to deliver its last replies."""
+        await self._turn_over
+        for _ in range(3):
             await asyncio.sleep(0)
 
     async def take(self) -> None:
-        """One turn, from its beginning to its end."""
-        begun, self.opened = self.opened, asyncio.get_running_loop().create_future()
-        self._ahead += _PARKED
-        self._begin(self.looks)
-        begun.set_result(None)
-        await self.over()
+        """Take one turn."""
+        waiting = self._next_turn
+        self._advanced += _PARKED
+        self._start(self.polls)
+        waiting.set_result(None)
+        await self.wait_until_over()
+
+    async def pause(self) -> None:
+        """Count a poll by hand, and wait until the next."""
+        if not self._has_more_polls():
+            await self._next_turn
 
     def now(self) -> float:
-        """Seconds since whenever."""
-        return super().now() + self._ahead
+        """Return the seconds of a clock that advances with every turn."""
+        return super().now() + self._advanced
 
     async def sleep(self, seconds: float) -> None:
-        """Wait a moment, or else for the next turn."""
-        await (asyncio.shield(self.opened) if seconds > 1 else super().sleep(seconds))
+        """Sleep briefly, or until the next turn."""
+        await (asyncio.shield(self._next_turn) if seconds > 1 else super().sleep(seconds))
 
-    def next_delay(self, look: PollState) -> float:
-        """At once, or in the next turn; the usual schedule works it out for nothing."""
-        self._schedule.next_delay(look)
-        return self.coalesce if self.goes_on() else _PARKED
+    def next_delay(self, state: PollState) -> float:
+        """Compute the usual delay, and return one for a poll now or in the next turn."""
+        self._schedule.next_delay(state)
+        return self.coalesce if self._has_more_polls() else _PARKED
 
 
 class Bench:
-    """What waits in one process: sides with connections of their own, and ids nobody used yet."""
+    """The sides of one process, each with connections of its own and with new task ids."""
 
     def __init__(self, server: str, stack: AsyncExitStack) -> None:
         self._server = server
@@ -116,41 +118,44 @@ class Bench:
         self._ids: Iterator[str] = map(str, itertools.count(time.time_ns() // 1000))
         self._expected = 0
 
-    async def raw(self, plan: str = _SELDOM, tasks: int = _AT_ONCE, looks: int = _LOOKS) -> Side:
-        """The side written by hand with aiohttp and orjson: a session as it comes."""
-        headers = {"mj-api-secret": by_hand.TOKEN}
-        session = await self._stack.enter_async_context(aiohttp.ClientSession(headers=headers))
-        turns, root = Turns(tasks, looks), f"{self._server}/{plan}"
-        return await self._side(turns, lambda one: by_hand.poll(session, root, one, turns))
+    async def aiohttp(self, plan: str = _SELDOM, tasks: int = _TASKS, polls: int = _POLLS) -> Side:
+        """Return the side by hand with aiohttp and orjson, in a default session."""
+        session = await self._stack.enter_async_context(
+            aiohttp.ClientSession(headers=baselines.HEADERS)
+        )
+        turns, root = Turns(tasks, polls), f"{self._server}/{plan}"
+        return await self._side(
+            turns, lambda task_id: baselines.poll(session, root, task_id, turns.pause)
+        )
 
     async def httpx(self) -> Side:
-        """The same with httpx, and a connection for every task."""
+        """Return the side by hand with httpx, with a connection for each task."""
         import httpx
 
         limits = httpx.Limits(
-            max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE, keepalive_expiry=_KEPT
+            max_connections=_TASKS, max_keepalive_connections=_TASKS, keepalive_expiry=60.0
         )
         client = await self._stack.enter_async_context(
-            httpx.AsyncClient(limits=limits, headers={"mj-api-secret": by_hand.TOKEN})
+            httpx.AsyncClient(limits=limits, headers=baselines.HEADERS)
         )
-        turns, root = Turns(_AT_ONCE, 1), f"{self._server}/{_SELDOM}"
+        turns, root = Turns(_TASKS, 1), f"{self._server}/{_SELDOM}"
         return await self._side(
-            turns, lambda one: by_hand.poll_with_httpx(client, root, one, turns)
+            turns, lambda task_id: baselines.poll_with_httpx(client, root, task_id, turns.pause)
         )
 
     async def sdk(
         self,
         plan: str = _SELDOM,
-        tasks: int = _AT_ONCE,
-        looks: int = _LOOKS,
+        tasks: int = _TASKS,
+        polls: int = _POLLS,
         wait: Callable[[Task], Coroutine[Any, Any, Any]] = Task.wait,
     ) -> Side:
-        """The side that awaits Tasks of the SDK, or observes them."""
-        turns = Turns(tasks, looks)
+        """Return the side that awaits Tasks of the SDK, or observes them."""
+        turns = Turns(tasks, polls)
         mj = await self._stack.enter_async_context(
             Client(
                 f"{self._server}/{plan}",
-                by_hand.TOKEN,
+                baselines.TOKEN,
                 schedule=turns,
                 clock=turns,
                 auth="secret",
@@ -158,46 +163,36 @@ class Bench:
                 stall_timeout=math.inf,
             )
         )
-        return await self._side(turns, lambda one: wait(mj.task(one)))
+        return await self._side(turns, lambda task_id: wait(mj.task(task_id)))
 
-    async def _side(self, turns: Turns, work: Callable[[str], Coroutine[Any, Any, Any]]) -> Side:
-        """Have as many tasks waited for as take turns, from now until the end."""
+    async def _side(self, turns: Turns, wait: Callable[[str], Coroutine[Any, Any, Any]]) -> Side:
+        """Start waiting for the tasks of a side; return its turn."""
         ids = itertools.islice(self._ids, turns.tasks)
-        waiting = [asyncio.ensure_future(work(one)) for one in ids]
-        self._stack.push_async_callback(_leave, waiting)
-        await turns.over()
+        waiting = [asyncio.create_task(wait(task_id)) for task_id in ids]
+        self._stack.push_async_callback(cancel, waiting)
+        await turns.wait_until_over()
         gc.collect()
-        gc.freeze()  # what waits from now on, so that collecting between turns takes no time
+        gc.freeze()  # what waits until the end, so that collecting garbage takes no time
         self._expected += turns.tasks
 
         async def turn() -> float:
-            self._expected += turns.looks
-            return await cpu_of(turns.take()) / turns.looks
+            self._expected += turns.polls
+            return await cpu_of(turns.take()) / turns.polls
 
         return turn
 
     async def alternate(self, sides: Mapping[str, Side], seconds: float) -> Rounds:
-        """Run the sides in turns, and see that the server has counted the same looks."""
-        found = await alternate(sides, seconds)
-        await self.check()
-        return found
-
-    async def check(self) -> None:
-        """See that the server has counted the looks that were asked for.
+        """Run the sides in turns, and check the polls that the server counted.
 
         Raises:
-            RuntimeError: It has not.
+            RuntimeError: The server counted more or fewer than the sides were to make.
         """
-        counted, expected = (await counts(self._server))["polls"], self._expected
-        self._expected = 0
-        if counted != expected:
-            raise RuntimeError(f"the server counted {counted} looks, not {expected}")
-
-
-async def _leave(waiting: Sequence[asyncio.Future[Any]]) -> None:
-    for one in waiting:
-        one.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
+        rounds = await alternate(sides, seconds)
+        async with aiohttp.ClientSession() as session:
+            counted = (await counts(self._server, session))["polls"]
+        if counted != self._expected:
+            raise RuntimeError(f"the server counted {counted} polls, not {self._expected}")
+        return rounds
 
 
 async def _observe(task: Task) -> None:
@@ -206,159 +201,117 @@ async def _observe(task: Task) -> None:
 
 
 async def poll_rounds(server: str, seconds: str) -> Rounds:
-    """Single fetches, in one process."""
+    """Measure single fetches in one process."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
         sides = {
-            "raw": await bench.raw(),
+            "aiohttp": await bench.aiohttp(),
             "unchanged": await bench.sdk(),
-            "null": await bench.raw(),
+            "null": await bench.aiohttp(),
             "changed": await bench.sdk(_ALWAYS, wait=_observe),
-            "raw changed": await bench.raw(_ALWAYS),
+            "aiohttp changed": await bench.aiohttp(_ALWAYS),
         }
         return await bench.alternate(sides, float(seconds))
 
 
-async def list_rounds(server: str, seconds: str) -> Rounds:
-    """Lists against single fetches, in one process."""
+async def list_rounds(server: str, seconds: str, baseline: str) -> Rounds:
+    """Measure lists beside single fetches with aiohttp or httpx, in one process."""
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
+        by_hand = bench.httpx if baseline == "httpx" else bench.aiohttp
         sides = {
-            "raw": await bench.raw(),
-            "list": await bench.sdk(f"{_SELDOM}-list", _MANY),
-            "null": await bench.raw(),
-        }
-        return await bench.alternate(sides, float(seconds))
-
-
-async def httpx_rounds(server: str, seconds: str) -> Rounds:
-    """Lists against single fetches of httpx, in one process."""
-    async with AsyncExitStack() as stack:
-        bench = Bench(server, stack)
-        sides = {
-            "httpx": await bench.httpx(),
-            "list": await bench.sdk(f"{_SELDOM}-list", _MANY),
-            "null": await bench.httpx(),
+            "baseline": await by_hand(),
+            "list": await bench.sdk(_LIST, _MANY),
+            "null": await by_hand(),
         }
         return await bench.alternate(sides, float(seconds))
 
 
 async def growth_rounds(server: str, seconds: str, most: str, least: str) -> Rounds:
-    """Few tasks and many, in one process; the few as often as it takes to measure them.
+    """Measure lists and single fetches by hand, by the number of tasks, in one process.
 
-    What lies between is for the plot, and measured once.
+    The loop by hand has at most a thousand tasks: in ten thousand, they would queue for the
+    hundred connections of a session.
     """
     async with AsyncExitStack() as stack:
         bench = Bench(server, stack)
-
-        async def side(size: int) -> Side:
-            return await bench.sdk(f"{_SELDOM}-list", size, max(1, int(least) // size))
-
-        ends = {"100": await side(100), most: await side(int(most)), "null": await side(100)}
-        found = await bench.alternate(ends, float(seconds))
-        between = {}
-        for size in (size for size in _SIZES if size < int(most)):
-            turn = await side(size)
-            await turn()
-            between[str(size)] = await turn()
-        await bench.check()
-        return [{**between, **costs} for costs in found]
-
-
-_SIZES: Final = 300, 1000, 3000
-
-
-async def raw_growth(server: str, most: str, least: str) -> dict[str, float]:
-    """CPU seconds of a look written by hand, by the number of tasks; for the plot.
-
-    Not for ten thousand: a session has a hundred connections, for which they would queue.
-    """
-    found = {}
-    for size in (size for size in (100, *_SIZES[:2]) if size <= int(most)):
-        async with AsyncExitStack() as stack:
-            bench = Bench(server, stack)
-            turn = await bench.raw(tasks=size, looks=max(1, int(least) // size))
-            await turn()
-            found[str(size)] = await turn()
-            await bench.check()
-    return found
+        sides = {"null": await bench.sdk(_LIST, 100, max(1, int(least) // 100))}
+        for size in (100, _MANY, int(most)):
+            polls = max(1, int(least) // size)
+            sides[f"sdk {size}"] = await bench.sdk(_LIST, size, polls)
+            if size <= _MANY:
+                sides[f"aiohttp {size}"] = await bench.aiohttp(tasks=size, polls=polls)
+        return await bench.alternate(sides, float(seconds))
 
 
 def _micros(rounds: Rounds, side: str) -> str:
-    return f"{1e6 * _median(rounds, side):.1f} µs"
-
-
-def _median(rounds: Rounds, side: str) -> float:
-    return statistics.median(costs[side] for costs in rounds)
+    return f"{1e6 * median(rounds, side):.1f} µs"
 
 
 def polls(processes: int = 3, seconds: float = 26.0) -> list[Row]:
-    """Waiting for tasks one by one."""
-    with process("benchmarks.server") as server:
-        found = rounds_in("polls:poll_rounds", processes, server, seconds)
-    nulls = ratios(found, "null", "raw")
-    by_hand_costs = f"by hand {_micros(found, 'raw')} a look"
+    """Compare the poll of one task with a fetch by hand."""
+    with process("server") as server:
+        rounds = rounds_in("polls:poll_rounds", processes, server, seconds)
     return [
         row_of(
-            "one look, 9 in 10 replies unchanged / aiohttp + orjson by hand",
-            ratios(found, "unchanged", "raw"),
-            nulls=nulls,
-            bar=1.10,
-            note=f"{_micros(found, 'unchanged')}, {by_hand_costs}",
-        ),
-        row_of(
-            "one look, every reply changed and observed / aiohttp + orjson by hand",
-            ratios(found, "changed", "raw changed"),
-            nulls=nulls,
-            bar=1.25,
-            note=f"{_micros(found, 'changed')}, by hand {_micros(found, 'raw changed')} a look",
-        ),
+            f"one look, {replies} / aiohttp + orjson by hand",
+            ratios(rounds, side, baseline),
+            nulls=ratios(rounds, "null", "aiohttp"),
+            bar=bar,
+            note=f"{_micros(rounds, side)}, by hand {_micros(rounds, baseline)} a look",
+        )
+        for replies, side, baseline, bar in (
+            ("9 in 10 replies unchanged", "unchanged", "aiohttp", 1.10),
+            ("every reply changed and observed", "changed", "aiohttp changed", 1.25),
+        )
     ]
 
 
 def lists(processes: int = 2, seconds: float = 24.0) -> list[Row]:
-    """Waiting for a thousand tasks together."""
-    with process("benchmarks.server") as server:
-        found = rounds_in("polls:list_rounds", processes, server, seconds)
-        httpx = rounds_in("polls:httpx_rounds", 1, server, seconds / 4)
-    return [
-        row_of(
-            "1,000 tasks together, a task and tick / aiohttp + orjson by hand, singly",
-            ratios(found, "list", "raw"),
-            nulls=ratios(found, "null", "raw"),
-            bar=0.11,
-            note=f"{_micros(found, 'list')}, by hand {_micros(found, 'raw')}",
-        ),
-        row_of(
-            "1,000 tasks together, a task and tick / httpx by hand, singly",
-            ratios(httpx, "list", "httpx"),
-            nulls=ratios(httpx, "null", "httpx"),
-            bar=0.02,
-            note=f"{_micros(httpx, 'list')}, httpx {_micros(httpx, 'httpx')}",
-        ),
-    ]
+    """Compare polls of a thousand tasks in lists with single fetches by hand."""
+    rows = []
+    with process("server") as server:
+        for baseline, name, times, share, bar in (
+            ("aiohttp", "aiohttp + orjson", processes, 1.0, 0.11),
+            ("httpx", "httpx", 1, 0.25, 0.02),
+        ):
+            rounds = rounds_in("polls:list_rounds", times, server, share * seconds, baseline)
+            row = row_of(
+                f"1,000 tasks together, a task and tick / {name} by hand, singly",
+                ratios(rounds, "list", "baseline"),
+                nulls=ratios(rounds, "null", "baseline"),
+                bar=bar,
+                note=f"{_micros(rounds, 'list')}, by hand {_micros(rounds, 'baseline')}",
+            )
+            rows.append(row)
+    return rows
 
 
-def growth(
-    processes: int = 1, seconds: float = 25.0, most: int = 10_000, least: int = 2000
-) -> list[Row]:
-    """What a task costs among a hundred times as many; a turn has `least` looks or more."""
-    with process("benchmarks.server") as server:
-        found = rounds_in("polls:growth_rounds", processes, server, seconds, most, least)
-        (alone,) = in_processes("polls:raw_growth", 1, server, most, least)
-    here = {
-        size: _median(found, str(size))
-        for size in sorted(int(one) for one in found[0] if one != "null")
-    }
+def growth(seconds: float = 30.0, most: int = 10_000, least: int = 2000) -> list[Row]:
+    """Compare polls among many tasks with polls among a hundred.
+
+    Args:
+        seconds: Of the measurement.
+        most: The number of tasks.
+        least: Polls of a turn, if each task is polled several times in it.
+    """
+    with process("server") as server:
+        rounds = rounds_in("polls:growth_rounds", 1, server, seconds, most, least)
+    many = f"sdk {most}"
     row = row_of(
         f"a task and tick among {most:,} / among 100",
-        ratios(found, str(most), "100"),
-        nulls=ratios(found, "null", "100"),
+        ratios(rounds, many, "sdk 100"),
+        nulls=ratios(rounds, "null", "sdk 100"),
         bar=1.2,
-        note=f"{_micros(found, str(most))}, among 100 {_micros(found, '100')}",
+        note=f"{_micros(rounds, many)}, among 100 {_micros(rounds, 'sdk 100')}",
     )
-    lines = {
-        "mjasync, lists": [(float(size), 1e6 * cost) for size, cost in here.items()],
-        "aiohttp + orjson by hand": [(float(size), 1e6 * cost) for size, cost in alone.items()],
-    }
+
+    def line(side: str) -> list[tuple[float, float]]:
+        return [
+            (float(name.split()[1]), 1e6 * median(rounds, name))
+            for name in rounds[0]
+            if name.startswith(f"{side} ")
+        ]
+
+    lines = {"mjasync, lists": line("sdk"), "aiohttp + orjson by hand": line("aiohttp")}
     return [attrs.evolve(row, series=lines)]

@@ -1,75 +1,68 @@
-"""One line of the table: what was measured, against what, and whether that is good enough."""
+"""One row of the table: a measurement, its baseline and its bar."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import attrs
 
-__all__ = ["Row", "row_of"]
-
-_PERCENT: Final = 3
-_PART: Final = 5
+__all__ = ["Row", "Series", "row_of"]
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """One comparison; `ratio` is what the bar is about."""
+    """One comparison."""
 
     name: str
-    """What is compared, in a few words."""
     ratio: float
-    """The median."""
+    """Median of all rounds."""
     bar: float | None = None
-    """The most it may be (the least, where `at_least`); None: told, not judged."""
+    """Maximum of the ratio (minimum, with `at_least`); None: no verdict."""
     low: float | None = None
     high: float | None = None
-    """The spread: the least and the most of all rounds; None where there was but one."""
+    """Minimum and maximum of all rounds; None if there is only one."""
     null: float | None = None
-    """The baseline against itself in the same rounds: 1 but for noise, or 0 of a difference."""
+    """The baseline compared with itself: about 1, or about 0 for a difference."""
     unit: str = "×"
-    """"×", or what the figure counts (ms, MB)."""
+    """"×", or the unit of a difference (ms, MB)."""
     at_least: bool = False
     note: str = ""
-    """What helps to read it: absolute figures of both sides, say."""
+    """Absolute figures of both sides, for instance."""
     series: Series = attrs.field(factory=dict)
-    """Points for a plot: x and y by the name of a line."""
+    """Points of a plot by the name of their line."""
 
     @property
-    def noisy(self) -> bool:
-        """Whether the null, as it is shown, is too far off for the row to say much.
-
-        More than 3 % from 1; of a difference, more than a fifth of its bar from 0.
-        """
+    def is_noisy(self) -> bool:
+        """Whether the null is off: by more than 3 %, or by more than a fifth of the bar."""
         if self.null is None:
             return False
         if self.unit == "×":
-            return abs(round(100 * self.null) - 100) > _PERCENT
-        return self.bar is not None and abs(self.null) > self.bar / _PART
+            return abs(round(100 * self.null) - 100) > 3
+        return self.bar is not None and abs(self.null) > self.bar / 5
 
     @property
-    def met(self) -> bool | None:
-        """Whether the bar is met; None where there is none."""
+    def verdict(self) -> str:
+        """The verdict: met, MISSED, or unsure; empty without a bar."""
         if self.bar is None:
-            return None
-        return self.ratio >= self.bar if self.at_least else self.ratio <= self.bar
+            return ""
+        is_met = self.ratio >= self.bar if self.at_least else self.ratio <= self.bar
+        return ("unsure" if self.is_noisy else "met") if is_met else "MISSED"
 
 
 def row_of(
     name: str,
     ratios: Sequence[float],
     *,
-    bar: float | None = None,
+    bar: float,
     nulls: Sequence[float] = (),
     unit: str = "×",
     at_least: bool = False,
     note: str = "",
 ) -> Row:
-    """A row from the ratios of all rounds."""
+    """Return the row of the ratios of all rounds."""
     return Row(
         name=name,
         ratio=statistics.median(ratios),
