@@ -15,7 +15,17 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["tests", "lint", "typing", "slotscheck", "docs", "build", "gallery", "fork"]
+nox.options.sessions = [
+    "tests",
+    "minimum",
+    "lint",
+    "typing",
+    "slotscheck",
+    "docs",
+    "build",
+    "gallery",
+    "fork",
+]
 
 # The tests start hundreds of processes, which had better not compile all they import.
 os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
@@ -108,6 +118,18 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", "-n", WORKERS, *plain)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
+
+
+@nox.session(python=PYTHONS[:1])
+def minimum(session: nox.Session) -> None:
+    """Run the fast tests with the lowest versions that pyproject.toml allows."""
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    groups = [project["dependencies"], *(extras[name] for name in extras if name != "all")]
+    lowest = {requirement.replace(">=", "==") for names in groups for requirement in names}
+    session.install("-e", ".[all]", *sorted(lowest), *group("tests"))
+    how = session.posargs or ["-m", "not slow", "-n", WORKERS, "-o", "asyncio_debug=0"]
+    session.run("python", "-m", "pytest", *how)
 
 
 @nox.session

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,5 +74,6 @@ class Player:
         if "text" in request:
             return self.fill(request["text"]).encode()
         if "json" in request:
-            return self.fill(orjson.dumps(request["json"]).decode()).encode()
+            body = json.dumps(request["json"], ensure_ascii=False, separators=(",", ":"))
+            return self.fill(body).encode()
         return None

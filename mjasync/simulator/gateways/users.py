@@ -105,7 +105,8 @@ class UserRegistry:
         return self._modes_by_user.get(user, (None, None))
 
     def _read_token(self, headers: Mapping[str, str]) -> str:
-        candidates = (self._strip_prefix(headers.get(name, "")) for name in self._auth.headers)
+        values = (headers.get(name, "").strip() for name in self._auth.headers)
+        candidates = map(self._strip_prefix, values)
         return next(
             (token for token in candidates if token not in {"", self._auth.placeholder}), ""
         )
