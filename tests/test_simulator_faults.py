@@ -10,6 +10,7 @@ import pytest
 
 from mjasync.simulator.faults import FAULT_KINDS, FaultScript
 from support.raw_http import FROZEN, simulated
+from support.waiting import eventually
 
 KNOWN = [
     ("GET /mj/task/1/fetch", "fetch", "fetch"),
@@ -97,6 +98,23 @@ async def test_reset_after_accepts_and_says_nothing() -> None:
         assert [s.state for s in sim.submissions] == ["mine"]
         assert sim.requests[0].status is None
         assert (await raw.submit("imagine", prompt="x")).code == 1
+
+
+@pytest.mark.parametrize("ends_first", ["client", "server"])
+async def test_silent_after_accepts_and_never_answers(ends_first: str) -> None:
+    """The request ends when the client hangs up, or when the simulator stops."""
+    async with simulated() as (sim, raw):
+        sim.fault("silent_after")
+        submission = asyncio.create_task(raw.submit("imagine", prompt="x", state="mine"))
+        await eventually(lambda: bool(sim.submissions))
+        assert sim.requests[0].status is None
+        if ends_first == "client":
+            submission.cancel()
+        else:
+            await sim.stop()
+        with pytest.raises((asyncio.CancelledError, aiohttp.ClientError)):
+            await submission
+        await eventually(lambda: not sim._active_requests)
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after"])

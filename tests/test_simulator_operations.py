@@ -17,7 +17,7 @@ SWAP_FILM = "/mj/insight-face/video-swap"
 
 
 def red_square() -> bytes:
-    """A picture that cannot be mistaken for one of the artist's, darker on its right."""
+    """A picture that differs from every rendered one, darker on its right."""
     out = io.BytesIO()
     square = Image.new("RGB", (32, 32), (255, 0, 0))
     square.paste((160, 0, 0), (20, 0, 32, 32))
@@ -98,7 +98,7 @@ async def test_an_edit_of_our_own_picture_keeps_its_shape() -> None:
 
 
 async def test_what_is_no_picture_is_worked_on_all_the_same() -> None:
-    """Bytes that cannot be decoded stand for some picture; the artist shows one."""
+    """Bytes that cannot be decoded are replaced by a rendered picture."""
     async with simulated(draw=True, picture_size=32) as (_, raw):
         task = await raw.done(await raw.submit("edits", prompt="x", image="bm90IGEgcGljdHVyZQ=="))
         assert (await seen(raw, task["imageUrl"])).size == (32, 32)

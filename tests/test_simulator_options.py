@@ -47,6 +47,22 @@ async def test_a_reroll_is_answered_with_the_picture_of_a_variation(order: tuple
         assert (variation.status, variation.fail_reason) == ("FAILURE", "任务超时")
 
 
+async def test_a_variation_in_the_queue_can_be_crossed_too() -> None:
+    """`crossed_pictures`: the variation has not started yet, and is going to stall."""
+    async with simulated("original", concurrency=1) as (sim, raw):
+        grid = await raw.grid()
+        sim.fault("crossed_pictures")
+        sim._engine.time_scale = FROZEN
+        await raw.submit("imagine", prompt="the task that runs")
+        changes = [
+            await raw.submit("change", taskId=grid["id"], action=action, index=1)
+            for action in ("VARIATION", "REROLL")
+        ]
+        variation, reroll = (sim.tasks[answer.result] for answer in changes)
+        assert reroll.image is variation.image
+        assert (variation.status, variation.outcome.kind) == ("NOT_START", "stall")
+
+
 async def test_changes_of_one_grid_are_apart_unless_told_otherwise() -> None:
     """Without the fault, and with it for two grids, each has a picture of its own."""
     async with simulated("original", time_scale=0.001) as (sim, raw):

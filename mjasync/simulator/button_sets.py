@@ -97,7 +97,7 @@ class SimButton:
         }
 
 
-def _grid_buttons(model: ModelVersion, job_id: str) -> Iterator[SimButton]:  # noqa: ARG001 - as all
+def _grid_buttons(_model: ModelVersion, job_id: str) -> Iterator[SimButton]:
     for n in range(1, 5):
         yield SimButton(f"MJ::JOB::upsample::{n}::{job_id}", "", f"U{n}", "upsample", n)
     yield SimButton(f"MJ::JOB::reroll::0::{job_id}::SOLO", "🔄", "", "reroll")
@@ -166,24 +166,24 @@ def _animate_buttons(pattern: str, label: str, operation: str, job_id: str) -> I
         yield SimButton(custom_id, "🎞️", full_label, operation, detail=motion)
 
 
-def _video_buttons(model: ModelVersion, job_id: str) -> Iterator[SimButton]:  # noqa: ARG001 - as all
+def _video_buttons(_model: ModelVersion, job_id: str) -> Iterator[SimButton]:
     for n in range(1, 5):
         custom_id = f"MJ::JOB::video_virtual_upscale::{n}::{job_id}"
         yield SimButton(custom_id, "", f"U{n}", "pick_video", n)
 
 
-def _clip_buttons(model: ModelVersion, job_id: str) -> Iterator[SimButton]:  # noqa: ARG001 - as all
+def _clip_buttons(_model: ModelVersion, job_id: str) -> Iterator[SimButton]:
     yield from _animate_buttons("animate_{}_extend::1::{}", "Extend", "extend", job_id)
 
 
-def _description_buttons(model: ModelVersion, job_id: str) -> Iterator[SimButton]:  # noqa: ARG001 - as all
+def _description_buttons(_model: ModelVersion, _job_id: str) -> Iterator[SimButton]:
     for n in range(1, 5):
         yield SimButton(f"MJ::Job::PicReader::{n}", KEYCAPS[n - 1], "", "picture_prompt", n)
     yield SimButton("MJ::Picread::Retry", "🔄", "", "describe_again")
     yield SimButton("MJ::Job::PicReader::all", "🎉", "Imagine all", "picture_prompt_all")
 
 
-def _details_buttons(model: ModelVersion, job_id: str) -> Iterator[SimButton]:  # noqa: ARG001 - as all
+def _details_buttons(_model: ModelVersion, _job_id: str) -> Iterator[SimButton]:
     for n in range(1, 6):
         custom_id = f"MJ::Job::PromptAnalyzer::{n}"
         yield SimButton(custom_id, KEYCAPS[n - 1], str(n), "short_prompt", n)
@@ -194,7 +194,7 @@ def _analysis_buttons(model: ModelVersion, job_id: str) -> Iterator[SimButton]:
     yield SimButton("MJ::Job::PromptAnalyzerExtended", "", "Show Details", "details")
 
 
-def _no_buttons(model: ModelVersion, job_id: str) -> Iterator[SimButton]:  # noqa: ARG001 - as all
+def _no_buttons(_model: ModelVersion, _job_id: str) -> Iterator[SimButton]:
     yield from ()
 
 

@@ -18,7 +18,7 @@ import attrs
 from .sim_task import TERMINAL_STATUSES, SimTask, StatusStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from .sim_task import TaskOutcome
 
@@ -64,7 +64,7 @@ class Engine:
     tasks: dict[str, SimTask] = attrs.field(factory=dict, init=False)
     in_flight: int = attrs.field(default=0, init=False)
     max_in_flight: int = attrs.field(default=0, init=False)
-    _accounts: dict[str, SimAccount] = attrs.field(init=False)
+    _accounts: dict[str, SimAccount] = attrs.field(factory=dict, init=False)
     _random: random.Random = attrs.field(init=False)
     _events: list[tuple[float, int, SimTask]] = attrs.field(factory=list, init=False)
     _event_count: int = attrs.field(default=0, init=False)
@@ -72,8 +72,10 @@ class Engine:
 
     def __attrs_post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        accounts = (_make_account(number) for number in range(self.account_count))
-        self._accounts = {account.id: account for account in accounts}
+        for number in range(self.account_count):
+            account_id = str(10**18 + number)
+            channel_id = str(2_000_000 + number)
+            self._accounts[account_id] = SimAccount(id=account_id, channel_id=channel_id)
 
     def new_id(self, now: float) -> str:
         """Return an unused id: epoch milliseconds and three digits (PROTOCOL §2)."""
@@ -118,10 +120,8 @@ class Engine:
 
     def is_full(self, account: SimAccount) -> bool:
         """Report whether the account accepts no more jobs."""
-        return (
-            account.running_count >= self.concurrency
-            and len(account.waiting_tasks) >= self.queue_size
-        )
+        is_busy = account.running_count >= self.concurrency
+        return is_busy and len(account.waiting_tasks) >= self.queue_size
 
     def accept(self, task: SimTask, account: SimAccount, outcome: TaskOutcome, now: float) -> int:
         """Accept a task; return its position in the queue, 0 if it starts at once."""
@@ -230,12 +230,6 @@ class Engine:
             self._start(account.waiting_tasks.popleft(), account, now)
 
 
-def _make_account(number: int) -> SimAccount:
-    return SimAccount(
-        id=str(1_000_000_000_000_000_000 + number), channel_id=str(2_000_000 + number)
-    )
-
-
 def _plan_steps(task: SimTask, duration_factor: float, linger_seconds: float) -> list[StatusStep]:
     """Plan every change of a task, in order, from the moment its account is free."""
     operation = task.command
@@ -245,14 +239,14 @@ def _plan_steps(task: SimTask, duration_factor: float, linger_seconds: float) ->
         StatusStep(start_seconds, "SUBMITTED"),
         *(
             StatusStep(start_seconds + run_seconds * share, "IN_PROGRESS", percent)
-            for share, percent in _status_course(task)
+            for share, percent in _progress_course(task)
         ),
         StatusStep(start_seconds + run_seconds, "SUCCESS", 100),
     ]
-    return _STEPS_BY_OUTCOME[task.outcome.kind](success_steps, task.outcome)
+    return _with_outcome(success_steps, task.outcome)
 
 
-def _status_course(task: SimTask) -> list[tuple[float, int]]:
+def _progress_course(task: SimTask) -> list[tuple[float, int]]:
     """Return pairs of the share of the running time and the percentage shown then."""
     if task.command.is_immediate:
         return []
@@ -265,17 +259,25 @@ def _status_course(task: SimTask) -> list[tuple[float, int]]:
     return [*first_pass, *(((1 + share) / 2, percent) for share, percent in single_pass)]
 
 
-def _stall(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
-    """Stop at the percentage of the outcome, until the server's timeout."""
-    stopped_steps = _stopped_at(success_steps, outcome.at_percent)
-    return [*stopped_steps, *_upstream_timeout(stopped_steps[0].offset_seconds, outcome)]
-
-
-def _upstream_timeout(start_seconds: float, outcome: TaskOutcome) -> list[StatusStep]:
-    """Plan the failure at the server's own timeout, if it has one (PROTOCOL §3.6)."""
-    if outcome.timeout is None:
-        return []
-    return [StatusStep(start_seconds + outcome.timeout, "FAILURE", outcome.at_percent)]
+def _with_outcome(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
+    """Replace the end of a successful course by the end of an outcome (PROTOCOL §3.6)."""
+    steps: list[StatusStep] = []
+    fail_seconds = outcome.timeout
+    match outcome.kind:
+        case "well":
+            return success_steps
+        case "refuse":
+            fail_seconds = success_steps[0].offset_seconds
+        case "fail":
+            steps = _stopped_at(success_steps, outcome.at_percent)
+            fail_seconds = steps[-1].offset_seconds + 1
+        case "stall":
+            steps = _stopped_at(success_steps, outcome.at_percent)
+            if fail_seconds is not None:
+                fail_seconds += steps[0].offset_seconds
+    if fail_seconds is None:
+        return steps
+    return [*steps, StatusStep(fail_seconds, "FAILURE", outcome.at_percent)]
 
 
 def _stopped_at(success_steps: list[StatusStep], percent: int) -> list[StatusStep]:
@@ -286,26 +288,3 @@ def _stopped_at(success_steps: list[StatusStep], percent: int) -> list[StatusSte
     last_offset, end_offset = reached_steps[-1].offset_seconds, success_steps[-1].offset_seconds
     stop_seconds = last_offset + (end_offset - last_offset) * (percent / 100)
     return [*reached_steps, StatusStep(stop_seconds, "IN_PROGRESS", percent)]
-
-
-def _fail(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
-    """Fail at the percentage of the outcome."""
-    reached_steps = _stopped_at(success_steps, outcome.at_percent)
-    fail_offset = reached_steps[-1].offset_seconds + 1
-    return [*reached_steps, StatusStep(fail_offset, "FAILURE", outcome.at_percent)]
-
-
-def _refuse(success_steps: list[StatusStep], outcome: TaskOutcome) -> list[StatusStep]:
-    """Fail before the start (PROTOCOL §3.6)."""
-    return [StatusStep(success_steps[0].offset_seconds, "FAILURE", outcome.at_percent)]
-
-
-_STEPS_BY_OUTCOME: Final[
-    Mapping[str, Callable[[list[StatusStep], TaskOutcome], list[StatusStep]]]
-] = {
-    "well": lambda success_steps, _outcome: success_steps,
-    "stall": _stall,
-    "stuck": lambda _success_steps, outcome: _upstream_timeout(0, outcome),
-    "fail": _fail,
-    "refuse": _refuse,
-}

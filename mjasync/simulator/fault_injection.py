@@ -141,11 +141,10 @@ async def _silent_after(context: FaultExchange) -> _FaultResult:
 def _reset_connection(context: FaultExchange) -> None:
     """Close the connection with a reset."""
     transport = context.request.transport
-    if transport is None:
-        return
-    if (raw_socket := transport.get_extra_info("socket")) is not None:
+    if transport is not None:
+        raw_socket = transport.get_extra_info("socket")
         raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_SECONDS)
-    transport.abort()
+        transport.abort()
 
 
 async def _send_slowly(context: FaultExchange) -> _FaultResult:

@@ -159,12 +159,9 @@ class FaultScript:
         self._faults = [fault for fault in self._faults if fault.remaining != 0]
         for fault in self._faults:
             is_match = kind in {None, fault.kind} and fault.matches(level, on, endpoint)
-            if is_match and self._roll(fault.chance):
+            if is_match and (fault.chance >= 1 or self._random.random() < fault.chance):
                 return fault
         return None
-
-    def _roll(self, chance: float) -> bool:
-        return chance >= 1 or self._random.random() < chance
 
 
 def _check_options(kind: str, options: Mapping[str, object]) -> dict[str, object]:

@@ -159,26 +159,17 @@ def describe_result(source: bytes) -> GeneratedText:
 def shorten_result(prompt: str, *, details: bool = False) -> GeneratedText:
     """Generate five shorter prompts and the important words (PROTOCOL §1.5)."""
     words = _TRAILING_FLAGS.sub("", prompt).split() or ["…"]
-    weights = {word: _word_weight(word) for word in words}
+    weights = {word: hashlib.sha256(word.lower().encode()).digest()[0] / 255 for word in words}
     ranked = sorted(weights, key=lambda word: (-weights[word], word))
     short_prompts = tuple(
         " ".join(word for word in words if word in ranked[: max(1, len(ranked) * part // 6)])
         for part in (5, 4, 3, 2, 1)
     )
-    tokens = _word_weights(weights, ranked) if details else _mark_words(words, ranked)
+    if details:
+        tokens = "\n".join(f"**{word}** ({weights[word]:.2f})" for word in ranked)
+    else:
+        important = ranked[: (len(ranked) + 1) // 2]
+        tokens = " ".join(f"**{word}**" if word in important else f"~~{word}~~" for word in words)
     text = f"## Important tokens\n{tokens}\n\n## Shortened prompts\n{numbered_lines(short_prompts)}"
     text_zh = f"## 重要词语\n{tokens}\n\n## 精简提示词\n{numbered_lines(short_prompts)}"
     return GeneratedText(short_prompts, text, text_zh)
-
-
-def _word_weight(word: str) -> float:
-    return hashlib.sha256(word.lower().encode()).digest()[0] / 255
-
-
-def _mark_words(words: list[str], ranked: list[str]) -> str:
-    important = ranked[: (len(ranked) + 1) // 2]
-    return " ".join(f"**{word}**" if word in important else f"~~{word}~~" for word in words)
-
-
-def _word_weights(weights: dict[str, float], ranked: list[str]) -> str:
-    return "\n".join(f"**{word}** ({weights[word]:.2f})" for word in ranked)

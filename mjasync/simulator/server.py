@@ -6,7 +6,7 @@ import asyncio
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 
 import attrs
 from aiohttp import web
@@ -343,9 +343,7 @@ class Simulator:
         self._backend.expire_links()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        asyncio_task = asyncio.current_task()
-        if asyncio_task is None:
-            raise RuntimeError("a request must be handled by an asyncio task")
+        asyncio_task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._active_requests.add(asyncio_task)
         asyncio_task.add_done_callback(self._active_requests.discard)
         response = await self._answer(request)

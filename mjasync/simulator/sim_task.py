@@ -179,11 +179,12 @@ class SimTask:
             return {}
         if self._offered_buttons is None:
             candidates = self.button_sets[self.command.result](self.model, self.midjourney_job_id)
-            self._offered_buttons = {b.custom_id: b for b in candidates if self._is_offered(b)}
+            self._offered_buttons = {
+                button.custom_id: button
+                for button in candidates
+                if button.command != "pick_video" or button.index <= self.batch_size
+            }
         return self._offered_buttons
-
-    def _is_offered(self, button: SimButton) -> bool:
-        return button.command != "pick_video" or button.index <= self.batch_size
 
 
 @attrs.frozen(kw_only=True)

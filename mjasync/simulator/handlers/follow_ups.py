@@ -144,9 +144,8 @@ def _submit_modal(service: SubmissionService, request: SubmissionRequest) -> Sim
 def _default_answer(service: SubmissionService, task: SimTask) -> str:
     """Return the prompt of a modal that is answered without one (PROTOCOL §1.9)."""
     if service.dialect.modal_uses_parent_prompt and (parent := task.parent):
-        return parent.prompt or (
-            parent.generated_text.text if parent.generated_text else parent.final_prompt
-        )
+        text = parent.generated_text.text if parent.generated_text else parent.final_prompt
+        return parent.prompt or text
     return task.modal_prompt or task.final_prompt
 
 

@@ -29,7 +29,7 @@ class Queries:
     engine: Engine
     serializer: TaskSerializer
 
-    def fetch(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+    def fetch(self, task_id: str, _now: float) -> SimResponse:
         """Return one task."""
         task = self.engine.tasks.get(task_id)
         return (
@@ -38,7 +38,7 @@ class Queries:
             else SimResponse(body=self.serializer.dump(task))
         )
 
-    def seed(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+    def seed(self, task_id: str, _now: float) -> SimResponse:
         """Return the seed of a finished picture as a string."""
         task = self.engine.tasks.get(task_id)
         if task is None:
@@ -59,27 +59,27 @@ class Queries:
             self.engine.cancel(task, self.dialect.cancel_status, now)
         return SimResponse()
 
-    def list_tasks(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+    def list_tasks(self, _task_id: str, _now: float) -> SimResponse:
         """Return the latest tasks, the newest first."""
         newest = islice(reversed(self.engine.tasks.values()), self.dialect.list_limit)
         return SimResponse(body=self.serializer.dump_list([*newest]))
 
-    def list_queue(self, task_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+    def list_queue(self, _task_id: str, _now: float) -> SimResponse:
         """Return the running and waiting tasks, the oldest first."""
         queued = [task for task in self.engine.tasks.values() if _is_queued(task)]
         return SimResponse(body=self.serializer.dump_list(queued))
 
-    def list_accounts(self, account_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+    def list_accounts(self, _account_id: str, _now: float) -> SimResponse:
         """Return every account, including its secret (PROTOCOL §1.16)."""
         return json_response([self._account_json(account) for account in self.engine.all_accounts])
 
-    def fetch_account(self, account_id: str, now: float) -> SimResponse:  # noqa: ARG002 - as all
+    def fetch_account(self, account_id: str, _now: float) -> SimResponse:
         """Return one account, including its secret; an empty body for an unknown one."""
         matches = (account for account in self.engine.all_accounts if account.id == account_id)
         account = next(matches, None)
         return SimResponse() if account is None else json_response(self._account_json(account))
 
-    def query_accounts(self, request: SubmissionRequest) -> SimResponse:  # noqa: ARG002 - as all
+    def query_accounts(self, _request: SubmissionRequest) -> SimResponse:
         """Return every account without its secret (PROTOCOL §1.16)."""
         accounts = [self._account_json(account) for account in self.engine.all_accounts]
         for account in accounts:

@@ -30,6 +30,7 @@ def draw_pattern(prompt: str, seed: int, number: int, size: tuple[int, int]) -> 
     along = cmath.rect(1, direction * math.tau)
     width, height = size[0] * 2, size[1] * 2  # twice the size, for smooth edges
     unit = max(min(width, height), max(width, height) / 8)
+    # Crests are computed as x + y·i, with x along them and y across the layers, and then turned.
     across, depth = abs(complex(width, height)), abs(along.real) * height + abs(along.imag) * width
     waves = Image.new("RGB", (width, height), _colour(hue, 0.3, 1))
     for share in (layer / (_LAYERS - 1) for layer in range(1, _LAYERS)):

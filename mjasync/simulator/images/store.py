@@ -180,7 +180,8 @@ class ImageStore:
         """Return the present file name of a task's picture; None if there is none to show."""
         if task.image is None:
             return task.upload_name
-        stem = f"sim_{_slugify(task.prompt or task.action)}_{task.midjourney_job_id}"
+        slug = re.sub(r"[^a-z0-9]+", "_", (task.prompt or task.action).lower())[:40].strip("_")
+        stem = f"sim_{slug or 'picture'}_{task.midjourney_job_id}"
         if task.status == "SUCCESS":
             return f"{stem}.{'webp' if task.image.kind == 'video' else 'png'}"
         has_preview = (
@@ -213,10 +214,6 @@ def _parse_signature(query: str) -> tuple[int, float | None]:
     except (KeyError, ValueError):
         return -1, None
     return serial, (expires_ms / 1000 if expires_ms else None)
-
-
-def _slugify(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower())[:40].strip("_") or "picture"
 
 
 def _content_type(data: bytes) -> str:
