@@ -7,7 +7,7 @@ import io
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,18 +23,16 @@ _MAX_FIELD_LENGTH: Final = 80
 """Characters of a field in a file name."""
 _TEMPLATE_FIELDS: Final = re.compile(r"\{[^{}]*\}")
 _MAX_BUFFERED_BYTES: Final = 1 << 21
-"""Bytes after which a thread writes what has come: more would be memory for every download."""
+"""Bytes that are held for a thread; each download needs that much memory."""
 _FAST_WRITE_SECONDS: Final = 0.005
 """Seconds below which a write need not run in a thread."""
-_MAX_BUFFERS_PER_WRITE: Final = 1024
-"""Pieces that one call writes: systems take no more."""
 
 
 async def read_all(chunks: AsyncIterator[bytes]) -> bytes:
     """Return all bytes of a download.
 
     Raises:
-        MalformedReply: It is none, or is cut short.
+        MalformedReply: The file is not an image, or incomplete.
     """
     check, pieces = FormatCheck(), []
     async for chunk in chunks:
@@ -47,13 +45,13 @@ async def read_all(chunks: AsyncIterator[bytes]) -> bytes:
 async def write_stream(
     chunks: AsyncIterator[bytes], path: str | os.PathLike[str], fields: Mapping[str, object]
 ) -> Path:
-    """Write a stream to its place: whole or not at all.
+    """Write a stream to a file, completely or not at all.
 
     The bytes go to a temporary file beside the target, which is renamed when they are complete.
 
     Raises:
-        MalformedReply: The stream ended early or holds no picture.
-        OSError: The place cannot be written to.
+        MalformedReply: The stream ended early or is not an image.
+        OSError: The file cannot be written.
     """
     target_for(path, "png", fields)  # an invalid template fails before the download
     folder = _folder_of(path)
@@ -70,7 +68,7 @@ async def write_stream(
 
 
 async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> str:
-    """Write everything; return the extension of what it is."""
+    """Write a temporary file; return the extension of its format."""
     check = FormatCheck()
     with part.open("xb", buffering=0) as file:
         writer = BufferedWriter(file)
@@ -82,68 +80,57 @@ async def _write_part(chunks: AsyncIterator[bytes], part: Path) -> str:
 
 
 class BufferedWriter:
-    """Writes what comes in: where it comes in as long as that is quick, else in a thread.
+    """Writes pieces in the event loop as long as the disk is fast, otherwise in a thread.
 
-    What writing takes is known only when it is done, so the first piece goes to a thread, and the
-    first slow one sends all that come after it there.
+    The time that a write takes is known only afterwards: the first piece is written in a thread,
+    and so are all that follow a slow one.
     """
 
-    __slots__ = ("_file", "_held", "_is_quick", "_now", "_pieces")
+    __slots__ = ("_file", "_held_bytes", "_is_quick", "_now", "_pieces")
 
     def __init__(self, file: io.FileIO, now: Callable[[], float] = time.perf_counter) -> None:
         self._file = file
         self._now = now
         self._pieces: list[bytes] = []
-        self._held = _MAX_BUFFERED_BYTES  # as if: the first piece is not held
+        self._held_bytes = _MAX_BUFFERED_BYTES  # so that the first piece is not held
         self._is_quick: bool | None = None
 
     async def write(self, piece: bytes) -> None:
-        """Write a piece, or hold it until there are more."""
+        """Write a piece, or hold it until there are enough."""
         if self._is_quick:
             self._write([piece])
             return
         self._pieces.append(piece)
-        self._held += len(piece)
-        if self._held >= _MAX_BUFFERED_BYTES:
+        self._held_bytes += len(piece)
+        if self._held_bytes >= _MAX_BUFFERED_BYTES:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what is held in a thread; who is cancelled meanwhile does not leave it alone."""
+        """Write the held pieces in a thread, and wait for it even if cancelled."""
         if not self._pieces:
             return
-        job = run_in_worker(self._write, self._pieces)
-        self._pieces, self._held = [], 0
+        writing = run_in_worker(self._write, self._pieces)
+        self._pieces, self._held_bytes = [], 0
         try:
-            await asyncio.shield(job)
+            await asyncio.shield(writing)
         except asyncio.CancelledError:
-            await asyncio.wait([job])
+            await asyncio.wait([writing])
             raise
 
-    def _write(self, pieces: Sequence[bytes]) -> None:
-        begun = self._now()
+    def _write(self, pieces: Iterable[bytes]) -> None:
+        started_at = self._now()
         _write_all(self._file, pieces)
-        self._is_quick = self._is_quick is not False and self._now() - begun < _FAST_WRITE_SECONDS
+        self._is_quick = (
+            self._is_quick is not False and self._now() - started_at < _FAST_WRITE_SECONDS
+        )
 
 
-def _write_all(file: io.FileIO, pieces: Sequence[bytes]) -> None:
-    """Write them whole: a disk that fills up takes a part first and complains the next time."""
-    rest: Sequence[bytes | memoryview] = pieces
-    while rest:
-        written = _write_some(file, rest[:_MAX_BUFFERS_PER_WRITE])
-        done = 0
-        while done < len(rest) and written >= len(rest[done]):
-            written -= len(rest[done])
-            done += 1
-        rest = rest[done:]
-        if written:
-            rest = [memoryview(rest[0])[written:], *rest[1:]]
-
-
-def _write_some(file: io.FileIO, pieces: Sequence[bytes | memoryview]) -> int:
-    """Write pieces with one system call where possible; return the bytes written."""
-    if len(pieces) > 1 and hasattr(os, "writev"):
-        return os.writev(file.fileno(), pieces)
-    return file.write(pieces[0])
+def _write_all(file: io.FileIO, pieces: Iterable[bytes]) -> None:
+    """Write all bytes; a disk that fills up takes a part first and fails the next time."""
+    for piece in pieces:
+        unwritten = memoryview(piece)
+        while unwritten:
+            unwritten = unwritten[file.write(unwritten) :]
 
 
 def _replace(part: Path, target: Path) -> None:
@@ -167,8 +154,8 @@ def _is_folder(path: str | os.PathLike[str]) -> bool:
 def target_for(path: str | os.PathLike[str], extension: str, fields: Mapping[str, object]) -> Path:
     """Return the path of a file: in a folder, by a template, or by name.
 
-    A name without an ending gets the one of its bytes; a name with one is taken as it is. What a
-    field holds is no ending.
+    A name without an extension gets the one of its format. The value of a field is not taken for
+    an extension.
 
     Raises:
         ConfigurationError: The template names an unknown field.
