@@ -56,7 +56,7 @@ async def test_a_task_that_has_not_started_says_so() -> None:
 
 
 async def test_a_task_passes_through_every_status_on_a_real_clock() -> None:
-    """Polling sees progress only ever grow, and SUCCESS at its end."""
+    """The progress of polled tasks only increases, and ends with SUCCESS."""
     async with simulated(time_scale=0.005) as (_, raw):
         answer = await raw.submit("imagine", prompt="a fox")
         seen = []
@@ -71,7 +71,7 @@ async def test_a_task_passes_through_every_status_on_a_real_clock() -> None:
 
 
 def task_of(engine: Engine, verb: str = "imagine", now: float = 0.0) -> SimTask:
-    """A task to give to an engine."""
+    """Create a task for an engine."""
     return SimTask(
         id=engine.new_id(now),
         request=SubmissionRequest(endpoint=verb, path="", body={}, received_at=now),
@@ -88,7 +88,7 @@ def task_of(engine: Engine, verb: str = "imagine", now: float = 0.0) -> SimTask:
 def run(
     verb: str = "imagine", fate: TaskOutcome | None = None, scale: float = 1.0
 ) -> list[tuple[str, int | None]]:
-    """All the changes a task goes through."""
+    """Return every change of a task."""
     seen: list[tuple[str, int | None]] = []
     engine = Engine(time_scale=scale, account_count=1, concurrency=1, queue_size=0, seed=1)
     engine.on_change = lambda task: seen.append((task.status, task.percent))
@@ -109,7 +109,7 @@ def test_an_imagine_goes_through_submitted_and_progress() -> None:
 
 @pytest.mark.parametrize("verb", ["upsample", "describe", "shorten"])
 def test_quick_jobs_go_from_submitted_to_success(verb: str) -> None:
-    """U1-4, describe and shorten have no progress between (PROTOCOL §3.6)."""
+    """U1-4, describe and shorten have no progress before their end (PROTOCOL §3.6)."""
     assert run(verb) == [("SUBMITTED", 0), ("SUCCESS", 100)]
 
 
@@ -128,14 +128,14 @@ def test_quick_jobs_go_from_submitted_to_success(verb: str) -> None:
 def test_a_fate_ends_a_task_where_it_says(
     verb: str, fate: TaskOutcome, ending: tuple[str, int]
 ) -> None:
-    """A scripted ending comes at exactly the percentage asked for, in every kind of job."""
+    """A scripted end happens at exactly the requested percentage, for every kind of job."""
     changes = run(verb, fate)
     assert changes[-1] == ending
     assert [percent for _, percent in changes] == sorted(percent or 0 for _, percent in changes)
 
 
 def test_what_happens_does_not_depend_on_how_often_anybody_looks() -> None:
-    """Advancing in one leap or in random steps gives the same moments for everything."""
+    """Advancing at once or in random steps gives the same times for every change."""
     moments = []
     for step in (10_000.0, 0.7):
         engine = Engine(time_scale=1, account_count=1, concurrency=1, queue_size=5, seed=3)
@@ -167,7 +167,7 @@ def test_relax_is_slower_and_turbo_faster() -> None:
 
 
 def test_a_cancelled_task_changes_no_more() -> None:
-    """What was still to come for it is skipped."""
+    """Its remaining changes are skipped."""
     engine = Engine(time_scale=1, account_count=1, concurrency=2, queue_size=0, seed=1)
     account = engine.choose_account()
     assert account is not None
@@ -182,7 +182,7 @@ def test_a_cancelled_task_changes_no_more() -> None:
 
 
 def test_ids_never_repeat() -> None:
-    """Ids made within one millisecond differ, and grow (PROTOCOL §7.3)."""
+    """Ids created within one millisecond are distinct and increasing (PROTOCOL §7.3)."""
     engine = Engine(time_scale=1, account_count=1, concurrency=1, queue_size=0, seed=1)
     ids = [engine.new_id(1_700_000_000.0) for _ in range(5000)]
     assert len(set(ids)) == 5000
@@ -207,7 +207,7 @@ async def test_limits_give_1_then_22_then_23() -> None:
 
 
 async def test_a_second_account_doubles_the_room_and_keeps_its_own_tasks() -> None:
-    """Jobs go to the least busy account; what follows a task goes to the account of the task."""
+    """New jobs go to the least busy account; follow-ups go to the account of their task."""
     async with simulated(accounts=2, concurrency=1, queue_size=0) as (sim, raw):
         grid = await raw.grid()
         upscale = await raw.pressed(grid, "U1")
@@ -231,7 +231,7 @@ async def test_a_server_without_accounts_refuses_everything() -> None:
 
 
 async def test_a_finished_task_lets_the_next_one_start() -> None:
-    """Everything that waits gets its turn."""
+    """Every waiting task runs in the end."""
     async with simulated(time_scale=0.0001, concurrency=2, queue_size=50) as (sim, raw):
         ids = [(await raw.submit("imagine", prompt=f"fox {n}")).result for n in range(30)]
         async with asyncio.timeout(20):
@@ -253,7 +253,7 @@ async def test_a_blank_prompt_is_code_4(prompt: str | None) -> None:
 
 
 async def test_a_banned_word_is_code_24_with_the_word() -> None:
-    """A banned word is named as it was written, and only as a word of its own (PROTOCOL §2)."""
+    """A banned word is reported as spelled, and only if it is a whole word (PROTOCOL §2)."""
     async with simulated(banned_words=["Gore"]) as (_, raw):
         answer = await raw.submit("imagine", prompt="much gore, please")
         assert (answer.code, answer.result) == (24, None)
@@ -263,7 +263,7 @@ async def test_a_banned_word_is_code_24_with_the_word() -> None:
 
 
 async def test_reference_images_are_decoded_and_recorded() -> None:
-    """Data URL, bare base64 and link are taken; their links stand before the prompt."""
+    """Data URLs, bare base64 and links are accepted; their links precede the prompt."""
     async with simulated() as (sim, raw):
         images = [data_url(b"x" * 30), data_url(b"yy").partition(",")[2], "https://a.b/c.png"]
         answer = await raw.submit("imagine", prompt="a fox", base64Array=images)
@@ -282,7 +282,7 @@ async def test_reference_images_are_decoded_and_recorded() -> None:
     "image", ["data:image/png;base64,?", "data:image/png;base64,", "***", "data:x"]
 )
 async def test_bad_base64_is_code_4(image: str) -> None:
-    """What does not decode is refused wherever a picture is expected."""
+    """An image that cannot be decoded is refused by every endpoint."""
     async with simulated() as (_, raw):
         for endpoint, body in (
             ("imagine", {"prompt": "a fox", "base64Array": [image]}),
@@ -319,7 +319,7 @@ async def test_blend_takes_two_to_five_pictures(count: int) -> None:
 
 
 async def test_blend_with_null_dimensions_is_code_4_and_with_unknown_ones_malformed() -> None:
-    """PROTOCOL §1.3: null is a code 4, an unknown word does not bind."""
+    """Null is a code 4, an unknown word cannot be bound (PROTOCOL §1.3)."""
     async with simulated() as (_, raw):
         images = [data_url()] * 2
         assert (await raw.submit("blend", base64Array=images, dimensions=None)).code == 4
@@ -328,7 +328,7 @@ async def test_blend_with_null_dimensions_is_code_4_and_with_unknown_ones_malfor
 
 
 async def test_describe_gives_four_prompts_for_the_picture() -> None:
-    """The same picture is described the same way, another one differently (PROTOCOL §1.4)."""
+    """The description depends on the image (PROTOCOL §1.4)."""
     async with simulated() as (sim, raw):
         task = await raw.done(await raw.submit("describe", base64=data_url()))
         again = await raw.done(await raw.submit("describe", base64=data_url()))
@@ -348,14 +348,14 @@ async def test_describe_gives_four_prompts_for_the_picture() -> None:
 
 
 async def test_describe_needs_a_picture_or_a_link() -> None:
-    """Neither, or a link that is none, is code 4."""
+    """Neither an image nor a link, or an invalid link, is code 4."""
     async with simulated() as (_, raw):
         assert (await raw.submit("describe")).code == 4
         assert (await raw.submit("describe", link="ftp://a.b/c")).code == 4
 
 
 async def test_a_describe_says_nothing_before_its_end() -> None:
-    """Neither prompt nor buttons are there while it runs."""
+    """A running task has neither a prompt nor buttons."""
     async with simulated(time_scale=FROZEN) as (_, raw):
         answer = await raw.submit("describe", base64=data_url())
         task = await raw.task(answer.result)
@@ -365,7 +365,7 @@ async def test_a_describe_says_nothing_before_its_end() -> None:
 
 
 async def test_shorten_weighs_the_words() -> None:
-    """The result is in the final prompt, without a picture (PROTOCOL §1.5)."""
+    """The result is in the final prompt, without an image (PROTOCOL §1.5)."""
     async with simulated() as (_, raw):
         prompt = "please make me a very beautiful red fox in the snow --ar 16:9"
         task = await raw.done(await raw.submit("shorten", prompt=prompt))
@@ -470,7 +470,7 @@ async def test_an_unknown_id_is_204_and_empty() -> None:
 
 @pytest.mark.parametrize("endpoint", ["list-by-condition", "list-by-ids"])
 async def test_lists_leave_out_unknown_ids_and_repeat_nothing(endpoint: str) -> None:
-    """Each known id once, in an order of the server's own; none for no ids."""
+    """Each existing id is listed once, in the server's order; no ids give no tasks."""
     async with simulated() as (_, raw):
         ids = [(await raw.grid())["id"] for _ in range(3)]
         path = f"/mj/task/{endpoint}"
@@ -553,7 +553,7 @@ async def test_cancel_ends_a_task_and_frees_its_place() -> None:
 async def test_authorization_is_read_raw_and_decides_when_present(
     headers: dict[str, str], status: int
 ) -> None:
-    """PROTOCOL §6.2: sending both headers, one with Bearer, locks a client out."""
+    """A client that sends both headers, one with Bearer, is refused (PROTOCOL §6.2)."""
     async with (
         Simulator(token="sim-token") as sim,
         aiohttp.ClientSession(headers=headers) as session,
@@ -566,7 +566,7 @@ async def test_authorization_is_read_raw_and_decides_when_present(
 
 
 async def test_an_open_server_asks_for_nothing() -> None:
-    """token=None leaves it open."""
+    """With token=None, no token is required."""
     async with simulated(token=None) as (sim, raw):
         assert sim.token is None
         assert (await raw.get("/mj/task/1/fetch")).status == 204
@@ -607,13 +607,13 @@ async def test_the_path_chooses_speed_and_image_host(
 async def test_modes_in_the_path_are_not_for_every_server(
     dialect: str, prefix: str, status: int
 ) -> None:
-    """PROTOCOL §6.1: the original has none, the open re-implementation no image hosts."""
+    """The original has no modes, the open re-implementation no image hosts (PROTOCOL §6.1)."""
     async with simulated(dialect) as (_, raw):
         assert (await raw.get(f"{prefix}/task/1/fetch")).status == status
 
 
 async def test_an_unknown_path_needs_no_token() -> None:
-    """Neither does a known path with another method; a token makes that a 405."""
+    """An existing path with another method is no endpoint either; with a token it is a 405."""
     async with simulated(token="sim-token") as (_, raw):
         raw.session.headers.clear()
         assert (await raw.get("/mj/nonsense")).status == 404
@@ -623,7 +623,7 @@ async def test_an_unknown_path_needs_no_token() -> None:
 
 
 async def test_speed_goes_by_path_then_filter_then_flag_then_parent() -> None:
-    """PROTOCOL §6.1: path > accountFilter.modes > prompt flag; a button inherits."""
+    """The path precedes accountFilter.modes, then a flag; a button inherits (PROTOCOL §6.1)."""
     async with simulated() as (sim, raw):
 
         async def mode(prefix: str = "/mj", **body: object) -> str:
@@ -652,7 +652,7 @@ async def test_speed_goes_by_path_then_filter_then_flag_then_parent() -> None:
     ],
 )
 async def test_an_unknown_path_is_404_or_403(method: str, path: str) -> None:
-    """Nothing is served by accident; a picture without a signature is an expired link."""
+    """A link without a signature counts as expired, and other paths are not served."""
     async with simulated() as (_, raw):
         answer = await raw.call(method, path)
         assert answer.status == (403 if "attachments" in path else 404)
@@ -686,7 +686,7 @@ async def test_every_request_is_recorded() -> None:
 
 
 async def test_a_stopped_simulator_starts_again_with_its_tasks_and_its_port() -> None:
-    """The store outlives a restart, and time goes on meanwhile."""
+    """Tasks survive a restart, and continue in the meantime."""
     sim = Simulator(time_scale=0.0001, draw=False)
     with pytest.raises(RuntimeError, match="no address"):
         _ = sim.url
@@ -701,7 +701,7 @@ async def test_a_stopped_simulator_starts_again_with_its_tasks_and_its_port() ->
 
 
 async def test_settled_refuses_to_wait_for_a_stopped_simulator() -> None:
-    """Nothing would ever wake the waiter."""
+    """A stopped simulator would never finish its tasks."""
     async with simulated(time_scale=FROZEN) as (sim, raw):
         await raw.submit("imagine", prompt="x")
         waiter = asyncio.ensure_future(sim.wait_idle())
@@ -727,7 +727,7 @@ async def test_a_forgotten_task_is_unknown_and_its_place_is_free() -> None:
 
 
 async def test_many_tasks_are_cheap() -> None:
-    """Unfinished tasks need no asyncio task each, and all of them finish."""
+    """Many unfinished tasks share one timer, and all of them finish."""
     async with simulated(time_scale=0.001, concurrency=2000) as (sim, raw):
         before = len(asyncio.all_tasks())
         for n in range(200):
@@ -739,14 +739,14 @@ async def test_many_tasks_are_cheap() -> None:
 
 
 def test_an_unknown_dialect_is_named_with_what_there_is() -> None:
-    """A typing error is found when the simulator is made."""
+    """An unknown dialect is refused when the simulator is created."""
     with pytest.raises(ValueError, match="unknown dialect 'plsu'; available are plus, original"):
         Simulator("plsu")
     assert {"plus", "original"} <= set(DIALECTS)
 
 
 def test_the_simulator_is_an_independent_witness() -> None:
-    """It imports nothing of the client, so that a misreading cannot cancel itself out."""
+    """It imports nothing from the client, so that an error cannot be on both sides."""
     package = Path(mjasync.simulator.__file__).parent
     for path in package.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -47,7 +47,7 @@ LAST = ["❤️", "Animate (High motion)", "Animate (Low motion)"]
 async def test_a_single_picture_offers_what_its_model_does(
     flags: str, labels: list[str], code: str | None
 ) -> None:
-    """Each model version has its own row of buttons, in Midjourney's own ids."""
+    """Each model version has its own buttons, with Midjourney's custom ids."""
     async with simulated() as (_, raw):
         grid = await raw.grid(f"a fox {flags}".strip())
         assert [*named(grid)] == GRID
@@ -84,7 +84,7 @@ async def test_custom_ids_are_written_as_midjourney_writes_them() -> None:
 
 
 async def test_the_bot_and_the_default_version_choose_the_model() -> None:
-    """The bot NIJI_JOURNEY draws niji; a simulator may have another version of its own."""
+    """The bot NIJI_JOURNEY uses niji; a simulator may have another default version."""
     async with simulated(version="6.1") as (sim, raw):
 
         async def model(**body: object) -> str:
@@ -122,7 +122,7 @@ async def test_the_bot_and_the_default_version_choose_the_model() -> None:
     ],
 )
 async def test_buttons_lead_on(path: list[str], action: str, buttons: list[str]) -> None:
-    """Each press is a new task with the action and the buttons of what it makes."""
+    """Each button creates a task with the action and the buttons of its result."""
     async with simulated() as (sim, raw):
         grid = await raw.grid("a fox")
         task = await raw.pressed(grid, *path)
@@ -133,7 +133,7 @@ async def test_buttons_lead_on(path: list[str], action: str, buttons: list[str])
 
 
 async def test_a_custom_id_of_another_task_is_unknown() -> None:
-    """Only what a task itself offers can be pressed on it."""
+    """A task accepts its own buttons only."""
     async with simulated() as (sim, raw):
         grid, other = await raw.grid(), await raw.grid()
         for custom_id in (other["buttons"][0]["customId"], "MJ::JOB::upsample::5::x", "U1"):
@@ -257,7 +257,7 @@ async def test_shorten_offers_its_prompts_and_details() -> None:
 
 
 def test_even_a_prompt_of_flags_can_be_shortened() -> None:
-    """There are always five prompts, each no longer than the last."""
+    """There are always five prompts of decreasing length."""
     for prompt in (" --ar 1:1", "fox", "a fox and another fox in the snow --v 7"):
         words = shorten_result(prompt)
         lengths = [len(line) for line in words.prompts]
@@ -267,7 +267,7 @@ def test_even_a_prompt_of_flags_can_be_shortened() -> None:
 
 
 def test_banned_words_are_whole_words_of_any_case() -> None:
-    """The default list bans words, not letters."""
+    """The default list matches whole words."""
     assert find_banned_word("some NSFW thing", DEFAULT_BANNED_WORDS) == "NSFW"
     assert find_banned_word("a gorgeous view", DEFAULT_BANNED_WORDS) is None
 
@@ -333,7 +333,7 @@ REMIXED = ["V1", "🔄", "Vary (Subtle)", "Vary (Strong)", "⬅️", "⬇️"]
 @pytest.mark.parametrize("name", REMIXED)
 @pytest.mark.parametrize("how", ["account", "asked", "no"])
 async def test_remix_makes_variations_pans_and_rerolls_open_a_modal(name: str, how: str) -> None:
-    """By the state of the account, or because the client asks (PROTOCOL §4.1)."""
+    """Remix is enabled by the account or by the request (PROTOCOL §4.1)."""
     async with simulated(remix=how == "account") as (_, raw):
         more = {"enableRemix": True} if how == "asked" else {}
         _, opened = await modal_of(raw, name, **more)
@@ -388,7 +388,7 @@ async def test_the_mask_of_a_region_is_kept_and_must_be_a_png() -> None:
 
 
 async def test_a_modal_is_answered_once() -> None:
-    """A second answer, and an answer to a task that never asked, are code 4."""
+    """A second answer, and an answer to a task without a modal, are code 4."""
     async with simulated(time_scale=FROZEN) as (sim, raw):
         sim._engine.time_scale = 0
         grid, opened = await modal_of(raw, "Vary (Region)")
@@ -414,7 +414,7 @@ async def test_an_accepted_modal_lingers_and_then_runs() -> None:
 
 
 async def test_a_modal_that_finds_no_room_can_be_answered_again() -> None:
-    """Codes 22 and 23 apply to modals, and banned words do (PROTOCOL §4.2)."""
+    """Codes 22 and 23 apply to modals, and so do banned words (PROTOCOL §4.2)."""
     async with simulated(concurrency=1, queue_size=1) as (sim, raw):
         _, opened = await modal_of(raw, "Vary (Region)")
         answer = await raw.submit("modal", taskId=opened.result, prompt="nsfw")
@@ -428,7 +428,7 @@ async def test_a_modal_that_finds_no_room_can_be_answered_again() -> None:
 
 
 async def test_an_unanswered_modal_can_be_cancelled_or_forgotten() -> None:
-    """It held no place, so none is given back."""
+    """An unanswered modal takes no place in the account, so none is freed."""
     async with simulated() as (sim, raw):
         _, first = await modal_of(raw, "Custom Zoom")
         _, second = await modal_of(raw, "Custom Zoom")
@@ -439,7 +439,7 @@ async def test_an_unanswered_modal_can_be_cancelled_or_forgotten() -> None:
 
 
 def test_every_kind_of_result_has_its_offers() -> None:
-    """Nothing a verb makes is without a row in the table, and custom ids are unique in each."""
+    """Every result of a command has its buttons, with unique custom ids."""
     for offer in BUTTON_SETS.values():
         buttons = [button.custom_id for button in offer(parse_version("7"), "job")]
         assert len(set(buttons)) == len(buttons)

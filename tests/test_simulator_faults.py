@@ -1,4 +1,4 @@
-"""The simulator's scripted misbehaviour: each kind does what it says, as often as it says."""
+"""The faults of the simulator: each kind, and how often it occurs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN = [
     ("POST /mj/account/query", "other", "account-query"),
     ("GET /mj/account/1/fetch", "other", "account-fetch"),
 ]
-"""Every read by its path, with its place and its name."""
+"""Every read by its path, with its kind and its endpoint."""
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ async def test_reply_sends_the_headers_it_is_given() -> None:
 
 
 async def test_html_is_a_page_of_an_application() -> None:
-    """200 with HTML, the way gateways answer what they do not know (PROTOCOL §7.1-K)."""
+    """200 with HTML, as gateways answer unknown paths (PROTOCOL §7.1-K)."""
     async with simulated() as (sim, raw):
         sim.fault("html", on="fetch")
         answer = await raw.get("/mj/task/1/fetch")
@@ -71,7 +71,7 @@ async def test_html_is_a_page_of_an_application() -> None:
 
 
 async def test_truncated_promises_more_than_it_sends() -> None:
-    """The submission is accepted, its answer breaks off."""
+    """The submission is accepted, and the response is incomplete."""
     async with simulated() as (sim, raw):
         sim.fault("truncated")
         with pytest.raises(aiohttp.ClientPayloadError):
@@ -81,7 +81,7 @@ async def test_truncated_promises_more_than_it_sends() -> None:
 
 
 async def test_reset_before_accepts_nothing() -> None:
-    """The connection is cut before the request is looked at."""
+    """The connection is reset before the request is handled."""
     async with simulated() as (sim, raw):
         sim.fault("reset_before")
         with pytest.raises(aiohttp.ClientError):
@@ -90,7 +90,7 @@ async def test_reset_before_accepts_nothing() -> None:
 
 
 async def test_reset_after_accepts_and_says_nothing() -> None:
-    """The task is there, the client never learns its id."""
+    """The task exists, but the client receives no id."""
     async with simulated() as (sim, raw):
         sim.fault("reset_after")
         with pytest.raises(aiohttp.ClientError):
@@ -138,7 +138,7 @@ async def test_slow_body_arrives_in_the_end() -> None:
 
 
 async def test_slow_body_survives_a_client_that_goes_away() -> None:
-    """A client that hangs up harms nobody."""
+    """A client may disconnect during the response."""
     async with simulated() as (sim, raw):
         sim.fault("slow_body", gap=0.005)
         async with raw.session.post(f"{sim.url}/mj/submit/imagine", json={"prompt": "x"}) as answer:
@@ -174,7 +174,7 @@ async def test_fail_ends_in_failure_with_its_reason() -> None:
 
 
 async def test_stall_stops_at_its_percentage_and_holds_its_place() -> None:
-    """A stalled task is unfinished for ever, and does not hold up settled()."""
+    """A stalled task never finishes, and wait_idle() does not wait for it."""
     async with simulated(concurrency=1, queue_size=0) as (sim, raw):
         sim.fault("stall", at=46)
         task = await raw.grid()
@@ -185,7 +185,7 @@ async def test_stall_stops_at_its_percentage_and_holds_its_place() -> None:
 
 
 async def test_lost_is_accepted_and_unknown_at_once() -> None:
-    """The id was given out, and a fetch knows nothing of it."""
+    """The response has an id that no fetch finds."""
     async with simulated(time_scale=FROZEN) as (sim, raw):
         sim.fault("lost")
         answer = await raw.submit("imagine", prompt="x")
@@ -196,7 +196,7 @@ async def test_lost_is_accepted_and_unknown_at_once() -> None:
 
 @pytest.mark.parametrize("word,reason", [("", "可能包含敏感词"), ("gore", "可能包含敏感词: gore")])
 async def test_banned_late_fails_without_having_started(word: str, reason: str) -> None:
-    """As the later servers do it (PROTOCOL §2: 24)."""
+    """The task fails, as on the later servers (PROTOCOL §2: 24)."""
     async with simulated() as (sim, raw):
         sim.fault("banned_late", word=word)
         task = await raw.grid()
@@ -219,7 +219,7 @@ async def test_task_faults_wait_for_an_accepted_submission_of_their_endpoint() -
 
 
 async def test_expired_link_kills_one_link_and_a_refetch_gives_another() -> None:
-    """403, for that link and for good; the picture is still there."""
+    """The link returns 403 from then on; the picture still exists."""
     async with simulated() as (sim, raw):
         task = await raw.grid()
         sim.fault("expired_link")
@@ -234,7 +234,7 @@ async def test_expired_link_kills_one_link_and_a_refetch_gives_another() -> None
 
 
 async def test_times_on_and_endpoint_say_how_often_and_where() -> None:
-    """A fault strikes its own requests only, so many times, and can be removed."""
+    """A fault affects its own requests, as many as specified, and can be removed."""
     async with simulated() as (sim, raw):
         twice = sim.fault("reply", times=2, on="submit")
         ever = sim.fault("html", on="fetch", times=None)
@@ -252,7 +252,7 @@ async def test_times_on_and_endpoint_say_how_often_and_where() -> None:
 
 
 async def test_every_kind_of_request_can_be_struck() -> None:
-    """Submit, fetch, list, image and other are told apart."""
+    """Submit, fetch, list, image and other are distinguished."""
     async with simulated() as (sim, raw):
         grid = await raw.grid()
         calls = {
@@ -269,7 +269,7 @@ async def test_every_kind_of_request_can_be_struck() -> None:
 
 
 def test_chance_is_repeatable() -> None:
-    """The same seed strikes the same requests; about as often as it says."""
+    """The same seed affects the same requests, at about the specified rate."""
     runs = []
     for _ in range(2):
         faults = FaultScript(seed=7)
@@ -280,7 +280,7 @@ def test_chance_is_repeatable() -> None:
 
 
 def test_mistakes_in_a_script_are_named() -> None:
-    """An unknown kind, place or option says what there is."""
+    """The error for an unknown kind, request or option lists the available ones."""
     faults = FaultScript()
     with pytest.raises(ValueError, match="unknown fault 'explode'; available are account_disabled"):
         faults.add("explode")
@@ -298,7 +298,7 @@ def test_mistakes_in_a_script_are_named() -> None:
 async def test_a_fault_that_could_never_strike_says_where_its_endpoint_is(
     path: str, place: str, endpoint: str
 ) -> None:
-    """A read is no submission, which is where faults strike unless told otherwise."""
+    """A read is not a submission, which is the default of faults."""
     async with simulated(time_scale=0) as (sim, raw):
         with pytest.raises(ValueError, match=f"no submit request .* pass on='{place}'"):
             sim.fault("reply", endpoint=endpoint)

@@ -1,4 +1,4 @@
-"""The simulator's webhooks: one POST for every change, in order, tried once (PROTOCOL §1.17)."""
+"""The simulator's webhooks: one POST for every change, in order, sent once (PROTOCOL §1.17)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.raw_http import PATIENCE, data_url, simulated
 
 
 class Receiver:
-    """A webhook receiver that keeps what it gets."""
+    """A webhook receiver that records its requests."""
 
     def __init__(self) -> None:
         self.got: list[dict[str, Any]] = []
@@ -24,7 +24,7 @@ class Receiver:
         self.answer: web.Response | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Take one webhook."""
+        """Record one webhook."""
         self.got.append(await request.json())
         self.types.add(request.content_type)
         return web.Response(status=500 if request.path == "/refuse" else 200)
@@ -44,13 +44,13 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def settled(sim: Simulator) -> None:
-    """Wait until nothing is under way."""
+    """Wait until every task is finished and every webhook is sent."""
     async with asyncio.timeout(PATIENCE):
         await sim.wait_idle()
 
 
 async def test_every_change_is_posted_as_the_whole_task(receiver: Receiver) -> None:
-    """Same fields as a fetch, in order, the terminal one too."""
+    """Webhooks have the fields of a fetch and arrive in order, including the final one."""
     async with simulated(time_scale=0.0001) as (sim, raw):
         answer = await raw.submit("imagine", prompt="x", notifyHook=receiver.url, state="s")
         await settled(sim)
@@ -71,7 +71,7 @@ async def test_every_change_is_posted_as_the_whole_task(receiver: Receiver) -> N
 
 
 async def test_a_task_without_a_hook_posts_nothing(receiver: Receiver) -> None:
-    """A blank hook is no hook."""
+    """A blank notifyHook is ignored."""
     async with simulated() as (sim, raw):
         await raw.submit("imagine", prompt="x", notifyHook="")
         await settled(sim)
@@ -79,7 +79,7 @@ async def test_a_task_without_a_hook_posts_nothing(receiver: Receiver) -> None:
 
 
 async def test_a_failure_is_posted_too(receiver: Receiver) -> None:
-    """A receiver hears of every end."""
+    """Every end of a task is sent."""
     async with simulated() as (sim, raw):
         sim.fault("fail", at=31, reason="no")
         await raw.submit("describe", base64=data_url(), notifyHook=receiver.url)
@@ -92,7 +92,7 @@ async def test_a_failure_is_posted_too(receiver: Receiver) -> None:
 async def test_a_refusing_receiver_is_recorded_and_harms_nobody(
     receiver: Receiver, where: str
 ) -> None:
-    """One POST for each change and no retry, whatever becomes of it."""
+    """There is one POST for each change, and no retry after an error."""
     urls = {
         "refuse": receiver.url.replace("/hook", "/refuse"),
         "gone": "http://127.0.0.1:1/hook",
@@ -118,7 +118,7 @@ async def test_duplicate_hooks_arrive_twice(receiver: Receiver) -> None:
 
 
 async def test_reordered_hooks_arrive_swapped(receiver: Receiver) -> None:
-    """Each pair comes in the wrong order; nothing is lost, and the last one is never held."""
+    """Each pair arrives in the wrong order; none is lost, and the last is never delayed."""
     async with simulated() as (sim, raw):
         fault = sim.fault("reorder_hooks", times=None)
         answer = await raw.submit("imagine", prompt="x", notifyHook=receiver.url)
@@ -129,7 +129,7 @@ async def test_reordered_hooks_arrive_swapped(receiver: Receiver) -> None:
 
 
 async def test_stopping_drops_what_is_not_sent(receiver: Receiver) -> None:
-    """A stopped simulator posts no more, and posts again after another start."""
+    """A stopped simulator sends no webhooks, and sends them again after another start."""
     async with simulated() as (sim, raw):
         for _ in range(3):
             await raw.submit("imagine", prompt="x", notifyHook=receiver.url)

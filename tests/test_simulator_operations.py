@@ -26,12 +26,12 @@ def red_square() -> bytes:
 
 
 async def seen(raw: Raw, url: str) -> Image.Image:
-    """What is behind a link."""
+    """Fetch the picture of a link."""
     return Image.open(io.BytesIO((await raw.get(url)).body))
 
 
 def redness(image: Image.Image) -> float:
-    """How red the middle of a picture is, from -255 to 255."""
+    """Return how red the middle of a picture is, from -255 to 255."""
     small = image.convert("RGB").resize((8, 8))
     pixels = [small.getpixel((x, y)) for x in range(2, 6) for y in range(2, 6)]
     return sum(p[0] - (p[1] + p[2]) / 2 for p in pixels) / len(pixels)  # type: ignore[index,operator]
@@ -97,7 +97,7 @@ async def test_an_edit_of_our_own_picture_keeps_its_shape() -> None:
             assert (await seen(raw, task["imageUrl"])).size == (64, 32)
 
 
-async def test_what_is_no_picture_is_worked_on_all_the_same() -> None:
+async def test_an_invalid_image_is_still_edited() -> None:
     """Bytes that cannot be decoded are replaced by a rendered picture."""
     async with simulated(draw=True, picture_size=32) as (_, raw):
         task = await raw.done(await raw.submit("edits", prompt="x", image="bm90IGEgcGljdHVyZQ=="))
@@ -158,7 +158,7 @@ async def test_a_video_takes_all_its_fields() -> None:
     ],
 )
 async def test_a_wrong_video_is_code_4(body: dict[str, Any], description: str) -> None:
-    """PROTOCOL §1.11; nothing is bought."""
+    """Invalid values are refused without a submission (PROTOCOL §1.11)."""
     async with simulated() as (sim, raw):
         answer = await raw.submit("video", **{"prompt": "x", **body})
         assert (answer.status, answer.code) == (200, 4)
@@ -175,7 +175,7 @@ async def test_a_video_of_wrong_types_does_not_bind(body: dict[str, Any]) -> Non
 
 
 async def test_a_video_is_extended_by_an_index_from_0() -> None:
-    """PROTOCOL §1.11; a grid of videos or one that was picked, finished, and nothing else."""
+    """Only a finished video can be extended, a batch or a single one (PROTOCOL §1.11)."""
     async with simulated() as (sim, raw):
         video = await raw.done(await raw.submit("video", prompt="a fox"))
         clip = await raw.pressed(video, "U3")
@@ -198,7 +198,7 @@ async def test_a_video_is_extended_by_an_index_from_0() -> None:
 
 
 async def test_a_picked_video_is_the_one_that_was_picked() -> None:
-    """U3 of a video shows its third one, moving, and offers to extend it; the film is an MP4."""
+    """U3 of a video is an animation of the third, an MP4, and a button to extend it."""
     async with simulated(draw=True, picture_size=48) as (_, raw):
         image = data_url(red_square())
         video = await raw.done(await raw.submit("video", prompt="a fox", image=image))
@@ -247,7 +247,7 @@ async def test_a_flag_makes_a_video_of_an_imagine(prompt: str, action: str) -> N
 
 
 async def test_the_original_knows_no_videos() -> None:
-    """The flag is an ordinary word there."""
+    """The flag is part of the prompt there."""
     async with simulated("original") as (_, raw):
         assert (await raw.grid("a fox --video"))["action"] == "IMAGINE"
 
@@ -272,7 +272,7 @@ async def test_a_job_is_shown_again() -> None:
 
 
 async def test_a_job_nobody_knows_fails() -> None:
-    """The command was accepted; Midjourney finds nothing."""
+    """The submission is accepted, and its task fails."""
     async with simulated() as (sim, raw):
         where = {"instanceId": sim._engine.all_accounts[0].id}
         job = "00000000-0000-4000-8000-000000000000"
@@ -281,7 +281,7 @@ async def test_a_job_nobody_knows_fails() -> None:
 
 
 async def test_a_job_needs_its_id_and_its_account() -> None:
-    """Code 4 without one of them, 3 for an account there is not."""
+    """Code 4 without one of them, code 3 for an unknown account."""
     job = "00000000-0000-4000-8000-000000000000"
     async with simulated() as (sim, raw):
         where = {"instanceId": sim._engine.all_accounts[0].id}
@@ -378,7 +378,7 @@ async def test_a_wrong_form_is_refused() -> None:
     ],
 )
 def test_bodies_are_json_or_forms(raw: bytes, content_type: str, body: object) -> None:
-    """What cannot be read is nothing."""
+    """An invalid form has no fields."""
     assert read_body(raw, content_type) == body
 
 
@@ -407,7 +407,7 @@ async def test_the_original_shows_its_accounts_with_their_secrets() -> None:
 
 
 async def test_a_plus_server_is_asked_for_its_accounts() -> None:
-    """POST /mj/account/query gives no secrets; the original has another way."""
+    """POST /mj/account/query returns no secrets; the original has another path."""
     async with simulated(accounts=2) as (_, raw):
         listed = (await raw.post("/mj/account/query")).json
         assert len(listed) == 2
@@ -452,7 +452,7 @@ async def test_a_flag_chooses_the_speed(flag: str, mode: str | None) -> None:
 
 
 async def test_a_strong_variation_is_recorded() -> None:
-    """PROTOCOL §1.8: a boolean of the action; anything else does not bind."""
+    """PROTOCOL §1.8: a boolean of the action; other types cannot be bound."""
     async with simulated() as (sim, raw):
         grid = await raw.grid()
         answer = await raw.press(grid, "V1", strong=True)
@@ -476,7 +476,7 @@ async def test_what_has_no_picture_has_no_seed() -> None:
 
 
 async def test_a_stalled_task_is_given_up_where_the_server_does() -> None:
-    """PROTOCOL §3.6: five minutes on the original; a Plus server is not known to."""
+    """PROTOCOL §3.6: five minutes on the original; not documented for Plus servers."""
     async with simulated("original") as (sim, raw):
         sim.fault("stall", at=46)
         task = await raw.grid()
@@ -490,7 +490,7 @@ async def test_a_stalled_task_is_given_up_where_the_server_does() -> None:
 
 
 async def test_the_servers_patience_is_simulated_time() -> None:
-    """Five minutes and no less: at a frozen clock a stalled task stays as it is."""
+    """No timeout before five minutes: with a frozen clock a stalled task does not change."""
     async with Simulator("original", time_scale=FROZEN, draw=False) as sim:
         engine = sim._engine
         sim.fault("stall", at=0)

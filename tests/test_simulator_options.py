@@ -1,4 +1,4 @@
-"""What the simulator does only when told to: rare troubles of real servers, bounds and browsers."""
+"""Options of the simulator: rare faults of real servers, limits and browsers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.raw_http import FROZEN, simulated
 
 
 async def test_two_tasks_with_one_id() -> None:
-    """`id_collision`: the second is accepted under the first one's id, and shadows it."""
+    """`id_collision`: the second task gets the first one's id, and replaces it."""
     async with simulated("original") as (sim, raw):
         first = await raw.submit("imagine", prompt="a fox", state="one")
         sim.fault("id_collision")
@@ -48,7 +48,7 @@ async def test_a_reroll_is_answered_with_the_picture_of_a_variation(order: tuple
 
 
 async def test_a_variation_in_the_queue_can_be_crossed_too() -> None:
-    """`crossed_pictures`: the variation has not started yet, and is going to stall."""
+    """`crossed_pictures`: the variation has not started yet, and will stall."""
     async with simulated("original", concurrency=1) as (sim, raw):
         grid = await raw.grid()
         sim.fault("crossed_pictures")
@@ -63,8 +63,8 @@ async def test_a_variation_in_the_queue_can_be_crossed_too() -> None:
         assert (variation.status, variation.outcome.kind) == ("NOT_START", "stall")
 
 
-async def test_changes_of_one_grid_are_apart_unless_told_otherwise() -> None:
-    """Without the fault, and with it for two grids, each has a picture of its own."""
+async def test_changes_of_one_grid_have_their_own_pictures() -> None:
+    """Without the fault, or with different grids, each has its own picture."""
     async with simulated("original", time_scale=0.001) as (sim, raw):
         one, other = await raw.grid(), await raw.grid("an owl")
         fault = sim.fault("crossed_pictures")
@@ -76,7 +76,7 @@ async def test_changes_of_one_grid_are_apart_unless_told_otherwise() -> None:
 
 
 async def test_an_account_disabled_while_a_task_runs() -> None:
-    """`account_disabled`: the task is IN_PROGRESS for ever, and in no queue."""
+    """`account_disabled`: the task stays IN_PROGRESS, and is not in the queue."""
     async with simulated("original") as (sim, raw):
         sim.fault("account_disabled")
         task = await raw.grid()
@@ -94,7 +94,7 @@ async def test_a_ghost_in_the_queue() -> None:
 
 
 async def test_failures_by_exception_have_no_start() -> None:
-    """The start is noted after the request to Midjourney, should that not raise."""
+    """The start time is set after the request to Midjourney, unless that raises."""
     async with simulated("original") as (sim, raw):
         sim.fault("fail", exception=True, reason="timed out")
         task = await raw.grid()
@@ -107,14 +107,14 @@ async def test_failures_by_exception_have_no_start() -> None:
     [({"at": 0}, "0%"), ({"at": 7, "progress": "Paused"}, "Paused"), ({"at": 7}, "7%")],
 )
 async def test_progress_may_be_any_text(fault: dict[str, Any], text: str) -> None:
-    """`stall` says what it is told to where it halts."""
+    """`stall` may replace the progress where it halts."""
     async with simulated("original") as (sim, raw):
         sim.fault("stall", for_ever=True, **fault)
         assert (await raw.grid())["progress"] == text
 
 
 async def test_progress_of_the_original_is_not_always_a_whole_percentage() -> None:
-    """What Midjourney writes is passed on."""
+    """Texts of Midjourney are passed on unchanged."""
     async with simulated("original", time_scale=0) as (sim, raw):
         seen = []
         sim._engine.on_change = lambda task: seen.append(
@@ -128,7 +128,7 @@ async def test_progress_of_the_original_is_not_always_a_whole_percentage() -> No
 
 
 async def test_a_connection_is_closed_after_some_requests() -> None:
-    """`close_after`: the last answer says so, and the next request has a connection of its own."""
+    """`close_after`: the last response announces it, and the next request opens a connection."""
     async with simulated("original", close_after=3) as (_, raw):
         said = [
             (await raw.get("/mj/task/1/fetch")).headers.get("Connection") == "close"
@@ -139,7 +139,7 @@ async def test_a_connection_is_closed_after_some_requests() -> None:
 
 @pytest.mark.parametrize("options", [{"close_after": 0}, {"record_limit": 0}, {"hooks": "nowhere"}])
 def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
-    """They are refused when the simulator is made."""
+    """They are refused when the simulator is created."""
     with pytest.raises(ValueError, match=next(iter(options))):
         Simulator(**options)
 
@@ -148,7 +148,7 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
 
 
 async def test_the_record_has_a_bound(caplog: pytest.LogCaptureFixture) -> None:
-    """The oldest go, how many is counted, and the log says so once."""
+    """The oldest are dropped and counted, and the log has one warning."""
     with caplog.at_level(logging.WARNING, "mjasync.simulator"):
         async with simulated(record_limit=5) as (sim, raw):
             for number in range(20):
@@ -161,7 +161,7 @@ async def test_the_record_has_a_bound(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_record_without_a_bound_keeps_everything() -> None:
-    """None is any number."""
+    """None means no maximum."""
     record: BoundedLog[int] = BoundedLog("numbers", None)
     for number in range(1000):
         record.append(number)
@@ -173,15 +173,15 @@ def test_a_record_without_a_bound_keeps_everything() -> None:
 
 @pytest.mark.parametrize("url", ["http://192.0.2.1/hook", "http://hooks.invalid/", "http://[::2]/"])
 async def test_webhooks_stay_on_this_machine(url: str) -> None:
-    """They are kept in the record, withheld."""
+    """They are recorded as withheld."""
     async with simulated() as (sim, raw):
         await raw.done(await raw.submit("imagine", prompt="x", notifyHook=url))
         assert sim.hooks
         assert all(post.is_withheld and post.status is None for post in sim.hooks)
 
 
-async def test_webhooks_may_go_anywhere_when_told_so() -> None:
-    """`hooks="any"` tries them; a redirect is not followed."""
+async def test_webhooks_may_go_to_any_host_with_the_option() -> None:
+    """`hooks="any"` sends them; a redirect is not followed."""
     async with simulated(hooks="any") as (sim, raw):
         await raw.done(await raw.submit("imagine", prompt="x", notifyHook="http://hooks.invalid/"))
         assert sim.hooks
@@ -189,7 +189,7 @@ async def test_webhooks_may_go_anywhere_when_told_so() -> None:
 
 
 async def test_a_webhook_is_not_led_elsewhere() -> None:
-    """A receiver here cannot send it on to somewhere else."""
+    """A receiver on loopback cannot redirect it to another host."""
     asked = []
 
     async def redirect(request: web.BaseRequest) -> web.StreamResponse:
@@ -209,7 +209,7 @@ async def test_a_webhook_is_not_led_elsewhere() -> None:
     "dialect,works", [("plus", True), ("open-plus", True), ("new-api", True), ("original", False)]
 )
 async def test_a_web_page_elsewhere_can_be_a_client(dialect: str, works: bool) -> None:
-    """What a browser asks before it sends a token of its own, and whether it goes on."""
+    """The preflight request of a browser with a token, and its result."""
     origin = "https://web.example"
     asks = {
         "Origin": origin,
@@ -229,7 +229,7 @@ async def test_a_web_page_elsewhere_can_be_a_client(dialect: str, works: bool) -
 
 
 async def test_a_preflight_without_headers_allows_none() -> None:
-    """Only what a browser asks for is allowed."""
+    """Only the requested headers are allowed."""
     asks = {"Origin": "https://web.example", "Access-Control-Request-Method": "GET"}
     async with simulated() as (_, raw):
         answer = await raw.call("OPTIONS", "/mj/task/1/fetch", headers=asks)

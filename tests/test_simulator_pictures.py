@@ -1,4 +1,4 @@
-"""The simulator's pictures: drawn when looked at, behind links that expire (PROTOCOL §7.3)."""
+"""The simulator's pictures: rendered when fetched, behind links that expire (PROTOCOL §7.3)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 import pytest
 from PIL import Image
 
-from mjasync.simulator.images import store as gallery
+from mjasync.simulator.images import store
 from mjasync.simulator.images.render import render
 from mjasync.simulator.images.store import image_type
 from support.raw_http import FROZEN, Raw, data_url, simulated
 
 
 async def seen(raw: Raw, url: str) -> Image.Image:
-    """The picture behind a link."""
+    """Fetch the picture of a link."""
     answer = await raw.get(url)
     assert answer.status == 200
     image = Image.open(io.BytesIO(answer.body))
@@ -25,7 +25,7 @@ async def seen(raw: Raw, url: str) -> Image.Image:
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """How far apart two pictures are: mean difference of channels, 0 to 255."""
+    """Return the mean difference of the channels of two pictures, 0 to 255."""
     small = [image.convert("RGB").resize((32, 32)).tobytes() for image in (one, other)]
     return sum(abs(a - b) for a, b in zip(*small, strict=True)) / len(small[0])
 
@@ -41,7 +41,7 @@ async def test_a_grid_is_drawn_at_the_aspect_ratio_asked_for() -> None:
 
 
 async def test_upscaling_quadrant_three_gives_quadrant_three() -> None:
-    """U3 is the third quadrant, large."""
+    """U3 is the third quadrant, enlarged."""
     async with simulated(draw=True, picture_size=160) as (_, raw):
         grid = await raw.grid()
         single = await raw.pressed(grid, "U3")
@@ -82,7 +82,7 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_every_button_leads_to_a_new_picture(path: list[str]) -> None:
-    """Whatever is pressed, its picture can be decoded, has the stated size, and is another one."""
+    """Every button gives another picture, which is valid and has the reported size."""
     async with simulated(draw=True, picture_size=128) as (_, raw):
         task = await raw.grid("a fox --ar 2:1")
         for name in path:
@@ -103,7 +103,7 @@ async def test_every_button_leads_to_a_new_picture(path: list[str]) -> None:
 
 
 def mask_of(width: int, height: int) -> bytes:
-    """A mask: white selection in the middle, on black."""
+    """Return a mask with a white selection in the middle, on black."""
     mask = Image.new("RGB", (width, height))
     mask.paste((255, 255, 255), (width // 3, height // 3, 2 * width // 3, 2 * height // 3))
     out = io.BytesIO()
@@ -112,7 +112,7 @@ def mask_of(width: int, height: int) -> bytes:
 
 
 async def test_an_enlarged_picture_is_two_or_four_times_as_large() -> None:
-    """By a factor of two, and by four with the second button of version 5."""
+    """The factor is two, or four with the second button of version 5."""
     async with simulated(draw=True, picture_size=64) as (_, raw):
         single = await raw.pressed(await raw.grid("x --v 5"), "U1")
         sizes = [(await raw.pressed(single, f"Upscale ({n}x)"))["imageWidth"] for n in (2, 4)]
@@ -121,7 +121,7 @@ async def test_an_enlarged_picture_is_two_or_four_times_as_large() -> None:
 
 @pytest.mark.parametrize("endpoint", ["blend", "swap"])
 async def test_pictures_made_of_pictures(endpoint: str) -> None:
-    """Blend and swap draw something, another thing for other pictures."""
+    """The pictures of blend and swap depend on the images."""
     async with simulated(draw=True, picture_size=128) as (_, raw):
         pictures = []
         for first in (b"1", b"3"):
@@ -140,7 +140,7 @@ async def test_pictures_made_of_pictures(endpoint: str) -> None:
 
 
 async def test_image_urls_are_the_four_quadrants() -> None:
-    """Only where asked for, only for grids, only when done (PROTOCOL §3.3)."""
+    """They need the option and a finished grid (PROTOCOL §3.3)."""
     async with simulated(draw=True, picture_size=128, image_urls=True) as (sim, raw):
         grid = await raw.grid()
         assert [sorted(entry) for entry in grid["imageUrls"]] == [["thumbnail", "url"]] * 4
@@ -155,7 +155,7 @@ async def test_image_urls_are_the_four_quadrants() -> None:
 
 
 async def test_a_preview_is_gone_when_the_task_is_done() -> None:
-    """While it runs the link leads to a preview, which is 404 at the end (PROTOCOL §7.3)."""
+    """The link of a running task leads to a preview, which is 404 at the end (PROTOCOL §7.3)."""
     async with simulated(draw=True, picture_size=128) as (sim, raw):
         sim.fault("stall", at=62)
         task = await raw.grid()
@@ -165,8 +165,8 @@ async def test_a_preview_is_gone_when_the_task_is_done() -> None:
         assert (await raw.get(task["imageUrl"])).status == 404
 
 
-async def test_a_link_lives_as_long_as_it_is_told_to() -> None:
-    """An expired link is 403, and every fetch gives a fresh one."""
+async def test_a_link_expires_after_its_lifetime() -> None:
+    """An expired link returns 403, and every fetch of the task renews it."""
     async with simulated(link_lifetime=0.0) as (_, raw):
         grid = await raw.grid()
         assert (await raw.get(grid["imageUrl"])).status == 403
@@ -180,7 +180,7 @@ async def test_a_link_lives_as_long_as_it_is_told_to() -> None:
 
 
 async def test_expire_links_ends_every_link_so_far() -> None:
-    """Also those of uploads; a refetch gives a fresh one."""
+    """Links of uploads expire too; a fetch of the task renews its link."""
     async with simulated() as (sim, raw):
         grid = await raw.grid()
         upload = (await raw.submit("upload-discord-images", base64Array=[data_url()])).result[0]
@@ -196,7 +196,7 @@ async def test_expire_links_ends_every_link_so_far() -> None:
 async def test_without_drawing_there_is_a_tiny_png_and_no_pillow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """draw=False needs nothing installed; the four pixels split into four quadrants."""
+    """draw=False does not need Pillow; the four pixels split into four quadrants."""
     async with simulated(draw=False) as (_, raw):
         grid = await raw.grid()
         monkeypatch.setitem(sys.modules, "PIL", None)
@@ -208,9 +208,9 @@ async def test_without_drawing_there_is_a_tiny_png_and_no_pillow(
 
 
 async def test_few_drawn_pictures_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store of drawn pictures and of uploads is bounded."""
-    monkeypatch.setattr(gallery, "_MAX_CACHED", 3)
-    monkeypatch.setattr(gallery, "_MAX_UPLOADS", 5)
+    """The numbers of stored pictures and uploads are limited."""
+    monkeypatch.setattr(store, "_MAX_CACHED", 3)
+    monkeypatch.setattr(store, "_MAX_UPLOADS", 5)
     async with simulated(draw=True, picture_size=32) as (sim, raw):
         for n in range(4):
             await seen(raw, (await raw.grid(f"fox {n}"))["imageUrl"])
@@ -225,7 +225,7 @@ async def test_few_drawn_pictures_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_forgotten_parent_still_has_its_picture() -> None:
-    """What was made from a lost task can still be drawn."""
+    """A picture made from a lost task can still be rendered."""
     async with simulated(draw=True, picture_size=64) as (sim, raw):
         grid = await raw.grid()
         single = await raw.pressed(grid, "U1")
@@ -234,8 +234,8 @@ async def test_a_forgotten_parent_still_has_its_picture() -> None:
         assert render(sim.tasks[single["id"]].image)
 
 
-def test_formats_are_told_by_their_first_bytes() -> None:
-    """Whatever is unknown is just bytes."""
+def test_formats_are_detected_by_their_first_bytes() -> None:
+    """An unknown format is ``octet-stream``."""
     kinds = [
         image_type(data)
         for data in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF", b"")
