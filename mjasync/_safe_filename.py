@@ -1,4 +1,4 @@
-"""Parts of file names that every system takes, whatever text they are made of."""
+"""Conversion of any text to a part of a file name that is valid on every system."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Final
 __all__ = ["MAX_NAME_LENGTH", "avoid_reserved_name", "safe_filename"]
 
 MAX_NAME_LENGTH: Final = 150
-"""Bytes of a name without its ending: file systems take 255, some of their users less."""
+"""Bytes of a name without its extension: file systems allow 255, some programs fewer."""
 _FORBIDDEN_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")
 _RESERVED_NAME: Final = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE
 )
-"""Devices of Windows: opened instead of a file, in every folder and with any ending."""
+"""Devices of Windows, which opens them in every folder and with any extension."""
 _INVISIBLE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _STRIPPED_CHARACTERS: Final = ". -\u200d"
 _ZERO_WIDTH_JOINER: Final = "\u200d"
-"""What many emoji are joined by."""
+"""Many emoji contain it."""
 
 
 def safe_filename(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
-    """Turn any text into one part of a path: no separator, never empty, `.` or `..`.
+    """Convert text to one part of a path: without separators, and never empty, `.` or `..`.
 
-    Characters that Windows refuses become `-`, invisible ones go, and a name that Windows reserves
-    for a device gets a `_` in front. The same text always gives the same name.
+    Characters that Windows refuses become `-`, invisible ones are removed, and `_` is put before
+    the name of a device of Windows. The same text always gives the same name.
 
     Args:
-        text: What to call the file, without the ending.
-        max_length: Bytes to keep in UTF-8.
+        text: The name without its extension.
+        max_length: The maximum length in bytes of UTF-8.
     """
     allowed = _FORBIDDEN_CHARACTERS.sub("-", text)
     shown = "".join(
@@ -42,11 +42,11 @@ def safe_filename(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
     name = name.encode()[:max_length].decode("utf-8", "ignore").strip(_STRIPPED_CHARACTERS) or "_"
     try:
         os.fsencode(name)
-    except UnicodeEncodeError:  # file names are ASCII here
+    except UnicodeEncodeError:  # this system has ASCII names only
         name = name.encode("ascii", "ignore").decode().strip(_STRIPPED_CHARACTERS) or "_"
     return avoid_reserved_name(name)
 
 
 def avoid_reserved_name(name: str) -> str:
-    """Put `_` before a name that Windows would take for a device (`NUL`, `con.png`)."""
+    """Put `_` before the name of a device of Windows (`NUL`, `con.png`)."""
     return f"_{name}" if _RESERVED_NAME.match(name) else name

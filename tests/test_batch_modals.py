@@ -54,7 +54,7 @@ def test_paths_are_read_one_way() -> None:
 )
 async def test_paths_that_are_none(mj_plain: Client, tmp_path: Path, step: str) -> None:
     """A path with a gap, or brackets that do not match, is told at once."""
-    with pytest.raises(ConfigurationError, match="no path of buttons"):
+    with pytest.raises(ConfigurationError, match="not a path of buttons"):
         Batch(tmp_path, client=mj_plain, steps=[step])
 
 

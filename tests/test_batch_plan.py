@@ -260,13 +260,13 @@ def test_no_whole_number_is_no_repeat(value: object) -> None:
 def test_a_button_that_no_grid_has_is_refused(step: str) -> None:
     """A number that no picture of a grid has is told before anything is paid."""
     with pytest.raises(ConfigurationError, match="no grid has a button"):
-        expand_steps(step)
+        expand_steps([step])
 
 
 @pytest.mark.parametrize("step", ["U4", "v1", "U1>Upscale (5x)", "V", "Unheard Of 9", "U1>Zoom>U3"])
 def test_a_button_that_may_be_there_is_planned(step: str) -> None:
     """What some model might have is left to the server."""
-    assert expand_steps(step)[0]
+    assert expand_steps([step])[0]
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ BAD = [
     ("p.csv", b"prompt,Prompt\na,b\n", "line 1.*several.*'prompt'"),
     ("p.csv", b"prompt,animal\na {animl},fox\n", r"line 2.*no column 'animl'.*\{animal\}"),
     ("p.csv", b"prompt,repeat\nfox,-1\n", "line 2.*repeat"),
-    ("p.yaml", b"a: [", "no YAML"),
+    ("p.yaml", b"a: [", "not valid YAML"),
     ("p.yaml", b"a: b", "a list"),
     ("p.txt", b"\xff\xfa", "cannot be read"),
 ]

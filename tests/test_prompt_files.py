@@ -70,11 +70,11 @@ NO_JSON = [
     ("p.txt", '[\n  "a fox",\n  "an owl",\n]', "not valid JSON.*line [34]"),
     ("p.json", '{"prompts": ["a fox"]}', "list of prompts.*'prompts'"),
     ("p.json", '[["a fox"]]', "item 1: .*not list"),
-    ("p.json", '[{"prompt": ["a", "b"]}]', "item 1: .*'prompt' holds"),
+    ("p.json", '[{"prompt": ["a", "b"]}]', "item 1: .*'prompt' contains"),
     ("p.jsonl", '{"prompt": "a"}\n{"prompt"', "line 2: this is not valid JSON"),
     ("p.json", "a fox\n", "not valid JSON"),
     ("p.json", "[" * 100_000, "not valid JSON"),
-    ("p.csv", json.dumps(OBJECTS), "holds JSON"),
+    ("p.csv", json.dumps(OBJECTS), "is JSON"),
 ]
 
 
@@ -90,8 +90,8 @@ def test_what_cannot_be_read_as_json_is_told(
 # --- what holds no prompts ---------------------------------------------------------------------
 
 NO_TEXT: list[tuple[str, str | bytes, str]] = [
-    ("p.html", "a fox", "ending, '.html'"),
-    ("p.md", "# foxes\n- a fox\n", "ending, '.md'"),
+    ("p.html", "a fox", "suffix, '.html'"),
+    ("p.md", "# foxes\n- a fox\n", "suffix, '.md'"),
     ("p.txt", "<!DOCTYPE html>\n<p>a fox</p>", "web page"),
     ("p.csv", "\n<html><body>Sign in</body></html>", "web page"),
     ("p", '<?xml version="1.0"?>\n<a/>', "web page"),
@@ -100,14 +100,14 @@ NO_TEXT: list[tuple[str, str | bytes, str]] = [
     ("p.txt", b"%PDF-1.7\n", "a PDF"),
     ("p.txt", b"{\\rtf1\\ansi a fox}", "an RTF document"),
     ("p.txt", b"\x89PNG\r\n", "a picture"),
-    ("p.txt", "prompt,ar\na fox,16:9\n", "a table.*call it .csv"),
+    ("p.txt", "prompt,ar\na fox,16:9\n", "a table.*rename it to .csv"),
     ("p.txt", "prompt\na fox\n", "a table"),
-    ("p", "animal\tplace\nfox\tfog\nowl\tsnow\n", "a table, but it has no ending"),
+    ("p", "animal\tplace\nfox\tfog\nowl\tsnow\n", "a table, but it has no suffix"),
     ("p.txt", "animal;place\nfox;fog\n", "a table"),
     ("p.txt", "| a | b |\n|---|:-:|\n| c | d |\n", "a table"),
     ("p.txt", "sep=;\na;b\n", "a table"),
     ("p.txt", "# foxes\n- prompt: a fox\n", "YAML"),
-    ("p.txt", '"a fox",\n"an owl"\n', "strings of a program"),
+    ("p.txt", '"a fox",\n"an owl"\n', "strings of source code"),
     ("p.txt", "prompts:\n  - a fox\n", "YAML"),
     ("p.txt", "['a fox', 'an owl']\n", "not valid JSON"),
 ]

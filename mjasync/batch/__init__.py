@@ -1,7 +1,7 @@
-"""Batches that never pay twice: prompts in, pictures out, a ledger of what was paid.
+"""Batches that never pay twice for a prompt, since a ledger records every submission.
 
-Needs `mjasync[batch]`. Open a `Batch`, `add` prompts, iterate over `run()`; the same again goes on
-where it stopped, however it stopped.
+Requires `mjasync[batch]`. Open a `Batch`, `add` prompts, and iterate over `run()`. The same code
+continues an interrupted batch.
 """
 
 from ._batch import Batch

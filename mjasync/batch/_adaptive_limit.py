@@ -1,4 +1,4 @@
-"""How many at once: one more for each that is accepted, half as many when the server says no."""
+"""A limit of concurrency: it grows with acceptances and is halved by refusals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import MJError
 __all__ = ["AdaptiveLimit"]
 
 _MAX_STEP: Final = 60
-"""Of the exponents of a wait: any larger one is beyond every bound."""
+"""The maximum exponent of a delay: larger ones exceed every limit."""
 
 
 class AdaptiveLimit:
@@ -23,27 +23,27 @@ class AdaptiveLimit:
         self._refusals = 0
         self._budget_started_at = now
         self.paused_until = now
-        """When the next submission may go out, on the client's clock."""
+        """The time of the next submission, on the client's clock."""
 
     @property
     def allowed(self) -> int:
-        """How many unfinished tasks there may be."""
+        """How many tasks may be unfinished now."""
         return int(self._allowed)
 
     def on_accepted(self) -> None:
-        """The server accepted one."""
+        """Raise the limit after an acceptance."""
         self._refusals = 0
         self._allowed = min(float(self._limit), self._allowed + 1 / self._allowed)
 
     def on_task_finished(self, now: float) -> None:
-        """A task has ended: there is room, and reason to be patient again."""
+        """Restart the retry budget: the server has room again."""
         self._budget_started_at = now
 
     def on_refused(self, error: MJError, now: float, special: RetryPolicy | None = None) -> bool:
-        """The server refused one for now; return whether it is worth going on.
+        """Halve the limit after a refusal; return whether the retry budget allows to continue.
 
-        What was on the wire when a pause began is refused on the same occasion, and counts once.
-        `special` is for a refusal that is not worth the usual patience.
+        Submissions that were in flight when a pause began count as one refusal. `special` replaces
+        the retry policy for this refusal.
         """
         effective_policy = special or self._policy
         if not self._refusals:
@@ -63,5 +63,5 @@ class AdaptiveLimit:
         return is_within_budget and (special is None or self._refusals < special.max_attempts)
 
     def remaining_budget(self, now: float, policy: RetryPolicy | None = None) -> float:
-        """For how many seconds it is worth going on at most, while the server takes nothing."""
+        """Return the remaining seconds of the retry budget."""
         return max(0.0, self._budget_started_at + (policy or self._policy).max_elapsed - now)

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole or not at all."""
+"""Files that are replaced completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Final
 
 __all__ = ["PART_SUFFIX", "write_atomically"]
 
-
 PART_SUFFIX: Final = ".mjasync-*.part"
 
 
 def write_atomically(target: Path, data: bytes, *, is_private: bool = False) -> None:
-    """Write a file so that it is there whole, on disk, or not at all."""
+    """Write a complete file to disk, or nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial_path = target.parent / f".mjasync-{secrets.token_hex(8)}.part"
     try:
@@ -29,13 +28,8 @@ def write_atomically(target: Path, data: bytes, *, is_private: bool = False) -> 
     except BaseException:
         partial_path.unlink(missing_ok=True)
         raise
-    _fsync_folder(target.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Have the new name itself be on disk, where folders can be asked."""
-    with suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
+    with suppress(OSError):  # the new name must be on disk, too; not every system can sync folders
+        fd = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(fd)
         finally:

@@ -1,4 +1,4 @@
-"""Tables of prompts, with commas, tabs or semicolons: every cell as it was typed, or a refusal."""
+"""Tables of prompts with commas, tabs or semicolons: ambiguous cells are refused."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from ._rows import column_name
 __all__ = ["NumberedRows", "is_table", "read_table"]
 
 NumberedRows: TypeAlias = Iterator[tuple[str, object]]
-"""Rows as a file has them, each with the place where it stands."""
+"""The rows of a file, each with its place."""
 ParsedRecord: TypeAlias = tuple[int, int, list[str]]
 """The first and the last line of a row, and its cells."""
 _DELIMITERS: Final = ",;\t|"
 _SEP_LINE: Final = re.compile(r'"?sep=(\\t|.)"?[ \t;,]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
-"""The line with which Excel is told what parts the cells."""
+"""The line that declares the delimiter to Excel."""
 _PHYSICAL_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
 _QUOTED_CELL: Final = re.compile(r'"(?:[^"]|"")*"')
 _COLUMN_NAME: Final = re.compile(r"[^\W\d]\w*")
 _MAX_WORDS_IN_NAME: Final = 3
 _RULER_LINE: Final = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
-"""The line under the head of a table in Markdown."""
+"""The line below the header of a Markdown table."""
 
 
 def is_table(text: str) -> bool:
-    """Whether text is plainly a table: by the names of its columns, a rule or tabs in each line.
+    """Return whether text is evidently a table, by names of columns, a ruler, or delimiters.
 
-    Prompts have commas of their own, so that commas alone prove nothing.
+    Prompts contain commas, so commas alone prove nothing.
     """
     if _SEP_LINE.match(text):
         return True
-    lines = [line.strip() for line in _split_lines(text)]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    lines = [line for line in map(str.strip, _split_lines(text)) if line and line[0] != "#"]
     if len(lines) < 2:
         return False
     if "|" in lines[0] and _RULER_LINE.fullmatch(lines[1]):
@@ -45,7 +44,7 @@ def is_table(text: str) -> bool:
 
 
 def _is_delimited(lines: Sequence[str], delimiter: str) -> bool:
-    """Whether a sign parts the cells of every line, below a head that looks like one."""
+    """Return whether a delimiter separates the cells of every line, below a likely header."""
     head = [cell.strip(' "').casefold() for cell in lines[0].split(delimiter)]
     if "prompt" in head and all(len(cell.split()) <= _MAX_WORDS_IN_NAME for cell in head):
         return True
@@ -60,13 +59,13 @@ def read_table(text: str, name: str, delimiter: str) -> NumberedRows:
     """Read a table whose first line names the columns.
 
     Args:
-        text: All of it.
-        name: What to call the file in messages.
-        delimiter: What parts its cells, unless its first line says or shows another sign.
+        text: The content of the file.
+        name: The name of the file for messages.
+        delimiter: The expected delimiter; the first line may declare or show another one.
 
     Raises:
-        ConfigurationError: A row has too many cells or too few, or a quote is not closed: the next
-            rows would become part of its cell.
+        ConfigurationError: A row has too many or too few cells, or a quote is not closed, so that
+            the next rows would become part of its cell.
     """
     lines = _split_lines(text)
     sep_match = _SEP_LINE.match(text)
@@ -77,16 +76,17 @@ def read_table(text: str, name: str, delimiter: str) -> NumberedRows:
         start += 1
     if start == len(lines):
         return
-    delimiter = delimiter if sep_match else _describe_header(lines[start], delimiter)
-    is_tabbed = delimiter == "\t"
-    records = (
-        _parse_tabs(lines, start, name)
-        if is_tabbed
-        else _parse_quoted(lines, start, delimiter, name)
-    )
-    number, _, header = next(records)
-    header = [column_name(cell) for cell in header]
-    _check_header(header, name, number)
+    delimiter = delimiter if sep_match else _find_delimiter(lines[start], delimiter)
+    if delimiter == "\t":
+        records = _parse_tabs(lines, start, name)
+    else:
+        records = _parse_quoted(lines, start, delimiter, name)
+    number, _, cells = next(records)
+    header = [column_name(cell) for cell in cells]
+    duplicate = next((cell for cell in header if cell and header.count(cell) > 1), None)
+    if duplicate:
+        message = f"{name}, line {number}: there are several columns called {duplicate!r}."
+        raise ConfigurationError(message)
     for number, end, cells in records:
         if not any(cell.strip() for cell in cells):
             continue
@@ -102,36 +102,26 @@ def read_table(text: str, name: str, delimiter: str) -> NumberedRows:
 
 
 def _split_lines(text: str) -> list[str]:
-    """The lines with their ends; what Unicode calls a line separator parts none."""
+    """Split text into lines with their ends; separators of Unicode belong to a line."""
     return _PHYSICAL_LINE.findall(text)
 
 
-def _describe_header(header: str, expected: str) -> str:
-    """What parts the cells: the expected sign, or the only one that makes sense of the header."""
-    cells = {
-        one: [column_name(cell.strip(' "\r\n')) for cell in header.split(one)]
-        for one in _DELIMITERS
-    }
-    with_prompt = [one for one, names in cells.items() if len(names) > 1 and "prompt" in names]
-    candidates = with_prompt or [one for one, names in cells.items() if len(names) > 1]
+def _find_delimiter(header: str, expected: str) -> str:
+    """Return the expected delimiter, unless the header makes sense only with another one."""
+    candidates = [delimiter for delimiter in _DELIMITERS if delimiter in header]
+    with_prompt = [
+        delimiter
+        for delimiter in candidates
+        if "prompt" in (column_name(cell.strip(' "\r\n')) for cell in header.split(delimiter))
+    ]
+    candidates = with_prompt or candidates
     return candidates[0] if expected not in candidates and len(candidates) == 1 else expected
-
-
-def _check_header(header: Sequence[str], name: str, line: int) -> None:
-    duplicates = [cell for cell in header if cell and header.count(cell) > 1]
-    if duplicates:
-        message = f"{name}, line {line}: there are several columns called {duplicates[0]!r}."
-        raise ConfigurationError(message)
 
 
 def _parse_quoted(
     lines: Sequence[str], start: int, delimiter: str, name: str
 ) -> Iterator[ParsedRecord]:
-    """Each record of a table with commas or the like.
-
-    Raises:
-        ConfigurationError: A quote is not closed, or closes in the middle of a cell.
-    """
+    """Yield the records of a table; raise ConfigurationError if a quote does not end its cell."""
     reader = csv.reader(
         islice(lines, start, None), delimiter=delimiter, strict=True, skipinitialspace=True
     )
@@ -152,14 +142,14 @@ def _parse_quoted(
 
 
 def _parse_tabs(lines: Sequence[str], start: int, name: str) -> Iterator[ParsedRecord]:
-    """Each record of a table with tabs, where a quote is a sign like others unless it has its pair.
+    """Yield the records of a table with tabs, in which an unpaired quote is an ordinary character.
 
     Raises:
-        ConfigurationError: A quote has a pair in a later line, but need not have.
+        ConfigurationError: It is ambiguous whether a quote is closed in a later line.
     """
     index, width = start, 0
     while index < len(lines):
-        cells, line_count = _unquote_line(lines[index]), 1
+        cells, line_count = _tabbed_cells(lines[index]), 1
         if any(cell.startswith('"') and not _QUOTED_CELL.fullmatch(cell) for cell in cells):
             multiline = _join_multiline(lines, index, width, name)
             cells, line_count = multiline or (cells, 1)
@@ -168,7 +158,7 @@ def _parse_tabs(lines: Sequence[str], start: int, name: str) -> Iterator[ParsedR
         index += line_count
 
 
-def _unquote_line(line: str) -> list[str]:
+def _tabbed_cells(line: str) -> list[str]:
     return line.rstrip("\r\n").split("\t")
 
 
@@ -179,12 +169,10 @@ def _unquote(cell: str) -> str:
 def _join_multiline(
     lines: Sequence[str], start: int, width: int, name: str
 ) -> tuple[list[str], int] | None:
-    """A record with a quoted cell that goes on in the next lines, and how many it takes.
-
-    None where there is no such record.
+    """Return a record with a quoted cell of several lines, and their number; None if it has none.
 
     Raises:
-        ConfigurationError: Every line of it could be a row by itself.
+        ConfigurationError: Each of its lines could be a row.
     """
     reader = csv.reader(islice(lines, start, None), delimiter="\t", strict=True)
     try:
@@ -194,14 +182,11 @@ def _join_multiline(
     line_count = reader.line_num
     if width and len(cells) != width:
         return None
-    if (
-        width > 1
-        and line_count > 1
-        and all(len(_unquote_line(line)) == width for line in lines[start : start + line_count])
-    ):
+    own_lines = lines[start : start + line_count]
+    if min(width, line_count) > 1 and all(len(_tabbed_cells(line)) == width for line in own_lines):
         message = (
             f"{name}, line {start + 1}: a cell of this row begins with a quote, and one in line "
-            f"{start + line_count} could end it. Double quotes that are signs of their own, within "
+            f"{start + line_count} could end it. Double the quotes of the text, and put "
             "quotes around the whole cell."
         )
         raise ConfigurationError(message)

@@ -1,4 +1,4 @@
-"""What a job's files are called: safe on every system, whatever a prompt or a server says."""
+"""The names of a job's files: valid on every system, for any prompt and server."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ __all__ = ["DEFAULT_NAME", "Filenames"]
 
 DEFAULT_NAME: Final = "{n:04}-{slug}-{seed}-{task_id}{step}.{ext}"
 _MAX_SLUG_LENGTH: Final = 40
-"""Characters of a prompt in a name."""
 _LINKS_AND_FLAGS: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)
-"""Links and flags."""
 _RESERVED_NAMES: Final = frozenset({"ledger", "manifest"})
 
 
 class Filenames:
-    """Gives each file a name of its own: the same one whenever it is asked again."""
+    """Unique names for files; a file has the same name in every run."""
 
     def __init__(self, template: str) -> None:
         """Check the template.
 
         Raises:
-            ConfigurationError: It does not work, or leads out of the folder.
+            ConfigurationError: It leads out of the folder, or has no extension.
         """
         self._template = template
+        self._stem = template.removesuffix(".{ext}")
         self._owners: dict[str, tuple[str, int | None]] = {}
         parts = template.split("/")
         if "\\" in template or ".." in parts or PurePosixPath(template).is_absolute():
@@ -43,24 +42,24 @@ class Filenames:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The names of what goes into a file's name."""
+        """The names of the fields in the template."""
         return frozenset(re.findall(r"\{(\w[^{}!:.\[]*)", self._template))
 
     @property
     def are_unique(self) -> bool:
-        """Whether no two jobs can get the same name."""
+        """Whether the template alone gives every job a different name."""
         return bool(re.search(r"\{(key|task_id)\b", self._template))
 
     def check(self, job: Job) -> None:
-        """See that a job's files can be named, before it is paid for.
+        """Check before a job is paid for that its files can be named.
 
         Raises:
             ConfigurationError: The template names an unknown field.
         """
-        self._fill(self._template.removesuffix(".{ext}"), _template_values(job, None))
+        self._fill(self._stem, _template_values(job, None))
 
     def reserve(self, job: Job) -> None:
-        """Take note of the names a job has already."""
+        """Reserve the names of a job's existing files."""
         for number, file in enumerate(job.files, 1):
             part = number if len(job.files) > 1 else None
             self._owners[file.path.casefold()] = (job.key, part)
@@ -68,16 +67,19 @@ class Filenames:
     def for_job(
         self, job: Job, part: int | None, extension: str, *, force_unique: bool = False
     ) -> str:
-        """The path of a file, relative to the folder; `part` is its number where there are four.
+        """Return the path of a file, relative to the folder.
 
-        `force_unique` is for a name that no other file can have, whatever the template leaves out.
+        Args:
+            job: The job of the file.
+            part: The number of the file if the job has several.
+            extension: The extension without a dot.
+            force_unique: Add the key of the job, which no other file has in its name.
 
         Raises:
             ConfigurationError: The template names an unknown field.
         """
         fields = _template_values(job, part)
-        stems = self._template.removesuffix(".{ext}").split("/")
-        filled = [self._fill(piece, fields) for piece in stems]
+        filled = [self._fill(piece, fields) for piece in self._stem.split("/")]
         *folders, stem = (re.sub(r"-{2,}", "-", safe_filename(piece)) for piece in filled)
         if stem.casefold() in _RESERVED_NAMES:
             stem = f"_{stem}"
@@ -99,7 +101,7 @@ class Filenames:
 
 
 def _template_values(job: Job, part: int | None) -> dict[str, object]:
-    steps = [one.removeprefix(FUNCTION_STEP) for one in split_steps(job.step) if one]
+    steps = [step.removeprefix(FUNCTION_STEP) for step in split_steps(job.step) if step]
     if part is not None:
         steps.append(str(part))
     texts = {
@@ -109,9 +111,9 @@ def _template_values(job: Job, part: int | None) -> dict[str, object]:
         "task_id": job.task_id or "",
         "key": job.key,
     }
-    step = "".join(f"-{_slug(one)}" for one in steps)
+    suffix = "".join(f"-{_slug(step)}" for step in steps)
     safe = {name: safe_filename(text) if text else "" for name, text in texts.items()}
-    return {**safe, "n": job.number, "step": step}
+    return {**safe, "n": job.number, "step": suffix}
 
 
 def _slug(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The nouns of a batch: a job, where it stands, the files that came of it."""
+"""The model of a batch: jobs, their statuses, files and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 FUNCTION_STEP: Final = "call:"
-"""What a step that is a function begins with."""
+"""The prefix of steps that are functions."""
 _NO_VARIABLES: Final[Mapping[str, str]] = {}
 _PERMANENT_ERRORS: Final = frozenset(
     {
@@ -38,11 +38,11 @@ _PERMANENT_ERRORS: Final = frozenset(
         "TaskBanned",
     }
 )
-"""Errors that the very same submission meets with again."""
+"""Errors that the same submission would meet again."""
 
 
 class BatchInUse(ConfigurationError):
-    """Another process (or another `Batch` of this one) works on this folder."""
+    """Another process, or another `Batch`, uses this folder."""
 
     hint = "Wait for it to end, or use another folder."
 
@@ -51,10 +51,10 @@ class LedgerError(MJError, OSError):
     """The ledger or the folder of a batch cannot be read or written: damaged, locked, full.
 
     Attributes:
-        unrecorded: Ids of tasks that the server took and the ledger had no room for.
+        unrecorded: Ids of tasks that the server accepted, but the ledger had no room for.
     """
 
-    hint = "Nothing more is sent. Once that is mended, run the batch again: it goes on from there."
+    hint = "Nothing more is sent. Fix the problem and run the batch again: it continues from there."
 
     def __init__(
         self,
@@ -95,18 +95,18 @@ def with_unrecorded_ids(error: Exception, unrecorded: Sequence[str]) -> Exceptio
 
 
 class JobStatus(StrEnum):
-    """Where a job stands."""
+    """The status of a job."""
 
     PLANNED = "planned"
-    """Nothing was sent, or what was sent was refused for now."""
+    """It was not sent, or it was refused for now."""
     SUBMITTING = "submitting"
-    """About to be sent, or sent and not answered."""
+    """It is being sent, and there is no response yet."""
     UNCERTAIN = "uncertain"
-    """Sent, and nobody can tell whether the server took it."""
+    """It was sent, and the server may or may not have accepted it."""
     ACCEPTED = "accepted"
-    """The server has it: `task_id`."""
+    """The server accepted it; `task_id` is set."""
     FINISHED = "finished"
-    """The server is done; its files are not all here yet."""
+    """The server finished it; its files are not all saved yet."""
     SAVED = "saved"
     FAILED = "failed"
 
@@ -134,106 +134,107 @@ def _to_pairs(value: object) -> tuple[tuple[str, str], ...]:
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """One thing to be paid for, as the ledger has it."""
+    """One paid submission, as the ledger records it."""
 
     key: str
-    """A hash of what is asked."""
+    """A hash of the prompt or step."""
     number: int
-    """Number of the prompt, from 1; its steps share it."""
+    """The number of the prompt, from 1; its steps have the same number."""
     prompt: str
     parent: str | None = None
-    """Key of the job this one is a step of."""
+    """The key of the job that this one is a step of."""
     step: str = ""
-    """Path of buttons from the grid ("U1>Upscale (Subtle)"); "" for the grid."""
+    """The path of buttons from the grid ("U1>Upscale (Subtle)"); "" for the grid."""
     root: str = ""
-    """Key of the grid it comes from; its own for a grid."""
+    """The key of its grid; its own key for a grid."""
     seed: int | None = None
-    """The seed asked for."""
+    """The requested seed."""
     variables: Mapping[str, str] = _NO_VARIABLES
     """The columns of its row."""
     status: JobStatus = attrs.field(default=JobStatus.PLANNED, converter=JobStatus)
     state_token: str | None = None
-    """What was sent along to find it by."""
+    """The `state` that was sent with it, to find it in the server's list."""
     submitting_at: float | None = None
-    """When it was last about to be sent, in seconds since the epoch, as the machine had it."""
+    """When it was last sent, in seconds since the epoch by the clock of the machine."""
     submitting_boot: str = ""
-    """The start of the machine during which that was; "" in an older ledger."""
+    """The boot id of the machine at that time; "" in an older ledger."""
     submitting_uptime: float | None = None
-    """How many seconds after that start it was."""
+    """The seconds from that boot until it was sent."""
     submitting_sequence: int | None = None
-    """Its place in the order in which submissions and acceptances were noted."""
+    """The number of the submission in the sequence of submissions and acceptances."""
     accepted_at: float | None = None
-    """When the server's acceptance was noted, in seconds since the epoch, as the machine had it."""
+    """When it was accepted, in seconds since the epoch by the clock of the machine."""
     accepted_sequence: int | None = None
-    """Its place in the same order."""
+    """The number of the acceptance in the same sequence."""
     task_id: str | None = None
     modal: str = ""
-    """Where its modal stands: "open", "answered" (its answer went out), "" for none."""
+    """The state of its modal: "open", "answered" (the answer was sent), "" for none."""
     attempts: int = 0
-    """How often it was sent."""
+    """How many times it was sent."""
     times_accepted: int = 0
-    """How often the server took it, as far as is known: again after a failure is paid again."""
+    """How many times the server is known to have accepted it; each of them is paid for."""
     action: str = ""
-    """The server's word for it, once it has finished."""
+    """The action that the server reports, once it has finished."""
     speed: str = ""
-    """RELAX, FAST or TURBO, where the server tells."""
+    """RELAX, FAST or TURBO, if the server reports it."""
     previous_charges: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_to_pairs)
-    """Action and speed of what had finished and was lost before it was sent again."""
+    """Action and speed of finished results that were lost before it was sent again."""
     files: tuple[File, ...] = attrs.field(default=(), converter=_to_files)
     error_class: str = ""
-    """What was last raised on its behalf ("TaskFailed"); "" for nothing."""
+    """The class of its last error ("TaskFailed"); "" for none."""
     error: str = ""
-    """The same in words."""
+    """The message of its last error."""
 
     @property
     def charges(self) -> tuple[tuple[str, str], ...]:
-        """Action and speed of all that has finished."""
-        return (
-            (*self.previous_charges, (self.action, self.speed))
-            if self.action
-            else self.previous_charges
-        )
+        """Action and speed of everything that has finished."""
+        last_charge = [(self.action, self.speed)] if self.action else []
+        return (*self.previous_charges, *last_charge)
 
     @property
     def retry_can_help(self) -> bool:
-        """Whether a failed job may succeed when the same is begun anew (`retry_failed`)."""
+        """Whether a failed job may succeed if it is retried (`retry_failed`)."""
         return self.error_class not in _PERMANENT_ERRORS and not self.is_orphan
 
     @property
     def is_orphan(self) -> bool:
-        """Whether it failed because the server has forgotten its task, or the one it follows."""
+        """Whether it failed because the server has lost its task, or that of its parent."""
         return self.is_step and self.error_class == "TaskNotFound"
 
     @property
     def is_step(self) -> bool:
-        """Whether it follows another job."""
+        """Whether it is a step of another job."""
         return self.parent is not None
 
     @property
     def is_function(self) -> bool:
-        """Whether it is a function of yours."""
+        """Whether it runs a function."""
         return self.step.startswith(FUNCTION_STEP)
 
     @property
     def conflict_key(self) -> str:
-        """What no two jobs in flight may share: servers tell results apart by their prompt."""
+        """A key that no two running jobs may have: servers match results by the prompt."""
         return self.key if self.is_step else without_flags(self.prompt, "seed").casefold()
 
 
 @attrs.frozen(kw_only=True)
 class Totals:
-    """Where a batch stands, in numbers."""
+    """The totals of a batch."""
 
     by_status: Mapping[JobStatus, int]
-    """Jobs by where they stand; states without any are missing."""
+    """The number of jobs by status; a status without jobs is missing."""
     submits: int
-    """Submissions the server has taken, as far as is known."""
+    """The number of submissions that the server is known to have accepted."""
     charges: Mapping[tuple[str, str], int]
-    """Finished jobs by action and speed, as the server calls them."""
+    """The number of finished jobs by the action and speed that the server reports."""
 
     @classmethod
     def from_jobs(cls, jobs: Iterable[Job]) -> Self:
-        """Those of some jobs."""
+        """Return the totals of some jobs.
+
+        Args:
+            jobs: The jobs of a batch, or some of them.
+        """
         job_list = list(jobs)
         return cls(
             by_status=Counter(job.status for job in job_list),

@@ -1,4 +1,4 @@
-"""What a batch leaves behind: pictures that know what they are, and a manifest of them."""
+"""The output of a batch: pictures with metadata, and a manifest that lists them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,7 +22,7 @@ __all__ = ["Images", "OutputFolder"]
 
 Images = Literal["grid", "split", "upscale-all"]
 _MAX_PROMPT_LENGTH: Final = 20_000
-"""Characters of a server's text in a picture: readers refuse pictures with more than a megabyte."""
+"""Characters of a server's text in a picture: readers refuse a megabyte of metadata."""
 
 
 class OutputFolder:
@@ -35,32 +35,32 @@ class OutputFolder:
         self._manifest = folder / "manifest.jsonl"
 
     def remove_partial(self) -> None:
-        """Take away what a process that was killed left half written."""
+        """Remove partial files that a killed process left."""
         for path in self._folder.rglob(PART_SUFFIX):
             path.unlink(missing_ok=True)
 
     async def save(self, job: Job, task: Task) -> tuple[File, ...]:
-        """Write the pictures of a finished job; doing it again changes nothing.
+        """Write the pictures of a finished job; repeating it changes nothing.
 
         Raises:
-            MJError: They cannot be had.
+            MJError: The pictures cannot be downloaded.
             OSError: They cannot be written.
         """
         if not (task.image_url or task.video_urls or task.image_urls):
             return ()
         if self._images == "split" and not job.is_step:
-            pictures = enumerate(await task.images(), 1)
-            parts: list[tuple[int | None, Picture]] = list(pictures)
+            pictures: Sequence[Picture] = await task.images()
         else:
-            parts = [(None, Picture(await task.read()))]
-        if len(parts) == 1:
-            parts = [(None, parts[0][1])]
-        return await asyncio.to_thread(self._write_all, job, parts, _image_metadata(job, task))
+            pictures = [Picture(await task.read())]
+        return await asyncio.to_thread(self._write_all, job, pictures, _image_metadata(job, task))
 
     def _write_all(
-        self, job: Job, parts: Iterable[tuple[int | None, Picture]], metadata: Mapping[str, Any]
+        self, job: Job, pictures: Sequence[Picture], metadata: Mapping[str, Any]
     ) -> tuple[File, ...]:
-        return tuple(self._write(job, part, picture, metadata) for part, picture in parts)
+        return tuple(
+            self._write(job, part if len(pictures) > 1 else None, picture, metadata)
+            for part, picture in enumerate(pictures, 1)
+        )
 
     def _write(
         self, job: Job, part: int | None, picture: Picture, metadata: Mapping[str, Any]
@@ -73,7 +73,7 @@ class OutputFolder:
         return File(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
     def missing_files(self, jobs: Iterable[Job]) -> list[Job]:
-        """The saved ones among some jobs of which a file is missing."""
+        """Return the saved jobs with a missing file."""
         return [
             job
             for job in jobs
@@ -83,7 +83,7 @@ class OutputFolder:
         ]
 
     async def write_manifest(self, jobs: Iterable[Job]) -> None:
-        """Write the manifest afresh: one line for each saved job."""
+        """Write the manifest anew: one line for each saved job."""
         await asyncio.to_thread(self._write_manifest, jobs)
 
     def _write_manifest(self, jobs: Iterable[Job]) -> None:
@@ -91,7 +91,7 @@ class OutputFolder:
         write_atomically(self._manifest, "".join(lines).encode(), is_private=True)
 
     def manifest_keys(self) -> set[str]:
-        """The keys of the jobs in the manifest; of lines that make no sense there is none."""
+        """Return the keys of the jobs in the manifest; invalid lines are ignored."""
         keys: set[str] = set()
         with suppress(OSError), self._manifest.open("rb") as file:
             for line in file:
@@ -101,12 +101,12 @@ class OutputFolder:
 
     async def append_manifest(self, job: Job) -> None:
         """Add a saved job to the manifest."""
-        await asyncio.to_thread(self._append_line, _manifest_line(job))
+        await asyncio.to_thread(self._append_manifest, job)
 
-    def _append_line(self, line: str) -> None:
+    def _append_manifest(self, job: Job) -> None:
         fd = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(fd, "a", encoding="utf-8", newline="") as file:
-            file.write(line)
+            file.write(_manifest_line(job))
 
 
 def _image_metadata(job: Job, task: Task) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _manifest_line(job: Job) -> str:
 
 
 def _belongs_to_other_job(path: Path, job: Job, data: bytes) -> bool:
-    """Whether a file is there that is not what a run that was killed has left of this one."""
+    """Return whether a file exists that is not from this job in a run that was killed."""
     try:
         existing = path.read_bytes()
     except FileNotFoundError:

@@ -1,17 +1,10 @@
-"""From prompts and rows to jobs: what is asked, and a key for each. Pure."""
+"""Planning: the jobs of rows and steps, each with a key. No I/O."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -35,14 +28,11 @@ from ._steps import check_fields, fill_answer, last_step, parent_path, parse_pat
 __all__ = ["StepFunction", "StepInput", "expand_steps", "plan_jobs"]
 
 StepFunction = Callable[[Task], Awaitable[Task | None]]
-"""A step of your own: takes the finished Task, may return another one to be saved."""
+"""A step of the caller: it takes the finished Task, and may return another one to be saved."""
 StepInput = str | StepFunction
 
 _INVALID_GRID_LABEL: Final = re.compile(r"[UV](?![1-4]$)\d+", re.IGNORECASE)
-"""Labels as they are on grids, of a picture that none has."""
-
-
-# --- jobs --------------------------------------------------------------------------------------
+"""Labels like those of grids, with the number of a picture that no grid has."""
 
 
 def plan_jobs(row: InputRow, steps: Sequence[str] = ()) -> Iterator[Job]:
@@ -53,11 +43,12 @@ def plan_jobs(row: InputRow, steps: Sequence[str] = ()) -> Iterator[Job]:
         steps: Paths of buttons from the grid, each after the path that it continues.
 
     Raises:
-        InvalidRequest: Its braces do not match, it is blank, or an answer names no column of it.
+        InvalidRequest: Its braces do not match, it is blank, or an answer names a missing column.
     """
     for answer in filter(None, (last_step(step)[1] for step in steps)):
         check_fields(answer, dict.fromkeys(["prompt", *row.variables]))
         check_present(template_fields(answer), row.missing_columns)
+    columns = {name: text for name, text in row.variables.items() if name != "prompt"}
     for expanded in expand(row.prompt):
         normalised = normalise(expanded)
         match = REPEAT_FLAG.search(normalised)
@@ -65,15 +56,18 @@ def plan_jobs(row: InputRow, steps: Sequence[str] = ()) -> Iterator[Job]:
         for variant in range(parse_repeat(match[1]) if match else row.repeat):
             grid = _grid_job(prompt, variant, row.variables)
             yield grid
-            yield from _step_jobs(grid, steps)
+            keys = {"": grid.key}
+            for step in steps:
+                keys[step] = _key("step", grid.key, fill_answer(step, columns))
+                yield attrs.evolve(grid, key=keys[step], parent=keys[parent_path(step)], step=step)
 
 
 def _grid_job(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
-    """A prompt again, with a seed of its own; the first time as it is."""
+    """Create a job for a prompt; each repetition has a seed of its own."""
     match = SEED_FLAG.search(prompt)
     seed = int(match[1]) if match else None
     if variant:
-        start = int(match[1]) if match else int(_key(without_flags(prompt, "seed")), 16)
+        start = int(_key(without_flags(prompt, "seed")), 16) if seed is None else seed
         seed = (start + variant) % SEED_LIMIT
         prompt = with_flag(prompt, "seed", seed)
     bot = variables.get("bot")
@@ -81,54 +75,39 @@ def _grid_job(prompt: str, variant: int, variables: Mapping[str, str]) -> Job:
     return Job(key=key, root=key, number=0, prompt=prompt, seed=seed, variables=dict(variables))
 
 
-def _step_jobs(grid: Job, steps: Sequence[str]) -> Iterator[Job]:
-    keys = {"": grid.key}
-    columns = {name: text for name, text in grid.variables.items() if name != "prompt"}
-    for step in steps:
-        keys[step] = _key("step", grid.key, fill_answer(step, columns))
-        yield attrs.evolve(grid, key=keys[step], parent=keys[parent_path(step)], step=step)
-
-
 def _key(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def expand_steps(
-    steps: StepInput | Iterable[StepInput],
+    steps: Iterable[StepInput],
 ) -> tuple[tuple[str, ...], dict[str, StepFunction]]:
-    """Every step of some paths, each after the one it follows; and the functions among them.
+    """Return every step of some paths, each after its parent; and the functions by step.
 
     Raises:
         ConfigurationError: A path has a gap or names a button that no grid has, or two functions
-            share a name.
+            have the same name.
     """
     paths: dict[str, None] = {}
     functions: dict[str, StepFunction] = {}
-    for step in [steps] if isinstance(steps, str) or callable(steps) else steps:
+    for step in steps:
         if not isinstance(step, str):
-            name = FUNCTION_STEP + getattr(step, "__qualname__", type(step).__qualname__).replace(
-                ">", ""
-            )
-            if functions.setdefault(name, step) is not step:
+            name = getattr(step, "__qualname__", type(step).__qualname__).replace(">", "")
+            if functions.setdefault(FUNCTION_STEP + name, step) is not step:
+                message = f"Two functions of steps= are called {name!r}."
+                raise ConfigurationError(message)
+            paths[FUNCTION_STEP + name] = None
+            continue
+        buttons = parse_path(step)
+        for label in (last_step(button)[0] for button in buttons):
+            if _INVALID_GRID_LABEL.fullmatch(label):
+                message = f"{step!r}: no grid has a button {label!r}; U1 to U4 and V1 to V4 exist."
+                raise ConfigurationError(message)
+            if label.startswith(FUNCTION_STEP):
                 message = (
-                    f"Two functions of steps= are called {name.removeprefix(FUNCTION_STEP)!r}."
+                    f"{step!r} is not a path of buttons: {FUNCTION_STEP!r} is the prefix of "
+                    "functions."
                 )
                 raise ConfigurationError(message)
-            paths[name] = None
-            continue
-        names = parse_path(step)
-        _check_labels(step, names)
-        if any(name.startswith(FUNCTION_STEP) for name in names):
-            message = (
-                f"{step!r} is no path of buttons: {FUNCTION_STEP!r} is what functions are called."
-            )
-            raise ConfigurationError(message)
-        paths.update(dict.fromkeys(">".join(names[: n + 1]) for n in range(len(names))))
+        paths.update(dict.fromkeys(">".join(buttons[: n + 1]) for n in range(len(buttons))))
     return tuple(paths), functions
-
-
-def _check_labels(step: str, names: Iterable[str]) -> None:
-    for label in (last_step(name)[0] for name in names):
-        if _INVALID_GRID_LABEL.fullmatch(label):
-            message = f"{step!r}: no grid has a button {label!r}; U1 to U4 and V1 to V4 exist."
-            raise ConfigurationError(message)

@@ -1,4 +1,4 @@
-"""Text chunks of PNG files."""
+"""Metadata in the text chunks of PNG files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any, Final
 
 __all__ = ["embed_metadata", "metadata_json"]
 
-
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-
-
 _IHDR_END: Final = len(_PNG_SIGNATURE) + 25
-"""Where a PNG's first chunk, the IHDR, ends."""
+"""The end of the first chunk, the IHDR."""
+_ESCAPED_CHARACTERS: Final = re.compile(
+    "[\x80-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+"""Control, bidirectional and invisible characters, line separators, and surrogates."""
 
 
 def embed_metadata(data: bytes, metadata: Mapping[str, Any]) -> bytes:
-    """A PNG with facts about it in text chunks, its pixels untouched; anything else as it is."""
+    """Add metadata to a PNG without changing its pixels; return any other file as it is."""
     if not data.startswith(_PNG_SIGNATURE) or data[12:16] != b"IHDR":
         return data
     present = {name: value for name, value in metadata.items() if value not in (None, "", {})}
@@ -34,13 +36,6 @@ def _text_chunk(keyword: str, text: str) -> bytes:
 
 
 def metadata_json(values: Mapping[str, Any]) -> str:
-    """JSON on one line of any reader, with escapes for what acts on the text around it."""
+    """Return JSON on one line, with escapes for characters that affect the text around them."""
     text = json.dumps(values, ensure_ascii=False)
-    return _ESCAPED_CHARACTERS.sub(lambda found: json.dumps(found[0])[1:-1], text)
-
-
-_ESCAPED_CHARACTERS: Final = re.compile(
-    "[\x80-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
-)
-"""Control, bidirectional and invisible characters, line separators, halves of characters."""
+    return _ESCAPED_CHARACTERS.sub(lambda match: json.dumps(match[0])[1:-1], text)

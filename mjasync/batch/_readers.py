@@ -1,4 +1,4 @@
-"""Files of prompts: what each kind holds, and what is refused rather than paid for as prompts."""
+"""Reading files of prompts; other files are refused, since each line would be paid for."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ _QUOTED_STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
 _JSON_START: Final = re.compile(
     rf"\s*(?:\[\s*(?:{_QUOTED_STRING}\s*[,\]]|\{{\s*{_QUOTED_STRING}\s*:|\n)|\{{\s*(?:{_QUOTED_STRING}\s*:|\n))"
 )
-"""What begins a document of JSON and no prompt: `["a fox",`, `{"prompt":`, a bracket alone."""
+"""The start of a JSON document, and not of a prompt: `["a fox",`, `{"prompt":`, a lone bracket."""
 _YAML_START: Final = re.compile(r"""\s*(?:#.*\n\s*)*(?:-\s+)?\{?\s*["']?prompts?["']?\s*:\s""")
-"""What begins a document of YAML and is no prompt: `- prompt: a fox`, `prompts:`."""
+"""The start of a YAML document, and not of a prompt: `- prompt: a fox`, `prompts:`."""
 _QUOTED_LINE: Final = re.compile(rf"\s*{_QUOTED_STRING},\s*")
-"""A line of a list in a program, and no prompt: `"a fox",`."""
+"""A line of a list in source code, and not a prompt: `"a fox",`."""
 _SAVE_AS_HINT: Final = (
     "Save it as plain text with one prompt on each line (.txt), or as a table (.csv, .tsv), JSON "
     "(.json, .jsonl) or YAML."
@@ -67,14 +67,14 @@ _SAVE_AS_HINT: Final = (
 
 
 class InputRows(list[InputRow]):
-    """The rows of a file, and how many of its lines are none."""
+    """The rows of a file, with the number of its other lines."""
 
     comments: int = 0
-    """Lines of text that begin with `#`."""
+    """How many lines of text start with `#`."""
     blank: int = 0
-    """Lines of text with nothing on them."""
+    """How many lines of text are blank."""
     multiline_places: tuple[str, ...] = ()
-    """The places of rows of a table that go over several lines, by quotes."""
+    """The places of table rows that have several lines because of quotes."""
 
 
 def read_rows(
@@ -97,16 +97,19 @@ def read_rows(
         ConfigurationError: The file cannot be read; the message names the line.
     """
     source = Path(file) if isinstance(file, str | os.PathLike) else file
-    path = source if isinstance(source, Path) else _display_path(source)
+    path = source
+    if not isinstance(path, Path):
+        name = getattr(source, "name", None)
+        path = Path(name if isinstance(name, str) and not name.startswith("<") else "stdin")
     suffix = path.suffix.lower()
     text = _decode(_read_content(source, path), path)
     reader = _READERS.get(suffix) or _choose_reader(text, suffix, path)
     if _MARKUP_START.match(text):
         raise ConfigurationError(
-            f"{path} is a web page or XML, and holds no prompts. {_SAVE_AS_HINT}"
+            f"{path} is a web page or XML, and contains no prompts. {_SAVE_AS_HINT}"
         )
     if template and reader is _read_text and "prompt" not in template_fields(template):
-        message = f"{path} has no columns: its lines can go into a template only as {{prompt}}."
+        message = f"{path} has no columns: a template can refer to its lines only as {{prompt}}."
         raise ConfigurationError(message)
     rows = InputRows()
     if reader is _read_text:
@@ -124,11 +127,6 @@ def read_rows(
     return rows
 
 
-def _display_path(file: BinaryIO) -> Path:
-    name = getattr(file, "name", None)
-    return Path(name if isinstance(name, str) and not name.startswith("<") else "stdin")
-
-
 def _read_content(source: Path | BinaryIO, path: Path) -> bytes:
     try:
         data: object = source.read_bytes() if isinstance(source, Path) else source.read()
@@ -140,9 +138,9 @@ def _read_content(source: Path | BinaryIO, path: Path) -> bytes:
     if not isinstance(data, bytes):
         message = f"The file {str(path)!r} is open as text: open it in binary mode ('rb')."
         raise ConfigurationError(message)
-    problem = next((what for start, what in _BINARY_SIGNATURES if data.startswith(start)), None)
+    problem = next((kind for start, kind in _BINARY_SIGNATURES if data.startswith(start)), None)
     if problem or _NOT_PROMPTS.fullmatch(path.suffix):
-        problem = problem or f"no list of prompts by its ending, {path.suffix!r}"
+        problem = problem or f"not a list of prompts by its suffix, {path.suffix!r}"
         raise ConfigurationError(f"{path} is {problem}. {_SAVE_AS_HINT}")
     return data
 
@@ -161,39 +159,42 @@ def _decode(data: bytes, path: Path) -> str:
         raise ConfigurationError(message) from error
     if "\0" in text:
         message = (
-            f"The file {str(path)!r} is not UTF-8 text: it holds NUL characters, as UTF-16 and "
-            "UTF-32 without a byte order mark do. Save it as UTF-8 (in Excel: CSV UTF-8)."
+            f"The file {str(path)!r} is not UTF-8 text: it contains NUL characters, as "
+            "in UTF-16 and UTF-32 without a byte order mark. Save as UTF-8 (in Excel: CSV UTF-8)."
         )
         raise ConfigurationError(message)
     return text
 
 
 def _choose_reader(text: str, suffix: str, path: Path) -> Callable[[str, str], NumberedRows]:
-    """How to read what has no ending that says so: as lines of text, unless it is plainly JSON.
+    """Return how to read a file with another suffix: as lines of text, or as JSON.
 
     Raises:
-        ConfigurationError: It is a table, or the like.
+        ConfigurationError: It is a table, YAML, or source code.
     """
     if _JSON_START.match(text):
         return _read_json
     first_line = next((line for line in _split_text_lines(text) if line.strip()), "")
     if _QUOTED_LINE.fullmatch(first_line):
         message = (
-            f"The lines of {path} are strings of a program: take the quotes and commas away, or "
-            "put brackets around all of it and call it .json."
+            f"The lines of {path} are strings of source code: remove the quotes and commas, or "
+            "put brackets around all of it and rename it to .json."
         )
         raise ConfigurationError(message)
     if _YAML_START.match(text):
-        raise ConfigurationError(f"{path} is YAML by what it holds: call it .yaml.")
+        raise ConfigurationError(f"{path} is YAML by its content: rename it to .yaml.")
     if is_table(text):
-        kind = f"its ending is {suffix!r}" if suffix else "it has no ending"
-        message = f"{path} is a table, but {kind}: call it .csv, or .tsv if tabs part its cells."
+        kind = f"its suffix is {suffix!r}" if suffix else "it has no suffix"
+        message = (
+            f"{path} is a table, but {kind}: rename it to .csv, or to .tsv if tabs separate its "
+            "cells."
+        )
         raise ConfigurationError(message)
     return _read_text
 
 
 def _split_text_lines(text: str) -> list[str]:
-    """The lines as editors number them; other separators of Unicode are blanks in a prompt."""
+    """Split text as editors do; other separators of Unicode are blanks in a prompt."""
     return re.split(r"\r\n|\r|\n", text.removesuffix("\n").removesuffix("\r"))
 
 
@@ -203,36 +204,27 @@ def _read_text(text: str, _: str) -> NumberedRows:
             yield f"line {number}", line[1:] if line.startswith("\\#") else line
 
 
-def _read_csv(text: str, name: str) -> NumberedRows:
-    _refuse_json(text, name)
-    yield from read_table(text, name, ",")
+def _read_csv(text: str, name: str, delimiter: str = ",") -> NumberedRows:
+    if _JSON_START.match(text):
+        raise ConfigurationError(f"{name} is JSON and not a table: rename it to .json.")
+    return read_table(text, name, delimiter)
 
 
 def _read_tsv(text: str, name: str) -> NumberedRows:
-    _refuse_json(text, name)
-    yield from read_table(text, name, "\t")
-
-
-def _refuse_json(text: str, name: str) -> None:
-    if _JSON_START.match(text):
-        raise ConfigurationError(f"{name} holds JSON and is no table: call it .json.")
+    return _read_csv(text, name, "\t")
 
 
 def _read_json(text: str, name: str) -> NumberedRows:
-    """An array, one object, or one of either on each line."""
+    """Read an array, an object, or one of either on each line."""
     try:
         document: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        lines = [line for line in text.split("\n") if line.strip()]
-        if not _is_json(lines[0] if lines else ""):
-            message = f"{name} is not valid JSON: {error}."
-            raise ConfigurationError(message) from error
-        yield from _read_json_lines(text, name)
+        yield from _read_json_lines(text, name, error)
         return
     if isinstance(document, dict) and "prompt" not in map(str.casefold, map(str.strip, document)):
         keys = ", ".join(map(repr, document))[:200]
         message = (
-            f"{name} must hold a list of prompts, or of objects for rows; it is one object of "
+            f"{name} must contain a list of prompts, or of objects for rows; it is one object with "
             f"{keys or 'nothing'}."
         )
         raise ConfigurationError(message)
@@ -243,22 +235,20 @@ def _read_json(text: str, name: str) -> NumberedRows:
         yield "line 1", document
 
 
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _read_json_lines(text: str, name: str) -> NumberedRows:
+def _read_json_lines(text: str, name: str, document_error: Exception) -> NumberedRows:
+    is_first = True
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 yield f"line {number}", json.loads(line)
             except (ValueError, RecursionError) as error:
                 message = f"{name}, line {number}: this is not valid JSON ({error})."
+                if is_first:  # it is not one document per line, but one document
+                    message = f"{name} is not valid JSON: {document_error}."
                 raise ConfigurationError(message) from error
+            is_first = False
+    if is_first:
+        raise ConfigurationError(f"{name} is not valid JSON: {document_error}.")
 
 
 def _read_yaml(text: str, name: str) -> NumberedRows:
@@ -270,10 +260,10 @@ def _read_yaml(text: str, name: str) -> NumberedRows:
     try:
         rows: Any = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        message = f"{name} is no YAML: {error}."
+        message = f"{name} is not valid YAML: {error}."
         raise ConfigurationError(message) from error
     if not isinstance(rows, list):
-        message = f"{name} must hold a list of prompts, or of mappings."
+        message = f"{name} must contain a list of prompts, or of mappings."
         raise ConfigurationError(message)
     for number, row in enumerate(rows, 1):
         yield f"row {number}", row

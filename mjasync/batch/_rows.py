@@ -1,4 +1,4 @@
-"""One row of input: its prompt, its columns, and what is refused."""
+"""One row of input, parsed and checked: its prompt and its columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import math
 import os
 import re
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import date
 from numbers import Integral, Number, Real
 from typing import Final, get_args
@@ -33,61 +33,47 @@ __all__ = [
     "template_fields",
 ]
 
-
 REPEAT_FLAG: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
-
-
 SEED_FLAG: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
-
-
 SEED_LIMIT: Final = 2**32
-
-
 _MAX_REPEATS: Final = 10_000
-
-
 _PROMPT_PLACEHOLDER: Final = "{prompt}"
-
-
 _PROMPT_FILE_NAME: Final = re.compile(
     r"\S+\.(txt|csv|tsv|jsonl?|ndjson|ya?ml|xlsx?)", re.IGNORECASE
 )
-
-
 _MISSING_TYPES: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
-"""Types whose values stand for none in pandas and NumPy, which need not be there."""
-
-
+"""Types of missing values in pandas and NumPy, which need not be installed."""
 _TEXT_TYPES: Final = (str, Number, date, UUID)
-"""Types whose values read the same in a prompt as where they were typed."""
+"""Types whose values are written in a prompt as they are written elsewhere."""
+_SETTING_COLUMNS: Final = ("prompt", "repeat", "bot")
 
 
 @attrs.frozen
 class InputRow:
-    """One line of input."""
+    """One row of input."""
 
     prompt: str
     repeat: int = 1
     variables: Mapping[str, str] = attrs.field(factory=dict)
     template_fields: frozenset[str] = frozenset()
-    """The columns that stand in the prompt."""
+    """The columns that the prompt contains."""
     missing_columns: frozenset[str] = frozenset()
-    """The columns in which this row has no value."""
+    """The columns without a value in this row."""
 
 
 def check_source(source: object) -> None:
-    """See that something holds prompts, rather than the name or the lines of a file of them.
+    """Check that something contains prompts, and is not the name or the content of a file.
 
     Raises:
-        InvalidRequest: It is no prompt and no row, and holds none.
+        InvalidRequest: It is neither a prompt nor a row nor an iterable of them.
     """
     problem = f"not {type(source).__name__}"
     if isinstance(source, str) and _PROMPT_FILE_NAME.fullmatch(source.strip()):
         problem = f"and {source.strip()!r} looks like the name of a file: use add_file"
     elif isinstance(source, io.IOBase | os.PathLike):
-        problem += ": add_file takes a file, and knows its comments and columns"
+        problem += ": use add_file for files, which reads comments and columns"
     elif hasattr(source, "columns") and (hasattr(source, "to_dict") or hasattr(source, "to_dicts")):
-        problem += ': take its rows, with .to_dict("records") of pandas or .to_dicts() of polars'
+        problem += ': add its rows, from .to_dict("records") of pandas or .to_dicts() of polars'
     elif isinstance(source, str | Mapping | Iterable | AsyncIterable) and not isinstance(
         source, bytes
     ):
@@ -97,20 +83,15 @@ def check_source(source: object) -> None:
 
 
 def parse_row(value: object, template: str | None = None, repeat: int = 1) -> InputRow:
-    """A prompt, or a mapping with a `prompt`, or one whose values go into a template.
-
-    A prompt goes into a template as `{prompt}`.
+    """Parse a prompt, a mapping with a `prompt`, or a mapping of the values of a template.
 
     Raises:
-        InvalidRequest: It is none of these, or braces name a column that is not there.
+        InvalidRequest: It is none of these, or braces contain the name of a missing column.
     """
     if isinstance(value, InputRow):
         return value
     if isinstance(value, str):
-        return InputRow(
-            _apply_template(check_not_blank(value), template or _PROMPT_PLACEHOLDER),
-            parse_repeat(repeat),
-        )
+        return InputRow(_apply_template(check_not_blank(value), template), parse_repeat(repeat))
     if not isinstance(value, Mapping):
         message = f"A row is a prompt or a mapping of columns, not {type(value).__name__}."
         raise InvalidRequest(message)
@@ -122,109 +103,100 @@ def parse_row(value: object, template: str | None = None, repeat: int = 1) -> In
     columns = {column_name(name): value for name, value in value.items() if name}
     columns.pop("", None)
     missing = frozenset(name for name, value in columns.items() if _is_missing(value))
-    texts = {name: _cell_text(name, value, missing) for name, value in columns.items()}
+    texts = {
+        name: "" if name in missing else _cell_text(name, value) for name, value in columns.items()
+    }
     prompt = template or texts.pop("prompt", "")
     repeat_count = parse_repeat(texts.pop("repeat", "") or repeat)
     if texts.get("bot"):
         texts["bot"] = texts["bot"].strip().lower()
         check_choice("bot", texts["bot"], get_args(Bot))
     if not prompt.strip():
-        raise InvalidRequest(_missing_prompt_message(tuple(columns)))
+        message = "The prompt of a row is blank."
+        if "prompt" not in columns:
+            available = ", ".join(map(repr, columns)) or "none"
+            message = (
+                f"A row has no prompt among its columns, {available}: it needs one called prompt, "
+                "or a template."
+            )
+        raise InvalidRequest(message)
     used_columns = template_fields(prompt) & texts.keys()
     if template or texts:
         check_fields(prompt, texts)
         check_present(used_columns, missing)
-    return InputRow(
-        check_not_blank(_fill(prompt, texts)), repeat_count, texts, used_columns, missing
-    )
+    filled = check_not_blank(FIELD_PATTERN.sub(lambda field: _field_text(field, texts), prompt))
+    return InputRow(filled, repeat_count, texts, used_columns, missing)
 
 
 def template_fields(text: str) -> frozenset[str]:
-    """The columns whose values go into a text."""
+    """Return the names of the columns that a template contains."""
     return frozenset(name.strip() for name in FIELD_PATTERN.findall(text))
 
 
 def check_present(used_columns: Iterable[str], missing_columns: Iterable[str]) -> None:
+    """Raise InvalidRequest if a used column has no value."""
     for name in sorted(set(used_columns) & set(missing_columns)):
         message = (
-            f"This row has no value in the column {name!r}, which goes into the prompt. "
+            f"This row has no value in the column {name!r}, which the prompt needs. "
             "Write one, or blank text if none is meant."
         )
         raise InvalidRequest(message)
 
 
 def _is_missing(value: object) -> bool:
-    """Whether a value stands for none: None, NaN, and what pandas and databases have for them."""
+    """Return whether a value is None, NaN, or the missing value of pandas or a database."""
     if value is None or type(value).__name__ in _MISSING_TYPES:
         return True
     return isinstance(value, Number | date) and value != value  # noqa: PLR0124 - as NaN is defined
 
 
-def _cell_text(name: str, value: object, missing: frozenset[str]) -> str:
-    """What a cell holds, as text.
-
-    Raises:
-        InvalidRequest: It is neither text nor a number: a list would be drawn as its brackets.
-    """
-    if name in missing:
-        return ""
+def _cell_text(name: str, value: object) -> str:
+    """Return the text of a cell; raise InvalidRequest for a list, which would show its brackets."""
     is_infinite = False
     if isinstance(value, Real) and not isinstance(value, Integral):
         is_infinite = math.isinf(value)
         if float(value).is_integer():
-            value = int(float(value))  # a column with gaps is one of floats in pandas
+            value = int(float(value))  # pandas converts a column with gaps to floats
     is_flag = isinstance(value, bool) and name in _SETTING_COLUMNS
     if is_infinite or is_flag or not isinstance(value, _TEXT_TYPES):
         message = (
-            f"The column {name!r} holds {repr(value)[:80]}, which is neither text nor a number."
+            f"The column {name!r} contains {repr(value)[:80]}, which is neither text nor a number."
         )
         raise InvalidRequest(message)
     return _to_text(value)
 
 
-def _apply_template(prompt: str, template: str) -> str:
-    """A prompt in its place; its own braces still stand for several."""
+def _apply_template(prompt: str, template: str | None) -> str:
+    """Insert a prompt into a template; its own braces still stand for alternatives."""
+    if not template:
+        return prompt
     if _PROMPT_PLACEHOLDER not in template:
         message = f"The template {template!r} has no place for a prompt: {_PROMPT_PLACEHOLDER}."
         raise InvalidRequest(message)
-    if template != _PROMPT_PLACEHOLDER:
-        check_fields(template, ["prompt"])
+    check_fields(template, ["prompt"])
     return template.replace(_PROMPT_PLACEHOLDER, prompt)
 
 
 def column_name(name: object) -> str:
-    """What a column is called here: what tables call "Prompt" is the prompt."""
+    """Return the name of a column; "Prompt" in any case is the prompt."""
     text = _to_text(name).strip()
     return "prompt" if text.casefold() == "prompt" else text
 
 
-def _missing_prompt_message(columns: Sequence[str]) -> str:
-    if "prompt" in columns:
-        return "The prompt of a row is blank."
-    names = ", ".join(map(repr, columns)) or "none"
-    return (
-        f"A row has no prompt among its columns, {names}: it needs one called prompt, "
-        "or a template."
-    )
-
-
-def _fill(template: str, columns: Mapping[str, str]) -> str:
-    """Put the columns in; what they hold is text, and never expanded."""
-
-    def value(match: re.Match[str]) -> str:
-        found = columns.get(match[1].strip())
-        return match[0] if found is None else re.sub(r"([{},\\])", r"\\\1", found)
-
-    return FIELD_PATTERN.sub(value, template)
+def _field_text(field: re.Match[str], columns: Mapping[str, str]) -> str:
+    """Return the escaped value of a field: values are never expanded."""
+    value = columns.get(field[1].strip())
+    return field[0] if value is None else re.sub(r"([{},\\])", r"\\\1", value)
 
 
 def _to_text(value: object) -> str:
-    """A value as text that every file and database takes."""
+    """Convert a value to text that every file and database accepts."""
     text = str.__str__(value) if isinstance(value, str) else str(value)
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def parse_repeat(value: object) -> int:
+    """Parse how often a row is drawn."""
     try:
         number = float(str(value).strip() or "nan")
     except ValueError:
@@ -236,11 +208,8 @@ def parse_repeat(value: object) -> int:
 
 
 def check_not_blank(prompt: str) -> str:
+    """Return a prompt; raise InvalidRequest if it is blank."""
     if not prompt.strip():
         message = "A row has no prompt."
         raise InvalidRequest(message)
     return prompt
-
-
-_SETTING_COLUMNS: Final = ("prompt", "repeat", "bot")
-"""Columns that mean something by themselves."""

@@ -1,7 +1,7 @@
 """Steps as paths of buttons: `"U1>Custom Zoom[{prompt} --zoom 1.8]"`.
 
-`>` parts the buttons; what stands in brackets after a button answers the modal it opens, and may
-hold `>` and brackets that match.
+`>` separates the buttons. The text in brackets after a button answers its modal, and may contain
+`>` and matching brackets.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ __all__ = [
 ]
 
 FIELD_PATTERN: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
-"""A name in braces: what holds a comma stands for several instead."""
+"""A name in braces; braces with a comma stand for alternatives."""
 _ESCAPED_BRACE: Final = re.compile(r"\\([{}])")
 _INPAINT: Final = ButtonMeaning("inpaint")
 _CUSTOM_ZOOM: Final = ButtonMeaning("zoom", "custom")
 _REMIX_VERBS: Final = frozenset({"vary", "reroll", "pan", "animate", "extend"})
-"""Verbs whose buttons open a modal when they are asked to (PROTOCOL §4.1)."""
+"""Verbs whose buttons open a modal on request (PROTOCOL §4.1)."""
 _WITHOUT_MODAL: Final = frozenset({"upscale", "zoom", "bookmark", "details"})
-"""Verbs whose buttons open none, but for the custom zoom."""
+"""Verbs whose buttons open no modal, except for the custom zoom."""
 
 
 def split_steps(step: str) -> list[str]:
-    """The buttons of a path, each with its answer."""
+    """Split a path into its buttons, each with its answer."""
     depth, start, parts = 0, 0, []
     for index, character in enumerate(step):
         depth += (character == "[") - (character == "]")
@@ -49,10 +49,10 @@ def split_steps(step: str) -> list[str]:
 
 
 def parse_path(step: str) -> tuple[str, ...]:
-    """A path as it was meant: the buttons, blanks around them and their answers gone.
+    """Return the buttons of a path without surrounding blanks.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not a path.
     """
     return tuple(_parse_element(element, step) for element in split_steps(step))
 
@@ -60,37 +60,31 @@ def parse_path(step: str) -> tuple[str, ...]:
 def _parse_element(element: str, step: str) -> str:
     label, opens, remainder = element.partition("[")
     answer, closes, trail = remainder.rpartition("]")
-    is_answer = bool(closes and answer.strip() and not trail.strip()) and _has_matching_brackets(
-        answer
-    )
+    depths = [*accumulate((character == "[") - (character == "]") for character in answer)]
+    has_matching_brackets = bool(depths) and min(depths) >= 0 and depths[-1] == 0
+    is_answer = closes and answer.strip() and not trail.strip() and has_matching_brackets
     if not label.strip() or "]" in label or (opens and not is_answer):
         message = (
-            f"{step!r} is no path of buttons: write them as in 'U1>Upscale (Subtle)', "
+            f"{step!r} is not a path of buttons: write them as in 'U1>Upscale (Subtle)', "
             "and the answer to a modal as in 'U1>Custom Zoom[{prompt} --zoom 1.8]'."
         )
         raise ConfigurationError(message)
     return f"{label.strip()}[{answer.strip()}]" if opens else label.strip()
 
 
-def _has_matching_brackets(text: str) -> bool:
-    """Whether the brackets in a text match."""
-    depths = [*accumulate((character == "[") - (character == "]") for character in text)]
-    return min(depths) >= 0 and depths[-1] == 0
-
-
 def parent_path(step: str) -> str:
-    """The path without its last button; "" for the grid."""
+    """Return a path without its last button; "" for the grid."""
     return ">".join(split_steps(step)[:-1])
 
 
 def last_step(step: str) -> tuple[str, str | None]:
-    """The last button of a path, and the answer to its modal if there is one."""
+    """Return the last button of a path, and the answer to its modal if there is one."""
     label, opens, answer = split_steps(step)[-1].partition("[")
     return label, answer.removesuffix("]") if opens else None
 
 
 def fill_answer(answer: str, fields: Mapping[str, str]) -> str:
-    """An answer with `{prompt}` and the columns of the row put in."""
+    """Replace the fields of an answer by `{prompt}` and the columns of the row."""
     parts, end = [], 0
     for match in FIELD_PATTERN.finditer(answer):
         value = fields.get(match[1].strip(), match[0])
@@ -100,10 +94,10 @@ def fill_answer(answer: str, fields: Mapping[str, str]) -> str:
 
 
 def check_fields(text: str, columns: Iterable[str]) -> None:
-    """See that every name in braces is one of some columns.
+    """Check that every name in braces is the name of a column.
 
     Raises:
-        InvalidRequest: One is not: it would be drawn as a word.
+        InvalidRequest: One is not, and would be drawn as a word.
     """
     existing = [*columns]
     for name in FIELD_PATTERN.findall(text):
@@ -117,11 +111,11 @@ def check_fields(text: str, columns: Iterable[str]) -> None:
 
 
 def needs_remix(button: Button, answer: str | None) -> bool:
-    """Whether a press must ask for its modal, for there is an answer.
+    """Return whether a press must request its modal to be answered.
 
     Raises:
-        ModalRequired: It always opens one, and there is no answer that would do.
-        InvalidRequest: It never opens one.
+        ModalRequired: The button always opens a modal, and there is no valid answer.
+        InvalidRequest: The button never opens one.
     """
     meaning = classify_button(button)
     if meaning == _INPAINT or (meaning == _CUSTOM_ZOOM and answer is None):
@@ -136,5 +130,7 @@ def needs_remix(button: Button, answer: str | None) -> bool:
     if meaning is None or answer is None or meaning == _CUSTOM_ZOOM:
         return False
     if meaning.verb in _WITHOUT_MODAL:
-        raise InvalidRequest(f"{button.label or button.emoji} opens no modal to be answered.")
+        raise InvalidRequest(
+            f"{button.label or button.emoji} opens no modal, so it cannot be answered."
+        )
     return meaning.verb in _REMIX_VERBS

@@ -1,4 +1,4 @@
-"""The gallery of a batch: one page that needs nothing but the folder it is in."""
+"""The gallery of a batch: one page that needs only the folder it is in."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _CONTENT_SECURITY_POLICY: Final = (
     "style-src '{style}'; script-src '{script}'; base-uri 'none'; form-action 'none'"
 )
 _HTML_ESCAPES: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
-"""What could end the block the data stands in."""
+"""Characters that could end the block of the data."""
 
 
 async def write_gallery(folder: str | os.PathLike[str], *, ledger: str | None = None) -> Path:
-    """Write the gallery of a batch, whether or not it is being worked on, and return its page.
+    """Write the gallery of a batch, even while it is running; return the path of its page.
 
     Args:
         folder: The folder of the batch.
-        ledger: Its ledger, where it is not in the folder.
+        ledger: The URL of its ledger, if that is not in the folder.
 
     Raises:
         ConfigurationError: There is no batch.
@@ -53,7 +53,7 @@ async def write_gallery(folder: str | os.PathLike[str], *, ledger: str | None = 
 
 
 class GalleryPage:
-    """Writes `index.html` of a folder, and the thumbnails that are missing."""
+    """The page `index.html` of a folder, and its thumbnails."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -61,11 +61,11 @@ class GalleryPage:
         self._lock = threading.Lock()
 
     async def write(self, jobs: Sequence[Job], *, running: bool) -> None:
-        """Replace the page, whole or not at all. A picture that cannot be read has a placeholder.
+        """Replace the page atomically. A picture that cannot be read has a placeholder.
 
         Args:
             jobs: All jobs of the batch.
-            running: Whether a page that is open should look again by itself.
+            running: Whether an open page reloads itself.
 
         Raises:
             OSError: The page or a thumbnail cannot be written.
@@ -80,12 +80,12 @@ class GalleryPage:
                 "name": self._folder.resolve().name,
                 "running": running,
                 "written": time.time(),
-                "jobs": list(self._job_rows(ordered)),
+                "jobs": [*self._job_rows(ordered)],
             }
             write_atomically(self._folder / _PAGE_NAME, _render(facts))
 
     def _job_rows(self, jobs: Iterable[Job]) -> Iterator[dict[str, Any]]:
-        """What the page is told, without what says nothing; a step comes after its parent."""
+        """Yield the data of jobs without empty values; a step comes after its parent."""
         prompts: dict[str | None, str] = {}
         for job in jobs:
             prompts[job.key] = job.prompt
@@ -111,17 +111,17 @@ class GalleryPage:
 
 
 def _shorten(text: str | None) -> str | None:
-    """A server's words, without what would turn the text around them."""
+    """Return a server's text without characters that affect the text around it."""
     return None if text is None else printable(text, _MAX_TEXT_LENGTH, lines=True)
 
 
 def _button_path(job: Job) -> list[str]:
-    """The buttons from the grid to a job; none for the grid."""
+    """Return the buttons from the grid to a job; none for the grid."""
     return split_steps(job.step) if job.step else []
 
 
 def _render(facts: Mapping[str, Any]) -> bytes:
-    """The page, with the facts in a block that nothing in them can leave."""
+    """Return the page with the data in a block that no data can end."""
     text = json.dumps(facts, separators=(",", ":")).translate(_HTML_ESCAPES)
     before, after = _load_template()
     return f"{before}{text}{after}".encode()
@@ -129,7 +129,7 @@ def _render(facts: Mapping[str, Any]) -> bytes:
 
 @cache
 def _load_template() -> tuple[str, str]:
-    """What stands before the facts and after them."""
+    """Return the page before and after the data."""
     resources = files("mjasync.batch._gallery")
     page, style, script = (
         resources.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
@@ -142,5 +142,5 @@ def _load_template() -> tuple[str, str]:
 
 
 def _csp_hash(text: str) -> str:
-    """What names an inline block in a policy."""
+    """Return the hash that allows an inline block in a policy."""
     return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

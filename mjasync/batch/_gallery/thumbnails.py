@@ -1,4 +1,4 @@
-"""Small pictures for the gallery, made within a bound of memory."""
+"""Thumbnails for the gallery, made with limited memory."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ __all__ = ["MAX_MEMORY", "Thumbnails"]
 _log: Final = logging.getLogger("mjasync")
 
 MAX_MEMORY: Final = 400_000_000
-"""Bytes that a picture may take to be decoded: 80 megapixels as PNG, 23 as WebP."""
+"""Bytes that decoding a picture may take: 80 megapixels as PNG, 23 as WebP."""
 _SMALL_FILE: Final = 32_000_000
-"""Bytes up to which several pictures are decoded at once."""
+"""Bytes up to which several pictures are decoded concurrently."""
 _FOLDER_NAME: Final = "thumbnails"
 _MAX_SIDE: Final = 480
-"""Longest side of a thumbnail in pixels: a card on a dense screen."""
+"""The longest side of a thumbnail in pixels: a card on a high-density screen."""
 _WEBP_QUALITY: Final = 80
 _VIDEO_SUFFIXES: Final = (".mp4", ".webm", ".mov")
 _MAX_WORKERS: Final = 4
 _ROTATED: Final = (5, 6, 7, 8)
-"""Orientations in which a picture is stored on its side."""
+"""EXIF orientations with width and height exchanged."""
 _THUMBNAIL_NAME: Final = re.compile(r"([0-9a-f]{32})-(\d+)x(\d+)-([0-9a-f]{6})\.webp")
 _OPENERS: Final[dict[str, type[ImageFile]]] = {
     "png": PngImageFile,
@@ -55,22 +55,22 @@ _OPENERS: Final[dict[str, type[ImageFile]]] = {
     "webp": WebPImageFile,
     "gif": GifImageFile,
 }
-"""Opened without `Image.open`, which has a limit of its own for what may be decoded smaller."""
+"""Used instead of `Image.open`, whose limit ignores that JPEGs are decoded smaller."""
 _BYTES_PER_PIXEL: Final = {"PNG": 5, "WEBP": 17}
-"""Measured, copies included."""
+"""Measured, including copies."""
 _OTHER_BYTES_PER_PIXEL: Final = 8
 
 
 @attrs.frozen(kw_only=True)
 class Thumbnail:
-    """A small picture; its name tells all there is to know about the large one."""
+    """A thumbnail; its name contains the facts about the picture."""
 
     stem: str
     width: int
-    """Of the large picture, in pixels."""
+    """The width of the picture in pixels."""
     height: int
     colour: str
-    """The average, as `rrggbb`."""
+    """The average colour as `rrggbb`."""
 
     @property
     def name(self) -> str:
@@ -78,42 +78,38 @@ class Thumbnail:
 
 
 class ImageTooLargeError(Exception):
-    """A picture needs more memory than it may have."""
+    """Decoding a picture needs too much memory."""
 
 
 class Thumbnails:
-    """The thumbnails of a folder, by the SHA-256 of what they show."""
+    """The thumbnails of a folder, by the SHA-256 of the pictures."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._thumbnails: dict[str, Thumbnail] | None = None
         self._reasons: dict[str, str] = {}
-        self._large_lock: set[str] = set()
+        self._too_large: set[str] = set()
         self._large_image_lock = threading.Lock()
 
     def facts(self, file: File) -> dict[str, Any]:
-        """What the page is told of a file."""
+        """Return the data of a file for the page."""
         row: dict[str, Any] = {"path": file.path, "size": file.size}
         thumbnail = (self._thumbnails or {}).get(_stem(file))
         if thumbnail is not None:
-            picture = {
-                "width": thumbnail.width,
-                "height": thumbnail.height,
-                "colour": thumbnail.colour,
-            }
-            row |= {"thumbnail": f"{_FOLDER_NAME}/{thumbnail.name}", **picture}
+            row["thumbnail"] = f"{_FOLDER_NAME}/{thumbnail.name}"
+            row |= attrs.asdict(thumbnail, filter=lambda field, _: field.name != "stem")
         elif file.path.casefold().endswith(_VIDEO_SUFFIXES):
             row["moving"] = True
         elif _stem(file) in self._reasons:
             row["why"] = self._reasons[_stem(file)]
-            row |= {"large": True} if _stem(file) in self._large_lock else {}
+            row |= {"large": True} if _stem(file) in self._too_large else {}
         return row
 
     def make(self, files: Iterable[File]) -> None:
-        """Make those that are missing; a picture that cannot be read is not tried again.
+        """Make the missing thumbnails; a picture that cannot be read is not tried again.
 
         Raises:
-            OSError: They cannot be written.
+            OSError: A thumbnail cannot be written.
         """
         if self._thumbnails is None:
             self._thumbnails = self._existing()
@@ -142,20 +138,17 @@ class Thumbnails:
     def _try_make(self, file: File) -> Thumbnail | None:
         try:
             thumbnail, data = self._make_thumbnail(self._folder / file.path, _stem(file))
-        except FileNotFoundError:  # it may come back
+        except FileNotFoundError:  # the file may come back
             return None
-        except Exception as error:  # noqa: BLE001 - whatever a broken picture does to Pillow
+        except Exception as error:  # noqa: BLE001 - Pillow raises many errors
             is_large = isinstance(error, ImageTooLargeError)
-            description = str(error) or type(error).__name__
-            reason = (
-                description
-                if is_large
-                else f"The picture cannot be read: {printable(description, 200)}."
-            )
+            reason = str(error) or type(error).__name__
+            if not is_large:
+                reason = f"The picture cannot be read: {printable(reason, 200)}."
             _log.warning("no thumbnail of %s: %s", printable(file.path), reason)
             self._reasons[_stem(file)] = reason
             if is_large:
-                self._large_lock.add(_stem(file))
+                self._too_large.add(_stem(file))
             return None
         write_atomically(self._folder / _FOLDER_NAME / thumbnail.name, data)
         return thumbnail
@@ -186,7 +179,7 @@ class Thumbnails:
 
 
 def _stem(file: File) -> str:
-    """What the name of a thumbnail begins with: as much of a digest as tells files apart."""
+    """Return the start of a thumbnail's name: enough of a digest to distinguish files."""
     return file.sha256[:32]
 
 
@@ -198,7 +191,7 @@ def _open_image(path: Path) -> Image.Image:
 
 
 def _memory_needed(picture: Image.Image, pixels: int) -> int:
-    """About how many bytes decoding takes, `pixels` being those of the file."""
+    """Estimate the bytes that decoding takes; `pixels` is the size in the file."""
     width, height = picture.size
     if picture.format == "JPEG":  # decoded smaller, unless all of it has to be read first
         is_progressive = "progression" in picture.info
@@ -207,7 +200,7 @@ def _memory_needed(picture: Image.Image, pixels: int) -> int:
 
 
 def _downscale(picture: Image.Image) -> Image.Image:
-    """A picture of the right size, without a copy of the large one where its mode allows."""
+    """Return a thumbnail, if possible without copying the picture."""
     if picture.mode in {"RGB", "RGBA"}:
         picture.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
     thumbnail = picture.convert("RGBA" if picture.has_transparency_data else "RGB")

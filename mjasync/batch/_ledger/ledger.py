@@ -184,7 +184,7 @@ class Ledger:
 
     async def record_error(self, job: Job, exception: Exception, **changes: Any) -> Job:  # noqa: ANN401 - fields of a Job
         """Record the last error of a job, with other changes; return the changed job."""
-        description = {
+        description: dict[str, Any] = {
             "error_class": type(exception).__name__,
             "error": str(exception) or repr(exception),
         }
@@ -210,6 +210,7 @@ class Ledger:
         """
         raise NotImplementedError
 
+    @uninterrupted
     async def claim(self, job: Job) -> bool:
         """Return whether this process may run a job; on a shared ledger, claim it first."""
         return bool(job)
@@ -220,6 +221,7 @@ class Ledger:
     async def release_all(self) -> None:
         """Release the claims on all jobs."""
 
+    @uninterrupted
     async def unclaimed(self, *statuses: JobStatus) -> tuple[list[Job], bool]:
         """Return jobs that no living process has claimed, and whether others have claims."""
         return await self.jobs(*statuses), False
