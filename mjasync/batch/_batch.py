@@ -18,6 +18,7 @@ from ._backlog import Backlog
 from ._batch_files import BatchFiles
 from ._filenames import DEFAULT_NAME, Filenames
 from ._gallery.page import GalleryPage
+from ._job_executor import JobExecutor
 from ._jobs import FUNCTION_STEP, Job, JobStatus, Totals, with_unrecorded_ids
 from ._ledger.open import open_ledger
 from ._output import Images, OutputFolder
@@ -25,7 +26,6 @@ from ._planning import StepInput, expand_steps
 from ._prompt_sources import PromptInput, PromptSource, PromptSources
 from ._readers import read_rows
 from ._runner import RunLimits, Runner
-from ._runner_factory import make_runner
 
 __all__ = ["Batch", "PromptInput"]
 
@@ -334,15 +334,16 @@ class Batch:
         self._check_open()
         if self._runner is not None:
             raise ConfigurationError("This Batch is running already.")
-        self._runner = self._last_runner = runner = make_runner(
+        executor = JobExecutor(
             self._client,
             self._ledger,
             self._output,
             functions=self._backlog.functions,
-            limits=self._limits,
+            limit=self._limits.limit,
             resubmit_uncertain=self._backlog.resubmit_uncertain,
             reconcile_after=self._reconcile_after,
         )
+        self._runner = self._last_runner = runner = Runner(executor, self._limits)
         try:
             await self.plan()
             jobs = await self._backlog.unfinished()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-import attrs
-
+from .._client import Client
 from .._concurrency import finish_despite_cancellation
 from .._task import Task
 from .._text import printable
@@ -28,6 +28,7 @@ from ._jobs import BatchInUse, File, Job, JobStatus, LedgerError
 from ._ledger.ledger import Ledger
 from ._outcome import UNCERTAIN_STATUSES, JobListener, JobOutcome, NextStep, is_disk_error
 from ._output import OutputFolder
+from ._planning import StepFunction
 from ._recovery import Recovery
 from ._steps import fill_answer, last_step
 
@@ -39,16 +40,37 @@ _ENDED: Final = (TaskFailed, TaskNotFound, ModalNotOpened, BannedPrompt)
 """Errors of a task that has ended without a picture, or that the server does not have."""
 
 
-@attrs.define(kw_only=True)
 class JobExecutor:
     """Runs jobs: submits them, waits for their tasks, and saves the pictures."""
 
-    client_adapter: BatchClient
-    ledger: Ledger
-    output: OutputFolder
-    recovery: Recovery
-    submitter: JobSubmitter
-    save_slots: asyncio.Semaphore
+    def __init__(
+        self,
+        client: Client,
+        ledger: Ledger,
+        output: OutputFolder,
+        *,
+        functions: Mapping[str, StepFunction],
+        limit: int,
+        resubmit_uncertain: bool,
+        reconcile_after: float,
+    ) -> None:
+        self.ledger = ledger
+        self.output = output
+        self.client_adapter = BatchClient(client)
+        self.recovery = Recovery(
+            client=self.client_adapter,
+            ledger=ledger,
+            resubmit_uncertain=resubmit_uncertain,
+            reconcile_after=reconcile_after,
+        )
+        self.submitter = JobSubmitter(
+            client=client,
+            client_adapter=self.client_adapter,
+            ledger=ledger,
+            functions=functions,
+            recovery=self.recovery,
+        )
+        self._save_slots = asyncio.Semaphore(limit)
 
     async def run(self, job: Job, listener: JobListener) -> JobOutcome:
         """Continue a job from its status.
@@ -77,10 +99,10 @@ class JobExecutor:
         job = (await self.ledger.by_keys([job.key])).get(job.key, job)
         is_sent = job.status is JobStatus.SUBMITTING
         status = JobStatus.UNCERTAIN if is_sent else job.status
-        return JobOutcome(job=await self.ledger.record_error(job, error, status=status))
+        return JobOutcome(await self.ledger.record_error(job, error, status=status))
 
     async def _resume(self, job: Job, listener: JobListener) -> JobOutcome:
-        outcome = JobOutcome(job=job)
+        outcome = JobOutcome(job)
         is_new = job.status is JobStatus.PLANNED
         if is_new:
             outcome = await self.submitter.submit(job)
@@ -123,11 +145,11 @@ class JobExecutor:
         except ModalRequired as error:
             modal_required = error
         except FATAL as error:
-            return JobOutcome(job=await self.ledger.record_error(job, error), abort=error)
+            return JobOutcome(await self.ledger.record_error(job, error), abort=error)
         except _ENDED as error:
-            return JobOutcome(job=await self._on_result_lost(job, error, JobStatus.FAILED))
+            return JobOutcome(await self._on_result_lost(job, error, JobStatus.FAILED))
         except MJError as error:  # the task could not be read, and continues
-            return JobOutcome(job=await self.ledger.record_error(job, error))
+            return JobOutcome(await self.ledger.record_error(job, error))
         else:
             return await self._on_finished(job, task)
         return await self._answer_modal(job, task, modal_required)
@@ -135,9 +157,7 @@ class JobExecutor:
     async def _answer_modal(self, job: Job, task: Task, error: ModalRequired) -> JobOutcome:
         """Answer a modal with the text of the step, or with the server's default."""
         if job.is_function or not job.is_step:
-            return JobOutcome(
-                job=await self.ledger.record_error(job, error, status=JobStatus.FAILED)
-            )
+            return JobOutcome(await self.ledger.record_error(job, error, status=JobStatus.FAILED))
         _, answer = last_step(job.step)
         text = fill_answer(answer, {**job.variables, "prompt": job.prompt}) if answer else None
         text = text or task.final_prompt
@@ -148,7 +168,7 @@ class JobExecutor:
             text = current_task.final_prompt or job.prompt
         if not self.submitter.can_submit():  # the press was free, and its modal stays open
             job = await self.ledger.update(job, modal="open")
-            return JobOutcome(job=job, next_step=NextStep.REQUEUE)
+            return JobOutcome(job, next_step=NextStep.REQUEUE)
         outcome = await self.submitter.send_answer(job, task, text)
         is_refused = outcome.next_step is NextStep.REQUEUE or outcome.abort is not None
         if outcome.job.status is not JobStatus.ACCEPTED or is_refused:
@@ -158,9 +178,7 @@ class JobExecutor:
     async def _on_finished(self, job: Job, task: Task) -> JobOutcome:
         if not job.modal and not job.is_function and last_step(job.step)[1] is not None:
             error = ModalNotOpened("The server started the job without a modal: see `task_id`.")
-            return JobOutcome(
-                job=await self.ledger.record_error(job, error, status=JobStatus.FAILED)
-            )
+            return JobOutcome(await self.ledger.record_error(job, error, status=JobStatus.FAILED))
         job = await self.ledger.update(
             job,
             status=JobStatus.FINISHED,
@@ -169,7 +187,7 @@ class JobExecutor:
             error_class="",
             error="",
         )
-        return JobOutcome(job=job)
+        return JobOutcome(job)
 
     async def _on_result_lost(self, job: Job, error: Exception, status: JobStatus) -> Job:
         """Record why there is no picture; one that was saved before is not paid for again."""
@@ -179,28 +197,28 @@ class JobExecutor:
         return await self.ledger.record_error(job, error, status=JobStatus.SAVED, error=message)
 
     async def _save(self, job: Job, task: Task) -> JobOutcome:
-        async with self.save_slots:
+        async with self._save_slots:
             if self.ledger.is_full:  # the remaining space is for the server's responses
                 disk_full = LedgerError(
                     "The disk is full: no picture was saved.", errno=errno.ENOSPC
                 )
-                return JobOutcome(job=job, abort=disk_full)
+                return JobOutcome(job, abort=disk_full)
             try:
                 files = await finish_despite_cancellation(self._download(job, task))
             except MJError as error:
-                return JobOutcome(job=await self._on_result_lost(job, error, JobStatus.FINISHED))
+                return JobOutcome(await self._on_result_lost(job, error, JobStatus.FINISHED))
             except Exception as error:
                 if not is_disk_error(error):
                     raise
-                return JobOutcome(job=await self.ledger.record_error(job, error), abort=error)
+                return JobOutcome(await self.ledger.record_error(job, error), abort=error)
             job = await self.ledger.update(
                 job, status=JobStatus.SAVED, files=files, error_class="", error=""
             )
             try:
                 await finish_despite_cancellation(self.output.append_manifest(job))
             except OSError as error:
-                return JobOutcome(job=job, abort=error)
-        return JobOutcome(job=job)
+                return JobOutcome(job, abort=error)
+        return JobOutcome(job)
 
     async def _download(self, job: Job, task: Task) -> tuple[File, ...]:
         """Save the pictures of a job within the client's timeout.

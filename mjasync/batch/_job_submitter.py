@@ -49,6 +49,10 @@ FATAL: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
 """Errors that every other job would fail with, too."""
 _TRANSIENT: Final = (QueueFull, RateLimited, NoAccount, ConnectionFailed, TaskNotReady)
 """Errors after which the server provably has nothing, and may accept the job later."""
+_INITIAL_PROBE_FACTOR: Final = 5
+_MAX_PROBE_FACTOR: Final = 15
+"""Delays of probes, compared with `retries.overloaded` of the client: by default 5 s to 5 min."""
+_MIN_PROBE_DELAY: Final = 0.001
 _PARENT_LOST: Final = (
     "The server does not have the task any more that this step follows. Retrying helps only if "
     "the server finds it again; otherwise draw the grid again, in a new folder."
@@ -64,11 +68,19 @@ class JobSubmitter:
     ledger: Ledger
     functions: Mapping[str, StepFunction]
     recovery: Recovery
-    breaker: CircuitBreaker
+    breaker: CircuitBreaker = attrs.field(init=False)
+    """Slower than retries of refusals, since a probe may be paid in vain."""
     tasks: dict[str, Task] = attrs.field(factory=dict, init=False)
     """The Tasks of running jobs, by the keys of the jobs."""
     unrecorded: list[str] = attrs.field(factory=list, init=False)
     """Ids of tasks that the server accepted and the ledger could not record."""
+
+    @breaker.default
+    def _make_breaker(self) -> CircuitBreaker:
+        policy = self.client_adapter.overloaded
+        first_delay = max(_INITIAL_PROBE_FACTOR * policy.initial_delay, _MIN_PROBE_DELAY)
+        longest_delay = max(first_delay, _MAX_PROBE_FACTOR * policy.max_delay)
+        return CircuitBreaker(first_delay=first_delay, longest_delay=longest_delay)
 
     def can_submit(self) -> bool:
         """Return whether the circuit breaker allows a submission now."""
@@ -98,7 +110,7 @@ class JobSubmitter:
             except MJError as error:
                 return await self._on_parent_unreadable(job, error)
         if not self.can_submit():
-            return JobOutcome(job=job, next_step=NextStep.REQUEUE)
+            return JobOutcome(job, next_step=NextStep.REQUEUE)
         if parent is not None and job.is_function:
             return await self._call_function(job, parent)
         return await self._submit_paid(job, parent)
@@ -116,7 +128,7 @@ class JobSubmitter:
             return await self._on_refusal(job, refusal)
         self.tasks[job.key] = task
         modal = "open" if task.status is TaskStatus.MODAL else ""
-        return JobOutcome(job=await self._record_accepted(job, task.id, modal))
+        return JobOutcome(await self._record_accepted(job, task.id, modal))
 
     def _new_task(self, job: Job, parent: Task | None, state_token: str) -> Task:
         """Create the Task of a job without sending it.
@@ -144,14 +156,14 @@ class JobSubmitter:
         if error is not None:
             return await self._on_refusal(job, error, status=JobStatus.ACCEPTED, modal="open")
         self.tasks[job.key] = answer
-        return JobOutcome(job=await self._record_accepted(job, answer.id, "answered"))
+        return JobOutcome(await self._record_accepted(job, answer.id, "answered"))
 
     async def _call_function(self, job: Job, parent: Task) -> JobOutcome:
         """Run a function once: what it pays for is unknown."""
         function = self.functions.get(job.step)
         if function is None:
             missing = ConfigurationError(missing_function_error(job))
-            return JobOutcome(job=await self.ledger.record_error(job, missing))
+            return JobOutcome(await self.ledger.record_error(job, missing))
         job = await self._record_attempt(job, **_new_submission(job, None))
         submission_number = self.breaker.start_submission()
         try:
@@ -173,9 +185,9 @@ class JobSubmitter:
         if task is None or not task.id:
             self.breaker.record_not_taken(submission_number)
             job = await self.ledger.update(job, status=JobStatus.FINISHED, error_class="", error="")
-            return JobOutcome(job=job)
+            return JobOutcome(job)
         self.breaker.record_accepted(submission_number)
-        return JobOutcome(job=await self._record_accepted(job, task.id))
+        return JobOutcome(await self._record_accepted(job, task.id))
 
     async def _record_attempt(self, job: Job, **changes: object) -> Job:
         """Record an attempt before it is sent."""
@@ -231,9 +243,7 @@ class JobSubmitter:
     async def _end(
         self, job: Job, error: Exception, status: JobStatus, abort: Exception | None = None
     ) -> JobOutcome:
-        return JobOutcome(
-            job=await self.ledger.record_error(job, error, status=status), abort=abort
-        )
+        return JobOutcome(await self.ledger.record_error(job, error, status=status), abort=abort)
 
     async def _on_refusal(
         self, job: Job, error: MJError, status: JobStatus = JobStatus.PLANNED, modal: str = ""
@@ -253,13 +263,13 @@ class JobSubmitter:
         previous = {"status": status, "modal": modal or job.modal}
         if isinstance(error, FATAL) or is_unknown_path:  # it concerns every prompt
             job = await self.ledger.record_error(job, error, **previous)
-            return JobOutcome(job=job, abort=error)
+            return JobOutcome(job, abort=error)
         is_overload = isinstance(error, ServerError) and error.http_status == 503
         if isinstance(error, _TRANSIENT) or is_overload:
             job = await self.ledger.record_error(job, error, **previous)
             can_retry = not isinstance(error, TaskNotReady) or self.recovery.record_attempt(job)
             next_step = NextStep.REQUEUE if can_retry else NextStep.NONE
-            return JobOutcome(job=job, next_step=next_step, refusal=error)
+            return JobOutcome(job, next_step=next_step, refusal=error)
         return await self._end(job, error, JobStatus.FAILED)
 
     async def _on_parent_unreadable(self, job: Job, error: MJError) -> JobOutcome:
@@ -269,11 +279,11 @@ class JobSubmitter:
         if not error.retryable:
             changes = {"error": _PARENT_LOST} if isinstance(error, TaskNotFound) else {}
             job = await self.ledger.record_error(job, error, status=JobStatus.FAILED, **changes)
-            return JobOutcome(job=job)
+            return JobOutcome(job)
         job = await self.ledger.record_error(job, error, status=JobStatus.PLANNED)
         can_retry = self.recovery.record_attempt(job)
         next_step = NextStep.REQUEUE if can_retry else NextStep.NONE
-        return JobOutcome(job=job, next_step=next_step, refusal=error)
+        return JobOutcome(job, next_step=next_step, refusal=error)
 
 
 def _new_submission(job: Job, state_token: str | None) -> dict[str, object]:

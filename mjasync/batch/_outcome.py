@@ -43,15 +43,15 @@ class NextStep(Enum):
     """Another process has the job, or has had it."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class JobOutcome:
     """The state of a job, and what follows from it."""
 
     job: Job
-    next_step: NextStep = NextStep.NONE
-    refusal: MJError | None = None
+    next_step: NextStep = attrs.field(default=NextStep.NONE, kw_only=True)
+    refusal: MJError | None = attrs.field(default=None, kw_only=True)
     """Why the server refused the job for now."""
-    abort: Exception | None = None
+    abort: Exception | None = attrs.field(default=None, kw_only=True)
     """Why no other job may be started."""
 
 

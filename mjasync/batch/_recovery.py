@@ -100,15 +100,15 @@ class Recovery:
                 return await self._leave_to_next_run(job)
             result = await self._find_by_state(job)
         if isinstance(result, str):
-            return JobOutcome(job=await self.record_accepted(job, result))
+            return JobOutcome(await self.record_accepted(job, result))
         is_unclear = result in {Reconciliation.UNKNOWN, Reconciliation.INCONCLUSIVE}
         if result is Reconciliation.ABSENT or (can_resend and is_unclear):
             job = await self.ledger.update(job, status=JobStatus.PLANNED)
             can_retry = self.record_attempt(job)
-            return JobOutcome(job=job, next_step=NextStep.REQUEUE if can_retry else NextStep.NONE)
+            return JobOutcome(job, next_step=NextStep.REQUEUE if can_retry else NextStep.NONE)
         is_recheckable = self._has_task_list and is_unclear
         next_step = NextStep.RECHECK if is_recheckable else NextStep.NONE
-        return JobOutcome(job=await self._set_uncertain(job), next_step=next_step)
+        return JobOutcome(await self._set_uncertain(job), next_step=next_step)
 
     async def _reconcile_answer(self, job: Job, *, can_resend: bool) -> JobOutcome:
         """Find out whether a modal was answered: then its task has continued (PROTOCOL §4.3)."""
@@ -118,12 +118,12 @@ class Recovery:
                 return await self._leave_to_next_run(job)
             status = await self._task_status(job)
         if status is None or (status in _MODAL_PENDING and not can_resend):
-            return JobOutcome(job=await self._set_uncertain(job))
+            return JobOutcome(await self._set_uncertain(job))
         if status in _MODAL_PENDING:
             job = await self.ledger.update(job, status=JobStatus.ACCEPTED, modal="open")
         else:
             job = await self.record_accepted(job, job.task_id or "", "answered")
-        return JobOutcome(job=job)
+        return JobOutcome(job)
 
     async def _task_status(self, job: Job) -> TaskStatus | None:
         """Return the status of a job's task; None if it cannot be read."""
@@ -145,7 +145,7 @@ class Recovery:
         )
 
     async def _leave_to_next_run(self, job: Job) -> JobOutcome:
-        return JobOutcome(job=await self.ledger.update(job, status=JobStatus.SUBMITTING))
+        return JobOutcome(await self.ledger.update(job, status=JobStatus.SUBMITTING))
 
     def _remaining_delay(self, job: Job) -> float:
         """Return for how many seconds the server may still accept a submission (PROTOCOL §7.4).

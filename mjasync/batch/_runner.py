@@ -43,16 +43,6 @@ class RunLimits:
     max_failures: int | None
     max_uncertain: int | None
 
-    def find_stop_reason(self, submits: int, failures: int, uncertain: int) -> str:
-        """Return the limit that is reached; "" if none is."""
-        if self.max_uncertain is not None and uncertain >= self.max_uncertain:
-            return "max_uncertain"
-        if self.max_failures is not None and failures >= self.max_failures:
-            return "max_failures"
-        if self.max_submits is not None and submits >= self.max_submits:
-            return "max_submits"
-        return ""
-
 
 @attrs.define
 class RunningJob:
@@ -63,9 +53,7 @@ class RunningJob:
 class Runner:
     """The jobs of one run."""
 
-    def __init__(
-        self, *, executor: JobExecutor, adaptive_limit: AdaptiveLimit, limits: RunLimits
-    ) -> None:
+    def __init__(self, executor: JobExecutor, limits: RunLimits) -> None:
         self.error: Exception | None = None
         """The error that ended the run, if any."""
         self.stopped = ""
@@ -77,7 +65,9 @@ class Runner:
         self._client = executor.client_adapter
         self.clock = executor.client_adapter.clock
         self._breaker = executor.submitter.breaker
-        self._adaptive_limit = adaptive_limit
+        self._adaptive_limit = AdaptiveLimit(
+            limits.limit, self._client.overloaded, self.clock.now()
+        )
         self._limits = limits
         self._last_refusal: MJError | None = None
         self._had_connection = False
@@ -268,9 +258,13 @@ class Runner:
 
     def _is_limit_reached(self) -> bool:
         submits = self._counts["submits"] + len(self._submitting)
-        reason = self._limits.find_stop_reason(
-            submits, self._counts["failures"], len(self._uncertain)
+        counts = (
+            ("max_uncertain", self._limits.max_uncertain, len(self._uncertain)),
+            ("max_failures", self._limits.max_failures, self._counts["failures"]),
+            ("max_submits", self._limits.max_submits, submits),
         )
+        reached = (name for name, limit, count in counts if limit is not None and count >= limit)
+        reason = next(reached, "")
         if reason and not (reason == "max_submits" and self._submitting):
             self.stopped = reason
         return bool(reason)
@@ -293,12 +287,12 @@ class Runner:
         try:
             outcome = await self._claim_and_run(job)
         except Exception as error:  # noqa: BLE001 - the ledger cannot be written, for example
-            outcome = JobOutcome(job=job, abort=error)
+            outcome = JobOutcome(job, abort=error)
         self._completed.put_nowait(outcome)
 
     async def _claim_and_run(self, job: Job) -> JobOutcome:
         if not await self._ledger.claim(job):
-            return JobOutcome(job=job, next_step=NextStep.CLAIMED_ELSEWHERE)
+            return JobOutcome(job, next_step=NextStep.CLAIMED_ELSEWHERE)
         self._poll_delay = _MIN_POLL_DELAY
         try:
             return await self._executor.run(job, self)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
+import sqlite3
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
+from ..._concurrency import uninterrupted
 from ..._text import printable, redact
 from ...errors import ConfigurationError
 from .._jobs import Job
 from .database_errors import database_message
 from .ledger import Ledger
 from .lock import LedgerLock
-from .reader import read_jobs
 from .sqlite import SQLiteLedger
+from .tables import decode_jobs, jobs_query, parse_json, table_columns
 
 __all__ = ["is_running", "open_ledger", "read_batch"]
 
@@ -32,6 +39,12 @@ _DRIVERS: Final = {
     "postgresql": _POSTGRES_DRIVER,
     _POSTGRES_DRIVER: _POSTGRES_DRIVER,
 }
+
+_NOT_WRITABLE_CODES: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_NO_TABLE_MESSAGE: Final = (
+    "Its ledger has no jobs: it is being created, or it is empty. Try again in a moment; if it "
+    "stays empty, restore it from a backup."
+)
 
 
 def open_ledger(folder: Path, url: str | None) -> Ledger | str:
@@ -68,13 +81,53 @@ async def read_batch(folder: str | os.PathLike[str], *, ledger: str | None = Non
     if url.drivername == _SQLITE_DRIVER and not os.path.isfile(url.database or ""):  # noqa: ASYNC240, PTH113
         raise ConfigurationError(f"There is no batch in {os.fspath(folder)!r}.")
     try:
-        return await read_jobs(url)
+        return await _read_jobs(url)
     except ConfigurationError as error:
         reason = error.message
     except (SQLAlchemyError, OSError, ValueError, TypeError) as error:
         reason = redact(database_message(error), [url.password or ""])
     message = f"The batch in {os.fspath(folder)!r} cannot be read: {reason}"
     raise ConfigurationError(message)  # outside of the handler: its error refers to the password
+
+
+async def _read_jobs(url: URL) -> list[Job]:
+    if url.drivername == _POSTGRES_DRIVER:
+        return await _read_from(url)
+    path = Path(url.database or "")
+    try:
+        return await _read_from(_read_only_url(path))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE_CODES:
+            raise
+        # SQLite creates files beside a ledger to read it, which a read-only folder does not allow
+        with tempfile.TemporaryDirectory() as folder:
+            copy = await asyncio.to_thread(_copy_ledger, path, Path(folder))
+            return await _read_from(_read_only_url(copy))
+
+
+def _copy_ledger(path: Path, folder: Path) -> Path:
+    for name in (path.name, f"{path.name}-wal"):
+        if (path.parent / name).exists():
+            shutil.copyfile(path.parent / name, folder / name)
+    return folder / path.name
+
+
+def _read_only_url(path: Path) -> URL:
+    database = f"{path.absolute().as_uri()}?mode=ro"
+    return URL.create(_SQLITE_DRIVER, database=database, query={"uri": "true"})
+
+
+@uninterrupted
+async def _read_from(url: URL) -> list[Job]:
+    engine = create_async_engine(url, poolclass=NullPool, json_deserializer=parse_json)
+    try:
+        async with engine.connect() as connection:
+            columns = await connection.run_sync(table_columns)
+            if columns:
+                return await decode_jobs(await connection.execute(jobs_query((), columns)))
+    finally:
+        await engine.dispose()
+    raise ConfigurationError(_NO_TABLE_MESSAGE)
 
 
 def is_running(folder: str | os.PathLike[str], *, ledger: str | None = None) -> bool | None:
