@@ -99,7 +99,8 @@ class Batch:
             raise ConfigurationError(message)
         requested_steps = [steps] if isinstance(steps, str) or callable(steps) else [*steps]
         step_paths, functions = expand_steps([*_STEPS_OF_IMAGES[images], *requested_steps])
-        opened_ledger = open_ledger(Path(folder), ledger)
+        self._folder = Path(folder)
+        opened_ledger = open_ledger(self._folder, ledger)
         self._has_local_ledger = ledger is None
         ledger = None  # tracebacks may show variables, and the URL may have a password
         if isinstance(opened_ledger, str):
@@ -108,7 +109,6 @@ class Batch:
         if opened_ledger.is_shared and not filenames.are_unique:
             message = f"With several processes, the name {name!r} needs {{key}} or {{task_id}}."
             raise ConfigurationError(message)
-        self._folder = Path(folder)
         self._client = client
         self._ledger = opened_ledger
         self._output = OutputFolder(self._folder, filenames, images)
@@ -119,8 +119,9 @@ class Batch:
             gallery=GalleryPage(self._folder) if gallery else None,
         )
         if not isinstance(retry_failed, bool):
-            names = [retry_failed] if isinstance(retry_failed, str) else retry_failed
-            retry_failed = frozenset(names)
+            retry_failed = frozenset(
+                [retry_failed] if isinstance(retry_failed, str) else retry_failed
+            )
         self._sources = PromptSources(step_paths, filenames.fields, repeat)
         self._backlog = Backlog(
             ledger=self._ledger,
