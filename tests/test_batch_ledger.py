@@ -27,6 +27,8 @@ from support.batches import finish
 from support.disks import mounted
 
 PROMPTS = [f"fox {n}" for n in range(4)]
+MORE_THAN_AT_ONCE = [f"owl {n}" for n in range(8)]
+"""With a limit of 1, four jobs may be under way: one is submitted, the others are being saved."""
 SECRET = "pass-word"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no such modes and links")
 
@@ -207,14 +209,14 @@ async def test_a_ledger_that_is_replaced(
     With a limit of 1, one submission at most was noted, and perhaps sent, before that.
     """
     async with Batch(tmp_path, client=mj_plain, limit=1, gallery=False) as batch:
-        batch.add(PROMPTS)
+        batch.add(MORE_THAN_AT_ONCE)
         running = batch.run()
         await anext(running)
         (tmp_path / "ledger.db").unlink()
         before = len(plain.submissions)
         with pytest.raises(LedgerError, match="deleted or replaced"):
             [job async for job in running]
-        assert len(plain.submissions) <= before + 1 < len(PROMPTS)
+        assert len(plain.submissions) <= before + 1 < len(MORE_THAN_AT_ONCE)
 
 
 @posix
@@ -223,7 +225,7 @@ async def test_a_ledger_that_is_moved(plain: Simulator, mj_plain: Client, tmp_pa
     here, there = tmp_path / "here", tmp_path / "there"
     there.mkdir()
     async with Batch(here, client=mj_plain, limit=1, gallery=False) as batch:
-        batch.add(PROMPTS)
+        batch.add(MORE_THAN_AT_ONCE)
         running = batch.run()
         await anext(running)
         (here / "ledger.db").rename(there / "ledger.db")
@@ -231,7 +233,7 @@ async def test_a_ledger_that_is_moved(plain: Simulator, mj_plain: Client, tmp_pa
         before = len(plain.submissions)
         with pytest.raises(LedgerError, match="deleted or replaced"):
             [job async for job in running]
-        assert len(plain.submissions) <= before + 1 < len(PROMPTS)
+        assert len(plain.submissions) <= before + 1 < len(MORE_THAN_AT_ONCE)
 
 
 def test_looking_at_a_lock_takes_nothing(tmp_path: Path) -> None:

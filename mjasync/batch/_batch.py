@@ -92,8 +92,7 @@ class Batch:
         """
         for argument, value in (("limit", limit), ("repeat", repeat)):
             if value < 1:
-                message = f"{argument} must be at least 1, not {value}."
-                raise ConfigurationError(message)
+                raise ConfigurationError(f"{argument} must be at least 1, not {value}.")
         if images not in _STEPS_OF_IMAGES:
             message = f"images must be one of {', '.join(_STEPS_OF_IMAGES)}, not {images!r}."
             raise ConfigurationError(message)
@@ -265,7 +264,7 @@ class Batch:
     async def dry_run(self) -> int:
         """Count the submissions of a run in which nothing fails, without sending anything.
 
-        Functions are not counted, since their submissions are unknown; `forecast` includes them.
+        Functions are not counted, since their submissions are unknown: see `forecast`.
 
         Raises:
             MJError: A row is not valid.
@@ -329,8 +328,7 @@ class Batch:
         Raises:
             ConfigurationError: A function that is left to run is not in `steps`.
             MJError: The account cannot continue (token, balance), or the server cannot draw.
-                Running jobs are completed and recorded first.
-            OSError: The disk is full or not writable. Running jobs are completed first.
+            OSError: The disk is full or not writable. Running jobs are recorded first in any case.
         """
         self._check_open()
         if self._runner is not None:

@@ -34,11 +34,9 @@ class Filenames:
         self._owners: dict[str, tuple[str, int | None]] = {}
         parts = template.split("/")
         if "\\" in template or ".." in parts or PurePosixPath(template).is_absolute():
-            message = f"The name {template!r} must stay in the batch's folder."
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"The name {template!r} must stay in the batch's folder.")
         if not template.endswith(".{ext}"):
-            message = f"The name {template!r} must end with '.{{ext}}'."
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"The name {template!r} must end with '.{{ext}}'.")
 
     @property
     def fields(self) -> frozenset[str]:

@@ -68,14 +68,15 @@ class JobSubmitter:
     ledger: Ledger
     functions: Mapping[str, StepFunction]
     recovery: Recovery
-    breaker: CircuitBreaker = attrs.field(init=False)
+    breaker: CircuitBreaker = attrs.field(
+        default=attrs.Factory(lambda self: self._make_breaker(), takes_self=True), init=False
+    )
     """Slower than retries of refusals, since a probe may be paid in vain."""
     tasks: dict[str, Task] = attrs.field(factory=dict, init=False)
     """The Tasks of running jobs, by the keys of the jobs."""
     unrecorded: list[str] = attrs.field(factory=list, init=False)
     """Ids of tasks that the server accepted and the ledger could not record."""
 
-    @breaker.default
     def _make_breaker(self) -> CircuitBreaker:
         policy = self.client_adapter.overloaded
         first_delay = max(_INITIAL_PROBE_FACTOR * policy.initial_delay, _MIN_PROBE_DELAY)

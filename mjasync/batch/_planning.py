@@ -94,8 +94,7 @@ def expand_steps(
         if not isinstance(step, str):
             name = getattr(step, "__qualname__", type(step).__qualname__).replace(">", "")
             if functions.setdefault(FUNCTION_STEP + name, step) is not step:
-                message = f"Two functions of steps= are called {name!r}."
-                raise ConfigurationError(message)
+                raise ConfigurationError(f"Two functions of steps= are called {name!r}.")
             paths[FUNCTION_STEP + name] = None
             continue
         buttons = parse_path(step)

@@ -122,8 +122,7 @@ def read_rows(
             rows.multiline_places += (place,) if place.startswith("lines") else ()
             next(plan_jobs(rows[-1]))
         except InvalidRequest as error:
-            message = f"{path}, {place}: {error.message}"
-            raise ConfigurationError(message) from error
+            raise ConfigurationError(f"{path}, {place}: {error.message}") from error
     return rows
 
 
@@ -260,11 +259,9 @@ def _read_yaml(text: str, name: str) -> NumberedRows:
     try:
         rows: Any = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        message = f"{name} is not valid YAML: {error}."
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(f"{name} is not valid YAML: {error}.") from error
     if not isinstance(rows, list):
-        message = f"{name} must contain a list of prompts, or of mappings."
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"{name} must contain a list of prompts, or of mappings.")
     for number, row in enumerate(rows, 1):
         yield f"row {number}", row
 

@@ -98,8 +98,7 @@ def parse_row(value: object, template: str | None = None, repeat: int = 1) -> In
     names = [column_name(name) for name in value if name]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate:
-        message = f"A row has several columns called {duplicate!r}."
-        raise InvalidRequest(message)
+        raise InvalidRequest(f"A row has several columns called {duplicate!r}.")
     columns = {column_name(name): value for name, value in value.items() if name}
     columns.pop("", None)
     missing = frozenset(name for name, value in columns.items() if _is_missing(value))
@@ -202,14 +201,12 @@ def parse_repeat(value: object) -> int:
     except ValueError:
         number = 0.0
     if not (1 <= number <= _MAX_REPEATS and number.is_integer()):
-        message = f"repeat must be a number from 1 to {_MAX_REPEATS}, not {value!r}."
-        raise InvalidRequest(message)
+        raise InvalidRequest(f"repeat must be a number from 1 to {_MAX_REPEATS}, not {value!r}.")
     return int(number)
 
 
 def check_not_blank(prompt: str) -> str:
     """Return a prompt; raise InvalidRequest if it is blank."""
     if not prompt.strip():
-        message = "A row has no prompt."
-        raise InvalidRequest(message)
+        raise InvalidRequest("A row has no prompt.")
     return prompt
