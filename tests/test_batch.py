@@ -36,7 +36,7 @@ from support.batches import finish, ledger
 from support.clients import QUICK, Every, connect
 from support.gallery_jobs import facts_of
 from support.sent_requests import submits
-from support.waiting import eventually
+from support.waiting import eventually, leave
 
 PROMPTS = [f"fox {n}" for n in range(6)]
 SETTLE = 60.0
@@ -299,8 +299,7 @@ async def test_a_function_that_was_interrupted(
 
     running = asyncio.ensure_future(finish(tmp_path, mj_plain, "a fox", steps=endless))
     await begun.wait()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await leave(running)
     (job,) = await finish(tmp_path, mj_plain)
     assert (job.status, job.error_class) == (JobStatus.UNCERTAIN, "SubmitUncertain")
     assert "function was interrupted" in job.error
@@ -647,8 +646,7 @@ async def test_leaving_notes_what_is_on_the_wire(tmp_path: Path) -> None:
             batch.add(PROMPTS)
             running = asyncio.ensure_future(anext(batch.run()))
             await eventually(lambda: submits(sim) == 6)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await leave(running)
         assert {job.status for job in await ledger(tmp_path)} == {JobStatus.ACCEPTED}
         check_files(tmp_path, await finish(tmp_path, mj))
         assert len(sim.submissions) == 6
@@ -696,8 +694,7 @@ async def test_a_batch_tells_where_it_stands(
         assert info is not None
         states = [job.status for job in await read_batch(tmp_path)]
         assert states == [JobStatus.ACCEPTED] + [JobStatus.PLANNED] * 11
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await leave(running)
         (accepted,) = await batch.jobs(JobStatus.ACCEPTED)
         assert accepted == (await read_batch(tmp_path))[0]
     await mj_plain.task(accepted.task_id or "").cancel()  # it stands still

@@ -17,7 +17,7 @@ from mjasync.simulator import Simulator
 from support import batches
 from support.clients import connect
 from support.sent_requests import sent
-from support.waiting import eventually
+from support.waiting import eventually, leave
 
 ZOOM = "U1>Custom Zoom[{prompt} --zoom 1.8]"
 
@@ -184,8 +184,7 @@ async def test_a_run_that_was_left_while_answering(
         running = asyncio.ensure_future(run())
         endpoint = "modal" if taken else "action"
         await eventually(lambda: len(sent(plain, endpoint)) == 1 + (not taken))
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await leave(running)
     await finish(tmp_path, mj_plain)
     states = {job.step: job.status for job in await read_batch(tmp_path)}
     assert states == dict.fromkeys(["", "U1", ZOOM], JobStatus.SAVED)

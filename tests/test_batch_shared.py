@@ -19,7 +19,7 @@ from mjasync.simulator import Simulator
 from support import batches
 from support.clients import connect
 from support.postgres import binary, server
-from support.waiting import eventually
+from support.waiting import eventually, leave
 
 asyncpg = pytest.importorskip("asyncpg")
 pytestmark = [
@@ -275,8 +275,7 @@ async def test_the_living_are_left_alone(
             assert not waiting.done()
             other.stop()
             assert await waiting is None
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await leave(running)
         await first.aclose()
     assert len(sim.submissions) == 1
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
 from mjasync._protocol.buttons import classify_button
-from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 from support.clients import connect
+from support.internals import suppress_unawaited_warning
+from support.pictures import png
 
 VERSIONS = ("4", "5", "6", "6.1", "7", "8", "niji 5", "niji 6")
 PRESSES = 6
@@ -24,14 +23,7 @@ DOCUMENTED = {getattr(mjasync.errors, name) for name in mjasync.errors.__all__}
 reached: Counter[str] = Counter()
 
 
-def picture(mode: str) -> bytes:
-    """Make a picture; as "L", a mask."""
-    buffer = io.BytesIO()
-    Image.new(mode, (8, 8), 255).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-GRID, MASK = picture("RGB"), picture("L")
+GRID, MASK = png(colour="white"), png("L", "white")
 BEGINNINGS = {
     "imagine": lambda mj: mj.imagine("a lighthouse --ar 16:9"),
     "picture": lambda mj: mj.imagine("a lighthouse", images=[GRID]),

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import mjasync
 from mjasync import (
@@ -39,7 +39,8 @@ from mjasync.cli.app import app
 from mjasync.cli.task_jobs import TaskRun, resolve_in_flight
 from mjasync.errors import QueueFull, ServerError, TooManyOpenFiles
 from mjasync.simulator import Simulator
-from support.clients import QUICK, connect
+from support import pictures
+from support.clients import connect
 from support.command_line import SECRET, Outcome, Run, command, ended, shown_on, size_of, terminal
 from support.waiting import eventually
 
@@ -61,9 +62,7 @@ def picture(name: str = "cat.png", size: tuple[int, int] = (64, 48)) -> Path:
 def mask(name: str = "mask.png") -> Path:
     """Draw a mask: black, white where to repaint."""
     path = Path(name)
-    drawn = Image.new("L", (64, 64))
-    ImageDraw.Draw(drawn).rectangle((16, 16, 48, 48), fill=255)
-    drawn.save(path)
+    path.write_bytes(pictures.mask())
     return path
 
 
@@ -302,11 +301,8 @@ async def test_action_and_modal(server: Simulator, cli: Run) -> None:
     assert again.record["image_url"]
 
 
-async def test_server_without_buttons(
-    original: Simulator, cli: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_server_without_buttons(original: Simulator, cli: Run, quick_clients: None) -> None:
     """On the original server the buttons of a grid are shown, and can be pressed, all the same."""
-    monkeypatch.setattr("mjasync._client.Client", partial(Client, schedule=QUICK))
     flags = ("--base-url", original.url, "--token", original.token)
     grid = (await cli("imagine", "a fox", "--json", *flags)).record
     assert [button["label"] for button in grid["buttons"][:4]] == ["U1", "U2", "U3", "U4"]

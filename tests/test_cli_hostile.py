@@ -8,19 +8,17 @@ import logging
 import os
 import unicodedata
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from mjasync import Client, ServerError
+from mjasync import ServerError
 from mjasync.cli import main
 from mjasync.cli import task_text as words
 from mjasync.cli.unexpected_errors import SentenceHandler, report, without_debug
 from mjasync.simulator import Simulator
-from support.clients import EAGER, QUICK
 from support.command_line import SECRET, Outcome, Run, command, ended, on_terminal
 from support.loopback import serving
 
@@ -86,10 +84,8 @@ class Hostile:
 
 
 @pytest.fixture
-async def hostile(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hostile]:
+async def hostile(quick_clients: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hostile]:
     """One of them; the environment names it."""
-    quick = partial(Client, schedule=QUICK, retries=EAGER)
-    monkeypatch.setattr("mjasync._client.Client", quick)
     server = Hostile()
     async with serving(server.answer) as url:
         monkeypatch.setenv("MJASYNC_BASE_URL", url)

@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +23,6 @@ from mjasync.cli.server_options import ServerOptions
 from mjasync.cli.task_jobs import TaskRun, run_all
 from mjasync.errors import ConnectionFailed, QueueFull, RequestTimeout
 from mjasync.simulator import Simulator
-from support.clients import EAGER, QUICK
 from support.command_line import Outcome, Run, command, ended, terminal
 from support.loopback import serving, serving_streams
 from support.waiting import eventually
@@ -193,10 +191,8 @@ async def test_timeout_bounds_the_saving_too() -> None:
     assert not Path("fox.png").exists()
 
 
-async def test_picture_that_cannot_be_saved(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_picture_that_cannot_be_saved(cli: Run, quick_clients: None) -> None:
     """Whatever keeps a paid picture from being saved, the command that fetches it is named."""
-    quick = partial(Client, schedule=QUICK, retries=EAGER)
-    monkeypatch.setattr("mjasync._client.Client", quick)
     async with serving(finished(f"{DEAD}/fox.png")) as url:
         outcome: Outcome = await cli("imagine", "a fox", "--save", "fox.png", "--base-url", url)
     assert outcome.code == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import io
 import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,15 +12,15 @@ from typing import Any
 
 import aiohttp
 import pytest
-from PIL import Image
 
 import mjasync
 from mjasync import Client, Task, TaskStatus
 from mjasync._models import Auth, ImageHost, Speed, SpeedVia
-from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 from support.clients import connect
-from support.waiting import PATIENCE, eventually, turns
+from support.internals import is_watching, suppress_unawaited_warning
+from support.pictures import png
+from support.waiting import PATIENCE, eventually, leave, turns
 
 VARIABLES = ("BASE_URL", "TOKEN", "SPEED", "IMAGE_HOST", "AUTH")
 
@@ -31,13 +30,6 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unset every variable the client reads."""
     for name in VARIABLES:
         monkeypatch.delenv(f"MJASYNC_{name}", raising=False)
-
-
-def png(side: int = 8) -> bytes:
-    """Make a picture."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (side, side)).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def headers(sim: Simulator) -> list[dict[str, str]]:
@@ -117,10 +109,10 @@ def test_with_instead_of_async_with() -> None:
         lambda mj: mj.imagine(" "),
         lambda mj: mj.imagine(None),
         lambda mj: mj.shorten(""),
-        lambda mj: mj.blend([png()]),
-        lambda mj: mj.blend([png()] * 6),
-        lambda mj: mj.blend(png()),
-        lambda mj: mj.blend([png()] * 2, dimensions="ROUND"),
+        lambda mj: mj.blend([png(side=8)]),
+        lambda mj: mj.blend([png(side=8)] * 6),
+        lambda mj: mj.blend(png(side=8)),
+        lambda mj: mj.blend([png(side=8)] * 2, dimensions="ROUND"),
         lambda mj: mj.imagine("a fox", state="x" * 256),
         lambda mj: mj.imagine("a fox", bot="dalle"),
         lambda mj: mj.task(""),
@@ -209,8 +201,8 @@ async def test_the_common_fields(plain: Simulator) -> None:
         }
         tasks = [
             mj.imagine("a fox", **options),
-            mj.blend([png(), png(9)], dimensions="LANDSCAPE", **options),
-            mj.describe(png(), **options),
+            mj.blend([png(side=8), png(side=9)], dimensions="LANDSCAPE", **options),
+            mj.describe(png(side=8), **options),
             mj.shorten("a fox", **options),
         ]
         await mj.gather(*tasks)
@@ -252,14 +244,14 @@ async def test_pictures_are_sent_as_data_urls(plain: Simulator) -> None:
     """Reference pictures arrive whole, one or several, in order; links are fetched first."""
     async with connect(plain) as mj:
         grid = await mj.imagine("a fox")
-        await mj.imagine("like these", images=[png(8), png(9), grid.image_url])
-        await mj.imagine("like this", images=png(10))
+        await mj.imagine("like these", images=[png(side=8), png(side=9), grid.image_url])
+        await mj.imagine("like this", images=png(side=10))
         first, second = (s.body["base64Array"] for s in plain.submissions[1:])
         assert (len(first), len(second)) == (3, 1)
         assert all(one.startswith("data:image/png;base64,") for one in [*first, *second])
         assert plain.tasks[plain.submissions[1].task_id].image_sizes[:2] == (
-            len(png(8)),
-            len(png(9)),
+            len(png(side=8)),
+            len(png(side=9)),
         )
 
 
@@ -373,8 +365,7 @@ async def test_gather_makes_use_of_its_limit(limit: int | None, most: int) -> No
         await eventually(lambda: slow.in_flight == most)
         await turns(50)
         assert slow.in_flight == most
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await leave(waiting)
 
 
 async def test_gather_carries_every_task_to_its_end(plain: Simulator) -> None:
@@ -479,8 +470,7 @@ async def test_as_completed_left_with_a_task_just_drawn_warns_of_nothing(
         completed = mj.as_completed(endless(), limit=2)
         first = asyncio.ensure_future(anext(completed))
         await drawn.wait()  # the owl is drawn in this very step, and has not begun
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
+        await leave(first)
         await completed.aclose()
         gc.collect()
     assert len(wide.submissions) <= 1
@@ -523,10 +513,9 @@ async def test_leaving_as_completed_early(plain: Simulator) -> None:
         first = asyncio.ensure_future(anext(completed))
         await eventually(lambda: len(slow.submissions) == 3)
         await eventually(lambda: all(task.id for task in tasks))
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
+        await leave(first)
         await completed.aclose()
-        assert mj._context.poller._watches == {}
+        assert not is_watching(mj)
         assert slow.in_flight == 3
 
 

@@ -10,7 +10,8 @@ import pytest
 from mjasync import Client, Task, TaskStatus
 from mjasync.simulator import DIALECTS as PLAYED
 from support.conformance_page import PAGE, page
-from support.stories import DIALECTS, STORIES, Story, is_grid, png, serving
+from support.pictures import png
+from support.stories import DIALECTS, STORIES, Story, is_grid, serving
 
 LAGGING = 0.0005
 

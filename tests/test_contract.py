@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import mjasync
 from mjasync.simulator import Simulator
 from support.clients import QUICK, connect
+from support.pictures import mask
 
 CONTRACT = """\
 import asyncio
@@ -49,9 +50,7 @@ asyncio.run(main())
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a directory with a mask in it, and work there."""
-    mask = Image.new("L", (64, 64))
-    ImageDraw.Draw(mask).rectangle((16, 16, 48, 48), fill=255)
-    mask.save(tmp_path / "mask.png")
+    (tmp_path / "mask.png").write_bytes(mask())
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

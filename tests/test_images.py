@@ -38,18 +38,9 @@ from mjasync._media.formats import sniff
 from mjasync._media.grid import split_grid
 from mjasync._media.inputs import as_data_url, as_mask, as_tuple
 from mjasync._media.pillow import encode_as_png
-from support.pictures import extension_of
+from support.pictures import encode, encoded, extension_of
 from support.scripted_server import answering, asking, http
 from support.waiting import PATIENCE, turns
-
-
-def encoded(form: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
-    """A small picture with something to see on it."""
-    image = Image.effect_noise(size, 90).convert(mode)
-    buffer = io.BytesIO()
-    image.save(buffer, format=form)
-    return buffer.getvalue()
-
 
 PNG = encoded("PNG")
 JPEG = encoded("JPEG")
@@ -816,9 +807,7 @@ def grid(width: int, height: int, mode: str = "RGB", form: str = "PNG") -> bytes
     for number, colour in enumerate(COLOURS):
         corner = (number % 2 * (width - width // 2), number // 2 * (height - height // 2))
         image.paste(Image.new("RGB", (width // 2, height // 2), colour), corner)
-    buffer = io.BytesIO()
-    image.convert(mode).save(buffer, form, **({"lossless": True} if form == "WEBP" else {}))
-    return buffer.getvalue()
+    return encode(image.convert(mode), form, **({"lossless": True} if form == "WEBP" else {}))
 
 
 @pytest.mark.parametrize("width, height", [(2, 2), (64, 64), (65, 64), (64, 33), (101, 57), (3, 9)])

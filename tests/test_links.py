@@ -15,7 +15,6 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 import mjasync
 from mjasync import Client, ConfigurationError, InvalidRequest, LinkRefused, MalformedReply
 from mjasync._http.links import candidate_urls, is_public, parse_link, redirect_url
-from mjasync._media.files import read_all
 from mjasync.errors import ConnectionFailed
 from support.pictures import PNG
 from support.scripted_server import TOKEN, answering, asking, finished, http, picture
@@ -362,11 +361,12 @@ async def test_a_gateway_that_refuses_private_addresses(tmp_path: Path) -> None:
     async with (
         answering(picture("/mj/image/17"), http(403, said)) as server,
         finished(server) as task,
+        asking(server.url) as mj,
     ):
         with pytest.raises(LinkRefused) as caught:
             await task.save(tmp_path)
         with pytest.raises(LinkRefused):
-            await task._context.api.download_by_id("17", read_all)
+            await mj.image("17")
     for words in ("gateway refuses", "172.17.0.2", "HTTP 403", "new-api", "private IPs", "port"):
         assert words in str(caught.value)
     assert server.paths.count("/mj/image/17") == 2

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 import mjasync
 from mjasync import Client, Retries, RetryPolicy, Task, TaskStatus
-from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 from support.clients import AT_ONCE, EAGER, connect
 from support.clock import FakeClock
+from support.internals import suppress_unawaited_warning
 from support.loopback import ScriptedApp
 from support.ports import reserved_port
 from support.sent_requests import count_sent, submits
-from support.waiting import eventually, turns
+from support.waiting import eventually, leave, turns
 
 
 class Gated(ScriptedApp):
@@ -47,8 +47,7 @@ class Gated(ScriptedApp):
         """Wait for a Task and leave as soon as its submission is on the wire."""
         waiter = asyncio.ensure_future(task.wait())
         await eventually(lambda: self.asked == 1)
-        waiter.cancel()
-        await asyncio.gather(waiter, return_exceptions=True)
+        await leave(waiter)
 
 
 # --- uncertain ---------------------------------------------------------------------------------
@@ -590,8 +589,7 @@ async def come_and_go(waiting: Coroutine[Any, Any, object], arrival: int, stay: 
     await turns(arrival)
     waiter = asyncio.ensure_future(waiting)
     await turns(stay)
-    waiter.cancel()
-    await asyncio.gather(waiter, return_exceptions=True)
+    await leave(waiter)
 
 
 async def test_nothing_is_left_when_everybody_left(plain: Simulator) -> None:

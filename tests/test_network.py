@@ -86,10 +86,10 @@ async def test_a_proxy_that_refuses() -> None:
     """The error says that it was the proxy; nothing has reached the server."""
     async with (
         answering(http(407)) as proxy,
-        Client("https://api.example.com", TOKEN, proxy=proxy.url) as mj,
+        asking("https://api.example.com", proxy=proxy.url) as mj,
     ):
         with pytest.raises(ConnectionFailed, match=r"proxy refused.*HTTP 407"):
-            await mj._context.api.get_list(policy=mjasync.RetryPolicy(max_attempts=1))
+            await mj.tasks()
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,13 @@ async def test_an_empty_429_does_not_hold_up_a_reconcile(
 
 async def test_a_rate_limit_with_words_is_waited_for() -> None:
     """What says how long to wait, or why, is no missing list."""
-    policy = mjasync.RetryPolicy(max_attempts=3, initial_delay=0)
+    retries = mjasync.Retries(read=mjasync.RetryPolicy(max_attempts=3, initial_delay=0))
     for limited in (http(429, {"error": "slow down"}), http(429, headers={"Retry-After": "0"})):
-        async with answering(limited, http(200, [])) as server, asking(server.url) as mj:
-            assert await mj._context.api.get_list(policy=policy) == []
+        async with (
+            answering(limited, http(200, [])) as server,
+            asking(server.url, retries=retries) as mj,
+        ):
+            assert await mj.tasks() == []
 
 
 async def test_a_task_that_goes_back_is_told_of(caplog: pytest.LogCaptureFixture) -> None:

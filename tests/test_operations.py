@@ -20,9 +20,10 @@ from mjasync import AccountFilter, Client, Task, TaskStatus
 from mjasync._protocol.buttons import classify_button
 from mjasync.simulator import Simulator
 from support.clients import connect
+from support.pictures import png
 from support.raw_http import simulated
 from support.sent_requests import sent
-from support.stories import FROZEN, TOKEN, is_grid, png, serving
+from support.stories import FROZEN, TOKEN, is_grid, serving
 
 Ask = Callable[[Simulator, Client], Awaitable[object]]
 ADMIN = {"token": "sim-admin"}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,10 +26,10 @@ from mjasync import (
     Retries,
 )
 from mjasync._probe.questions import AnswerKind, detect_family
-from mjasync.cli import main
 from mjasync.cli.signals import GracefulShutdown
 from mjasync.simulator import DIALECTS, Simulator
 from support.clients import AT_ONCE, EAGER, QUICK
+from support.command_line import Outcome, Run
 from support.loopback import serving
 from support.scripted_server import answering, http
 from support.waiting import PATIENCE, eventually
@@ -109,13 +108,13 @@ def test_every_dialect_is_in_the_table() -> None:
 @pytest.mark.parametrize("dialect", KNOWN)
 async def test_each_dialect_is_recognised(dialect: str) -> None:
     """The report names the family and what works there, and finds nothing wrong."""
-    async with probing(dialect) as (_, mj):
+    async with probing(dialect) as (sim, mj):
         report = await mj.probe()
     known = attrs.asdict(KNOWN[dialect])
     assert {name: getattr(report, name) for name in known} == known
     assert (report.auth, report.list_by_condition, report.links_reachable) == ("secret", True, None)
     assert (report.problems, report.ok, report.drawn) == ((), True, None)
-    assert report.url == f"{mj._context.api.url.base}/mj"
+    assert report.url == f"{sim.url}/mj"
     assert 0 < report.round_trip < PATIENCE
 
 
@@ -652,32 +651,17 @@ async def test_nothing_is_spent_where_it_cannot_work() -> None:
 # --- mjasync doctor ----------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Outcome:
-    """What a command line left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def doctor(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Any]:
-    """Run `mjasync doctor` in a thread; the token may be in nothing it says."""
-    for name in [name for name in os.environ if name.startswith("MJASYNC_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr("mjasync._client.Client", partial(Client, schedule=QUICK, retries=EAGER))
+def doctor(cli: Run, quick_clients: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run `mjasync doctor` in a thread; its output must not contain the token."""
     monkeypatch.setenv("MJASYNC_TOKEN", TOKEN)
 
-    def run(*argv: str) -> Outcome:
-        code = main(["doctor", *argv])
-        said = capsys.readouterr()
-        assert TOKEN not in said.out + said.err
-        return Outcome(code, said.out, said.err)
+    async def run(*argv: str) -> Outcome:
+        outcome: Outcome = await cli("doctor", *argv)
+        assert TOKEN not in outcome.out + outcome.err
+        return outcome
 
-    return partial(asyncio.to_thread, run)
+    return run
 
 
 TEXT = """\
@@ -763,7 +747,7 @@ async def test_doctor_tells_the_clock(
 ) -> None:
     """A clock that is off is told with its direction."""
     still = partial(Client, retries=EAGER, clock=Wrong(seconds))
-    monkeypatch.setattr("mjasync._client.Client", still)
+    monkeypatch.setattr("mjasync.cli.server_options.Client", still)
     async with probing() as (sim, _):
         outcome = await doctor("--base-url", sim.url)
     seen = re.search(r"clock +(\d+) s (ahead|behind)", outcome.out)

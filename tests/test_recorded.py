@@ -25,7 +25,8 @@ import orjson
 import pytest
 
 from mjasync.simulator import Simulator
-from support.raw_http import Answer, data_url
+from support.pictures import data_url
+from support.raw_http import Answer
 from support.recordings import RECORDED, Player, scenes_of
 
 TOKEN: Final = "sim-token"

@@ -14,7 +14,7 @@ import pytest
 
 import mjasync
 from mjasync._http.redaction import Redactor, secrets_in
-from support.raw_http import PNG
+from support.pictures import PIXEL
 from support.scripted_server import CALLS, TOKEN, answering, asking, http
 from support.waiting import PATIENCE
 
@@ -117,7 +117,7 @@ async def test_a_link_of_the_server_itself_keeps_its_token(token: str, tmp_path:
     async with answering() as server:
         link = f"{server.url}/picture.png?token={quote(token, safe='')}"
         task = {"id": "1", "status": "SUCCESS", "action": "IMAGINE", "imageUrl": link}
-        server.answers = [http(200, task), http(200, PNG)]
+        server.answers = [http(200, task), http(200, PIXEL)]
         async with mjasync.Client(server.url, token, timeout=PATIENCE) as mj:
             done = await mj.task("1")
             assert done.image_url == f"{server.url}/picture.png?token=***"
@@ -130,7 +130,7 @@ async def test_the_token_is_put_back_for_no_other_host(tmp_path: Path) -> None:
     async with answering() as other, answering() as server:
         link = f"{other.url}/picture.png?token={TOKEN}"
         task = {"id": "1", "status": "SUCCESS", "action": "IMAGINE", "imageUrl": link}
-        server.answers, other.answers = [http(200, task)], [http(200, PNG)]
+        server.answers, other.answers = [http(200, task)], [http(200, PIXEL)]
         async with mjasync.Client(server.url, TOKEN, timeout=PATIENCE) as mj:
             await (await mj.task("1")).save(tmp_path / "fox.png")
     assert other.paths == ["/picture.png?token=***"]

@@ -36,6 +36,7 @@ from support.clients import Every, connect
 from support.clock import FakeClock
 from support.loopback import serving
 from support.sent_requests import count_sent
+from support.waiting import follow, leave
 
 # --- the schedule: a pure function -------------------------------------------------------------
 
@@ -297,20 +298,13 @@ async def watched(clock: FakeClock, row: Mapping[str, str], every: int) -> tuple
     ):
         task, stage = mj.task("1"), Stage(sim, row)
         begun = clock.now()
-        task._listeners += (lambda _: late.append((clock.now() - begun) % every),)
-        waiting = asyncio.ensure_future(task.wait())
+        waiting = follow(task, lambda _: late.append((clock.now() - begun) % every))
         for second in range(240):
             if second % every == 0:
                 stage.show(f"{second // every}%")
             await clock.advance(1, mj)
-        await left(waiting)
+        await leave(waiting)
         return count_sent(sim, "fetch"), sum(late) / len(late)
-
-
-async def left(waiting: asyncio.Future[Any]) -> None:
-    """Wait no longer."""
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def test_a_gateway_is_not_asked_for_what_it_cannot_know() -> None:
@@ -423,7 +417,7 @@ async def waited_for(
         try:
             yield stage, mj, task
         finally:
-            await left(waiting)
+            await leave(waiting)
 
 
 @pytest.mark.parametrize(
@@ -572,8 +566,7 @@ async def test_hooks_alone_carry_a_task_to_its_end(clock: FakeClock, fault: str 
             sim.fault(fault, times=None)
         task = await mj.imagine("a fox", notify_hook=url).submit()
         seen: list[int] = []
-        task._listeners += (lambda info: seen.append(info.progress or 0),)
-        waiting = asyncio.ensure_future(task.wait())
+        waiting = follow(task, lambda update: seen.append(update.progress or 0))
         await clock.until_done(waiting, mj)
         await sim.wait_idle()
         assert task.status is TaskStatus.SUCCESS

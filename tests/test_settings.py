@@ -14,10 +14,10 @@ from PIL import Image
 import mjasync
 from mjasync import Client, QueueFull, RateLimited, Retries, RetryPolicy, Schedule, Task
 from mjasync._http.retry import RetryState
-from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 from support.clients import EAGER, Every, connect
 from support.clock import FakeClock
+from support.internals import suppress_unawaited_warning
 
 URL = "http://127.0.0.1:1"
 NO_NUMBERS = [math.nan, "5", True, None, b"1", [1], RetryPolicy]
@@ -78,7 +78,7 @@ async def test_a_schedule_of_ones_own_that_would_never_rest(
 ) -> None:
     """An interval that is not positive is an error of whoever waits, and no flood of looks."""
     async with connect(plain, schedule=Every(seconds)) as mj:
-        with pytest.raises(mjasync.ConfigurationError, match="next look"):
+        with pytest.raises(mjasync.ConfigurationError, match="next poll"):
             await mj.imagine("a fox")
     assert len(plain.requests) <= 2
 

@@ -16,7 +16,9 @@ from mjasync.simulator.button_sets import COMMAND_TABLE
 from mjasync.simulator.engine import Engine
 from mjasync.simulator.prompts import parse_version
 from mjasync.simulator.sim_task import SimTask, SubmissionRequest, TaskOutcome
-from support.raw_http import FROZEN, PNG, data_url, simulated, talking
+from support.internals import set_time_scale
+from support.pictures import PIXEL, data_url
+from support.raw_http import FROZEN, simulated, talking
 
 KEYS = [
     *("id", "properties", "action", "status", "prompt", "promptEn", "description", "state"),
@@ -213,7 +215,7 @@ async def test_a_second_account_doubles_the_room_and_keeps_its_own_tasks() -> No
         upscale = await raw.pressed(grid, "U1")
         instance = grid["properties"]["discordInstanceId"]
         assert upscale["properties"]["discordInstanceId"] == instance
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         codes = [(await raw.submit("imagine", prompt="a fox")).code for _ in range(3)]
         assert codes == [1, 1, 23]
         assert (await raw.press(grid, "U2")).code == 23
@@ -342,9 +344,9 @@ async def test_describe_gives_four_prompts_for_the_picture() -> None:
             or "，" in task["properties"]["finalZhPrompt"]
         )
         shown = await raw.get(task["imageUrl"])
-        assert (shown.body, shown.headers["Content-Type"]) == (PNG, "image/png")
+        assert (shown.body, shown.headers["Content-Type"]) == (PIXEL, "image/png")
         assert other["imageUrl"] == "https://a.b/c.png"
-        assert sim.tasks[task["id"]].image_sizes == (len(PNG),)
+        assert sim.tasks[task["id"]].image_sizes == (len(PIXEL),)
 
 
 async def test_describe_needs_a_picture_or_a_link() -> None:
@@ -381,7 +383,7 @@ async def test_upload_gives_links_and_no_task() -> None:
     async with simulated() as (sim, raw):
         answer = await raw.submit("upload-discord-images", base64Array=[data_url(), data_url(b"2")])
         assert answer.code == 1
-        assert [(await raw.get(url)).body for url in answer.result] == [PNG, b"2"]
+        assert [(await raw.get(url)).body for url in answer.result] == [PIXEL, b"2"]
         assert (await raw.submit("upload-discord-images", base64Array=[])).code == 4
         assert not sim.tasks
         assert sim.submissions == []
@@ -513,7 +515,7 @@ async def test_the_seed_is_a_string_and_a_flag_in_the_prompt_decides_it() -> Non
         assert (answer.code, answer.result) == (1, "4242")
         unknown = await raw.get("/mj/task/1/image-seed")
         assert (unknown.status, unknown.code) == (404, 3)
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         unfinished = (await raw.submit("imagine", prompt="x")).result
         answer = await raw.get(f"/mj/task/{unfinished}/image-seed")
         assert (answer.status, answer.code) == (400, 4)

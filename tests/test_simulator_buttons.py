@@ -15,7 +15,9 @@ from mjasync.simulator.prompts import (
     parse_version,
     shorten_result,
 )
-from support.raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
+from support.internals import set_time_scale
+from support.pictures import PIXEL, data_url
+from support.raw_http import FROZEN, Answer, Raw, named, simulated
 
 GRID = ["U1", "U2", "U3", "U4", "🔄", "V1", "V2", "V3", "V4"]
 HD = ["Upscale (Subtle)", "Upscale (Creative)"]
@@ -156,7 +158,7 @@ async def test_an_unknown_parent_is_404_and_an_unfinished_one_code_4() -> None:
     """PROTOCOL §1.6, §1.8, §1.9."""
     async with simulated() as (sim, raw):
         grid = await raw.grid()
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         unfinished = (await raw.submit("imagine", prompt="x")).result
         press = {"customId": grid["buttons"][0]["customId"]}
         change = {"action": "UPSCALE", "index": 1}
@@ -374,7 +376,7 @@ async def test_a_custom_zoom_needs_a_zoom_from_1_to_2(zoom: str) -> None:
 
 
 async def test_the_mask_of_a_region_is_kept_and_must_be_a_png() -> None:
-    """PROTOCOL §4.2: PNG as data URL or bare base64, never JPEG."""
+    """PROTOCOL §4.2: PIXEL as data URL or bare base64, never JPEG."""
     async with simulated() as (sim, raw):
         _, opened = await modal_of(raw, "Vary (Region)")
         for mask in (data_url(b"\xff\xd8\xff jpeg", "image/jpeg"), "data:image/png;base64,%"):
@@ -384,15 +386,15 @@ async def test_the_mask_of_a_region_is_kept_and_must_be_a_png() -> None:
             "modal", taskId=opened.result, prompt="a red door", maskBase64=data_url()
         )
         assert answer.code == 1
-        assert sim.tasks[opened.result].mask == PNG
+        assert sim.tasks[opened.result].mask == PIXEL
 
 
 async def test_a_modal_is_answered_once() -> None:
     """A second answer, and an answer to a task without a modal, are code 4."""
     async with simulated(time_scale=FROZEN) as (sim, raw):
-        sim._engine.time_scale = 0
+        set_time_scale(sim, 0)
         grid, opened = await modal_of(raw, "Vary (Region)")
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         assert (await raw.submit("modal", taskId=opened.result)).code == 1
         assert (await raw.task(opened.result))["status"] == "MODAL"
         assert sim.in_flight == 1
@@ -419,7 +421,7 @@ async def test_a_modal_that_finds_no_room_can_be_answered_again() -> None:
         _, opened = await modal_of(raw, "Vary (Region)")
         answer = await raw.submit("modal", taskId=opened.result, prompt="nsfw")
         assert answer.code == 24
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         busy = [(await raw.submit("imagine", prompt="x")).result for _ in range(2)]
         assert (await raw.submit("modal", taskId=opened.result)).code == 23
         assert (await raw.task(opened.result))["status"] == "MODAL"

@@ -22,8 +22,10 @@ from mjasync.simulator import DIALECTS, Simulator
 from mjasync.simulator.gateways import GATEWAYS, forwarded_submissions, middleware
 from mjasync.simulator.gateways.custom_ids import CustomIdAction, GatewayPanic, parse_custom_id
 from mjasync.simulator.gateways.go_json import GoJsonError, decode
+from support.internals import set_time_scale
 from support.loopback import serving
-from support.raw_http import FROZEN, PATIENCE, PNG, Answer, Raw, data_url, named, simulated
+from support.pictures import PIXEL, data_url
+from support.raw_http import FROZEN, PATIENCE, Answer, Raw, named, simulated
 
 RESALES = ["new-api", "one-hub"]
 ALL = [*RESALES, "path-gateway"]
@@ -137,7 +139,7 @@ async def test_a_story_goes_through_every_gateway(dialect: str) -> None:
         parents = [one.parent_id for one in sim.submissions]
         assert parents == [None, sim.submissions[0].task_id, single["id"]]
         picture = await raw.get(zoomed["imageUrl"])
-        assert (picture.status, picture.body[:4]) == (200, PNG[:4])
+        assert (picture.status, picture.body[:4]) == (200, PIXEL[:4])
         assert sim.upstream is not None
         assert len(sim.upstream.submissions) == 3
         assert (sim.in_flight, sim.max_in_flight, sim.hooks) == (0, 1, [])
@@ -232,7 +234,7 @@ async def test_queued_and_modal_codes_become_1(dialect: str) -> None:
         assert (await raw.task(opened.result))["action"] == "HIGH_VARIATION"
         assert (await raw.press(single, "Vary (Region)")).code == 21
         assert (await raw.press(single, "Custom Zoom")).code == 21
-        direct.sim._engine.time_scale = FROZEN
+        set_time_scale(direct.sim, FROZEN)
         codes = [(await raw.submit("imagine", prompt="x")).code for _ in range(5)]
         assert codes == [1] * 5
         assert sum(b"numberOfQueues" in orjson.dumps(b) for b in sent(direct, "imagine")) == 0
@@ -244,7 +246,7 @@ async def test_an_answered_modal_leaves_two_rows_and_a_stale_fetch(dialect: str)
     async with chained(dialect) as (raw, direct):
         single = await raw.pressed(await grid(raw), "U1")
         opened = await raw.press(single, "Vary (Region)")
-        direct.sim._engine.time_scale = FROZEN
+        set_time_scale(direct.sim, FROZEN)
         answer = await raw.submit("modal", taskId=opened.result, prompt="a hat", maskBase64="")
         assert answer.result == opened.result
         await raw.sim.refresh()
@@ -761,7 +763,7 @@ async def test_a_swap_needs_both_pictures(dialect: str) -> None:
         path, face = "/mj/insight-face/swap", {"sourceBase64": data_url()}
         refused = await raw.post(path, **face, targetUrl="http://x/y.png")
         assert problem(refused)[1] == "sour_base64_and_target_base64_is_required "
-        answer = await raw.post(path, **face, targetBase64=data_url(PNG + b"x"))
+        answer = await raw.post(path, **face, targetBase64=data_url(PIXEL + b"x"))
         assert list(answer.json) == ["code", "description", "properties", "result"]
         assert (await raw.done(answer))["action"] == "SWAP_FACE"
 
@@ -1119,7 +1121,7 @@ async def test_everything_else_is_the_upstreams() -> None:
         assert sim.upstream.tasks[task["id"]].mode == "TURBO"
         upload = await raw.submit("upload-discord-images", base64Array=[data_url()])
         assert upload.result[0].startswith(f"{sim.url}/origin/attachments/")
-        assert (await raw.get(upload.result[0])).body == PNG
+        assert (await raw.get(upload.result[0])).body == PIXEL
         assert (await raw.get("/mj/task/list")).json[0]["id"] == task["id"]
         assert sim.requests[-1].kind == "list"
         assert len(sim.submissions) == 1

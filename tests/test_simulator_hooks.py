@@ -11,7 +11,8 @@ from aiohttp import web
 
 from mjasync.simulator import Simulator
 from support.loopback import serving
-from support.raw_http import PATIENCE, data_url, simulated
+from support.pictures import data_url
+from support.raw_http import PATIENCE, simulated
 
 
 class Receiver:

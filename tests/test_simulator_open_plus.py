@@ -17,8 +17,10 @@ from mjasync.simulator import Simulator
 from mjasync.simulator.button_sets import BUTTON_SETS_SYNTHETIC
 from mjasync.simulator.prompts import parse_version
 from mjasync.simulator.task_json_open_plus import TASK_KEYS
+from support.internals import set_time_scale
 from support.loopback import serving
-from support.raw_http import FROZEN, PATIENCE, Answer, Raw, data_url, named, simulated
+from support.pictures import data_url
+from support.raw_http import FROZEN, PATIENCE, Answer, Raw, named, simulated
 
 ADMIN = {"mj-api-secret": "sim-admin"}
 
@@ -115,7 +117,7 @@ async def test_a_full_queue_is_code_9() -> None:
     """PROTOCOL §2: 9 with its own words; there is always room to pick a picture (§7.3)."""
     async with opened(time_scale=0, concurrency=1, queue_size=1) as (sim, raw):
         grid = await raw.grid()
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         codes = [(await raw.submit("imagine", prompt="x")).code for _ in range(3)]
         assert codes == [1, 22, 9]
         answer = await raw.submit("imagine", prompt="x")
@@ -357,7 +359,7 @@ async def test_shorten_overwrites_its_description_and_takes_blanks() -> None:
         assert "Shortened prompts" in task["description"]
         assert task["imageUrl"] is None
         assert (await raw.submit("shorten")).code == 1
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         task = await raw.task((await raw.submit("shorten", prompt="x")).result)
         assert task["description"] == "/shorten x"
 
@@ -403,7 +405,7 @@ async def test_a_modal_persists_until_the_worker_ran() -> None:
         assert (waiting["status"], waiting["displays"]["status"]) == ("MODAL", "窗口等待")
         assert "iframe_modal_custom_id" in waiting["properties"]
         assert waiting["properties"]["remix"] is True
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         accepted = await raw.submit("modal", taskId=modal.result, prompt="a door")
         assert (accepted.code, accepted.result) == (1, modal.result)
         task = sim.tasks[modal.result]
@@ -477,7 +479,7 @@ async def test_imagine_all_takes_the_room_there_is() -> None:
     """As many as fit; none at all is a full queue."""
     async with opened(concurrency=1, queue_size=1) as (sim, raw):
         described = await raw.done(await raw.submit("describe", base64=data_url()))
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         answer = await raw.press(described, "Imagine all")
         assert (answer.code, len(answer.result.split(","))) == (1, 2)
         assert (await raw.press(described, "Imagine all")).code == 9
@@ -511,7 +513,7 @@ async def test_progress_goes_backwards_when_a_video_is_extended() -> None:
     """PROTOCOL §3.6: back to 0% midway, and then on to its end."""
     async with opened(remix=True) as (sim, raw):
         video = await raw.done(await raw.submit("video", prompt="x"))
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         extend = {"action": "extend", "taskId": video["id"], "index": 0}
         answer = await raw.submit("video", prompt="x", **extend)
         task = sim.tasks[answer.result]
@@ -539,13 +541,13 @@ async def test_the_seed_takes_its_time_once() -> None:
         grid = await raw.grid("x --seed 42")
         path = f"/mj/task/{grid['id']}/image-seed"
         loop = asyncio.get_running_loop()
-        sim._engine.time_scale = 0.002
+        set_time_scale(sim, 0.002)
         began = loop.time()
         answer = await raw.get(path)
         assert loop.time() - began > 0.035
         assert (answer.code, answer.result) == (1, "42")
         assert (await raw.task(grid["id"]))["seed"] == "42"
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         async with asyncio.timeout(PATIENCE):
             assert (await raw.get(path)).result == "42"
             assert (await raw.get("/mj/task/1/image-seed")).status == 404

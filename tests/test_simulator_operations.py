@@ -11,18 +11,18 @@ from PIL import Image
 
 from mjasync.simulator import Simulator
 from mjasync.simulator.request_bodies import read_body
-from support.raw_http import FROZEN, PNG, Answer, Raw, data_url, named, simulated
+from support.internals import set_time_scale
+from support.pictures import PIXEL, data_url, encode
+from support.raw_http import FROZEN, Answer, Raw, named, simulated
 
 SWAP_FILM = "/mj/insight-face/video-swap"
 
 
 def red_square() -> bytes:
     """A picture that differs from every rendered one, darker on its right."""
-    out = io.BytesIO()
     square = Image.new("RGB", (32, 32), (255, 0, 0))
     square.paste((160, 0, 0), (20, 0, 32, 32))
-    square.save(out, "PNG")
-    return out.getvalue()
+    return encode(square)
 
 
 async def seen(raw: Raw, url: str) -> Image.Image:
@@ -138,7 +138,7 @@ async def test_a_video_takes_all_its_fields() -> None:
         assert len(task["videoUrls"]) == 2
         assert "--motion high --loop --video" in task["properties"]["finalPrompt"]
         made = sim.tasks[task["id"]]
-        assert (made.video_type, made.image_sizes) == ("vid_1.1_i2v_720", (len(PNG), 0))
+        assert (made.video_type, made.image_sizes) == ("vid_1.1_i2v_720", (len(PIXEL), 0))
         assert made.first_frame_link
         assert made.first_frame_link.startswith(sim.url)
 
@@ -191,7 +191,7 @@ async def test_a_video_is_extended_by_an_index_from_0() -> None:
             assert sim.submissions[-1].parent_id == parent["id"]
         answer = await raw.submit("video", prompt="x", action="extend", taskId=grid["id"])
         assert (answer.code, answer.json["description"]) == (4, "任务类型错误")
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         running = (await raw.submit("video", prompt="x")).result
         answer = await raw.submit("video", prompt="x", action="extend", taskId=running)
         assert (answer.code, answer.json["description"]) == (4, "关联任务状态错误")
@@ -273,8 +273,8 @@ async def test_a_job_is_shown_again() -> None:
 
 async def test_a_job_nobody_knows_fails() -> None:
     """The submission is accepted, and its task fails."""
-    async with simulated() as (sim, raw):
-        where = {"instanceId": sim._engine.all_accounts[0].id}
+    async with simulated() as (_, raw):
+        where = {"instanceId": (await raw.account_ids())[0]}
         job = "00000000-0000-4000-8000-000000000000"
         task = await raw.done(await raw.submit("show", jobId=job, accountFilter=where))
         assert (task["status"], task["failReason"]) == ("FAILURE", "Job not found")
@@ -283,8 +283,8 @@ async def test_a_job_nobody_knows_fails() -> None:
 async def test_a_job_needs_its_id_and_its_account() -> None:
     """Code 4 without one of them, code 3 for an unknown account."""
     job = "00000000-0000-4000-8000-000000000000"
-    async with simulated() as (sim, raw):
-        where = {"instanceId": sim._engine.all_accounts[0].id}
+    async with simulated() as (_, raw):
+        where = {"instanceId": (await raw.account_ids())[0]}
         for body in ({}, {"jobId": job}, {"jobId": "x", "accountFilter": where}):
             assert (await raw.submit("show", **body)).code == 4
         answer = await raw.submit("show", jobId=job, accountFilter={"instanceId": "1"})
@@ -329,7 +329,7 @@ async def test_a_face_is_swapped_into_a_video() -> None:
         assert (task["action"], task["state"], task["buttons"]) == ("SWAP_VIDEO_FACE", "mine", [])
         assert len(task["videoUrls"]) == 1
         assert (await raw.get(task["videoUrl"])).headers["Content-Type"] == "video/mp4"
-        assert sim.tasks[task["id"]].image_sizes == (len(PNG), len(film))
+        assert sim.tasks[task["id"]].image_sizes == (len(PIXEL), len(film))
         assert sim.requests[0].body["TargetFile"] == film
         linked = await film_swap(raw, sourceUrl="https://a.b/c", targeturl="https://a.b/d")
         assert (await raw.done(linked))["status"] == "SUCCESS"
@@ -424,7 +424,7 @@ async def test_a_plus_server_is_asked_for_its_accounts() -> None:
 async def test_the_account_filter_chooses_the_account_and_the_speed() -> None:
     """PROTOCOL §1.1, §6.1: the path before the filter, the filter before a flag."""
     async with simulated(accounts=3) as (sim, raw):
-        wanted = sim._engine.all_accounts[2].id
+        wanted = (await raw.account_ids())[2]
         wishes = {"accountFilter": {"instanceId": wanted, "modes": ["TURBO", "FAST"]}}
         answer = await raw.submit("imagine", prompt="x --relax", **wishes)
         task = sim.tasks[answer.result]

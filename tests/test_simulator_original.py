@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 
 from mjasync.simulator import Simulator
-from support.raw_http import FROZEN, data_url, simulated
+from support.pictures import data_url
+from support.raw_http import FROZEN, simulated
 
 KEYS = [
     *("id", "properties", "action", "status", "prompt", "promptEn", "description", "state"),

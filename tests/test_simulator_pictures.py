@@ -11,7 +11,9 @@ from PIL import Image
 from mjasync.simulator.images import store
 from mjasync.simulator.images.render import render
 from mjasync.simulator.images.store import image_type
-from support.raw_http import FROZEN, Raw, data_url, simulated
+from support.internals import set_time_scale
+from support.pictures import data_url, encode
+from support.raw_http import FROZEN, Raw, simulated
 
 
 async def seen(raw: Raw, url: str) -> Image.Image:
@@ -106,9 +108,7 @@ def mask_of(width: int, height: int) -> bytes:
     """Return a mask with a white selection in the middle, on black."""
     mask = Image.new("RGB", (width, height))
     mask.paste((255, 255, 255), (width // 3, height // 3, 2 * width // 3, 2 * height // 3))
-    out = io.BytesIO()
-    mask.save(out, "PNG")
-    return out.getvalue()
+    return encode(mask)
 
 
 async def test_an_enlarged_picture_is_two_or_four_times_as_large() -> None:
@@ -149,7 +149,7 @@ async def test_image_urls_are_the_four_quadrants() -> None:
         second = await seen(raw, grid["imageUrls"][1]["url"])
         assert difference(second, await seen(raw, single["imageUrl"])) < 3
         assert (await raw.task(grid["id"]))["imageUrls"] == grid["imageUrls"]
-        sim._engine.time_scale = FROZEN
+        set_time_scale(sim, FROZEN)
         answer = await raw.submit("imagine", prompt="x")
         assert (await raw.task(answer.result))["imageUrls"] is None
 

@@ -20,7 +20,7 @@ from mjasync.simulator import Simulator
 from support.clients import Every, connect
 from support.clock import FakeClock
 from support.loopback import ScriptedApp
-from support.waiting import eventually, turns
+from support.waiting import eventually, leave, turns
 
 FULL = {"code": 23, "description": "队列已满，请稍后尝试", "result": None}
 PATIENT = Retries(
@@ -191,8 +191,7 @@ async def test_different_kinds_do_not_wait_for_one_another() -> None:
         server.places = 1
         fast = await mj.imagine("a fast fox", speed="fast").submit()
         assert fast.id
-        slow.cancel()
-        await asyncio.gather(slow, return_exceptions=True)
+        await leave(slow)
 
 
 async def test_the_log_names_the_job(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import io
 import itertools
 import math
 import warnings
@@ -19,19 +18,13 @@ from PIL import Image
 import mjasync
 from mjasync import Client, Task, TaskStatus
 from mjasync._protocol.buttons import ButtonMeaning, classify_button
-from mjasync._task import suppress_unawaited_warning
 from mjasync.simulator import Simulator
 from support.clients import connect
 from support.clock import FakeClock
+from support.internals import suppress_unawaited_warning
+from support.pictures import encode, png
 from support.sent_requests import sent
 from support.waiting import eventually
-
-
-def png(mode: str = "RGB") -> bytes:
-    """Make a small picture; as "L", it is a mask that selects everything."""
-    buffer = io.BytesIO()
-    Image.new(mode, (16, 16), "white" if mode == "L" else 0).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 @contextlib.contextmanager
@@ -423,7 +416,7 @@ async def test_submitting_a_press_that_opens_a_modal(plain: Simulator) -> None:
 async def test_the_prompt_of_a_modal_is_left_out_when_there_is_none(plain: Simulator) -> None:
     """Vary (Region) proposes no text: an empty prompt is not sent."""
     async with connect(plain) as mj:
-        await (await big(mj)).inpaint(png("L"))
+        await (await big(mj)).inpaint(png("L", "white"))
         (body,) = sent(plain, "modal")
         assert "prompt" not in body
         assert body["maskBase64"].startswith("data:image/png;base64,")
@@ -431,12 +424,11 @@ async def test_the_prompt_of_a_modal_is_left_out_when_there_is_none(plain: Simul
 
 async def test_a_bad_mask_is_found_before_the_press(plain: Simulator) -> None:
     """A mask that is no PNG costs nothing and leaves no modal open."""
-    jpeg = io.BytesIO()
-    Image.new("L", (8, 8)).save(jpeg, format="JPEG")
+    jpeg = encode(Image.new("L", (8, 8)), "JPEG")
     async with connect(plain) as mj:
         single = await big(mj)
         with no_requests(plain), pytest.raises(mjasync.InvalidRequest, match="PNG"):
-            await single.inpaint(jpeg.getvalue(), "a red door")
+            await single.inpaint(jpeg, "a red door")
 
 
 async def test_an_answered_modal_cannot_be_answered_again(plain: Simulator) -> None:
@@ -647,7 +639,7 @@ VERBS: dict[str, Callable[[Task, str], Task]] = {
     "upscale": lambda task, how: task.upscale(int(how) if how.isdecimal() else how),
     "vary": lambda task, how: task.vary(int(how) if how.isdecimal() else how),
     "reroll": lambda task, _: task.reroll(),
-    "inpaint": lambda task, _: task.inpaint(png("L"), "a red door"),
+    "inpaint": lambda task, _: task.inpaint(png("L", "white"), "a red door"),
     "zoom": lambda task, how: task.zoom(1.8) if how == "custom" else task.zoom(float(how)),
     "pan": lambda task, way: task.pan(way),
     "animate": lambda task, motion: task.animate(motion),

@@ -20,15 +20,15 @@ from aiohttp import web
 import mjasync
 from mjasync import Client, Task, TaskInfo, TaskPhase, TaskStatus
 from mjasync._http.bodies import FileContent, RequestBody
-from mjasync._task import suppress_unawaited_warning
 from mjasync.batch import Batch, JobStatus
 from mjasync.cli.task_jobs import TaskRun
 from mjasync.cli.task_text import task_dict
 from mjasync.simulator import Simulator
 from support.clients import Every, connect
 from support.clock import FakeClock
+from support.internals import suppress_unawaited_warning
 from support.loopback import ScriptedApp
-from support.waiting import eventually, turns
+from support.waiting import eventually, leave, turns
 
 # --- closed --------------------------------------------------------------------------------------
 
@@ -125,8 +125,7 @@ async def test_a_cancelled_gather_closes_what_was_not_begun(begun: bool) -> None
             gathering = asyncio.ensure_future(mj.gather(*tasks, limit=2))
             if begun:
                 await eventually(lambda: bool(tasks[0].id and tasks[1].id))
-            gathering.cancel()
-            await asyncio.gather(gathering, return_exceptions=True)
+            await leave(gathering)
             assert len(sim.submissions) == (2 if begun else 0)
             if begun:
                 with pytest.raises(mjasync.TaskCancelled, match="closed"):
@@ -143,8 +142,7 @@ async def test_a_cancelled_as_completed_closes_what_was_not_begun() -> None:
         tasks = [mj.imagine(f"fox {n}") for n in range(4)]
         waiting = asyncio.ensure_future(anext(mj.as_completed(tasks, limit=1)))
         await eventually(lambda: bool(tasks[0].id))
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await leave(waiting)
         assert [task.phase is TaskPhase.CLOSED for task in tasks] == [False, True, True, True]
 
 
@@ -157,11 +155,9 @@ async def test_what_others_wait_for_is_not_closed(mj_plain: Client) -> None:
         await turns(5)
         waiting = asyncio.ensure_future(held.wait())
         await eventually(lambda: bool(held.id))
-        gathering.cancel()
-        await asyncio.gather(gathering, return_exceptions=True)
+        await leave(gathering)
         assert held.phase is not TaskPhase.CLOSED
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await leave(waiting)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are told by Linux")
@@ -186,8 +182,7 @@ async def test_a_file_is_closed_when_its_submission_stops(tmp_path: Path) -> Non
     await eventually(lambda: not is_open())
     sending = asyncio.ensure_future(anext(RequestBody((found,)).pieces()))
     await turns(2)
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+    await leave(sending)
     await eventually(lambda: not is_open())
 
 
@@ -368,8 +363,7 @@ async def test_changes_of_different_grids_do_not_wait() -> None:
         late = asyncio.ensure_future(grids[0].reroll().submit())
         await turns(30)
         assert not late.done()
-        late.cancel()
-        await asyncio.gather(late, return_exceptions=True)
+        await leave(late)
 
 
 async def test_a_refused_change_lets_the_next_one_go(original: Simulator) -> None:

@@ -20,8 +20,10 @@ from mjasync.errors import MJError
 from mjasync.simulator import Simulator
 from support.clients import connect
 from support.clock import FakeClock
+from support.pictures import png
 from support.sent_requests import sent
-from support.stories import FROZEN, is_grid, png, serving
+from support.stories import FROZEN, is_grid, serving
+from support.waiting import leave
 
 GATEWAYS = ["new-api", "one-hub"]
 
@@ -438,8 +440,7 @@ async def test_trap_7_4_a_queue_may_be_long(clock: FakeClock) -> None:
         await clock.advance(1, mj)
         await clock.advance(600, mj)
         assert not waiting.done()
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await leave(waiting)
 
 
 # --- 7.5 what a server has not -----------------------------------------------------------------

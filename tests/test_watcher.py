@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 import mjasync
-from mjasync import Client, Clock, PollState, Task, TaskInfo, TaskStatus
+from mjasync import Client, Clock, PollState, Task, TaskStatus, TaskUpdate
 from mjasync._polling.fetcher import _MAX_SINGLE_FETCHES
 from mjasync.simulator import Simulator
 from support.clients import EAGER, Every, connect
 from support.clock import FakeClock
-from support.waiting import eventually
+from support.internals import is_polling, is_watching
+from support.waiting import eventually, follow, leave
 
 # --- requests ----------------------------------------------------------------------------------
 
@@ -29,12 +30,6 @@ async def accepted(mj: Client, count: int) -> list[Task]:
 def wait_for(tasks: list[Task], **options: float) -> asyncio.Future[list[Any]]:
     """Begin to wait for tasks."""
     return asyncio.gather(*(task.wait(**options) for task in tasks), return_exceptions=True)
-
-
-async def leave(waiting: asyncio.Future[Any]) -> None:
-    """Wait no longer."""
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
 
 
 def asked(sim: Simulator) -> list[int]:
@@ -232,11 +227,10 @@ async def test_an_unchanged_reply_is_not_decoded(
     async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
         sim.fault("stall", at=46)
         (task,) = await accepted(mj, 1)
-        updates: list[TaskInfo] = []
-        task._listeners += (updates.append,)
-        waiting = wait_for([task])
+        updates: list[TaskUpdate] = []
+        waiting = follow(task, updates.append)
         await clock.advance(50, mj)
-        assert (len(fetched(sim)), len(parsed), len(updates)) == (10, 1, 1)
+        assert (len(fetched(sim)), len(parsed), len(updates)) == (10, 1, 2)
         await leave(waiting)
 
 
@@ -245,11 +239,10 @@ async def test_an_unchanged_list_brings_no_news(clock: FakeClock) -> None:
     async with Simulator(time_scale=0) as sim, connect(sim, clock=clock) as mj:
         sim.fault("stall", at=46, times=None)
         tasks = await accepted(mj, 2)
-        updates: list[TaskInfo] = []
-        tasks[0]._listeners += (updates.append,)
-        waiting = wait_for(tasks)
+        updates: list[TaskUpdate] = []
+        waiting = asyncio.gather(follow(tasks[0], updates.append), wait_for(tasks))
         await clock.advance(50, mj)
-        assert (len(asked(sim)), [update.progress for update in updates]) == (10, [46])
+        assert (len(asked(sim)), [update.progress for update in updates]) == (10, [None, 46])
         await leave(waiting)
 
 
@@ -261,16 +254,15 @@ async def test_bytes_of_an_older_fetch_do_not_hide_a_change(clock: FakeClock) ->
         later = [{**early, "progress": "60%"}, {**early, "id": other.id}]
         sim.fault("reply", on="fetch", times=2, status=200, body=early)
         sim.fault("reply", on="list", status=200, body=later)
-        progress: list[int | None] = []
-        task._listeners += (lambda info: progress.append(info.progress),)
-        waiting = wait_for([task])
+        updates: list[TaskUpdate] = []
+        waiting = follow(task, updates.append)
         await clock.advance(5, mj)
         passing = wait_for([other])
         await clock.advance(5, mj)
         await leave(passing)
         await clock.advance(5, mj)
         assert (fetched(sim), asked(sim)) == ([task.id] * 2, [2])
-        assert progress == [0, 60, 0]
+        assert [update.progress for update in updates] == [None, 0, 60, 0]
         await leave(waiting)
 
 
@@ -443,10 +435,10 @@ async def test_a_look_that_comes_back_to_nobody(clock: FakeClock, count: int) ->
         sim.fault("slow_body", on="any", times=count, gap=0.0002)
         waiting = wait_for(tasks)
         moving = asyncio.ensure_future(clock.advance(5, mj))
-        await eventually(lambda: bool(mj._context.poller._fetcher.asyncio_tasks))
+        await eventually(lambda: is_polling(mj))
         await leave(waiting)
         await moving
-        assert (mj._context.poller._watches, mj._context.poller._polls._heap) == ({}, [])
+        assert not is_watching(mj)
 
 
 async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
@@ -459,11 +451,8 @@ async def test_nobody_waits_and_nothing_is_asked(clock: FakeClock) -> None:
         looks = len(sim.requests)
         await clock.advance(1000, mj)
         assert len(sim.requests) == looks
-        assert (
-            mj._context.poller._watches,
-            mj._context.poller._polls._heap,
-            mj._context.poller._polls._timer,
-        ) == ({}, [], None)
+        assert not is_watching(mj)
+        assert mj._context.poller._polls._timer is None
 
 
 async def test_a_waiter_takes_its_deadline_along(clock: FakeClock) -> None:
@@ -531,7 +520,7 @@ async def test_a_schedule_that_fails_leaves_nobody_waiting(
         await clock.advance(10, mj)
         assert {type(error) for error in await waiting} == {ZeroDivisionError}
         mj._context.poller._schedule = Every(0)
-        assert mj._context.poller._watches == {}
+        assert not is_watching(mj)
         assert not fetched(sim) or tasks
 
 

@@ -8,6 +8,7 @@ import itertools
 from typing import Any
 
 from mjasync import Client, Clock
+from support.internals import is_polling
 from support.waiting import PATIENCE, eventually, turns
 
 
@@ -56,5 +57,5 @@ class FakeClock(Clock):
     async def _looked(mj: Client) -> None:
         """Let the watcher begin what is due, and finish it."""
         await turns(5)
-        await eventually(lambda: not mj._context.poller._fetcher.asyncio_tasks)
+        await eventually(lambda: not is_polling(mj))
         await turns(5)

@@ -77,12 +77,17 @@ def run(clean_environment: None, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-async def server(
-    clean_environment: None, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Simulator]:
-    """A server that wants a token; the environment names both. Clients look at it often."""
+def quick_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clients of all commands poll and retry without delay."""
     quick = partial(Client, schedule=QUICK, retries=EAGER)
-    monkeypatch.setattr("mjasync._client.Client", quick)
+    monkeypatch.setattr("mjasync.cli.server_options.Client", quick)
+
+
+@pytest.fixture
+async def server(
+    clean_environment: None, quick_clients: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Simulator]:
+    """A server that requires a token; the environment names both."""
     async with Simulator(time_scale=0.001, token=SECRET, concurrency=50, picture_size=SMALL) as sim:
         monkeypatch.setenv("MJASYNC_BASE_URL", sim.url)
         monkeypatch.setenv("MJASYNC_TOKEN", SECRET)

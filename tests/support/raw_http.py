@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,15 +17,6 @@ from mjasync.simulator import Simulator
 
 FROZEN = 1e9  # a time scale at which nothing happens by itself while a test runs
 PATIENCE = 20
-
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-
-
-def data_url(data: bytes = PNG, mime: str = "image/png") -> str:
-    """A data URL."""
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
 @attrs.frozen
@@ -77,6 +67,10 @@ class Raw:
     async def submit(self, endpoint: str, **body: Any) -> Answer:
         """A submission."""
         return await self.post(f"/mj/submit/{endpoint}", **body)
+
+    async def account_ids(self) -> list[str]:
+        """The ids of the accounts."""
+        return [account["id"] for account in (await self.post("/mj/account/query")).json]
 
     async def task(self, task_id: str) -> dict[str, Any]:
         """A task as it is now."""

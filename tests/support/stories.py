@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import attrs
 import pytest
-from PIL import Image
 
 import mjasync
 from mjasync import Client, RetryPolicy, Task, TaskStatus
 from mjasync.simulator import Simulator
 from support.clients import EAGER, connect
+from support.pictures import png
 
 DIALECTS: Final = (
     *("original", "plus", "open-plus"),
@@ -31,13 +30,6 @@ FEW: Final = attrs.evolve(
     EAGER, overloaded=RetryPolicy(max_attempts=2, initial_delay=0.001, max_delay=0.001)
 )
 GRID: Final = ("U1", "U2", "U3", "U4", "V1", "V2", "V3", "V4")
-
-
-def png(mode: str = "RGB", colour: int = 0) -> bytes:
-    """Make a small picture; as "L", a mask."""
-    buffer = io.BytesIO()
-    Image.new(mode, (16, 16), colour).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 @asynccontextmanager
