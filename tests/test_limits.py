@@ -194,11 +194,11 @@ async def test_a_picture_that_trickles_ends() -> None:
         reading = asyncio.create_task(mj._context.api.download(f"{server.url}/a.jpg", consume))
         await eventually(lambda: bool(found) and found[0]._awaited_since is not None)
         (pieces,), now = found, asyncio.get_running_loop().time()
-        pieces._begun = now - 499
+        pieces._started_at = now - 499
         pieces._check_speed()
         assert pieces._limit.when() is None
         pieces.close()  # what the second look would have set again
-        pieces._begun = now - 501
+        pieces._started_at = now - 501
         pieces._check_speed()
         with pytest.raises(mjasync.RequestTimeout):
             await reading

@@ -1,7 +1,7 @@
-"""What a request carries.
+"""The bodies of requests.
 
-Files are read, and pictures spelled out, while they are sent: what thousands of submissions carry
-would not fit into memory, and to encode tens of megabytes at once would hold up everything else.
+Files are read and images encoded while they are sent: the images of thousands of submissions would
+not fit into memory, and encoding tens of megabytes at once would block the event loop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 T = TypeVar("T")
 
 _PIECE_SIZE: Final = 1 << 16
-"""Bytes that are sent, and characters that are dumped, at once."""
+"""Bytes that are sent, and characters that are encoded, at a time."""
 _ENCODED_PIECE_SIZE: Final = 3 * (_PIECE_SIZE // 4)
 """Bytes that make a piece of base64."""
 _BLOCK_SIZE: Final = 8 * _ENCODED_PIECE_SIZE
@@ -43,21 +43,21 @@ _BLOCK_SIZE: Final = 8 * _ENCODED_PIECE_SIZE
 _HEAD_SIZE: Final = 64
 """Bytes from which the format of a file is detected."""
 _PLACEHOLDER: Final = f"a part ({os.urandom(16).hex()})"
-"""Stands for one while the rest is dumped."""
+"""The placeholder of a part while the rest is encoded."""
 
 
-if hasattr(os, "register_at_fork"):  # a child has no such thread, and would wait for it for ever
+if hasattr(os, "register_at_fork"):  # a child process has no such thread
     os.register_at_fork(after_in_child=worker_thread.cache_clear)
 
 
 @attrs.frozen
 class FileContent:
-    """A file that stays where it is, and is read a block at a time."""
+    """A file that is read block by block while it is sent."""
 
     path: Path
     size: int
     modified: int
-    """When it was last written to, in nanoseconds."""
+    """Time of the last change, in nanoseconds."""
     start: bytes = attrs.field(repr=False)
     """The first bytes, from which the format is detected."""
 
@@ -81,10 +81,10 @@ class FileContent:
             return file.read()
 
     def check(self) -> None:
-        """See to it that what was looked at can be sent.
+        """Check that the file can still be sent.
 
         Raises:
-            InvalidRequest: The file is gone, or was written to since.
+            InvalidRequest: The file is gone or has changed.
         """
         try:
             about = self.path.stat()
@@ -123,14 +123,14 @@ class FileContent:
 
 @attrs.frozen
 class DataUrl:
-    """A picture in the one form every server takes (PROTOCOL §1.1), of which `str` is the words."""
+    """An image in the form that every server accepts (PROTOCOL §1.1); `str` returns its text."""
 
     mime: str
     data: bytes | FileContent = attrs.field(repr=False)
 
     @property
     def head(self) -> str:
-        """What stands before the base64."""
+        """The text before the base64."""
         return f"data:{self.mime};base64,"
 
     def __str__(self) -> str:
@@ -151,7 +151,7 @@ class DataUrl:
 
 @attrs.frozen
 class RequestBody:
-    """A long one, in parts; it can be sent again."""
+    """A long body in parts; it can be sent several times."""
 
     parts: tuple[bytes | FileContent | DataUrl, ...] = attrs.field(repr=False)
 
@@ -162,7 +162,7 @@ class RequestBody:
         return b"".join(map(bytes, self.parts))
 
     async def check(self) -> None:
-        """See to it, before anything is sent, that all of it can be.
+        """Check, before anything is sent, that all files can be sent.
 
         Raises:
             InvalidRequest: A file is gone, or has changed.
@@ -209,7 +209,7 @@ async def _read_into_memory(data: bytes | FileContent) -> AsyncGenerator[bytes, 
     try:
         while block := await run_in_worker(_next_block, blocks):
             yield block
-    finally:  # behind a read that may be under way: left to the collector, the file stays open
+    finally:  # after a read that may be under way; a garbage collection would be late
         worker_thread("ours").submit(blocks.close)
 
 
@@ -235,7 +235,7 @@ def _split_pieces(data: bytes) -> Iterator[bytes | memoryview]:
 def encode_body(payload: Mapping[str, Any]) -> bytes | RequestBody:
     """Encode a payload as JSON, with images and long texts as separate parts.
 
-    Texts are dumped a little at a time: a call that takes long holds up every other thread.
+    Texts are encoded a little at a time: a long call would block all other threads.
     """
     parts: list[bytes | DataUrl | str] = []
 
@@ -247,15 +247,15 @@ def encode_body(payload: Mapping[str, Any]) -> bytes | RequestBody:
             return [without_parts(item) for item in value]
         return value
 
-    rest = dump_json({name: without_parts(value) for name, value in payload.items()})
+    skeleton = dump_json({name: without_parts(value) for name, value in payload.items()})
     if not parts:
-        return rest
-    first, *others = rest.split(_PLACEHOLDER.encode())
-    made: list[bytes | DataUrl] = [first]
+        return skeleton
+    first, *others = skeleton.split(_PLACEHOLDER.encode())
+    encoded: list[bytes | DataUrl] = [first]
     for part, after in zip(parts, others, strict=True):
-        made += _dumped(part) if isinstance(part, str) else [part]
-        made.append(after)
-    return RequestBody(tuple(made))
+        encoded += _dumped(part) if isinstance(part, str) else [part]
+        encoded.append(after)
+    return RequestBody(tuple(encoded))
 
 
 def _dumped(text: str) -> Iterator[bytes]:
@@ -266,12 +266,12 @@ def _dumped(text: str) -> Iterator[bytes]:
 def payload_with_data_urls(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return the payload with images as data URLs, as they were sent."""
 
-    def worded(value: object) -> object:
+    def as_sent(value: object) -> object:
         if isinstance(value, list | tuple):
-            return [worded(item) for item in value]
+            return [as_sent(item) for item in value]
         return str(value) if isinstance(value, DataUrl) else value
 
-    return {name: worded(value) for name, value in payload.items()}
+    return {name: as_sent(value) for name, value in payload.items()}
 
 
 def encode_form(
@@ -296,7 +296,8 @@ def encode_form(
 
 
 def content_key(picture: DataUrl | str) -> str:
-    found = hashlib.sha256()
+    """Return a key that is the same for the same image."""
+    digest = hashlib.sha256()
     for piece in picture.pieces() if isinstance(picture, DataUrl) else (picture.encode(),):
-        found.update(piece)
-    return found.hexdigest()
+        digest.update(piece)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Time limits of whole exchanges, as long as they are not waiting for a free connection."""
+"""Time limits of whole exchanges, not counting the wait for a free connection."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ __all__ = ["Deadline", "PollDeadlines"]
 
 
 class Deadline:
-    """Ends an exchange that takes too long in all: an answer that trickles in never ends.
+    """The time limit of an exchange: a response that trickles in would never end.
 
-    It runs from `restart` on. While the exchange may be waiting for a free connection it gets the
-    same time again.
+    It runs from `restart` on, and starts over while the exchange may be waiting for a connection.
     """
 
     def __init__(
@@ -38,12 +37,12 @@ class Deadline:
         self.stop()
 
     def restart(self) -> None:
-        """Give it all the time from now on."""
+        """Start the time limit anew."""
         self.stop()
         self._timer = self._loop.call_later(self._seconds, self._on_timeout)
 
     def stop(self) -> None:
-        """Leave no timer behind."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -55,7 +54,7 @@ class Deadline:
 
 
 class PollDeadlines:
-    """Cancels looks that take too long. One timer for all of them, which is hardly ever set."""
+    """The time limits of polls: one timer for all of them, which is hardly ever set."""
 
     def __init__(self, is_saturated: Callable[[int], bool]) -> None:
         self._is_saturated = is_saturated
@@ -66,9 +65,9 @@ class PollDeadlines:
     def start(self, asyncio_task: asyncio.Task[Any], seconds: float) -> None:
         """Limit a poll to some seconds, extended while it may be waiting for a connection."""
         loop = asyncio_task.get_loop()
-        self._expires_at[asyncio_task] = late_at = loop.time() + seconds
+        self._expires_at[asyncio_task] = expires_at = loop.time() + seconds
         if self._timer is None:
-            self._timer = loop.call_at(late_at, self._check, seconds)
+            self._timer = loop.call_at(expires_at, self._check, seconds)
 
     def stop(self, asyncio_task: asyncio.Task[Any]) -> None:
         """Stop the deadline of a poll."""
@@ -80,20 +79,20 @@ class PollDeadlines:
         return asyncio_task in self._expired and asyncio_task.uncancel() == 0
 
     def close(self) -> None:
-        """Leave no timer behind."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
     def _check(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         now, self._timer = loop.time(), None
-        late = [look for look, at in self._expires_at.items() if at <= now]
+        late = [task for task, expires_at in self._expires_at.items() if expires_at <= now]
         if self._is_saturated(len(self._expires_at)):
             self._expires_at.update(dict.fromkeys(late, now + seconds))
         else:
-            for look in late:
-                del self._expires_at[look]
-                self._expired.add(look)
-                look.cancel()
+            for asyncio_task in late:
+                del self._expires_at[asyncio_task]
+                self._expired.add(asyncio_task)
+                asyncio_task.cancel()
         if self._expires_at:
             self._timer = loop.call_at(min(self._expires_at.values()), self._check, seconds)

@@ -33,7 +33,7 @@ from .transport import HttpResponse, RequestInterrupted
 __all__ = ["DownloadApi"]
 
 _BLOCKED_TEXT: Final = re.compile(r"request (is )?blocked", re.IGNORECASE)
-"""new-api's words for an address that it does not ask."""
+"""The text of new-api for an address that it does not fetch."""
 
 
 @attrs.define
@@ -48,16 +48,16 @@ class DownloadApi(ReadApi):
         *,
         is_input: bool = False,
     ) -> T:
-        """Stream a picture into `consume`, which is called afresh for every attempt.
+        """Stream an image into `consume`, which is called anew for each attempt.
 
         Args:
-            url: Its link, as the server gave it, or the caller did.
-            consume: Takes in the pieces.
-            operation: What is asked for.
-            is_input: The caller gave the link, and knows best where it leads.
+            url: The link from the server or the caller.
+            consume: Receives the pieces.
+            operation: The kind of request.
+            is_input: Whether the link is from the caller, and so is tried as it is first.
 
         Raises:
-            LinkExpired: The link does not answer any more.
+            LinkExpired: The link has expired.
             MJError: The read failed.
         """
         addresses = candidate_urls(url, self.url.base)
@@ -79,29 +79,31 @@ class DownloadApi(ReadApi):
         operation: Operation,
     ) -> T:
         try:
-            async with self.transport.stream(url, self.read_timeout) as (reply, pieces):
+            async with self.transport.stream(url, self.read_timeout) as (response, pieces):
                 is_picture = sniff(await pieces.read_head()) is not None
-                if not (is_picture and 200 <= reply.status < 300):
+                if not (is_picture and 200 <= response.status < 300):
                     body = self.transport.redactor.clean(await pieces.error())
-                    self._check_image_reply(attrs.evolve(reply, body=body), operation)
+                    self._check_image_reply(attrs.evolve(response, body=body), operation)
                 return await consume(pieces)
         except RequestInterrupted as error:
             raise error.as_read() from error.__cause__
 
-    def _check_image_reply(self, reply: HttpResponse, operation: Operation) -> NoReturn:
-        """Raise what came instead of a picture."""
-        words = self._parse(reply)
-        if reply.status == 403 and _BLOCKED_TEXT.search(words.description):
+    def _check_image_reply(self, response: HttpResponse, operation: Operation) -> NoReturn:
+        """Raise the error for a response that is not an image."""
+        reply = self._parse(response)
+        if response.status == 403 and _BLOCKED_TEXT.search(reply.description):
             message = (
                 "The gateway refuses to fetch this picture from its upstream: its guard against "
                 "private addresses and unusual ports (SSRF) blocks it."
             )
-            raise LinkRefused(message, description=words.description, http_status=reply.status)
-        if isinstance(words.json, dict) and set(words.json) == {"error"}:
-            operation = Operation.IMAGE  # the gateway passes on the reply of the image host
+            raise LinkRefused(message, description=reply.description, http_status=response.status)
+        if isinstance(reply.json, dict) and set(reply.json) == {"error"}:
+            operation = Operation.IMAGE  # the gateway passes on the response of the image host
         wall = self.clock.wall()
-        check_image(reply.status, reply.headers, reply.body, wall=wall, operation=operation)
-        message = f"The link led to {len(reply.body)} bytes that are no picture."
+        check_image(
+            response.status, response.headers, response.body, wall=wall, operation=operation
+        )
+        message = f"The link led to {len(response.body)} bytes that are no picture."
         raise MalformedReply(message)
 
     async def download_by_id(

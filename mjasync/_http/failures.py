@@ -1,4 +1,4 @@
-"""What an error on the wire means: how far the request got, in words that may be shown."""
+"""The meaning of network errors: how far a request got, without secrets."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ class RequestInterrupted(Exception):
 
 
 class PrivateAddress(OSError):
-    """A host name leads to an address that is not public."""
+    """A host name has an address that is not public."""
 
 
 def translate_error(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
     """Return the error for a failed exchange: before or after the connection was made.
 
-    aiohttp's frames hold the request as sent and the answer as it came, and its messages may quote
-    either: no error leaves here with those.
+    The frames of aiohttp hold the raw request and response, and its messages may quote them: they
+    are removed from the error.
     """
-    found = _classify(error, url, redactor)
+    translated = _classify(error, url, redactor)
     strip_tracebacks(error)
-    tells_too_much = isinstance(error, aiohttp.ClientResponseError)  # it holds all headers
-    if found is not error and not tells_too_much:
+    has_secrets = isinstance(error, aiohttp.ClientResponseError)  # it holds all headers
+    if translated is not error and not has_secrets:
         is_clean = redactor.clean_text(str(error)) == str(error)
-        found.__cause__ = error if is_clean else None
-    return found
+        translated.__cause__ = error if is_clean else None
+    return translated
 
 
 def _classify(error: BaseException, url: URL, redactor: Redactor) -> BaseException:
@@ -80,8 +80,8 @@ def _classify(error: BaseException, url: URL, redactor: Redactor) -> BaseExcepti
             message = f"The proxy refused the connection to {url.origin()} (HTTP {error.status})."
             return ConnectionFailed(message)
         case aiohttp.ClientResponseError():
-            said = printable(redactor.clean_text(error.message), 200)
-            return RequestInterrupted(f"unreadable HTTP ({error.status}): {said}".rstrip(": "))
+            reason = printable(redactor.clean_text(error.message), 200)
+            return RequestInterrupted(f"unreadable HTTP ({error.status}): {reason}".rstrip(": "))
         case TimeoutError() | aiohttp.ClientError() if not isinstance(error, MJError):
             return RequestInterrupted(reason, timed_out=isinstance(error, TimeoutError))
     return error
@@ -102,24 +102,24 @@ def _find_cause(error: BaseException, cls: type[BaseException]) -> bool:
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
+    causes: list[BaseException] = []
+    while error is not None and error not in causes:
+        causes.append(error)
         error = error.__cause__ or error.__context__
-    return found
+    return causes
 
 
 def _too_many_files(url: URL) -> TooManyOpenFiles:
-    most = open_file_limit()
-    allowed = "the machine" if most is None else f"this process ({most})"
+    limit = open_file_limit()
+    owner = "the machine" if limit is None else f"this process ({limit})"
     return TooManyOpenFiles(
-        f"No connection to {url.origin()}: all the files and sockets that {allowed} may have open "
+        f"No connection to {url.origin()}: all the files and sockets that {owner} may have open "
         "are open."
     )
 
 
 def open_file_limit() -> int | None:
-    """Files and sockets this process may have open at once; None without such a limit."""
+    """Return how many files and sockets this process may have open; None without a limit."""
     try:
         import resource
     except ImportError:  # Windows

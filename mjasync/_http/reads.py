@@ -1,4 +1,4 @@
-"""The calls that read: tasks, lists, accounts, seeds, and the exchange behind them."""
+"""The calls that read: tasks, lists, accounts."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ from .transport import HttpResponse, RequestInterrupted, Transport
 __all__ = ["MAX_LIST_SIZE", "ReadApi", "is_overload"]
 
 MAX_LIST_SIZE: Final = 100
-"""Ids in one list request; more stalls the loop for no gain."""
+"""Maximum ids in a list request; more would stall the event loop."""
 _LIST_COOLDOWN: Final = 60.0
-"""Seconds without list requests after some the server could not answer."""
+"""Seconds without list requests after several have failed."""
 _MAX_LIST_FAILURES: Final = 3
-"""List requests in a row that must fail before that."""
+"""Consecutive failures of list requests before that."""
 _OVERLOAD_ERRORS: Final = frozenset({408, 429, 502, 503, 504})
 _log: Final = logging.getLogger("mjasync")
 
@@ -80,11 +80,11 @@ class ReadApi:
     """Whether the server lists its tasks; None before the first request."""
     _claimed_ids: set[str] = attrs.field(factory=set, init=False)
     _list_seen_ids: set[str] = attrs.field(factory=set, init=False)
-    """Lists that the server was seen to keep."""
+    """Lists that the server was seen to have."""
     _logged_codes: set[int | None] = attrs.field(factory=set, init=False)
 
     async def fetch(self, task_id: str, route: ServerUrl | None = None) -> TaskInfo:
-        """Fetch a task; by another URL if its links should point to another image host.
+        """Fetch a task; by another URL if its links are to point to another image host.
 
         Raises:
             TaskNotFound: The server does not know it.
@@ -103,7 +103,7 @@ class ReadApi:
     ) -> tuple[bytes, dict[str, Any] | None]:
         """Fetch a task's body and its JSON; no JSON if the body equals `known`.
 
-        Asked once without a `policy`.
+        Without a `policy`, there are no retries.
 
         Raises:
             TaskNotFound: The server does not know it.
@@ -113,10 +113,10 @@ class ReadApi:
 
         if policy is None:
             try:
-                reply = await self.transport.get_within(url, timeout=self.read_timeout)
+                response = await self.transport.get_within(url, timeout=self.read_timeout)
             except RequestInterrupted as error:
                 raise error.as_read() from error.__cause__
-            return self._parse_task(task_id, reply, known)
+            return self._parse_task(task_id, response, known)
 
         async def once() -> tuple[bytes, dict[str, Any] | None]:
             return self._parse_task(task_id, await self._exchange("GET", url), known)
@@ -124,14 +124,14 @@ class ReadApi:
         return await self._with_read_retries(once, policy)
 
     def _parse_task(
-        self, task_id: str, reply: HttpResponse, known: bytes | None
+        self, task_id: str, response: HttpResponse, known: bytes | None
     ) -> tuple[bytes, dict[str, Any] | None]:
-        if reply.body == known and reply.status == 200:
-            return reply.body, None
-        task = parse_task_fast(task_id, reply.status, reply.body)
+        if response.body == known and response.status == 200:
+            return response.body, None
+        task = parse_task_fast(task_id, response.status, response.body)
         if task is None:
-            task = parse_object(Operation.FETCH, self._parse(reply), task_id)
-        return reply.body, task
+            task = parse_object(Operation.FETCH, self._parse(response), task_id)
+        return response.body, task
 
     async def fetch_many(
         self, task_ids: Sequence[str], policy: RetryPolicy
@@ -150,44 +150,44 @@ class ReadApi:
     ) -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
         """Fetch tasks with their bodies; return those that equal `known` separately.
 
-        Asked once without a `policy`. A server that has no such list is remembered: `can_list`.
+        Without a `policy`, there are no retries. `can_list` remembers servers without this list.
 
         Raises:
             UnsupportedEndpoint: The server has no list endpoint.
             MJError: The read failed.
         """
         url = self.url.endpoint("task/list-by-condition")
-        asked = frozenset(task_ids)
+        requested = frozenset(task_ids)
         body = dump_json({"ids": list(task_ids)})
 
         async def once() -> tuple[set[bytes], list[tuple[bytes, dict[str, Any]]]]:
-            reply = await self._exchange("POST", url, body=body)
-            parts = split_task_list(reply.body, known) if reply.status == 200 else None
+            response = await self._exchange("POST", url, body=body)
+            parts = split_task_list(response.body, known) if response.status == 200 else None
             if parts is None:
-                tasks = parse_list(self._parse(reply))
+                tasks = parse_list(self._parse(response))
                 parts = (
                     set(),
                     [(text, task) for task in tasks if (text := dump_or_empty(task))],
                 )
-            same, others = parts
-            return same, filter_requested(others, asked, _id_of)
+            unchanged, changed = parts
+            return unchanged, filter_requested(changed, requested, _id_of)
 
         try:
-            found = await (self._with_read_retries(once, policy) if policy else once())
+            result = await (self._with_read_retries(once, policy) if policy else once())
         except (UnsupportedEndpoint, InvalidRequest, ServerError, MalformedReply) as error:
             self._count_list_failure(error)
             raise
         self._list_failures, self._list_has_worked = 0, True
-        return found
+        return result
 
     def can_list(self) -> bool:
         """Return whether list requests are worth trying now."""
         return self.clock.now() >= self._list_disabled_until
 
     def _count_list_failure(self, error: MJError) -> None:
-        """Set lists aside: for ever where there never was one, for a while where it broke down.
+        """Disable lists: for good if the server never had one, for a while if it fails.
 
-        Where the server has too much to do they are not: to ask for each task would be more.
+        An overloaded server keeps its list: single fetches would be more requests.
         """
         if is_overload(error):
             return
@@ -206,7 +206,7 @@ class ReadApi:
         """Fetch a list of the server: its newest tasks, its queue or its accounts.
 
         Raises:
-            UnsupportedEndpoint: It keeps no such list.
+            UnsupportedEndpoint: The server has no such list.
             MJError: The read failed.
         """
         url = self.url.endpoint(which)
@@ -220,7 +220,7 @@ class ReadApi:
         def policy_for(error: MJError) -> RetryPolicy | None:
             is_bare = not error.description and error.retry_after is None
             if isinstance(error, RateLimited) and is_bare and which not in self._list_seen_ids:
-                return None  # new-api's limit on what it has no route for: it stays so for minutes
+                return None  # new-api limits unknown routes, for minutes
             return (policy or self.retries.read) if error.retryable else None
 
         return await retry_call(once, policy_for, self.clock)
@@ -230,34 +230,31 @@ class ReadApi:
     ) -> tuple[list[dict[str, Any]], datetime | None]:
         """Fetch the server's task list and its date, by which ages are judged.
 
-        None where the date is missing or a cache's, or where a row of the list cannot be read: what
-        is not in such a list may be on the server all the same.
+        The date is None if it is missing or from a cache, or if a row of the list is unreadable:
+        the server may have tasks that are not in such a list.
 
         Raises:
-            UnsupportedEndpoint: It keeps no such list.
+            UnsupportedEndpoint: The server has no such list.
             MJError: The read failed.
         """
         url = self.url.endpoint("task/list")
 
         async def once() -> tuple[list[dict[str, Any]], datetime | None]:
-            reply = await self._exchange("GET", url)
-            tasks = parse_list(self._parse(reply))
+            response = await self._exchange("GET", url)
+            tasks = parse_list(self._parse(response))
             is_whole = all(tasks)
-            return tasks, _date_of(reply) if is_whole else None
+            return tasks, _date_of(response) if is_whole else None
 
         try:
-            found = await self._with_read_retries(once, policy or self.retries.read)
+            result = await self._with_read_retries(once, policy or self.retries.read)
         except UnsupportedEndpoint:
             self._has_full_list = False
             raise
         self._has_full_list = True
-        return found
+        return result
 
     async def server_date(self, unknown_id: str) -> datetime | None:
-        """Return the server's date, from a request that no cache can answer.
-
-        None where the server does not tell.
-        """
+        """Return the server's date, from a request that no cache can answer; None without one."""
         try:
             return _date_of(
                 await self._exchange("GET", self.url.task_endpoint(unknown_id, "fetch"))
@@ -269,35 +266,35 @@ class ReadApi:
         """Fetch an account; None if the server does not know it.
 
         Raises:
-            UnsupportedEndpoint: The server does not tell.
+            UnsupportedEndpoint: The server has no such endpoint.
             MJError: The read failed.
         """
         url = self.url.endpoint(f"account/{quote(account_id, safe='')}/fetch")
 
         async def once() -> Mapping[str, Any] | None:
-            words = self._parse(await self._exchange("GET", url))
-            if words.status in {200, 204} and (words.is_empty or isinstance(words.json, dict)):
-                return words.json if words.json and "id" in words.json else None
-            raise classify(Operation.OTHER, words)
+            reply = self._parse(await self._exchange("GET", url))
+            if reply.status in {200, 204} and (reply.is_empty or isinstance(reply.json, dict)):
+                return reply.json if reply.json and "id" in reply.json else None
+            raise classify(Operation.OTHER, reply)
 
         return await self._with_read_retries(once, self.retries.read)
 
     async def request_raw(
         self, method: str, url: URL, body: bytes | None = None
     ) -> tuple[HttpResponse, float]:
-        """Send any read; return the response, uninterpreted, and the seconds it took.
+        """Send any read; return the raw response and the seconds it took.
 
-        Only for want of a connection is it tried again.
+        It is retried only if no connection could be made.
 
         Raises:
-            ConnectionFailed: There is no answer.
-            RequestTimeout: There is none in time.
+            ConnectionFailed: The server did not respond.
+            RequestTimeout: The server did not respond in time.
         """
 
         async def once() -> tuple[HttpResponse, float]:
-            begun = self.clock.now()
-            reply = await self._exchange(method, url, body=body)
-            return reply, self.clock.now() - begun
+            sent_at = self.clock.now()
+            response = await self._exchange(method, url, body=body)
+            return response, self.clock.now() - sent_at
 
         def policy_for(error: MJError) -> RetryPolicy | None:
             return self.retries.connect if isinstance(error, ConnectionFailed) else None
@@ -322,23 +319,23 @@ class ReadApi:
     async def _with_read_retries(self, once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
         return await retry_call(once, lambda error: policy if error.retryable else None, self.clock)
 
-    def _parse(self, reply: HttpResponse, route: ServerUrl | None = None) -> ParsedReply:
-        words = parse_reply(
-            reply.status,
-            reply.headers,
-            reply.body,
+    def _parse(self, response: HttpResponse, route: ServerUrl | None = None) -> ParsedReply:
+        reply = parse_reply(
+            response.status,
+            response.headers,
+            response.body,
             wall=self.clock.wall(),
             token_header=self.transport.token_header,
             prefix=(route or self.url).prefix,
         )
-        if words.code not in KNOWN_CODES and words.code not in self._logged_codes:
-            self._logged_codes.add(words.code)
-            _log.warning("unknown code %s (HTTP %d), read by its words", words.code, words.status)
-        location = reply.headers.get("Location")
-        if location and 300 <= reply.status < 400:
-            described = f"(a redirect to {printable(location)}) {words.description}".strip()
-            return attrs.evolve(words, description=described)
-        return words
+        if reply.code not in KNOWN_CODES and reply.code not in self._logged_codes:
+            self._logged_codes.add(reply.code)
+            _log.warning("unknown code %s (HTTP %d), read by its words", reply.code, reply.status)
+        location = response.headers.get("Location")
+        if location and 300 <= response.status < 400:
+            described = f"(a redirect to {printable(location)}) {reply.description}".strip()
+            return attrs.evolve(reply, description=described)
+        return reply
 
 
 def is_overload(error: MJError) -> bool:
@@ -348,9 +345,9 @@ def is_overload(error: MJError) -> bool:
     return isinstance(error, RateLimited) or (isinstance(error, ServerError) and is_busy)
 
 
-def _date_of(reply: HttpResponse) -> datetime | None:
-    """Return the date of a reply by the server's clock; None for a cached reply."""
-    headers = CIMultiDict(reply.headers)
+def _date_of(response: HttpResponse) -> datetime | None:
+    """Return the date of a response by the server's clock; None for a cached response."""
+    headers = CIMultiDict(response.headers)
     if headers.get("Age", "0").strip() not in {"", "0"}:
         return None
     try:

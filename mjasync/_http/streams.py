@@ -1,4 +1,4 @@
-"""Bodies as they go out and come in: in pieces, each in its time, no longer than allowed."""
+"""Request and response bodies in pieces, with limits of time and size."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["StreamingPayload", "TimedStream", "read_whole"]
 
 _MIN_BYTES_PER_SECOND: Final = 1024.0
-"""Bytes of a picture that come in each second, at least."""
+"""Minimum speed of a download."""
 _GRACE_SECONDS: Final = 10
-"""Times `read_timeout` that a picture may be slower than that."""
+"""Multiple of `read_timeout` during which a download may be slower than that."""
 _MAX_ERROR_BODY: Final = 1 << 16
-"""Bytes of an answer that is no picture which are read."""
+"""Maximum bytes read of a response that is not an image."""
 _MEGABYTE: Final = 1 << 20
 
 
@@ -32,7 +32,7 @@ async def read_whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """Read a whole response body, decompressed.
 
     Raises:
-        Interrupted: It is longer than `limit`.
+        RequestInterrupted: It is longer than `limit`.
     """
     content = response.content
     try:
@@ -61,9 +61,9 @@ def too_large_error(what: str, limit: int, name: str) -> RequestInterrupted:
 
 
 class StreamingPayload(aiohttp.Payload):
-    """A long body, written afresh as often as aiohttp asks: a session may have a middleware.
+    """A long body, written anew whenever aiohttp asks, as a middleware of the session may.
 
-    While it is written, aiohttp's own timeout does not run: each piece has its seconds here.
+    The timeout of aiohttp does not run while it is written: each piece has a timeout here.
     """
 
     def __init__(
@@ -92,15 +92,15 @@ class StreamingPayload(aiohttp.Payload):
         self._deadline.restart()
 
     def _extend_deadline(self, when: float | None) -> None:
-        with suppress(RuntimeError):  # the answer is there before the request was
+        with suppress(RuntimeError):  # the response came before the end of the request
             self._limit.reschedule(when)
 
 
 class TimedStream:
-    """The pieces of a picture as they come, each within its seconds.
+    """The pieces of a download, each with a timeout.
 
-    There is one timer, which looks back when it rings: aiohttp's own is set anew for every piece,
-    which takes as long as a tenth of writing it.
+    One timer checks all of them: aiohttp sets its own anew for each piece, which takes a tenth of
+    the time of writing it.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class TimedStream:
         self._loop = asyncio.get_running_loop()
         self._first: bytes | None = b""
         self._size = 0
-        self._most = self._limits.picture
+        self._max_size = self._limits.picture
         self._kind = "picture"
-        self._begun = self._loop.time()
+        self._started_at = self._loop.time()
         self._awaited_since: float | None = None
         self._timer = self._loop.call_later(seconds, self._check_speed)
 
@@ -130,21 +130,21 @@ class TimedStream:
 
     async def read_head(self) -> bytes:
         """Read the first bytes, enough to detect the format; iteration yields them again."""
-        self._first = start = await self._read_at_least(SNIFFED_BYTES)
-        if (kind := sniff(start)) and kind[1].startswith("video/"):
-            self._most, self._kind = self._limits.video, "video"
-        return start
+        self._first = head = await self._read_up_to(SNIFFED_BYTES)
+        if (kind := sniff(head)) and kind[1].startswith("video/"):
+            self._max_size, self._kind = self._limits.video, "video"
+        return head
 
     async def error(self) -> bytes:
         """Read the start of a response that is not an image."""
-        return await self._read_at_least(_MAX_ERROR_BODY)
+        return await self._read_up_to(_MAX_ERROR_BODY)
 
-    async def _read_at_least(self, size: int) -> bytes:
-        pieces, have = [], 0
+    async def _read_up_to(self, size: int) -> bytes:
+        pieces, read = [], 0
         async for piece in self:
             pieces.append(piece)
-            have += len(piece)
-            if have >= size:
+            read += len(piece)
+            if read >= size:
                 break
         return b"".join(pieces)
 
@@ -160,19 +160,20 @@ class TimedStream:
         if not piece:
             raise StopAsyncIteration
         self._size += len(piece)
-        if self._size > self._most:
-            raise too_large_error(self._kind, self._most, self._kind)
+        if self._size > self._max_size:
+            raise too_large_error(self._kind, self._max_size, self._kind)
         return piece
 
     def close(self) -> None:
-        """Leave no timer behind."""
+        """Stop the timer."""
         self._timer.cancel()
 
     def _check_speed(self) -> None:
         now = self._loop.time()
         since = now if self._awaited_since is None else self._awaited_since
         took_too_long = (
-            now - self._begun > _GRACE_SECONDS * self._seconds + self._size / _MIN_BYTES_PER_SECOND
+            now - self._started_at
+            > _GRACE_SECONDS * self._seconds + self._size / _MIN_BYTES_PER_SECOND
         )
         is_waiting = self._awaited_since is not None
         if since + self._seconds <= now or (is_waiting and took_too_long):

@@ -1,4 +1,4 @@
-"""One exchange: a request goes out, a reply comes back, and every failure says how far it got."""
+"""HTTP exchanges with a server; each error shows how far the request got."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ __all__ = [
 ]
 
 _READ_BUFFER_SIZE: Final = 1 << 20
-"""Half the bytes of a picture that may come in while those before are written."""
+"""Half of the bytes that are buffered while those before are written."""
 _TOTAL_TIMEOUT_FACTOR: Final = 2
-"""Times its timeout that a whole exchange may take."""
+"""Multiple of its timeout that a whole exchange may take."""
 _REQUEST_OPTIONS: Final[dict[str, Any]] = {"allow_redirects": False, "raise_for_status": False}
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 10
@@ -55,7 +55,7 @@ _log: Final = logging.getLogger("mjasync")
 
 @attrs.frozen
 class HttpResponse:
-    """What came back."""
+    """The response to a request."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -80,7 +80,7 @@ def auth_headers(token: str | None, auth: Auth) -> Mapping[str, str]:
 
 
 class Transport:
-    """Owns the sessions (unless it was given one), the credentials and the timeouts."""
+    """Exchanges requests and responses, with credentials, timeouts and redaction."""
 
     def __init__(self, credentials: Mapping[str, str], network: NetworkSettings) -> None:
         _check_logins(credentials, network)
@@ -112,8 +112,8 @@ class Transport:
         """Send one API request, credentials included; redirects are never followed.
 
         Raises:
-            ConnectionFailed: No connection came about: the server has seen nothing.
-            Interrupted: The request began; what the server did is unknown.
+            ConnectionFailed: No connection was made: the server has received nothing.
+            RequestInterrupted: The request was sent; whether the server acted on it is unknown.
         """
         headers = self._headers(content_type if body is not None else None)
         sessions = self.sessions
@@ -169,12 +169,12 @@ class Transport:
         if "Age" in headers:
             self._warn_of_cache(headers["Age"])
         raw = b"\n".join([*chain.from_iterable(response.raw_headers), body])
-        if self.redactor.clean(raw) is not raw:  # hardly ever, so that one look has to do
+        if self.redactor.clean(raw) is not raw:  # rare: one search for both
             headers, body = self.redactor.clean_headers(headers), self.redactor.clean(body)
         return HttpResponse(response.status, headers, body)
 
     def _warn_of_cache(self, age: str) -> None:
-        """Say once that answers are not the server's own."""
+        """Warn once that responses come from a cache."""
         if not self._has_warned_of_cache and age.strip("0") != "":
             self._has_warned_of_cache = True
             _log.warning(
@@ -186,17 +186,17 @@ class Transport:
     async def get_within(self, url: URL, *, timeout: float) -> HttpResponse:
         """Send a GET whose whole response must arrive within `timeout` seconds.
 
-        Meant for looks at waiting tasks, one after another: aiohttp's own timers for each of them
-        and the layers of `exchange` cost a fifth of a look.
+        It is for polls of waiting tasks, which the timers of `exchange` would make a quarter more
+        expensive.
 
         Raises:
-            ConnectionFailed: No connection came about.
-            Interrupted: The answer did not arrive whole, or not in time.
+            ConnectionFailed: No connection was made.
+            RequestInterrupted: The response is incomplete or late.
         """
-        session, me = self.sessions.for_server(), asyncio.current_task()
-        if me is None or not self.sessions.is_owned:  # others may use its connections
+        session, asyncio_task = self.sessions.for_server(), asyncio.current_task()
+        if asyncio_task is None or not self.sessions.is_owned:  # others may use its connections
             return await self.exchange("GET", url, timeout=timeout)
-        self._poll_deadlines.start(me, timeout)
+        self._poll_deadlines.start(asyncio_task, timeout)
         try:
             response = await session.get(
                 url,
@@ -206,30 +206,33 @@ class Transport:
             )
             body = await read_whole(response, self.network.limits.reply)
         except asyncio.CancelledError as error:
-            ran_out = self._poll_deadlines.expired(me)
+            is_late = self._poll_deadlines.expired(asyncio_task)
             timed_out = RequestInterrupted(f"{timeout:g} s have passed", timed_out=True)
-            failure = timed_out if ran_out else translate_error(error, url, self.redactor)
+            failure = timed_out if is_late else translate_error(error, url, self.redactor)
         except BaseException as error:  # noqa: BLE001 - every error is raised, most as another
             failure = translate_error(error, url, self.redactor)
         else:
             _log.debug("GET %s -> %d", url.raw_path, response.status)
             return self._read_response(response, body)
         finally:
-            self._poll_deadlines.stop(me)
-        response = body = None  # type: ignore[assignment]  # no traceback is to hold them
+            self._poll_deadlines.stop(asyncio_task)
+        response = body = None  # type: ignore[assignment]  # so that no traceback holds them
         raise failure
 
     @asynccontextmanager
     async def stream(
         self, url: URL, timeout: float
     ) -> AsyncIterator[tuple[HttpResponse, TimedStream]]:
-        """Open a picture, without the token: links may lead anywhere. Yield its pieces, too.
+        """Open a download without the token, since links may lead anywhere.
+
+        Yields:
+            The response without a body, and the pieces of the body.
 
         Raises:
-            LinkRefused: `image_links` does not let it be fetched.
-            ConnectionFailed: No connection came about.
-            Interrupted: It broke off before the end, or nothing came for `timeout` seconds.
-            MalformedReply: It is redirected in a circle.
+            LinkRefused: `image_links` does not allow the link.
+            ConnectionFailed: No connection was made.
+            RequestInterrupted: The body ended early, or nothing arrived for `timeout` seconds.
+            MalformedReply: There are too many redirects.
         """
         for _ in range(_MAX_REDIRECTS):
             check_allowed(url, self.network.origin, self.network.image_links)
@@ -246,7 +249,7 @@ class Transport:
         raise MalformedReply(message)
 
     def _with_token(self, url: URL) -> URL:
-        """Return a link to the server itself with the token that it may have carried."""
+        """Return a link with the token that was redacted from it, if it leads to the server."""
         if url.origin() != self.network.origin:
             return url
         return parse_link(self.redactor.restore(str(url)))
@@ -271,12 +274,12 @@ class Transport:
                             headers=headers,
                             timeout=self._limits(timeout),
                             read_bufsize=_READ_BUFFER_SIZE,
-                            **self._request_options(url, is_theirs=is_server),
+                            **self._request_options(url, is_server=is_server),
                         )
                     async with response:
                         pieces = TimedStream(response, limit, timeout, self.network.limits)
                         reply = self._read_response(response, b"")
-                        del response  # no traceback is to hold its headers
+                        del response  # so that no traceback holds its headers
                         try:
                             yield reply, pieces
                         finally:
@@ -307,18 +310,18 @@ class Transport:
         finally:
             self._active_count -= 1
 
-    def _is_saturated(self, looks: int) -> bool:
-        """Return whether a poll may be waiting for a free connection."""
-        return self._active_count + looks > self.connection_limit
+    def _is_saturated(self, poll_count: int) -> bool:
+        """Return whether an exchange may be waiting for a free connection."""
+        return self._active_count + poll_count > self.connection_limit
 
     def _timeouts(self, read: float | None) -> aiohttp.ClientTimeout:
-        """Return the limits of silence on a connection; waiting for a connection is not limited."""
+        """Return the timeouts of a connection; the wait for one is not limited."""
         connect = self.network.connect_timeout
-        within = None if connect == math.inf else connect  # which aiohttp cannot round up
-        return aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=read)
+        seconds = None if connect == math.inf else connect  # aiohttp cannot round infinity
+        return aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=read)
 
-    def _request_options(self, url: URL, *, is_theirs: bool = True) -> dict[str, Any]:
-        if is_theirs and not self.sessions.is_owned:  # it has proxies of its own
+    def _request_options(self, url: URL, *, is_server: bool = True) -> dict[str, Any]:
+        if is_server and not self.sessions.is_owned:  # a caller's session has its own proxies
             return {
                 **_REQUEST_OPTIONS,
                 "max_line_size": MAX_HEADER_SIZE,
@@ -337,17 +340,17 @@ class Transport:
 
 
 def _check_logins(credentials: Mapping[str, str], network: NetworkSettings) -> None:
-    """Refuse two values for one header: only one of them could be sent.
+    """Check that no header has two values, of which only one could be sent.
 
     Raises:
-        ConfigurationError: There are two.
+        ConfigurationError: A header has two values.
     """
-    taken = {name.lower() for name in network.headers}
+    used = {name.lower() for name in network.headers}
     if network.session is not None and network.session.auth is not None:
-        taken.add("authorization")
-    if both := [name for name in credentials if name.lower() in taken]:
+        used.add("authorization")
+    if duplicates := [name for name in credentials if name.lower() in used]:
         message = (
-            f"Both the token and what stands before the server would be sent as {both[0]}: send "
-            'the token otherwise (auth="secret" or "bearer"), or leave the other one out.'
+            f"Both the token and what stands before the server would be sent as {duplicates[0]}: "
+            'send the token otherwise (auth="secret" or "bearer"), or leave the other one out.'
         )
         raise ConfigurationError(message)
