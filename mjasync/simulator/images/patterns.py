@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_number", "draw_pattern"]
 
 _LAYERS = 6
-_POINTS = 60
+_POINTS = 36
 """Segments along the crest of a wave."""
 _LIGHTS = ((-0.15, 0.7, 1.0), (0.1, 0.7, 0.75), (0.2, 0.7, 0.7), (0.3, 0.9, 0.35))
 """The light of the four corners: an offset of the hue, saturation and value."""
