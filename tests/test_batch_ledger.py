@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 import stat
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 
 from mjasync import Client, Task
 from mjasync.batch import Batch, BatchInUse, Job, JobStatus, LedgerError, read_batch
+from mjasync.batch._ledger import lock as _lock
 from mjasync.batch._ledger import sqlite as _ledger
 from mjasync.batch._ledger.ledger import Ledger
 from mjasync.batch._ledger.lock import LedgerLock
@@ -433,3 +436,80 @@ def test_failures_that_a_retry_cannot_mend() -> None:
     lost = Job(key="b", number=1, prompt="a", parent="a", task_id="1", error_class="TaskNotFound")
     assert lost.is_orphan
     assert not lost.retry_can_help
+
+
+async def test_space_that_cannot_be_reserved(
+    mj_plain: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk without room for the server's responses is reported, and nothing is left on it."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(LedgerError, match=r"no disk space.*No space left") as caught:
+                await batch._ledger.reserve_space(1)
+        assert caught.value.errno == errno.ENOSPC
+        assert not (tmp_path / "ledger.reserve").exists()
+        assert await batch._ledger.unclaimed() == ([], False)
+
+
+def test_locks_that_cannot_be_made_or_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each error of the system is a sentence; a lock that cannot be asked counts as free."""
+    path = tmp_path / "ledger.lock"
+
+    def no_locks(_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    path.mkdir()
+    with pytest.raises(ConfigurationError, match="cannot be created"):
+        LedgerLock(path).acquire()
+    path.rmdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(_lock, "_lock", no_locks)
+        with pytest.raises(ConfigurationError, match="cannot be locked: No locks available"):
+            LedgerLock(path).acquire()
+        patch.setattr(_lock, "_is_locked", no_locks)
+        assert not LedgerLock(path).is_held()
+
+
+def test_a_lock_file_that_is_deleted_while_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is taken again, on the file that has its name."""
+    path, lock_file = tmp_path / "ledger.lock", _lock._lock
+    files = iter([True, False])
+
+    def deleted_once(fd: int) -> None:
+        lock_file(fd)
+        if next(files):
+            path.unlink()
+
+    monkeypatch.setattr(_lock, "_lock", deleted_once)
+    lock = LedgerLock(path)
+    lock.acquire()
+    assert next(files, None) is None
+    assert LedgerLock(path).is_held()
+    lock.release()
+
+
+def test_whether_a_batch_runs_is_asked_of_its_url(tmp_path: Path) -> None:
+    """A shared ledger does not tell, and a URL of none is an error."""
+    assert is_running(tmp_path, ledger="postgresql+asyncpg://host/name") is None
+    with pytest.raises(ConfigurationError, match="SQLite or PostgreSQL"):
+        is_running(tmp_path, ledger="mysql://host/name")
+    with pytest.raises(ConfigurationError, match="has no query"):
+        is_running(tmp_path, ledger="sqlite:///ledger.db?mode=ro")
+
+
+async def test_what_a_killed_process_left(mj_plain: Client, tmp_path: Path) -> None:
+    """Partial files go when the batch is opened; a file of prompts is read when it is added."""
+    partial = tmp_path / ".mjasync-0123456789abcdef.part"
+    partial.write_bytes(b"half")
+    (tmp_path / "prompts.txt").write_text("a fox\nan owl\n", "utf-8")
+    async with Batch(tmp_path, client=mj_plain) as batch:
+        assert not partial.exists()
+        assert batch.add_file(tmp_path / "prompts.txt") == 2
+        assert await batch.dry_run() == 2

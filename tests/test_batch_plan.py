@@ -523,3 +523,31 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"mjasync\[batch\]"):
         importlib.reload(module)
+
+
+def test_steps_with_the_prefix_of_functions() -> None:
+    """A path of buttons cannot be taken for a function."""
+    with pytest.raises(ConfigurationError, match="prefix of functions"):
+        expand_steps(["U1>call:draw"])
+
+
+def test_files_of_blanks_and_folders(tmp_path: Path) -> None:
+    """Blank lines before a table are skipped; a blank table has no rows; a folder is no file."""
+    table = tmp_path / "table.csv"
+    table.write_text("\n ,\nprompt\na fox\n", "utf-8")
+    assert [row.prompt for row in read_rows(table)] == ["a fox"]
+    table.write_text(" \n\n", "utf-8")
+    assert read_rows(table) == []
+    (tmp_path / "blank.json").write_text("\n", "utf-8")
+    with pytest.raises(ConfigurationError, match="not valid JSON"):
+        read_rows(tmp_path / "blank.json")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_rows(tmp_path)
+
+
+def test_a_quote_that_ends_in_a_later_cell(tmp_path: Path) -> None:
+    """With tabs, a quoted text that would give another number of cells is none."""
+    table = tmp_path / "table.tsv"
+    table.write_text('prompt\tar\n"a fox\tx\ny"\n', "utf-8")
+    with pytest.raises(ConfigurationError, match=r"line 3: .*as many cells"):
+        read_rows(table)
