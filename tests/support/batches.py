@@ -39,7 +39,7 @@ def states(jobs: Iterable[Job]) -> Counter[str]:
 
 
 def check_paid_once(facts: Mapping[str, Any]) -> None:
-    """See that nothing was paid twice."""
+    """Check that nothing was paid twice."""
     paid = [tuple(one[:3]) for one in facts["paid"]]
     twice = [one for one, count in Counter(paid).items() if count > 1]
     if twice:
@@ -49,7 +49,7 @@ def check_paid_once(facts: Mapping[str, Any]) -> None:
 
 
 def check_files(folder: Path, jobs: Iterable[Job]) -> int:
-    """See that each saved job's files are whole and as ledger and manifest say; count them."""
+    """Check the files of all saved jobs against ledger and manifest; return their number."""
     lines = (folder / "manifest.jsonl").read_text("utf-8").splitlines()
     manifest = {line["key"]: line for line in map(json.loads, lines)}
     saved = {job.key: job for job in jobs if job.status is JobStatus.SAVED}
@@ -71,7 +71,7 @@ def check_files(folder: Path, jobs: Iterable[Job]) -> int:
 
 
 def check_file(folder: Path, path: str, size: int, sha256: str) -> Path:
-    """See that one file is what was noted, and a picture."""
+    """Check that a file is the recorded one, and a picture."""
     data = (folder / path).read_bytes()
     if (len(data), hashlib.sha256(data).hexdigest()) != (size, sha256):
         raise AssertionError(f"{path} is not what was noted")
@@ -81,7 +81,7 @@ def check_file(folder: Path, path: str, size: int, sha256: str) -> Path:
 
 
 def check_all(folder: Path, jobs: list[Job], facts: Mapping[str, Any], count: int) -> None:
-    """See that so many jobs are saved, and paid exactly once each."""
+    """Check that `count` jobs are saved, and paid exactly once each."""
     check_paid_once(facts)
     found = (states(jobs), len(facts["paid"]), check_files(folder, jobs))
     if found != ({JobStatus.SAVED: count}, count, count):
@@ -89,7 +89,7 @@ def check_all(folder: Path, jobs: list[Job], facts: Mapping[str, Any], count: in
 
 
 def check_reported(jobs: list[Job], facts: Mapping[str, Any]) -> None:
-    """See that nothing was paid twice, and whatever was paid has its picture or is reported."""
+    """Check that nothing was paid twice, and that all that was paid is saved or reported."""
     check_paid_once(facts)
     known = {job.task_id: job.status for job in jobs if job.task_id}
     stray = [one for one in facts["paid"] if one[3] not in known]

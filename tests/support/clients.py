@@ -15,13 +15,13 @@ SMALL = 96  # pixels of a grid whose size is no matter
 
 @attrs.frozen
 class Every:
-    """A schedule that looks at everything at the same intervals."""
+    """A schedule of constant intervals."""
 
     seconds: float
     coalesce: float = 0.5
 
     def next_delay(self, _: PollState) -> float:
-        """Seconds until the next look."""
+        """Return the seconds until the next poll."""
         return self.seconds
 
 
@@ -38,10 +38,10 @@ EAGER = Retries(
 
 
 def connect(sim: Simulator, **changes: Any) -> Client:  # noqa: ANN401 - what Client takes
-    """Make a client of a simulator that neither looks nor tries again at a human pace.
+    """Make a client of a simulator that polls and retries without delay.
 
-    With a clock of its own it looks every five seconds of that. It does not look for lost
-    submissions unless told to, so that a test can see them.
+    With a clock of its own it polls every five seconds of that clock. It does not reconcile lost
+    submissions by default, so that a test can see them.
     """
     pace = QUICK if sim.time_scale else Every(0.001, coalesce=0.0005)
     quick = {"schedule": pace, "timeout": PATIENCE}

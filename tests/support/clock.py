@@ -21,21 +21,21 @@ class FakeClock(Clock):
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> float:
-        """Seconds since whenever."""
+        """Return seconds since an arbitrary moment."""
         return self._now
 
     def wall(self) -> float:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
         return 1_700_000_000 + self._now
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the test has let `seconds` pass."""
+        """Wait until the test has advanced the clock by `seconds`."""
         awake = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now + max(0.0, seconds), next(self._order), awake))
         await awake
 
     async def advance(self, seconds: float, mj: Client) -> None:
-        """Let time pass, from one due moment to the next; each look ends before the next begins."""
+        """Advance from one timer to the next; each poll ends before the next one begins."""
         end = self._now + seconds
         await self._looked(mj)
         while self._sleepers and self._sleepers[0][0] <= end:
@@ -47,7 +47,7 @@ class FakeClock(Clock):
         self._now = end
 
     async def until_done(self, waiting: asyncio.Future[Any], mj: Client) -> None:
-        """Let as much time pass as something takes, whatever that is."""
+        """Advance second by second until a future is done."""
         async with asyncio.timeout(PATIENCE):
             while not waiting.done():
                 await self.advance(1, mj)
@@ -55,7 +55,7 @@ class FakeClock(Clock):
 
     @staticmethod
     async def _looked(mj: Client) -> None:
-        """Let the watcher begin what is due, and finish it."""
+        """Let the poller start the polls that are due, and finish them."""
         await turns(5)
         await eventually(lambda: not is_polling(mj))
         await turns(5)

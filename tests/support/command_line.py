@@ -32,7 +32,7 @@ PROMPTS = Path(__file__).parents[2] / "examples" / "prompts.txt"
 
 @attrs.frozen
 class Outcome:
-    """What a command line left behind."""
+    """Exit status and output of a command."""
 
     code: int
     out: str
@@ -65,7 +65,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(clean_environment: None, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in this process; no secret may be in what it says."""
+    """Run a command line in this process; its output must not contain the token."""
 
     def run(*argv: object) -> Outcome:
         code = main([str(word) for word in argv])
@@ -101,7 +101,7 @@ def cli(run: Run) -> Callable[..., Any]:
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
-    """Decode a picture wholly; return its size."""
+    """Decode a picture completely; return its size."""
     with Image.open(path) as image:
         image.load()
         return image.size
@@ -128,7 +128,7 @@ async def command(*argv: object, **options: Any) -> AsyncIterator[Process]:  # n
 
 
 async def ended(process: Process) -> Outcome:
-    """Wait for a process and read what it said."""
+    """Wait for a process to end; return its exit status and output."""
     out, err = await process.communicate()
     assert process.returncode is not None
     outcome = Outcome(process.returncode, (out or b"").decode(), (err or b"").decode())
@@ -150,7 +150,7 @@ async def slow(
 
 @contextlib.contextmanager
 def terminal(columns: int) -> Iterator[tuple[int, int]]:
-    """A pseudo-terminal of some width: our end, and that of a process."""
+    """Yield both ends of a pseudo-terminal: ours, and that of a process."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with os.fdopen(ours, "rb", buffering=0) as end:
@@ -162,7 +162,7 @@ def terminal(columns: int) -> Iterator[tuple[int, int]]:
 
 
 def shown_on(end: int) -> str:
-    """Everything a process writes to a terminal until it ends."""
+    """Return all that a process writes to a terminal until it ends."""
     shown = b""
     with contextlib.suppress(OSError):  # EIO: the other end is closed
         while piece := os.read(end, 65536):

@@ -26,7 +26,7 @@ their own task rows and poll their upstream every 10 or 15 seconds.
 
 
 def page(outcomes: Mapping[tuple[str, str], str]) -> str:
-    """The docs page of some outcomes, by story and dialect."""
+    """Return the page for outcomes by story and dialect."""
     rows = [["", *DIALECTS], ["---"] * (len(DIALECTS) + 1)]
     notes: list[str] = []
     for one in STORIES:
@@ -51,7 +51,7 @@ def _sentence(note: str) -> str:
 
 
 async def play_all() -> dict[tuple[str, str], str]:
-    """Play every story everywhere."""
+    """Play every story on every dialect."""
     return {
         (one.name, dialect): await one.played(dialect) for one in STORIES for dialect in DIALECTS
     }

@@ -174,7 +174,7 @@ async def _start(
 
 
 async def _listens(process: asyncio.subprocess.Process, port: int) -> bool:
-    """Wait until it listens; False where it ended instead."""
+    """Wait until it listens; return False if it ended instead."""
     async with asyncio.timeout(PATIENCE):
         while process.returncode is None:
             with suppress(OSError):

@@ -39,7 +39,7 @@ HOSTILE = (
 
 
 def a_file(folder: Path, path: str, size: tuple[int, int] = (96, 64), seed: int = 0) -> File:
-    """Draw a small picture of a colour of its own, and tell of it as the ledger would."""
+    """Draw a small picture in a colour of its own; return it as the ledger has it."""
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
     colour = tuple(40 + (seed * step) % 200 for step in (37, 91, 143))
@@ -48,7 +48,7 @@ def a_file(folder: Path, path: str, size: tuple[int, int] = (96, 64), seed: int 
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that says how large it is, and has next to nothing in it."""
+    """Return a PNG with the header of a large picture and almost no data."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         crc = zlib.crc32(kind + body).to_bytes(4, "big")
@@ -60,7 +60,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def told(folder: Path, path: str) -> File:
-    """What the ledger would tell of a file."""
+    """Return a file as the ledger has it."""
     data = (folder / path).read_bytes()
     return File(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
@@ -87,7 +87,7 @@ def key_of(n: int, step: str) -> str:
 
 
 def many(folder: Path, count: int, steps: Sequence[str] = FAMILY, distinct: int = 20) -> list[Job]:
-    """Make so many jobs with a picture each, drawing few of them."""
+    """Make `count` jobs with a picture each, of which `distinct` are different."""
     drawn = [a_file(folder, f"{seed}.png", seed=seed) for seed in range(min(count, distinct))]
     return [
         a_job(
@@ -116,7 +116,7 @@ def one_of_each(folder: Path) -> list[Job]:
 
 
 def hostile(folder: Path) -> list[Job]:
-    """Make jobs whose every word wants to be more than a word."""
+    """Make jobs whose texts are attacks on the page."""
     jobs = []
     for n, words in enumerate(HOSTILE, 1):
         name = re.sub(r"[/\0\ud800-\udfff]", "", words)[:40] + f"#{n}?%20&.png"
@@ -135,7 +135,7 @@ def hostile(folder: Path) -> list[Job]:
 
 
 def facts_of(page: Path) -> dict[str, Any]:
-    """Read what a page was told."""
+    """Return the data that a page contains."""
     found = re.search(
         r'<script id="facts" type="application/json">(.*?)</script>', page.read_text("utf-8")
     )

@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class Moment:
-    """When somebody dies."""
+    """When a process is killed."""
 
     kind: str = ""
     """`call`: the batch's n-th call, return or call into C; `before` or `after`: what the server
@@ -28,7 +28,7 @@ NEVER: Final = Moment()
 
 
 def any_moment(chance: random.Random, calls: int, requests: int) -> Moment:
-    """A moment within so many calls of a batch, or so many requests of it."""
+    """Choose a moment within the first `calls` calls or `requests` requests of a batch."""
     kind = chance.choice(("call", "call", "before", "after"))
     of = chance.choice(("any", "submit"))
     within = calls if kind == "call" else max(requests // (4 if of == "submit" else 1), 1)

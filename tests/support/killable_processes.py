@@ -43,7 +43,7 @@ TOKEN: Final = "sk-" + "k" * 48
 
 
 class Armed(Simulator):
-    """Kills a process at one of its requests, and writes down what it has been paid for."""
+    """A simulator that kills a process at a chosen request, and records what was paid."""
 
     def __init__(self, book: Path, *, keeps: bool, **options: Any) -> None:  # noqa: ANN401
         super().__init__(**options)
@@ -55,7 +55,7 @@ class Armed(Simulator):
         self._written = len(self.submissions)
 
     def _restore(self, file: io.BufferedReader, *, keeps: bool) -> None:
-        """Know what was paid for; as a server with a database, also what came of it meanwhile."""
+        """Restore the paid submissions and, like a server with a database, their tasks."""
         tasks = self._engine.tasks
         with suppress(EOFError):
             while True:
@@ -106,7 +106,7 @@ class Armed(Simulator):
                 pickle.dump((self._engine.tasks.get(one.task_id), one), file)
 
     def facts(self) -> dict[str, Any]:
-        """What was asked and paid, as JSON."""
+        """Return what was requested and paid, as JSON."""
         paid = [
             (one.endpoint, one.parent_id or one.prompt, one.body.get("customId"), one.task_id)
             for one in self.submissions
@@ -120,7 +120,7 @@ class Armed(Simulator):
 
 
 async def serve(book: str, options: Mapping[str, Any]) -> None:
-    """Be a server, and do what the lines on stdin say."""
+    """Run a server that takes its orders from stdin."""
     sim = Armed(Path(book), **options)
     await sim.start()
     say(sim.url)
@@ -133,7 +133,7 @@ async def serve(book: str, options: Mapping[str, Any]) -> None:
 
 
 def serve_again(book: str, given: str) -> None:
-    """Be the parent of servers: whenever one was killed there is another, at the same address."""
+    """Run one server after the other at the same address, each after the last was killed."""
     with reserved_port() as port:
         options = {**json.loads(given), "port": port}
         status = 1
@@ -146,7 +146,7 @@ def serve_again(book: str, given: str) -> None:
 
 
 def say(what: object) -> None:
-    """Say something in a line."""
+    """Write a line of JSON."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
@@ -159,7 +159,7 @@ class Fuse:
         self._known: dict[str, bool] = {}
 
     def light(self) -> None:
-        """Begin to count, in every thread."""
+        """Start to count, in every thread."""
         threading.setprofile(self._see)
         sys.setprofile(self._see)
 
@@ -175,7 +175,7 @@ class Fuse:
 
 
 async def labour(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a batch; say what became of its jobs."""
+    """Run a batch; return the outcome of its jobs."""
     retries = Retries(read=AGAIN, poll=AGAIN, overloaded=AGAIN, not_ready=AGAIN)
     begun, worked = time.perf_counter(), time.process_time()
     said: dict[str, Any] = {"ended": [], "error": None}

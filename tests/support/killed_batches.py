@@ -78,11 +78,11 @@ class Server(Helper):
         self.url = await self.hear()
 
     async def arm(self, pid: int, moment: Moment) -> None:
-        """Have it kill a process, or itself (0), when the moment comes."""
+        """Let it kill a process, or itself (0), at a moment."""
         await self._ask({"pid": pid, "moment": attrs.asdict(moment)})
 
     async def facts(self) -> dict[str, Any]:
-        """What was asked of it and paid."""
+        """Return what was requested and paid."""
         return await self._ask(None)
 
     async def _ask(self, what: object) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Server(Helper):
             return said
 
     async def die_and_live(self, moments: Iterable[Moment]) -> None:
-        """Die at each of some moments, counted from the last death, and be started again."""
+        """Kill and restart it at each moment, counted from the last restart."""
         for moment in moments:
             await self.arm(0, moment)
             await self.hear()
@@ -116,7 +116,7 @@ class Labour(Helper):
         """Of the process that runs the batch now."""
 
     async def run(self, moment: Moment = NEVER, *, watch: bool = True) -> dict[str, Any] | None:
-        """Run it; return what it said, None if it was killed at its moment before its end."""
+        """Run it; return its report, or None if it was killed before its end."""
         at = (int(moment.n) if moment.kind == "call" else 0) if watch else -1
         self.tell({**self._order, "url": self._server.url, "at": at})
         self.pid = pid = await self.hear()
@@ -133,7 +133,7 @@ class Labour(Helper):
         return said
 
     async def close(self) -> None:
-        """End it, and the batch, should that be left."""
+        """End it, and the batch if that still runs."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
         await super().close()

@@ -16,7 +16,7 @@ LONGEST = 120  # seconds that a test may take
 
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
-    """Fail where a pending task, an unread exception or an unclosed resource is left.
+    """Fail if a pending task, an unread exception or an unclosed resource is left.
 
     An unclosed session or socket is a ResourceWarning when it is collected, and every warning is
     an error; collecting here pins it on the test that leaked it.
@@ -35,13 +35,13 @@ async def nothing_left() -> AsyncIterator[None]:
 
 
 def give_up(complaints: list[str]) -> None:
-    """End a test that waits for what never comes."""
+    """End a test that has taken too long."""
     complaints.append(f"the test was given up after {LONGEST} s")
     for task in asyncio.all_tasks():
         task.cancel()
 
 
 def describe(context: dict[str, Any]) -> str:
-    """Say in one line what the event loop found wrong."""
+    """Return a complaint of the event loop in one line."""
     subject = context.get("task") or context.get("future") or context.get("handle")
     return f"{context['message']}: {context.get('exception')!r} in {subject!r}"

@@ -50,7 +50,7 @@ async def serving_streams(
 
 
 class ScriptedApp:
-    """A server of which a test defines `answer`, and a client of it that never waits for long."""
+    """A server whose `answer` a test defines, and a quick client of it."""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""

@@ -1,4 +1,4 @@
-"""Ports of loopback that a test keeps for itself."""
+"""Ports of loopback that are reserved for one test."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ read -r _
 "$1" -D data -m immediate stop >/dev/null
 rm -rf "$PWD"
 """
-"""Has the server run until its standard input ends, with the tests or with their process."""
+"""Runs the server until its standard input ends, as it does when the tests end or are killed."""
 
 
 def binary(name: str) -> Path | None:
-    """Find one of the server's programs, of the newest version there is."""
+    """Find a program of the newest installed server."""
     found = sorted(BINARIES.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     return found[-1] if found else None
 

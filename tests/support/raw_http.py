@@ -1,4 +1,4 @@
-"""What the tests of the simulator talk to it with: aiohttp and nothing of the client."""
+"""An HTTP client for the tests of the simulator: aiohttp alone, without mjasync."""
 
 # ruff: noqa: ANN401  JSON holds anything
 
@@ -45,46 +45,46 @@ class Answer:
 
 @attrs.frozen
 class Raw:
-    """A few words of HTTP to one simulator."""
+    """Requests to one simulator."""
 
     sim: Simulator
     session: aiohttp.ClientSession
 
     async def call(self, method: str, path: str, **options: Any) -> Answer:
-        """Any request, to a path or a whole URL."""
+        """Send a request to a path or a complete URL."""
         url = path if path.startswith("http") else self.sim.url + path
         async with self.session.request(method, url, **options) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
     async def get(self, path: str, **options: Any) -> Answer:
-        """A GET."""
+        """Send a GET request."""
         return await self.call("GET", path, **options)
 
     async def post(self, path: str, **body: Any) -> Answer:
-        """A POST of a JSON object."""
+        """Send a POST request with a JSON object."""
         return await self.call("POST", path, json=body)
 
     async def submit(self, endpoint: str, **body: Any) -> Answer:
-        """A submission."""
+        """Send a submission."""
         return await self.post(f"/mj/submit/{endpoint}", **body)
 
     async def account_ids(self) -> list[str]:
-        """The ids of the accounts."""
+        """Return the ids of the accounts."""
         return [account["id"] for account in (await self.post("/mj/account/query")).json]
 
     async def task(self, task_id: str) -> dict[str, Any]:
-        """A task as it is now."""
+        """Fetch a task."""
         return (await self.get(f"/mj/task/{task_id}/fetch")).json
 
     async def done(self, answer: Answer) -> dict[str, Any]:
-        """The task of an accepted submission, once nothing changes any more."""
+        """Return the task of an accepted submission once it is finished."""
         assert answer.code in {1, 22}, answer.body
         async with asyncio.timeout(PATIENCE):
             await self.sim.wait_idle()
         return await self.task(answer.result)
 
     async def grid(self, prompt: str = "a fox") -> dict[str, Any]:
-        """A finished imagine."""
+        """Submit an imagine; return its finished task."""
         return await self.done(await self.submit("imagine", prompt=prompt))
 
     async def press(self, task: dict[str, Any], name: str, **more: Any) -> Answer:
@@ -100,7 +100,7 @@ class Raw:
         return task
 
     async def until(self, task_id: str, good: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Poll until a task is as wanted."""
+        """Fetch a task until it meets a condition."""
         async with asyncio.timeout(PATIENCE):
             while not good(task := await self.task(task_id)):
                 pass
@@ -108,13 +108,13 @@ class Raw:
 
 
 def named(task: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The buttons of a task by label, or by emoji where there is no label."""
+    """Return the buttons of a task by label, or by emoji if they have none."""
     return {button["label"] or button["emoji"]: button for button in task["buttons"]}
 
 
 @asynccontextmanager
 async def simulated(dialect: str = "plus", **options: Any) -> AsyncIterator[tuple[Simulator, Raw]]:
-    """A simulator, finishing everything at once unless told otherwise, and a way to talk to it."""
+    """Yield a simulator that by default finishes everything at once, and a client of it."""
     settings = {"time_scale": 0, "draw": False, **options}
     async with Simulator(dialect, **settings) as sim, talking(sim) as raw:
         yield sim, raw
@@ -122,7 +122,7 @@ async def simulated(dialect: str = "plus", **options: Any) -> AsyncIterator[tupl
 
 @asynccontextmanager
 async def talking(sim: Simulator) -> AsyncIterator[Raw]:
-    """A way to talk to a simulator, with its token."""
+    """Yield a client of a simulator, with its token."""
     headers = {"mj-api-secret": sim.token} if sim.token else {}
     async with aiohttp.ClientSession(headers=headers) as session:
         yield Raw(sim, session)

@@ -1,4 +1,4 @@
-"""A server that gives one answer to everything, byte for byte, and a client that asks it once."""
+"""A server with prepared answers, byte for byte, and a client that never retries."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ TOKEN = "sk-a-token-that-nobody-may-see"
 
 @attrs.define
 class Answering:
-    """Where it listens, and what it was asked."""
+    """The URL of a scripted server, its answers and the requests it has received."""
 
     url: str = ""
     answers: list[bytes | None] = attrs.field(factory=list, repr=False)
-    """What it says in turn, the last one for ever; None cuts the connection instead."""
+    """Its answers in turn, the last one from then on; None cuts the connection."""
     asked: list[bytes] = attrs.field(factory=list, repr=False)
     """Every request, head and body."""
 
     @property
     def paths(self) -> list[str]:
-        """The paths asked for."""
+        """The requested paths."""
         return [request.split(b" ", 2)[1].decode() for request in self.asked]
 
 
 def http(status: int, body: object = b"", headers: Mapping[str, str] | None = None) -> bytes:
-    """An answer as it goes over the wire: bytes and text as they are, the rest as JSON."""
+    """Return a response as it is sent: bytes and text unchanged, the rest as JSON."""
     payload = as_bytes(body)
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(payload)}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -43,7 +43,7 @@ def http(status: int, body: object = b"", headers: Mapping[str, str] | None = No
 
 
 def as_bytes(body: object) -> bytes:
-    """A body: bytes and text as they are, the rest as JSON."""
+    """Return a body: bytes and text unchanged, the rest as JSON."""
     if isinstance(body, str):
         return body.encode()
     return body if isinstance(body, bytes) else orjson.dumps(body)
@@ -51,7 +51,7 @@ def as_bytes(body: object) -> bytes:
 
 @asynccontextmanager
 async def answering(*answers: bytes | None, hang: bool = False) -> AsyncIterator[Answering]:
-    """Give the answers in turn, the last one for ever; None cuts the connection instead."""
+    """Serve the answers in turn, the last one from then on; None cuts the connection."""
     server = Answering(answers=list(answers))
 
     async def handle(
@@ -77,7 +77,7 @@ async def answering(*answers: bytes | None, hang: bool = False) -> AsyncIterator
 
 
 def length_of(head: bytes) -> int:
-    """The Content-Length of a request, 0 without one."""
+    """Return the Content-Length of a request, 0 if it has none."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])
@@ -85,27 +85,27 @@ def length_of(head: bytes) -> int:
 
 
 def asking(url: str, **options: object) -> Client:
-    """A client with a token that asks once and never again."""
+    """Make a client that never retries."""
     return Client(url, TOKEN, **{"retries": Retries.none(), "reconcile": False, **options})
 
 
 async def submit(mj: Client, url: str) -> object:
-    """A paid request."""
+    """Submit a prompt."""
     return await mj.imagine("a fox").submit()
 
 
 async def fetch(mj: Client, url: str) -> object:
-    """One task."""
+    """Fetch one task."""
     return await mj.task("1700000000000001").refresh()
 
 
 async def list_tasks(mj: Client, url: str) -> object:
-    """Many tasks."""
+    """Fetch a list of tasks."""
     return await mj._context.api.fetch_many(["1700000000000001"], mj._context.api.retries.read)
 
 
 async def image(mj: Client, url: str) -> object:
-    """A picture."""
+    """Download a picture."""
     return await mj._context.api.download(f"{url}/picture.png", read_all)
 
 
@@ -118,13 +118,13 @@ CALLS: dict[str, Callable[[Client, str], Awaitable[Any]]] = {
 
 
 def picture(link: object, **more: object) -> bytes:
-    """A finished task whose picture is at a link."""
+    """Return a finished task whose picture is at a link."""
     task = {"id": "17", "status": "SUCCESS", "action": "IMAGINE", "imageUrl": link, "buttons": []}
     return http(200, {**task, **more})
 
 
 @asynccontextmanager
 async def finished(server: Answering, **options: Any) -> AsyncIterator[mjasync.Task]:  # noqa: ANN401
-    """The task that a server shows."""
+    """Yield the task that a server returns."""
     async with asking(server.url, **options) as mj:
         yield await mj.task("17").refresh()

@@ -37,7 +37,7 @@ async def serving(
     dialect: str,
     **options: Any,  # noqa: ANN401 - what Simulator takes
 ) -> AsyncIterator[tuple[Simulator, Client]]:
-    """A server of the family that finishes everything at once, and a client of it."""
+    """Yield a server that finishes everything at once, and a client of it."""
     settings = {"time_scale": 0, "token": TOKEN, "picture_size": SMALL, "draw": False, **options}
     async with (
         Simulator(dialect, **settings) as sim,
@@ -51,7 +51,7 @@ Play = Callable[[Simulator, Client], Awaitable[object]]
 
 @attrs.frozen
 class Story:
-    """Something a user wants, and what comes of it."""
+    """A user's story, and its outcome on each dialect."""
 
     name: str
     play: Play
@@ -65,11 +65,11 @@ class Story:
     """How the server is set up."""
 
     def outcome(self, dialect: str) -> str:
-        """What is documented to come of it there."""
+        """Return the documented outcome on a dialect."""
         return self.elsewhere.get(dialect, self.expected)
 
     async def played(self, dialect: str) -> str:
-        """What really comes of it there."""
+        """Play it on a dialect; return the outcome."""
         async with serving(dialect, **self.options) as (sim, mj):
             try:
                 async with asyncio.timeout(20):
@@ -80,7 +80,7 @@ class Story:
 
 
 def told(error: mjasync.MJError) -> str:
-    """The name of an error, which never comes without words."""
+    """Return the name of an error, which must have a message."""
     assert str(error)
     return type(error).__name__
 
@@ -99,13 +99,13 @@ def story(name: str, **details: Any) -> Callable[[Play], Play]:  # noqa: ANN401
 
 
 def on(dialects: str | Iterable[str], error: str) -> dict[str, str]:
-    """The same error on some servers."""
+    """Return the same error for several dialects."""
     names = dialects.split() if isinstance(dialects, str) else dialects
     return dict.fromkeys(names, error)
 
 
 def is_grid(task: Task) -> bool:
-    """Whether it succeeded and can be picked from."""
+    """Return whether a task succeeded and has the buttons of a grid."""
     return task.status is TaskStatus.SUCCESS and set(GRID) <= set(task.buttons.names)
 
 

@@ -14,13 +14,13 @@ PATIENCE = 20  # seconds that anything in a test may take
 
 
 async def turns(count: int) -> None:
-    """Let the event loop turn some times."""
+    """Let the event loop run for a number of iterations."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    """Let the event loop turn until something holds."""
+    """Let the event loop run until a condition holds."""
     async with asyncio.timeout(PATIENCE):
         for turn in itertools.count():
             if holds():
