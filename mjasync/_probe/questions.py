@@ -1,4 +1,4 @@
-"""The requests of a probe, and what each answer says of the server."""
+"""The requests of a probe, and the meaning of each answer."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ _NO_REPLY: Final = ParsedReply(status=0)
 
 
 _MAX_CONCURRENT_QUESTIONS: Final = 4
-"""Questions under way at a time: some servers count requests."""
+"""Maximum concurrent requests; some servers limit them."""
 
 
 class AnswerKind(Enum):
-    """What the answer to a question looks like; nearly all ask for a task that does not exist."""
+    """The kinds of answers; nearly all questions are about a task that does not exist."""
 
     LIST = "a list"
     VOID = "200 without a body"
@@ -103,47 +103,47 @@ ENDPOINT_EXISTS: Final[Mapping[AnswerKind, bool]] = {
     AnswerKind.NO_MJ_ID: True,
     **dict.fromkeys(ENDPOINT_MISSING, False),
 }
-"""What each sign says of the endpoint."""
+"""Whether the endpoint exists, by the kind of answer."""
 
 
-def _any_answer(**signs: AnswerKind) -> dict[str, frozenset[AnswerKind]]:
-    return {name: frozenset({sign}) for name, sign in signs.items()}
+def _expect(**kinds: AnswerKind) -> dict[str, frozenset[AnswerKind]]:
+    return {name: frozenset({kind}) for name, kind in kinds.items()}
 
 
 _ONE_API_TEXT: Final = re.compile(r"get mj id failed", re.IGNORECASE)
 
 
 _FAMILY_RULES: Final[tuple[tuple[str, Mapping[str, frozenset[AnswerKind]]], ...]] = (
-    ("gateway", _any_answer(fetch=AnswerKind.NO_MJ_ID)),
+    ("gateway", _expect(fetch=AnswerKind.NO_MJ_ID)),
     ("path-gateway", {"elsewhere": frozenset({AnswerKind.PAGE}), "proxy": UNKNOWN_TASK_KINDS}),
-    ("new-api", _any_answer(fetch=AnswerKind.UNKNOWN_TASK, elsewhere=AnswerKind.UNKNOWN_TASK)),
-    ("one-hub", _any_answer(fetch=AnswerKind.UNKNOWN_TASK, elsewhere=AnswerKind.REFUSED)),
-    ("gateway", _any_answer(fetch=AnswerKind.UNKNOWN_TASK)),
-    ("gateway", {"fetch": UNKNOWN_TASK_KINDS, **_any_answer(unregistered=AnswerKind.PAGE)}),
-    ("original", _any_answer(fetch=AnswerKind.VOID)),
-    ("open-plus", {"queue": ENDPOINT_MISSING, **_any_answer(fetch=AnswerKind.NO_CONTENT)}),
-    ("plus", _any_answer(fetch=AnswerKind.NO_CONTENT)),
+    ("new-api", _expect(fetch=AnswerKind.UNKNOWN_TASK, elsewhere=AnswerKind.UNKNOWN_TASK)),
+    ("one-hub", _expect(fetch=AnswerKind.UNKNOWN_TASK, elsewhere=AnswerKind.REFUSED)),
+    ("gateway", _expect(fetch=AnswerKind.UNKNOWN_TASK)),
+    ("gateway", {"fetch": UNKNOWN_TASK_KINDS, **_expect(unregistered=AnswerKind.PAGE)}),
+    ("original", _expect(fetch=AnswerKind.VOID)),
+    ("open-plus", {"queue": ENDPOINT_MISSING, **_expect(fetch=AnswerKind.NO_CONTENT)}),
+    ("plus", _expect(fetch=AnswerKind.NO_CONTENT)),
 )
-"""Who answers which question how; the first row that fits in all (PROTOCOL §1.0, §6.1, §7.5)."""
+"""Families by their answers; the first row that fits applies (PROTOCOL §1.0, §6.1, §7.5)."""
 
 
 GATEWAY_FAMILIES: Final = frozenset({"path-gateway", "new-api", "one-hub", "gateway"})
 
 
 DELAYED_FAMILIES: Final = frozenset({"new-api", "one-hub", "gateway"})
-"""They keep rows of their own and refresh them every 15 s (PROTOCOL §6.3)."""
+"""Families that keep copies of tasks, refreshed every 15 s (PROTOCOL §6.3)."""
 
 
 WEBHOOKS_BY_FAMILY: Final[Mapping[str, WebhookSupport]] = {
     **dict.fromkeys(("original", "plus", "open-plus"), "kept"),
     **dict.fromkeys(DELAYED_FAMILIES, "dropped by default"),
 }
-"""What becomes of `notifyHook` (PROTOCOL §1.1, §1.17)."""
+"""Whether `notifyHook` is kept (PROTOCOL §1.1, §1.17)."""
 
 
 @attrs.frozen(kw_only=True)
 class ProbeQuestion:
-    """A read, and how its answer is to be taken."""
+    """A read request, and the operation by which its answer is parsed."""
 
     method: str = "GET"
     url: URL
@@ -153,94 +153,99 @@ class ProbeQuestion:
 
 @attrs.frozen(kw_only=True)
 class ProbeAnswer:
-    """What was heard."""
+    """The answer to a question."""
 
     kind: AnswerKind
     reply: ParsedReply = _NO_REPLY
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    is_answered: float = 0.0
-    """When it was heard, on our clock."""
+    answered_at: float = 0.0
+    """Time of the answer, by the client's clock."""
     seconds: float | None = None
-    """How long it took; None: there was no answer."""
+    """Seconds until the answer; None without one."""
 
 
 def probe_questions(base: str) -> dict[str, ProbeQuestion]:
-    """Return all questions by name, with random ids and words."""
+    """Return all questions by name, with random ids."""
     nowhere = f"mj-{secrets.token_hex(4)}"
     task_id = f"1{secrets.randbelow(10**15):015}"
     fetch = f"mj/task/{task_id}/fetch"
     ids = dump_json({"ids": [task_id]})
 
-    def at(path: str, **more: Any) -> ProbeQuestion:  # noqa: ANN401 - the fields of a question
-        return ProbeQuestion(url=URL(f"{base}/{path}", encoded=True), **more)
+    def question(path: str, **fields: Any) -> ProbeQuestion:  # noqa: ANN401 - of ProbeQuestion
+        return ProbeQuestion(url=URL(f"{base}/{path}", encoded=True), **fields)
 
     return {
-        "fetch": at(fetch),
-        "elsewhere": at(f"{nowhere}/{fetch}"),
-        "unregistered": at(f"mj/{nowhere}"),
-        **{word: at(f"mj-{word}/{fetch}") for word in (*ALL_SPEEDS, *ALL_IMAGE_HOSTS)},
-        "list-by-condition": at(
+        "fetch": question(fetch),
+        "elsewhere": question(f"{nowhere}/{fetch}"),
+        "unregistered": question(f"mj/{nowhere}"),
+        **{word: question(f"mj-{word}/{fetch}") for word in (*ALL_SPEEDS, *ALL_IMAGE_HOSTS)},
+        "list-by-condition": question(
             "mj/task/list-by-condition", method="POST", body=ids, operation=Operation.LIST
         ),
-        "list": at("mj/task/list", operation=Operation.LIST),
-        "queue": at("mj/task/queue", operation=Operation.LIST),
-        "accounts": at("mj/account/list", operation=Operation.LIST),
-        "accounts of plus": at(
+        "list": question("mj/task/list", operation=Operation.LIST),
+        "queue": question("mj/task/queue", operation=Operation.LIST),
+        "accounts": question("mj/account/list", operation=Operation.LIST),
+        "accounts of plus": question(
             "mj/account/query", method="POST", body=b"{}", operation=Operation.LIST
         ),
-        "image": at(f"mj/image/{task_id}", operation=Operation.OTHER),
+        "image": question(f"mj/image/{task_id}", operation=Operation.OTHER),
     }
 
 
 async def ask(calls: ServerApi, question: ProbeQuestion) -> ProbeAnswer:
-    """Ask one question.
+    """Ask a question.
 
     Raises:
-        ConnectionFailed: There is no answer.
-        RequestTimeout: There is none in time.
+        ConnectionFailed: The server did not respond.
+        RequestTimeout: The server did not respond in time.
     """
-    reply, seconds = await calls.request_raw(question.method, question.url, question.body)
-    words = parse_reply(reply.status, reply.headers, reply.body, wall=calls.clock.wall())
-    sign = _answer_kind(question.operation, words)
-    heard = calls.clock.wall()
+    response, seconds = await calls.request_raw(question.method, question.url, question.body)
+    answered_at = calls.clock.wall()
+    reply = parse_reply(response.status, response.headers, response.body, wall=answered_at)
     return ProbeAnswer(
-        kind=sign, reply=words, headers=reply.headers, is_answered=heard, seconds=seconds
+        kind=_answer_kind(question.operation, reply),
+        reply=reply,
+        headers=response.headers,
+        answered_at=answered_at,
+        seconds=seconds,
     )
 
 
 async def ask_all(
     calls: ServerApi, questions: Mapping[str, ProbeQuestion]
 ) -> dict[str, ProbeAnswer]:
-    places = asyncio.Semaphore(_MAX_CONCURRENT_QUESTIONS)
+    """Ask questions concurrently; a lost one is answered by silence."""
+    semaphore = asyncio.Semaphore(_MAX_CONCURRENT_QUESTIONS)
 
-    async def one(question: ProbeQuestion) -> ProbeAnswer:
-        async with places:
+    async def ask_one(question: ProbeQuestion) -> ProbeAnswer:
+        async with semaphore:
             try:
                 return await ask(calls, question)
             except (ConnectionFailed, RequestTimeout):
                 return ProbeAnswer(kind=AnswerKind.SILENCE)
 
-    answers = await gather_or_cancel(map(one, questions.values()))
+    answers = await gather_or_cancel(map(ask_one, questions.values()))
     return dict(zip(questions, answers, strict=True))
 
 
-def _answer_kind(operation: Operation, words: ParsedReply) -> AnswerKind:
-    if words.status < 400 and (words.is_html or words.status >= 300):
+def _answer_kind(operation: Operation, reply: ParsedReply) -> AnswerKind:
+    if reply.status < 400 and (reply.is_html or reply.status >= 300):
         return AnswerKind.PAGE
-    if operation is Operation.LIST and words.status == 200 and isinstance(words.json, list):
+    if operation is Operation.LIST and reply.status == 200 and isinstance(reply.json, list):
         return AnswerKind.LIST
-    if words.status == 204:
+    if reply.status == 204:
         return AnswerKind.NO_CONTENT
-    if 200 <= words.status < 300 and words.is_empty:
+    if 200 <= reply.status < 300 and reply.is_empty:
         return AnswerKind.VOID
-    if _ONE_API_TEXT.search(words.description):
+    if _ONE_API_TEXT.search(reply.description):
         return AnswerKind.NO_MJ_ID
-    return _KIND_BY_ERROR.get(type(classify(operation, words)), AnswerKind.TROUBLE)
+    return _KIND_BY_ERROR.get(type(classify(operation, reply)), AnswerKind.TROUBLE)
 
 
-def detect_family(signs: Mapping[str, AnswerKind]) -> str:
+def detect_family(kinds: Mapping[str, AnswerKind]) -> str:
+    """Return the family of a server by its kinds of answers; "unknown" if none fits."""
     for family, pattern in _FAMILY_RULES:
-        if all(signs.get(name) in wanted for name, wanted in pattern.items()):
+        if all(kinds.get(name) in expected for name, expected in pattern.items()):
             return family
     return "unknown"
 

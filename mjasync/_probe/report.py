@@ -38,7 +38,7 @@ __all__ = [
 
 
 _MAX_CLOCK_SKEW: Final = 300
-"""Seconds of clock skew from which on a lost submission is not found by its time any more."""
+"""Seconds of clock skew above which a lost submission is not found by its time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +91,7 @@ class Probe:
 
 @attrs.frozen(kw_only=True)
 class ClientSettings:
-    """What the client is set up to do."""
+    """The settings of a client that a probe checks."""
 
     auth: Auth
     has_token: bool
@@ -135,7 +135,7 @@ _GUARD_RULES: Final[tuple[tuple[int, re.Pattern[str], str], ...]] = (
     (503, re.compile(r"system (cpu|memory|disk) overloaded", re.IGNORECASE), _OVERLOAD_NOTE),
     (429, re.compile(r"\A\Z"), _RATE_LIMIT_NOTE),
 )
-"""What gateways refuse by, apart from the API itself: status, words, and what it is."""
+"""Guards by which gateways refuse requests: status, text and explanation."""
 
 
 NOTHING_CONFIGURED_HINT: Final = "No token is set: pass one to Client, or set MJASYNC_TOKEN."
@@ -155,62 +155,71 @@ _WITHOUT_ENDPOINT: Final[Mapping[str, str]] = {
 
 
 def find_problems(
-    report: Probe, wishes: ClientSettings, answers: Mapping[str, ProbeAnswer]
+    report: Probe, settings: ClientSettings, answers: Mapping[str, ProbeAnswer]
 ) -> Iterable[str]:
     """Return the problems, or only the most serious one."""
     if report.auth == "unknown":
-        words = answers["fetch"].reply
-        error = classify(Operation.FETCH, words)
+        reply = answers["fetch"].reply
+        error = classify(Operation.FETCH, reply)
         yield " ".join(
-            filter(None, ("It cannot be probed now.", str(error), _guard_problem(words)))
+            filter(None, ("It cannot be probed now.", str(error), _guard_problem(reply)))
         )
         return
-    if report.auth not in {"none", wishes.auth}:
+    if report.auth not in {"none", settings.auth}:
         yield (
-            f'It refuses auth="{wishes.auth}": set auth="{report.auth}" '
+            f'It refuses auth="{settings.auth}": set auth="{report.auth}" '
             f"(MJASYNC_AUTH={report.auth})."
         )
     if report.family == "unknown":
         yield _other_server_problem(report, answers["fetch"])
         return
-    yield from _misroutings(report, wishes)
-    untold = [name for name, answer in answers.items() if answer.kind in UNKNOWN_KINDS]
-    if untold := [name for name in untold if name not in _ACCOUNT_QUESTIONS]:
-        guards = dict.fromkeys(_guard_problem(answers[name].reply) for name in untold)
-        said = f"It left some questions unanswered ({', '.join(untold)}): probe it again later."
-        yield " ".join(filter(None, (said, *guards)))
-    if (many := _disabled_endpoints(answers)) is not None:
-        whose = (
-            f"All its Midjourney accounts ({many}) are disabled" if many else "It has no account"
+    yield from _misroutings(report, settings)
+    unanswered = [
+        name
+        for name, answer in answers.items()
+        if answer.kind in UNKNOWN_KINDS and name not in _ACCOUNT_QUESTIONS
+    ]
+    if unanswered:
+        guards = dict.fromkeys(_guard_problem(answers[name].reply) for name in unanswered)
+        names = ", ".join(unanswered)
+        problem = f"It left some questions unanswered ({names}): probe it again later."
+        yield " ".join(filter(None, (problem, *guards)))
+    if (count := _count_disabled_accounts(answers)) is not None:
+        state = (
+            f"All its Midjourney accounts ({count}) are disabled" if count else "It has no account"
         )
-        yield f"{whose}: submissions fail with NoAccount until whoever runs it enables one."
+        yield f"{state}: submissions fail with NoAccount until whoever runs it enables one."
 
 
 def _other_server_problem(report: Probe, answer: ProbeAnswer) -> str:
     """Return the problem of a server of another kind."""
-    maker = next((name for head, name in _PRODUCT_BY_HEADER.items() if head in answer.headers), "")
-    known = f"This is {maker}, but it has no Midjourney API at this path" if maker else ""
-    said = f"{known or 'This does not answer like a server of the family'}: check the base URL."
-    return f"{said} {V1_URL_HINT}" if is_v1_url(report.url) else said
+    headers = answer.headers
+    product = next((name for key, name in _PRODUCT_BY_HEADER.items() if key in headers), None)
+    reason = "This does not answer like a server of the family"
+    if product is not None:
+        reason = f"This is {product}, but it has no Midjourney API at this path"
+    problem = f"{reason}: check the base URL."
+    return f"{problem} {V1_URL_HINT}" if is_v1_url(report.url) else problem
 
 
 def is_v1_url(url: str) -> bool:
+    """Return whether a base URL ends in `/v1`."""
     return url.rstrip("/").removesuffix("/mj").endswith("/v1")
 
 
-def _guard_problem(words: ParsedReply) -> str:
+def _guard_problem(reply: ParsedReply) -> str:
     """Return a sentence about the guard of a gateway that refused; "" if none did."""
-    for status, pattern, said in _GUARD_RULES:
-        is_told = bool(words.description) or words.is_empty
-        if words.status == status and is_told and pattern.search(words.description):
-            return said
+    for status, pattern, note in _GUARD_RULES:
+        is_readable = bool(reply.description) or reply.is_empty
+        if reply.status == status and is_readable and pattern.search(reply.description):
+            return note
     return ""
 
 
-def _disabled_endpoints(answers: Mapping[str, ProbeAnswer]) -> int | None:
+def _count_disabled_accounts(answers: Mapping[str, ProbeAnswer]) -> int | None:
     """Return the number of accounts if all are disabled; None if one is enabled.
 
-    Only the original, which hides nothing, is believed when it shows none at all.
+    An empty list counts only for the original server, which lists all accounts.
     """
     for name in _ACCOUNT_QUESTIONS:
         answer = answers.get(name)
@@ -227,45 +236,47 @@ def _has_clock_skew(report: Probe) -> bool:
     return report.clock_skew is not None and abs(report.clock_skew) > _MAX_CLOCK_SKEW
 
 
-def _misroutings(report: Probe, wishes: ClientSettings) -> Iterable[str]:
-    """Yield what the requested speed and image host will not do."""
-    by_path = wishes.speed is not None and wishes.speed_via == "path"
-    if by_path and wishes.speed not in report.speeds:
-        yield f'It does not heed speed="{wishes.speed}" in the path: {_SPEED_BY_PROMPT_HINT}'
-    if wishes.speed and wishes.speed_via == "prompt" and report.family in _STRIPS_FLAGS:
+def _misroutings(report: Probe, settings: ClientSettings) -> Iterable[str]:
+    """Yield the problems of the requested speed and image host."""
+    by_path = settings.speed is not None and settings.speed_via == "path"
+    if by_path and settings.speed not in report.speeds:
+        yield f'It does not heed speed="{settings.speed}" in the path: {_SPEED_BY_PROMPT_HINT}'
+    if settings.speed and settings.speed_via == "prompt" and report.family in _STRIPS_FLAGS:
         yield 'It takes speed flags out of prompts: set speed_via="path".'
-    if wishes.image_host and wishes.image_host not in report.image_hosts:
-        yield f'It does not heed image_host="{wishes.image_host}": leave it out.'
+    if settings.image_host and settings.image_host not in report.image_hosts:
+        yield f'It does not heed image_host="{settings.image_host}": leave it out.'
 
 
 def find_notes(
-    report: Probe, wishes: ClientSettings, answers: Mapping[str, ProbeAnswer]
+    report: Probe, settings: ClientSettings, answers: Mapping[str, ProbeAnswer]
 ) -> Iterable[str]:
     if report.family == "unknown":
         return
     yield from _FAMILY_NOTES.get(report.family, ())
     if answers["fetch"].kind is AnswerKind.NO_MJ_ID:
         yield _ONE_API_NOTE
-    if report.auth == "none" and wishes.has_token:
+    if report.auth == "none" and settings.has_token:
         yield "It asks for no token: whoever finds it can use it."
-    if not report.speeds and not wishes.speed:
-        lost = "takes any word for a speed and may lose it" if report.any_path else "has no speeds"
-        yield f"In the path it {lost}: {_SPEED_BY_PROMPT_HINT}"
-    if not report.image_hosts and not wishes.image_host:
+    if not report.speeds and not settings.speed:
+        lack = "takes any word for a speed and may lose it" if report.any_path else "has no speeds"
+        yield f"In the path it {lack}: {_SPEED_BY_PROMPT_HINT}"
+    if not report.image_hosts and not settings.image_host:
         yield "It offers no choice of image hosts: leave image_host out."
-    yield from (said for name, said in _WITHOUT_ENDPOINT.items() if getattr(report, name) is False)
+    yield from (note for name, note in _WITHOUT_ENDPOINT.items() if getattr(report, name) is False)
     if report.family in DELAYED_FAMILIES:
         yield from (_DELAY_NOTE, _WEBHOOK_NOTE)
     if _has_clock_skew(report):
         yield "Its clock and yours disagree: the times of its tasks are its own."
 
 
-def unreadable_problem(task_id: str, trouble: MJError) -> str:
-    return f"The link of task {printable(task_id)} cannot be read. {trouble}"
+def unreadable_problem(task_id: str, error: MJError) -> str:
+    """Return the problem of a link that cannot be read."""
+    return f"The link of task {printable(task_id)} cannot be read. {error}"
 
 
-def add_problem(report: Probe, said: str) -> Probe:
-    return attrs.evolve(report, problems=(*report.problems, said))
+def add_problem(report: Probe, problem: str) -> Probe:
+    """Return a report with one more problem."""
+    return attrs.evolve(report, problems=(*report.problems, problem))
 
 
 _ACCOUNT_QUESTIONS: Final = ("accounts", "accounts of plus")

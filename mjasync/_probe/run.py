@@ -1,7 +1,6 @@
-"""What a server is and what works there, found out by reading: the report of `Client.probe`.
+"""Running a probe: the questions of `Client.probe` and the report on their answers.
 
-Every member of the family answers a few harmless questions in a way of its own (PROTOCOL §1.15,
-§6.1, §7.5). The questions and the tables that read the answers are all here.
+Each family answers a few harmless questions in its own way (PROTOCOL §1.15, §6.1, §7.5).
 """
 
 from __future__ import annotations
@@ -61,34 +60,29 @@ __all__ = ["run_probe"]
 _OTHER_AUTH: Final[Mapping[Auth, Auth]] = {"secret": "bearer", "bearer": "secret"}
 
 
-# --- the tables --------------------------------------------------------------------------------
-
-
-# --- asking ------------------------------------------------------------------------------------
-
-
-# --- the probe ---------------------------------------------------------------------------------
-
-
 async def run_probe(
     calls: ServerApi,
     settings: ClientSettings,
     known_by: Callable[[Auth | None], ServerApi],
     spend: Task | None,
 ) -> Probe:
-    """Ask a server what it is; `spend` is the one task that may be submitted.
+    """Probe a server.
 
-    `known_by` makes calls that show the token in another way, or not at all.
+    Args:
+        calls: The API of the client.
+        settings: The settings of the client.
+        known_by: Returns an API that sends the token in another way, or not at all.
+        spend: The only task that may be submitted; None to spend nothing.
 
     Raises:
-        ConnectionFailed: Nothing answers.
-        AuthenticationError: The token is refused, however it is shown.
+        ConnectionFailed: The server does not respond.
+        AuthenticationError: The server refuses the token, in whatever way it is sent.
     """
     if spend is not None:
         suppress_unawaited_warning(spend)
     questions = probe_questions(calls.url.base)
-    knock = questions.pop("fetch")
-    style, answer = await _detect_auth(await _ask_first(calls, knock), knock, settings, known_by)
+    fetch = questions.pop("fetch")
+    style, answer = await _detect_auth(await _ask_first(calls, fetch), fetch, settings, known_by)
     answers = {"fetch": answer}
     if style in {"none", settings.auth}:
         answers |= await ask_all(calls, questions)
@@ -117,19 +111,19 @@ async def _detect_auth(
     """Return how the server accepts the token, and its answer.
 
     Raises:
-        AuthenticationError: It is not.
+        AuthenticationError: The server refuses the token.
     """
-    locked = answer.kind is AnswerKind.LOCKED
+    is_locked = answer.kind is AnswerKind.LOCKED
     if answer.kind is AnswerKind.TROUBLE:
         return "unknown", answer
     if not settings.has_token:
-        if locked:
+        if is_locked:
             message = "The server wants a token, and there is none to show."
             raise _auth_refused(answer, auth_question, message, NOTHING_CONFIGURED_HINT)
         return "none", answer
-    if not locked:
-        stranger = await _ask_without_token(known_by(None), {"": auth_question})
-        return ("none" if stranger[""].kind is answer.kind else settings.auth), answer
+    if not is_locked:
+        without_token = await _ask_without_token(known_by(None), {"": auth_question})
+        return ("none" if without_token[""].kind is answer.kind else settings.auth), answer
     other = _OTHER_AUTH[settings.auth]
     answer = (await _ask_without_token(known_by(other), {"": auth_question}))[""]
     if answer.kind is AnswerKind.LOCKED or answer.kind in UNKNOWN_KINDS:
@@ -143,11 +137,11 @@ async def _detect_auth(
 def _auth_refused(
     answer: ProbeAnswer, auth_question: ProbeQuestion, message: str, hint: str
 ) -> AuthenticationError:
-    words = answer.reply
+    reply = answer.reply
     if is_v1_url(str(auth_question.url).partition("/mj/")[0]):
         message = f"{message} {V1_URL_HINT}"
     error = AuthenticationError(
-        message, description=words.description, code=words.code, http_status=words.status
+        message, description=reply.description, code=reply.code, http_status=reply.status
     )
     error.hint = hint
     return error
@@ -163,29 +157,26 @@ async def _ask_without_token(
         await calls.transport.close()
 
 
-# --- the report --------------------------------------------------------------------------------
-
-
 def _report(
     calls: ServerApi, settings: ClientSettings, style: AuthStyle, answers: Mapping[str, ProbeAnswer]
 ) -> Probe:
-    signs = {name: answer.kind for name, answer in answers.items()}
-    family = _product(answers["fetch"], detect_family(signs))
-    any_path = signs.get("elsewhere") in UNKNOWN_TASK_KINDS
-    heeded = frozenset() if any_path else {w for w in signs if signs[w] in UNKNOWN_TASK_KINDS}
-    there = {name: ENDPOINT_EXISTS.get(sign) for name, sign in signs.items()}
+    kinds = {name: answer.kind for name, answer in answers.items()}
+    family = _product(answers["fetch"], detect_family(kinds))
+    any_path = kinds.get("elsewhere") in UNKNOWN_TASK_KINDS
+    working = [name for name, kind in kinds.items() if kind in UNKNOWN_TASK_KINDS and not any_path]
+    exists = {name: ENDPOINT_EXISTS.get(kind) for name, kind in kinds.items()}
     report = Probe(
         url=f"{calls.url.base}/mj",
         family=family,
         is_gateway=family in GATEWAY_FAMILIES,
         auth=style,
-        speeds=tuple(word for word in ALL_SPEEDS if word in heeded),
-        image_hosts=tuple(word for word in ALL_IMAGE_HOSTS if word in heeded),
+        speeds=tuple(speed for speed in ALL_SPEEDS if speed in working),
+        image_hosts=tuple(host for host in ALL_IMAGE_HOSTS if host in working),
         any_path=any_path,
-        list_by_condition=there.get("list-by-condition"),
-        task_list=there.get("list"),
-        task_queue=there.get("queue"),
-        image_by_id=there.get("image"),
+        list_by_condition=exists.get("list-by-condition"),
+        task_list=exists.get("list"),
+        task_queue=exists.get("queue"),
+        image_by_id=exists.get("image"),
         webhooks=WEBHOOKS_BY_FAMILY.get(family, "unknown"),
         clock_skew=_clock_skew(answers["fetch"]),
         links_reachable=None,
@@ -214,13 +205,7 @@ def _clock_skew(answer: ProbeAnswer) -> int | None:
     except (ValueError, OverflowError):
         return None
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return round(aware.timestamp() + 0.5 - answer.is_answered)
-
-
-# --- what to say -------------------------------------------------------------------------------
-
-
-# --- pictures ----------------------------------------------------------------------------------
+    return round(aware.timestamp() + 0.5 - answer.answered_at)
 
 
 def _newest_task(answer: ProbeAnswer | None) -> TaskInfo | None:
@@ -229,41 +214,41 @@ def _newest_task(answer: ProbeAnswer | None) -> TaskInfo | None:
         return None
     listed = parse_list(answer.reply)
     tasks = (decoding.decode_task(task) for task in listed if decoding.parse_text(task.get("id")))
-    shown = [task for task in tasks if task.status is TaskStatus.SUCCESS and task.image_url]
-    return max(shown, key=_is_finished, default=None)
+    finished = [task for task in tasks if task.status is TaskStatus.SUCCESS and task.image_url]
+    return max(finished, key=_finish_time, default=None)
 
 
-def _is_finished(task: TaskInfo) -> float:
+def _finish_time(task: TaskInfo) -> float:
     return task.finished_at.timestamp() if task.finished_at else 0.0
 
 
 async def _check_link(calls: ServerApi, report: Probe, task: TaskInfo | None) -> Probe:
     if task is None or task.image_url is None:
         return report
-    trouble = await _link_problem(calls, task.image_url)
-    report = attrs.evolve(report, links_reachable=trouble is None)
-    if isinstance(trouble, LinkExpired):
-        said = f"The link of its newest picture (task {task.id}) has expired: save pictures soon."
-        return attrs.evolve(report, notes=(*report.notes, said))
-    return add_problem(report, unreadable_problem(task.id, trouble)) if trouble else report
+    error = await _link_error(calls, task.image_url)
+    report = attrs.evolve(report, links_reachable=error is None)
+    if isinstance(error, LinkExpired):
+        note = f"The link of its newest picture (task {task.id}) has expired: save pictures soon."
+        return attrs.evolve(report, notes=(*report.notes, note))
+    return add_problem(report, unreadable_problem(task.id, error)) if error else report
 
 
-async def _link_problem(calls: ServerApi, url: str) -> MJError | None:
-    """Why a picture cannot be had; its beginning is enough."""
+async def _link_error(calls: ServerApi, url: str) -> MJError | None:
+    """Return the error of an image that cannot be downloaded; its first bytes are enough."""
 
-    async def enough(_: AsyncIterator[bytes]) -> None:
-        """The first bytes have been looked at before this is called."""
+    async def ignore(_: AsyncIterator[bytes]) -> None:
+        """Do nothing: the first bytes have been checked already."""
 
-    once = attrs.evolve(calls, retries=Retries.none())
+    api = attrs.evolve(calls, retries=Retries.none())
     try:
-        await once.download(url, enough)
+        await api.download(url, ignore)
     except MJError as error:
         return error
     return None
 
 
 async def _draw_one(calls: ServerApi, settings: ClientSettings, report: Probe, task: Task) -> Probe:
-    """Have one picture drawn, unless it is plain that this cannot work."""
+    """Generate an image, unless this cannot work."""
     if report.family == "unknown" or report.auth not in {"none", settings.auth}:
         return add_problem(report, "Nothing was spent: see to the above first.")
     try:
@@ -273,6 +258,6 @@ async def _draw_one(calls: ServerApi, settings: ClientSettings, report: Probe, t
     report = attrs.evolve(report, drawn=True)
     if task.image_url is None:
         return add_problem(report, f"Task {task.id} was finished without a link to its picture.")
-    trouble = await _link_problem(calls, task.image_url)
-    report = attrs.evolve(report, links_reachable=trouble is None)
-    return add_problem(report, unreadable_problem(task.id, trouble)) if trouble else report
+    link_error = await _link_error(calls, task.image_url)
+    report = attrs.evolve(report, links_reachable=link_error is None)
+    return add_problem(report, unreadable_problem(task.id, link_error)) if link_error else report
