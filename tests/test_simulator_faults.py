@@ -117,6 +117,23 @@ async def test_silent_after_accepts_and_never_answers(ends_first: str) -> None:
         await eventually(lambda: not sim._active_requests)
 
 
+async def test_a_stopped_simulator_cancels_the_responses_of_closed_connections() -> None:
+    """A slow response continues after its client has gone, but not after a stop."""
+    async with simulated() as (sim, raw):
+        sim.fault("slow_body", on="any", gap=FROZEN)
+        response = asyncio.create_task(raw.get("/mj/task/list"))
+        await eventually(lambda: bool(sim.requests))
+        response.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await response
+        server = sim._runner and sim._runner.server
+        assert server is not None
+        await eventually(lambda: not any(each.transport for each in server.connections))
+        assert len(sim._active_requests) == 1
+        await sim.stop()
+        assert not sim._active_requests
+
+
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after"])
 async def test_a_cut_is_a_real_tcp_reset(kind: str) -> None:
     """The connection is aborted, not closed in an orderly way."""
