@@ -110,6 +110,7 @@ class MJError(Exception):
         return error
 
 
+MJError.__module__ = "mjasync.errors"  # as tracebacks and pickles name it
 _UNPICKLED_ATTRIBUTES: Final = frozenset({"task", "gathered"})
 """Attributes that belong to a running client and cannot be pickled."""
 

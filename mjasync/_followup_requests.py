@@ -73,6 +73,8 @@ class ButtonRequest:
     selector: ButtonSelector
     common: Mapping[str, Any]
     """The fields of the options."""
+    asks_for_modal: bool
+    """Whether the option `enable_remix` is set."""
     url: ServerUrl
 
     async def build(self, stall_timeout: float, /) -> SubmitRequest:
@@ -87,7 +89,7 @@ class ButtonRequest:
         await task.wait(timeout=NO_TIMEOUT, stall_timeout=stall_timeout)
         with task._attaching_errors():  # noqa: SLF001 - a part of Task
             button = self.selector.select(task.buttons)
-            if self.common.get("enableRemix") and not button.custom_id:
+            if self.asks_for_modal and not button.custom_id:
                 message = "This server's variations keep their prompt."
                 raise UnsupportedEndpoint(message)
         draft = payloads.action(task.id, button)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 import attrs
 
@@ -168,10 +168,9 @@ class TaskInfo:
     @property
     def raw(self) -> Mapping[str, Any]:
         """The whole reply, for values that have no field here."""
-        if isinstance(self._raw, bytes):
-            reply: Mapping[str, Any] = parse_json_leniently(self._raw)
-            return reply
-        return self._raw
+        if isinstance(self._raw, bytes):  # parsed when it is first read
+            object.__setattr__(self, "_raw", parse_json_leniently(self._raw))
+        return cast("Mapping[str, Any]", self._raw)
 
     @property
     def properties(self) -> Mapping[str, Any]:

@@ -129,8 +129,8 @@ class PendingSubmission:
     def phase(self) -> TaskPhase:
         """The phase of its Task until it is accepted."""
         self._detect_closed_loop()
-        is_held_up = self._state is SubmissionState.QUEUED and self.held_up
-        return TaskPhase.HELD_UP if is_held_up else _PHASES[self._state]
+        is_final = self._state in _FINAL_STATES
+        return TaskPhase.HELD_UP if self.held_up and not is_final else _PHASES[self._state]
 
     @property
     def held_up(self) -> HeldUp | None:
@@ -220,7 +220,8 @@ class PendingSubmission:
                     self._request = request  # an open file can be read only once
                     await self._submit(request, callbacks)
         finally:
-            if self._state not in _FINAL_STATES:
+            is_current = self._asyncio_task in {None, asyncio.current_task()}
+            if is_current and self._state not in _FINAL_STATES:  # else another run has begun
                 self._state = SubmissionState.NEW
 
     async def _submit(self, request: SubmitRequest, callbacks: SubmissionCallbacks) -> None:
@@ -231,12 +232,11 @@ class PendingSubmission:
             await ticket.acquire()
             receipt = await context.api.submit(request, context.submit_policy, self)
             self._state = SubmissionState.ACCEPTED
-            info = callbacks.on_accepted(receipt, request)
         except MJError as error:
             self._fail(error)
             raise
         except BaseException:
-            if self._state is SubmissionState.IN_FLIGHT:  # cancelled, but not by this class
+            if _current_submission_task().is_in_flight:  # cancelled, but not by this class
                 self._fail(cancelled_in_flight(request))
             raise
         finally:
@@ -245,6 +245,7 @@ class PendingSubmission:
             ticket.leave_queue()
             if not self.is_accepted:
                 ticket.release()
+        info = callbacks.on_accepted(receipt, request)
         if ticket.is_holding:
             context.call_when_ended(info, callbacks.is_settled, ticket.release)
 

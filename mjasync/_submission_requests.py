@@ -70,7 +70,7 @@ class VideoSwapRequest:
             InvalidRequest: A file cannot be read.
         """
         images = await encode_images(self.context, self.draft.images)
-        payload = self.draft.payload(self.common, images)
+        payload = {**self.common, **self.draft.fields, **images}  # the arguments win over `extra`
         video = None if self.video is None else await read_file_input(self.video)
         boundary = secrets.token_hex(16)
         return SubmitRequest(

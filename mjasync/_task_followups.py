@@ -274,7 +274,13 @@ class TaskFollowUps(TaskFiles):
                 '(speed_via="prompt").'
             )
             raise InvalidRequest(message)
-        request = ButtonRequest(task=self, selector=selector, common=common, url=url)
+        request = ButtonRequest(
+            task=self,
+            selector=selector,
+            common=common,
+            asks_for_modal=bool(options.get("enable_remix")),
+            url=url,
+        )
         return type(self)(self._context, label, request, parent=self, route=url, speed=speed)
 
     def _answer_modal(self, request: ModalRequest) -> Self:

@@ -331,7 +331,8 @@ class TaskLifecycle(TaskView):
             self._context.api.echoes_state = True
             return False
         returned_prompt = decoding.parse_text(raw.get("prompt"))
-        differs = None not in {prompt, returned_prompt} and returned_prompt != prompt
+        is_known = prompt is not None and returned_prompt is not None
+        differs = is_known and returned_prompt != prompt
         is_generated = returned_state.startswith(GENERATED_STATE_PREFIX)
         return differs or self._context.api.echoes_state or is_generated
 

@@ -311,6 +311,13 @@ def test_single_video_link() -> None:
     assert on_the_wire({**GATEWAY_VIDEO, "videoUrl": ""}).video_urls == ()
 
 
+def test_raw_is_parsed_once() -> None:
+    """A running task keeps its body until `raw` is read."""
+    info = decode_running_task({"id": "1", "progress": "5%"}, b'{"id": "1", "progress": "5%"}')
+    assert info.raw is info.raw
+    assert info.raw == {"id": "1", "progress": "5%"}
+
+
 def test_a_reply_without_a_body_keeps_its_values() -> None:
     """A row of a list that is nested too deeply to be written again has no body."""
     info = decode_running_task({"id": "1", "properties": {"a": 1}}, b"")

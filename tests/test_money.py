@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mjasync
-from mjasync import Client, Retries, RetryPolicy, Task, TaskStatus
+from mjasync import Client, Clock, Retries, RetryPolicy, Task, TaskPhase, TaskStatus
+from mjasync._submission_tasks import SubmissionTask
 from mjasync.simulator import Simulator
 from support.clients import AT_ONCE, EAGER, connect
 from support.clock import FakeClock
@@ -138,6 +139,62 @@ async def test_a_hook_that_fails_during_the_search(plain: Simulator) -> None:
             with pytest.raises(mjasync.SubmitUncertain):
                 await task
     assert len(plain.submissions) == 1
+
+
+class LingeringClock(Clock):
+    """A clock on which a submission that waits for a retry, and is cancelled, ends late."""
+
+    def __init__(self) -> None:
+        self.is_waiting = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep; a submission sleeps until it is cancelled."""
+        if not isinstance(asyncio.current_task(), SubmissionTask):
+            await super().sleep(seconds)
+            return
+        self.is_waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.may_end.wait()
+
+
+async def test_a_run_that_ends_late_leaves_the_next_one_alone() -> None:
+    """The state of a submission is that of the run in flight, not of one that was cancelled."""
+    server = Gated({"code": 3, "description": "无可用的账号实例"})
+    server.gate.set()
+    clock = LingeringClock()
+    async with server.open(clock=clock) as mj:
+        task = mj.imagine("a fox")
+        first = asyncio.ensure_future(task.submit())
+        await clock.is_waiting.wait()
+        server.gate.clear()
+        first.cancel()
+        await turns(5)
+        second = asyncio.ensure_future(task.submit())
+        await eventually(lambda: server.asked == 2)
+        clock.may_end.set()
+        await turns(10)
+        assert (task.phase, task.error) == (TaskPhase.SENDING, None)
+        server.gate.set()
+        await second
+        assert (task.id, task.error, server.asked) == ("42", None, 2)
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_prompt_that_is_no_text() -> None:
+    """A prompt that `extra` replaced by a list is compared with that of the server all the same."""
+
+    class Other(ScriptedApp):
+        async def answer(self, request: web.BaseRequest) -> web.Response:
+            if "/submit/" in request.path:
+                return web.json_response({"code": 1, "result": "7"})
+            return web.json_response({"id": "7", "state": "other", "prompt": "q", "status": ""})
+
+    async with Other().open() as mj:
+        with pytest.raises(mjasync.TaskShadowed):
+            await mj.imagine("x", extra={"prompt": ["a"]})
 
 
 async def test_cancelled_by_others_on_the_wire(plain: Simulator) -> None:

@@ -363,7 +363,7 @@ async def test_faces(data: bytes) -> None:
 async def test_faces_in_videos(data: bytes, target: str | bytes) -> None:
     """A video goes as a file of a form, or as its link (PROTOCOL §1.13)."""
     async with serving("open-plus") as (sim, mj):
-        task = await mj.swap_video_face(data, target, state="mine")
+        task = await mj.swap_video_face(data, target, state="mine", extra={"SourceBase64": "x"})
         assert (task.status, task.info.action) == (TaskStatus.SUCCESS, "SWAP_VIDEO_FACE")
         (request,) = [r for r in sim.requests if r.endpoint == "video-swap"]
         assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
