@@ -26,7 +26,7 @@ __all__ = ["Site"]
 _ID: Final = b"################"
 _FOREVER: Final = 1 << 60
 _SMALL: Final = 1 << 18
-"""Longer bodies are discarded as they arrive."""
+"""Longer requests are discarded as they arrive; longer responses are sent in pieces."""
 _RUNNING: Final = tuple(payloads.running(_ID.decode(), percent) for percent in range(100))
 _NOT_FOUND: Final = (
     b'{"timestamp":1760000000000,"status":404,"error":"Not Found","path":"/mj/task"}'
@@ -103,10 +103,24 @@ class Connection(asyncio.Protocol):
         self._head = b""
         self._body = bytearray()
         self._missing = 0
+        self._unsent = memoryview(b"")
+        self._is_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
         self._transport = transport
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._send()
+
+    def _send(self) -> None:
+        while self._unsent and not self._is_paused:
+            self._transport.write(self._unsent[:_SMALL])
+            self._unsent = self._unsent[_SMALL:]
 
     def data_received(self, data: bytes) -> None:
         if not self._missing:
@@ -125,7 +139,8 @@ class Connection(asyncio.Protocol):
         if not self._missing:
             body = bytes(self._body)
             self._body.clear()
-            self._transport.write(self._site.respond(self._head.split(b" ", 2)[1], body))
+            self._unsent = memoryview(self._site.respond(self._head.split(b" ", 2)[1], body))
+            self._send()
 
 
 async def _serve() -> None:
