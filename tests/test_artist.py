@@ -180,6 +180,7 @@ def test_a_preview_shows_more_and_more_of_the_picture() -> None:
     assert distance(early, draw(GRID)) > distance(late, draw(GRID)) > 0
 
 
+@pytest.mark.slow
 def test_a_video_is_an_animated_webp_of_its_parent() -> None:
     """It starts with the parent and moves; each candidate and motion in its own way."""
     files = [
@@ -208,6 +209,7 @@ def test_impossible_specifications_raise(kind: str, size: tuple[int, int]) -> No
         ImageSpec(kind, "", 1, *size)
 
 
+@pytest.mark.slow
 def test_a_lineage_may_be_long() -> None:
     """Hundreds of steps need no stack."""
     spec = ImageSpec("grid", "", 1, 32, 32)
@@ -279,6 +281,7 @@ def test_drawing_without_pillow_names_what_to_install(monkeypatch: pytest.Monkey
         render(GRID)
 
 
+@pytest.mark.slow
 def test_importing_the_renderer_does_not_import_pillow() -> None:
     """Only drawing needs Pillow."""
     code = "import mjasync.simulator.images.render, sys; sys.exit('PIL' in sys.modules)"

@@ -604,6 +604,7 @@ async def test_a_server_that_forgot_proves_nothing(
     assert (job.status, len(plain.submissions)) == (JobStatus.UNCERTAIN, 2)
 
 
+@pytest.mark.slow
 async def test_a_full_list_must_reach_back(
     plain: Simulator, mj_plain: Client, tmp_path: Path
 ) -> None:
@@ -771,6 +772,7 @@ async def test_one_run_at_a_time(plain: Simulator, mj_plain: Client, tmp_path: P
         await running.aclose()
 
 
+@pytest.mark.slow
 async def test_a_second_batch_is_told(mj_plain: Client, tmp_path: Path) -> None:
     """A folder in use is refused, to a second process and to this one; a killed one lets go."""
     code = f"""

@@ -80,6 +80,7 @@ def test_a_stall_by_our_own_threads_is_not_forgiven(
     assert stall.taken_by_others(ready, threads) == pytest.approx(forgiven)
 
 
+@pytest.mark.slow
 def test_a_benchmark_runs() -> None:
     """Growth measures the SDK and the loop by hand in fresh processes, against a real server."""
     (row,) = polls.growth(seconds=0, most=1200, least=100)

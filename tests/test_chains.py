@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,6 +108,7 @@ async def resumed(task: Task, error: mjasync.MJError) -> Task:
 
 @given(st.data())
 @settings(max_examples=60)
+@pytest.mark.slow
 async def test_every_chain_ends(data: st.DataObject) -> None:
     """Any chain of buttons, verbs and modals, on any version, ends well or in an MJError."""
     options: dict[str, Any] = {

@@ -534,6 +534,7 @@ def test_everything_public_is_a_command() -> None:
 # --- real processes ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_interrupt_while_submitting(slow: Simulator) -> None:
     """An id that the server gives while the command stops is named too; nothing is sent after."""
     slow.fault("slow_body", on="submit", gap=0.005)
@@ -547,6 +548,7 @@ async def test_interrupt_while_submitting(slow: Simulator) -> None:
     assert len(slow.submissions) == 1
 
 
+@pytest.mark.slow
 async def test_second_interrupt_stops_at_once(slow: Simulator) -> None:
     """A second Ctrl-C does not wait for the wire, and says what is unknown because of that."""
     slow.fault("slow_body", on="submit", gap=0.2)
@@ -562,6 +564,7 @@ async def test_second_interrupt_stops_at_once(slow: Simulator) -> None:
     await eventually(lambda: slow.requests[0].status is not None)
 
 
+@pytest.mark.slow
 async def test_simulate_is_a_server_for_other_commands(
     cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -592,6 +595,7 @@ def test_simulate_on_a_port_that_is_taken(run: Run) -> None:
 # --- a terminal --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_bars_leave_stdout_to_machines() -> None:
     """With stdout in a pipe, the bars are on the terminal and the JSON is in the pipe."""
     environment = {**os.environ, "TERM": "xterm-256color"}

@@ -51,6 +51,7 @@ def pictures(folder: str = "out") -> list[Path]:
 # --- a batch -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_twenty_grids_and_then_nothing_to_do(run: Run) -> None:
     """Every prompt becomes a picture of its own; the same command again sends nothing."""
     line = ("batch", PROMPTS, "--simulate", "--out", "renders", "--limit", 12)
@@ -100,6 +101,7 @@ async def test_prompts_are_read(
     assert sorted(s.prompt or "" for s in server.submissions) == [*["a fox"] * 3, *["一只猫"] * 3]
 
 
+@pytest.mark.slow
 async def test_options_reach_the_batch(server: Simulator, cli: Run) -> None:
     """Tables, templates, repeats, steps, pictures and names are those of the library."""
     table = prompts("animal", "fox", "owl", name="animals.csv")
@@ -642,6 +644,7 @@ async def cut_off(cli: Run) -> tuple[object, ...]:
     return line
 
 
+@pytest.mark.slow
 async def test_what_a_simulator_took_with_it(cli: Run, cut_off: tuple[object, ...]) -> None:
     """Wherever a job stood when it ended, nothing is in doubt: it is drawn again."""
     outcome = await cli(*cut_off)
@@ -653,6 +656,7 @@ async def test_what_a_simulator_took_with_it(cli: Run, cut_off: tuple[object, ..
     assert "nothing was sent" in (await cli(*cut_off)).err
 
 
+@pytest.mark.slow
 async def test_limits_hold_for_what_is_drawn_again(cli: Run, cut_off: tuple[object, ...]) -> None:
     """What ended with an earlier simulator counts for --max-submits as everything does."""
     before = sum(job.attempts for job in await read_batch("out"))

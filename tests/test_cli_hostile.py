@@ -324,6 +324,7 @@ async def test_a_modal_that_is_not_open(server: object, cli: Run) -> None:
     assert f"mjasync watch {grid['id']} --save PATH" in outcome.err
 
 
+@pytest.mark.slow
 async def test_arguments_of_a_process(hostile: Hostile) -> None:
     """The real command says nothing else."""
     hostile.kind = "fail"

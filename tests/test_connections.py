@@ -83,6 +83,7 @@ async def test_a_wait_for_a_connection_is_no_timeout(plain: Simulator) -> None:
         assert (limits.total, limits.connect, limits.sock_read) == (None, None, 30.0)
 
 
+@pytest.mark.slow
 async def test_out_of_files() -> None:
     """With no descriptor left it says how many there are and what to do; then it goes on."""
     async with Simulator(time_scale=0, draw=False, token="sim-token") as sim:

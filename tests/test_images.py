@@ -653,6 +653,7 @@ async def test_cancelled_waits_for_its_thread(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.slow
 async def test_pictures_after_a_fork(tmp_path: Path) -> None:
     """A child process has no thread of its parent's, and makes its own."""
     script = tmp_path / "forks.py"
@@ -667,6 +668,7 @@ async def test_pictures_after_a_fork(tmp_path: Path) -> None:
             await child.wait()
 
 
+@pytest.mark.slow
 async def test_large_pictures(tmp_path: Path) -> None:
     """A picture of many pieces is written byte for byte, and replaces what was there."""
     large = encoded("PNG", size=(1500, 1500))

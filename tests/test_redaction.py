@@ -164,6 +164,7 @@ async def test_cookies_are_not_even_read(caplog: pytest.LogCaptureFixture) -> No
     assert TOKEN not in caplog.text
 
 
+@pytest.mark.slow
 def test_percent_signs_cost_no_memory() -> None:
     """A body full of them is searched as it is, not taken apart."""
     body = b"ab%" * (1 << 20) + b"%41"

@@ -154,6 +154,7 @@ def test_a_task_found_midway_is_not_rushed() -> None:
     assert waits(**found, progress=95) < waits(**found, progress=46) == Schedule().max_interval
 
 
+@pytest.mark.slow
 def test_the_schedule_beats_a_fixed_interval_in_every_model() -> None:
     """At equal polls the delay is a quarter less at least; a gateway takes a quarter fewer polls.
 

@@ -66,6 +66,7 @@ def loaded_by(code: str) -> set[str]:
     return set(python("-c", report.format(code)).stdout.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_all_names_load_nothing_optional() -> None:
     """The whole library is there without any extra, its simulator, its batches and its commands."""
     loaded = loaded_by("from mjasync import *")
@@ -82,6 +83,7 @@ def test_every_public_name_is_imported() -> None:
     )
 
 
+@pytest.mark.slow
 def test_errors_unpickle_first() -> None:
     """An error is unpickled by a process that has not loaded anything of the library."""
     error = pickle.dumps(mjasync.TaskNotFound("gone", task_id="1"))
@@ -90,12 +92,14 @@ def test_errors_unpickle_first() -> None:
 
 
 @pytest.mark.parametrize("module", ["cyclopts", "rich", "mjasync.simulator"])
+@pytest.mark.slow
 def test_interrupted_while_loading(module: str) -> None:
     """Ctrl-C while modules load ends the command with 130 and not a word."""
     outcome = python("-c", INTERRUPTED.format(module=module))
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (130, "", "")
 
 
+@pytest.mark.slow
 def test_interrupted_while_a_class_is_made() -> None:
     """Ctrl-C is Ctrl-C where Python 3.11 makes another error of it."""
     outcome = python("-c", INSIDE_A_CLASS)
