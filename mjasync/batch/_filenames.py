@@ -115,5 +115,5 @@ def _template_values(job: Job, part: int | None) -> dict[str, object]:
 
 
 def _slug(text: str) -> str:
-    words = re.findall(r"\w+", _LINKS_AND_FLAGS.sub("", text).casefold())
-    return "-".join(words)[:_MAX_SLUG_LENGTH].strip("-") or "untitled"
+    parts = re.findall(r"\w+", _LINKS_AND_FLAGS.sub("", text).casefold())
+    return "-".join(parts)[:_MAX_SLUG_LENGTH].strip("-") or "untitled"
