@@ -24,18 +24,18 @@ P = ParamSpec("P")
 
 
 async def gather_or_cancel(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Do some things side by side; the first that fails stops the others and is raised."""
-    running = [asyncio.ensure_future(job) for job in coroutines]
+    """Await coroutines concurrently; cancel the others when one fails, and raise its error."""
+    running = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return await asyncio.gather(*running)
     finally:
-        for one in running:
-            one.cancel()
+        for asyncio_task in running:
+            asyncio_task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 
 def run_in_worker(
-    work: Callable[..., T], *given: object, queue: Literal["ours", "given"] = "ours"
+    work: Callable[..., T], *args: object, queue: Literal["ours", "given"] = "ours"
 ) -> asyncio.Future[T]:
     """Do what handles megabytes in a thread of its own, one thing after the other.
 
@@ -43,7 +43,7 @@ def run_in_worker(
     thread more, and it goes last. What is given may take any time (a pipe, a picture that has to
     be compressed) and has a queue apart: what is on the wire must not wait for it.
     """
-    return asyncio.get_running_loop().run_in_executor(worker_thread(queue), work, *given)
+    return asyncio.get_running_loop().run_in_executor(worker_thread(queue), work, *args)
 
 
 @cache

@@ -1,8 +1,8 @@
-"""Picture and video formats: told by their content, and whether all of a file is there.
+"""Image and video formats: detected by content, and checked for completeness.
 
-Servers give no reliable Content-Length (PROTOCOL §1.18), so only the content shows whether a
-picture broke off. A file is followed from part to part as it comes in: its chunks (PNG), segments
-(JPEG), blocks (GIF) or boxes (MP4, AVIF). What stands behind its end is no concern.
+Servers send no reliable Content-Length (PROTOCOL §1.18), so only the content shows whether a file
+is complete. It is parsed as it arrives: its chunks (PNG), segments (JPEG), blocks (GIF) or boxes
+(MP4, AVIF). Bytes after its end are ignored.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MIN_BOX_SIZE: Final = 8
 
 
 def sniff(data: bytes) -> tuple[str, str] | None:
-    """File extension and MIME type by content, or None."""
+    """Return the file extension and MIME type of a file by its first bytes, or None."""
     for pattern, extension, mime in _SIGNATURES:
         if re.match(pattern, data, re.DOTALL):
             return extension, mime
@@ -54,18 +54,18 @@ class FormatCheck:
         self.size = 0
         self._start = b""
         self._end = b""
-        self._walk: FormatParser | None = None
+        self._parser: FormatParser | None = None
 
     def feed(self, piece: bytes) -> None:
-        """Take in the next piece.
+        """Parse the next piece.
 
         Raises:
             MalformedReply: The file is damaged.
         """
         self.size += len(piece)
         self._end = (self._end + piece[-SNIFFED_BYTES:])[-SNIFFED_BYTES:]
-        if self._walk is not None:
-            self._walk.feed(piece)
+        if self._parser is not None:
+            self._parser.feed(piece)
         elif len(self._start) < SNIFFED_BYTES:
             self._start += piece
             if len(self._start) >= SNIFFED_BYTES:
@@ -75,13 +75,13 @@ class FormatCheck:
         """Return the extension of a complete file.
 
         Raises:
-            MalformedReply: It is none of the formats, damaged, or cut short.
+            MalformedReply: The format is unknown, or the file is damaged or incomplete.
         """
-        if self._walk is None:
+        if self._parser is None:
             self._begin()
         kind = sniff(self._start)
         size, is_whole = self.size, self._is_whole(kind[0] if kind else "")
-        self._start = self._end = b""  # no traceback is to show what a server said instead
+        self._start = self._end = b""  # so that no traceback shows the response
         if kind is None:
             message = f"The link led to {size} bytes that are no picture."
             raise MalformedReply(message)
@@ -95,19 +95,19 @@ class FormatCheck:
         parse = _PARSERS.get(kind[0]) if kind else None
         if parse is None or (parse is _png and start[12:16] != _PNG_HEADER):
             return
-        self._walk = FormatParser(parse())
-        self._walk.feed(start)
+        self._parser = FormatParser(parse())
+        self._parser.feed(start)
         self._start = start[:SNIFFED_BYTES]
 
     def _is_whole(self, extension: str) -> bool:
-        if self._walk is not None:
-            return self._walk.may_end
+        if self._parser is not None:
+            return self._parser.may_end
         return extension != "png" or _PNG_END in self._end
 
 
 @attrs.frozen
 class ReadBytes:
-    """The next bytes are wanted."""
+    """A request for the next bytes."""
 
     count: int
     may_end: bool = False
@@ -116,7 +116,7 @@ class ReadBytes:
 
 @attrs.frozen
 class SkipBytes:
-    """The next bytes are passed over; their CRC is wanted where one is `begun`."""
+    """A request to skip the next bytes, and for their CRC if one is `begun`."""
 
     count: int
     begun: int | None = None
@@ -124,7 +124,7 @@ class SkipBytes:
 
 @attrs.frozen
 class FindPattern:
-    """The next match is wanted; what stands before it is passed over."""
+    """A request for the next match; the bytes before it are skipped."""
 
     pattern: re.Pattern[bytes]
 
@@ -137,56 +137,56 @@ class FormatParser:
 
     def __init__(self, parser: ParserGenerator) -> None:
         self._parser = parser
-        self._wanted: ReadBytes | SkipBytes | FindPattern | None = next(parser)
+        self._request: ReadBytes | SkipBytes | FindPattern | None = next(parser)
         self._held = b""
-        self._passed = 0
+        self._skipped = 0
         self._crc = 0
 
     @property
     def may_end(self) -> bool:
-        """Whether the file is whole as it is."""
-        wanted = self._wanted
-        if isinstance(wanted, ReadBytes):
-            return wanted.may_end and not self._held
-        return wanted is None
+        """Whether the file is complete if it ends here."""
+        request = self._request
+        if isinstance(request, ReadBytes):
+            return request.may_end and not self._held
+        return request is None
 
     def feed(self, piece: bytes) -> None:
-        """Go on as far as the bytes reach."""
-        at = 0
-        while at < len(piece) and self._wanted is not None:
-            match self._wanted:
+        """Parse a piece."""
+        start = 0
+        while start < len(piece) and self._request is not None:
+            match self._request:
                 case ReadBytes(count):
-                    at = self._read(piece, at, count)
+                    start = self._read(piece, start, count)
                 case SkipBytes(count, begun):
-                    at = self._skip(piece, at, count, begun)
+                    start = self._skip(piece, start, count, begun)
                 case FindPattern(pattern):
-                    at = self._search(piece, at, pattern)
+                    start = self._search(piece, start, pattern)
 
-    def _read(self, piece: bytes, at: int, count: int) -> int:
-        end = at + count - len(self._held)
-        self._held += piece[at:end]
+    def _read(self, piece: bytes, start: int, count: int) -> int:
+        end = start + count - len(self._held)
+        self._held += piece[start:end]
         if len(self._held) == count:
             self._answer(self._held)
         return min(end, len(piece))
 
-    def _skip(self, piece: bytes, at: int, count: int, begun: int | None) -> int:
-        end = min(at + count - self._passed, len(piece))
+    def _skip(self, piece: bytes, start: int, count: int, begun: int | None) -> int:
+        end = min(start + count - self._skipped, len(piece))
         if begun is not None:
-            crc = self._crc if self._passed else begun
-            self._crc = zlib.crc32(memoryview(piece)[at:end], crc)
-        self._passed += end - at
-        if self._passed == count:
+            crc = self._crc if self._skipped else begun
+            self._crc = zlib.crc32(memoryview(piece)[start:end], crc)
+        self._skipped += end - start
+        if self._skipped == count:
             self._answer(self._crc.to_bytes(4, "big"))
         return end
 
-    def _search(self, piece: bytes, at: int, pattern: re.Pattern[bytes]) -> int:
-        if self._held:  # the last byte of the piece before
-            match = pattern.match(self._held + piece[at : at + 1])
+    def _search(self, piece: bytes, start: int, pattern: re.Pattern[bytes]) -> int:
+        if self._held:  # the last byte of the previous piece
+            match = pattern.match(self._held + piece[start : start + 1])
             self._held = b""
             if match:
                 self._answer(match[0])
-                return at + 1
-        match = pattern.search(piece, at)
+                return start + 1
+        match = pattern.search(piece, start)
         if match is None:
             self._held = piece[-1:]
             return len(piece)
@@ -194,13 +194,13 @@ class FormatParser:
         return match.end()
 
     def _answer(self, answer: bytes) -> None:
-        self._held, self._passed = b"", 0
+        self._held, self._skipped = b"", 0
         try:
-            self._wanted = self._parser.send(answer)
-            while isinstance(self._wanted, SkipBytes) and not self._wanted.count:
-                self._wanted = self._parser.send((self._wanted.begun or 0).to_bytes(4, "big"))
+            self._request = self._parser.send(answer)
+            while isinstance(self._request, SkipBytes) and not self._request.count:
+                self._request = self._parser.send((self._request.begun or 0).to_bytes(4, "big"))
         except StopIteration:
-            self._wanted = None
+            self._request = None
 
 
 def _png() -> ParserGenerator:

@@ -21,16 +21,16 @@ __all__ = ["Picture", "split_grid"]
 
 @attrs.frozen
 class Picture:
-    """One picture, in memory."""
+    """An image in memory."""
 
     data: bytes = attrs.field(repr=False)
     """The file's bytes."""
     name: str = "picture"
-    """What it is called in a directory, without the ending."""
+    """The name of its file in a directory, without the extension."""
 
     @property
     def extension(self) -> str:
-        """What its bytes are, as a file ending ("png", "webp")."""
+        """The extension of its format ("png", "webp")."""
         kind = sniff(self.data[:_SNIFF])
         return kind[0] if kind else "bin"
 
@@ -41,7 +41,7 @@ class Picture:
         """Write it to a directory, a template or a file name, as `Task.save` does.
 
         Raises:
-            OSError: The place cannot be written to; nothing is left behind.
+            OSError: The file cannot be written; nothing is left behind.
         """
 
         async def whole() -> AsyncIterator[bytes]:
@@ -51,11 +51,11 @@ class Picture:
 
 
 async def split_grid(data: bytes) -> list[bytes]:
-    """Cut a grid into its four pictures, row by row, in a thread.
+    """Split a grid into its four images, row by row, in a thread.
 
     Raises:
         ConfigurationError: Pillow is not installed.
-        MalformedReply: It is no picture that Pillow can read.
+        MalformedReply: Pillow cannot read the image.
     """
     return await asyncio.to_thread(_split_sync, data)
 

@@ -31,10 +31,10 @@ __all__ = [
 
 @runtime_checkable
 class PillowImage(Protocol):
-    """What is used of a `PIL.Image.Image`, so that Pillow need not be there."""
+    """The part of `PIL.Image.Image` that is used, so that Pillow is optional."""
 
     def save(self, fp: BinaryIO, /, format: str) -> None:  # noqa: A002 - Pillow's own name
-        """Write the picture in a format."""
+        """Write the image in a format."""
 
     def getbands(self) -> tuple[str, ...]:
         """Return the names of the channels."""
@@ -63,7 +63,7 @@ _DATA_URL: Final = re.compile(r"\s*data:", re.IGNORECASE)
 
 
 _RETRYABLE_STATUSES: Final = (408, 425, 429)
-"""Statuses between 400 and 500 after which the same may be asked again."""
+"""Statuses from 400 to 499 after which a request may be retried."""
 
 
 _MAX_SHOWN_NAME: Final = 200
@@ -71,12 +71,12 @@ _MAX_SHOWN_NAME: Final = 200
 
 
 def as_tuple(images: ImageInput | Iterable[ImageInput] | None) -> tuple[ImageInput, ...]:
-    """Pictures, however given: a single one (a path is a string, too) counts as one, None as none.
+    """Return images as a tuple: a single one (a path is a string, too) or an iterable of them.
 
     Raises:
-        InvalidRequest: It is no picture and holds none.
+        InvalidRequest: It is neither an image nor an iterable.
     """
-    if isinstance(images, tuple):  # none, most of the time
+    if isinstance(images, tuple):  # usually empty
         return images
     if images is None:
         return ()
@@ -107,7 +107,7 @@ async def as_data_url(
     is.
 
     Raises:
-        InvalidRequest: It is no picture, is cut short, or cannot be read.
+        InvalidRequest: It is not an image, incomplete, or unreadable.
     """
     if isinstance(image, str) and is_data_url(image):
         return f"data:{image.strip()[5:]}"
@@ -118,7 +118,7 @@ async def as_data_url(
 
 
 async def _download_url(link: str, download: Callable[[str], Awaitable[bytes]]) -> bytes:
-    """Fetch a picture; what fails names the address, for it is not the server that failed."""
+    """Download an image; errors name its address, since the server did not fail."""
     try:
         return await download(link)
     except LinkRefused:
@@ -143,7 +143,7 @@ async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]
     """Return a mask as a PNG data URL, which every server accepts (PROTOCOL §4.2).
 
     Raises:
-        InvalidRequest: It is no PNG, marks nothing (with Pillow installed), or cannot be read.
+        InvalidRequest: It is not a PNG, marks nothing (if Pillow is installed), or is unreadable.
     """
     url = await as_data_url(image, download)
     head = url.head if isinstance(url, DataUrl) else url[:_SNIFF].lower()
@@ -156,10 +156,10 @@ async def as_mask(image: ImageInput, download: Callable[[str], Awaitable[bytes]]
 
 
 def _check_mask(url: DataUrl | str) -> None:
-    """See that a mask marks something.
+    """Check that a mask marks something.
 
     Raises:
-        InvalidRequest: It does not, so that the whole picture or nothing would be repainted.
+        InvalidRequest: It marks nothing: the whole image or nothing would be repainted.
     """
     from .pillow import mask_problem
 
@@ -203,7 +203,7 @@ def _read_source(image: ImageInput) -> bytes | FileContent:
 
 
 def _read_whole(image: ImageInput) -> DataUrl:
-    """Read a picture, and see that it is one to its end."""
+    """Read an image, and check that it is complete."""
     data, name = _read_source(image), _name_of(image)
     checked = _validate_size(data, name)
     _check_complete(data, name)
@@ -241,10 +241,10 @@ def _validate_size(data: bytes | FileContent, name: str) -> DataUrl:
 
 
 def _check_complete(data: bytes | FileContent, name: str) -> None:
-    """See that a picture does not break off: servers draw from half of one, and are paid for it.
+    """Check that an image is complete: servers accept half of one, and charge for it.
 
     Raises:
-        InvalidRequest: It does, is damaged, or is gone.
+        InvalidRequest: It is incomplete, damaged, or gone.
     """
     check = FormatCheck()
     try:

@@ -1,4 +1,4 @@
-"""What is done with Pillow to pictures that are sent: upright PNGs of any mode, a look at masks."""
+"""Conversion of images to PNG and checks of masks, with Pillow."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 __all__ = ["encode_as_png", "mask_problem"]
 
 _WHITE_THRESHOLD: Final = 128
-"""From where on a spot of a mask is white and no black, or opaque and no hole."""
+"""Value from which a pixel of a mask counts as white, or as opaque."""
 _COLOR_THRESHOLD: Final = 96
-"""How far apart red, green and blue are where a picture is no mask in black and white."""
+"""Difference of red, green and blue above which an image is not black and white."""
 _PNG_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
-"""Modes that a PNG has and every reader knows."""
+"""Modes that PNG and all readers support."""
 _ALPHA_MODES: Final = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 _FLOAT_RANGES: Final = (1.0, 255.0, 65535.0)
-"""The whitest value of a grey picture with more than 8 bits, whichever is the first to suffice."""
+"""Candidates for the white of a grey image with more than 8 bits; the first that suffices."""
 
 
 def encode_as_png(image: Any) -> bytes:  # noqa: ANN401 - Pillow's, or what saves itself as its pictures do
@@ -40,7 +40,7 @@ def encode_as_png(image: Any) -> bytes:  # noqa: ANN401 - Pillow's, or what save
 
 
 def mask_problem(data: bytes) -> str:
-    """Why a mask, as a server sees it, does not mark what is to be repainted; "" where it does.
+    """Return why a mask, as a server reads it, marks nothing to repaint; "" if it does.
 
     Raises:
         ValueError: It cannot be read.
@@ -78,7 +78,7 @@ def _max_value(band: Image.Image) -> float:
 
 
 def _to_png_mode(image: Image.Image) -> Image.Image:
-    """Convert a picture whose mode a PNG has not, or that readers differ about."""
+    """Convert an image whose mode PNG or some readers do not support."""
     mode = image.mode
     if mode in _PNG_MODES:
         return image
@@ -88,7 +88,7 @@ def _to_png_mode(image: Image.Image) -> Image.Image:
         converted = _to_eight_bits(image)
     else:
         converted = image.convert(_ALPHA_MODES.get(mode, "RGB"))
-    for name in ("icc_profile", "transparency"):  # they are those of the mode that was left
+    for name in ("icc_profile", "transparency"):  # of the former mode
         converted.info.pop(name, None)
     return converted
 
@@ -104,10 +104,10 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Shades of grey, from black to the whitest that such numbers usually mean."""
+    """Convert to 8 bits of grey, from black to the usual white of such values."""
     is_short = image.mode.startswith("I;16")
     numbers = image.convert("I").convert("F") if is_short else image.convert("F")
-    most = _max_value(numbers)
+    maximum = _max_value(numbers)
     ranges = (65535.0,) if is_short else _FLOAT_RANGES[image.mode != "F" :]
-    white = next((white for white in ranges if most <= white), most)
+    white = next((white for white in ranges if maximum <= white), maximum)
     return numbers.point(lambda value: value * (255.0 / white) + 0.5).convert("L")
