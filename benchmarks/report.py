@@ -6,6 +6,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from .row import Row
 
 __all__ = ["table", "write_docs"]
 
-_PACKAGES: Final = ("aiohttp", "attrs", "cattrs", "orjson")
+_PACKAGES: Final = ("aiohttp", "attrs", "cattrs", "orjson", "httpx")
 _FIGURES: Final = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
 _PLOTS: Final = {
     "cost.svg": (
@@ -56,7 +57,7 @@ def write_docs(rows: Sequence[Row], docs: Path) -> None:
 
 
 def _figures(rows: Sequence[Row]) -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES if find_spec(name))
     versions = f"{platform.python_implementation()} {platform.python_version()}, {packages}"
     lines = [
         "",
