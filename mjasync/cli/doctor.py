@@ -16,7 +16,7 @@ from .signals import GracefulShutdown
 from .task_jobs import TaskRun, resolve_in_flight
 from .task_text import command, explain, is_usage, json_line, one_line
 
-__all__ = ["doctor"]
+__all__ = ["run_doctor"]
 
 _PROMPT: Final = "a lighthouse in a storm"
 _AUTH: Final[Mapping[str, str]] = {
@@ -28,7 +28,7 @@ _AUTH: Final[Mapping[str, str]] = {
 _MARKS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "unknown"}
 
 
-def doctor(*, server: ServerOptions, spend: bool, as_json: bool) -> int:
+def run_doctor(*, server: ServerOptions, spend: bool, as_json: bool) -> int:
     """Probe a server, say what was found, and return the exit code."""
     return asyncio.run(_doctor(server, spend=spend, as_json=as_json))
 

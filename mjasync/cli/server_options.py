@@ -1,4 +1,4 @@
-"""Which server the commands talk to: the shared options, and the client they make."""
+"""The options that name the server, and the client that they make."""
 
 from __future__ import annotations
 
@@ -13,87 +13,48 @@ from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from .. import Client, ConfigurationError, Schedule
-from .batch_options import without_password
+from .batch_options import flags_of
 
 __all__ = ["ServerOptions", "check_drawing_support", "check_ledger_support"]
 
-_GROUP: Final = Group("Server", sort_key=10)
 _TIME_SCALE: Final = 0.01
-"""Of the simulator inside the process: a grid takes 0.4 s."""
+"""Real seconds per second of the simulator in this process: a grid takes 0.4 s."""
 _MIN_CONCURRENCY: Final = 3
-"""Jobs that simulator runs at once, as a real account does."""
+"""The number of jobs that this simulator runs at once, like a real account."""
 
 
+@Parameter(name="*", group=Group("Server", sort_key=10))
 @attrs.frozen(kw_only=True)
 class ServerOptions:
-    """The options that say where the server is, or that a simulated one will do."""
+    """The server, or a simulated one.
 
-    base_url: Annotated[
-        str | None,
-        Parameter(
-            group=_GROUP, help="The server, in any form people paste it. [env: MJASYNC_BASE_URL]"
-        ),
-    ] = None
-    token: Annotated[
-        str | None,
-        Parameter(
-            group=_GROUP,
-            help=(
-                "Its token. Prefer the environment: everybody on this machine can read a "
-                "command line. [env: MJASYNC_TOKEN]"
-            ),
-        ),
-    ] = attrs.field(default=None, repr=False)
-    speed: Annotated[
-        str | None, Parameter(group=_GROUP, help="relax, fast or turbo. [env: MJASYNC_SPEED]")
-    ] = None
-    speed_via: Annotated[
-        Literal["path", "prompt", "both"],
-        Parameter(group=_GROUP, help="How the speed is asked for: path (the usual), prompt, both."),
-    ] = "path"
-    image_host: Annotated[
-        str | None,
-        Parameter(group=_GROUP, help="relay, origin or proxy. [env: MJASYNC_IMAGE_HOST]"),
-    ] = None
-    auth: Annotated[
-        str | None,
-        Parameter(
-            group=_GROUP, help="How the token is sent: secret or bearer. [env: MJASYNC_AUTH]"
-        ),
-    ] = None
-    proxy: Annotated[
-        str | None,
-        Parameter(
-            group=_GROUP,
-            help=(
-                "An HTTP proxy for all requests; by default that of the environment. "
-                "[env: HTTPS_PROXY, NO_PROXY…]"
-            ),
-        ),
-    ] = attrs.field(default=None, repr=False)
-    timeout: Annotated[
-        float | None,
-        Parameter(
-            group=_GROUP,
-            validator=Number(gt=0),
-            help=(
-                "Seconds for the whole command; in a batch, to wait for each task. An hour by "
-                "default."
-            ),
-        ),
-    ] = None
-    simulate: Annotated[
-        bool,
-        Parameter(
-            group=_GROUP, help="Use a simulated server inside this process: nothing is paid."
-        ),
-    ] = False
+    Args:
+        base_url: The server, by any address in common use. [env: MJASYNC_BASE_URL]
+        token: Its token. Others can read command lines: use the environment. [env: MJASYNC_TOKEN]
+        speed: relax, fast or turbo. [env: MJASYNC_SPEED]
+        speed_via: How the speed is sent: path (the usual), prompt, both.
+        image_host: relay, origin or proxy. [env: MJASYNC_IMAGE_HOST]
+        auth: How the token is sent: secret or bearer. [env: MJASYNC_AUTH]
+        proxy: The HTTP proxy of all requests; default: [env: HTTPS_PROXY, NO_PROXY…]
+        timeout: Seconds for the whole command; in a batch, for each task. By default an hour.
+        simulate: Use a simulated server inside this process: nothing is paid.
+    """
+
+    base_url: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+    speed: str | None = None
+    speed_via: Literal["path", "prompt", "both"] = "path"
+    image_host: str | None = None
+    auth: str | None = None
+    proxy: str | None = attrs.field(default=None, repr=False)
+    timeout: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
+    simulate: bool = False
 
     def check(self) -> None:
-        """Raise when there is nothing to talk to, or two things.
+        """Check that there is either a server or a simulator.
 
         Raises:
-            ConfigurationError: Neither a server nor the simulator was asked for, or both were.
+            ConfigurationError: Both are named, neither is, or the simulator cannot draw.
         """
         if self.simulate and self.base_url:
             message = "Choose one: --base-url, or --simulate."
@@ -112,7 +73,7 @@ class ServerOptions:
         """Open a client to the server, or to a simulator that runs `concurrency` jobs.
 
         Raises:
-            ConfigurationError: The options make no sense.
+            ConfigurationError: An option is not valid.
         """
         options = self.options()
         if not self.simulate:
@@ -125,7 +86,7 @@ class ServerOptions:
             yield mj
 
     def options(self) -> dict[str, Any]:
-        """What a client is made with, but for the server."""
+        """Return the arguments of a client, except for the server."""
         options: dict[str, Any] = {
             "speed": self.speed,
             "speed_via": self.speed_via,
@@ -138,14 +99,15 @@ class ServerOptions:
         return options
 
     def flags(self) -> list[str]:
-        """The options a follow-up command needs to reach the same server; never the token."""
-        given = {
-            "--base-url": self.base_url,
-            "--auth": self.auth,
-            "--image-host": self.image_host,
-            "--proxy": self.proxy and without_password(self.proxy),
-        }
-        return [word for flag, value in given.items() if value for word in (flag, value)]
+        """Return the options that follow-up commands need to reach the server; never the token."""
+        return flags_of(
+            ServerOptions(
+                base_url=self.base_url,
+                image_host=self.image_host,
+                auth=self.auth,
+                proxy=self.proxy,
+            )
+        )
 
 
 @asynccontextmanager
@@ -162,7 +124,7 @@ async def _simulated(concurrency: int, options: dict[str, Any]) -> AsyncIterator
 
 
 def check_drawing_support() -> None:
-    """Raise when the simulator cannot draw.
+    """Check that the simulator can draw.
 
     Raises:
         ConfigurationError: Pillow is not installed.
@@ -171,10 +133,10 @@ def check_drawing_support() -> None:
 
 
 def check_ledger_support() -> None:
-    """Raise when there can be no ledger.
+    """Check that the packages for batches are installed.
 
     Raises:
-        ConfigurationError: What it needs is not installed.
+        ConfigurationError: A package is missing.
     """
     needed = {"sqlalchemy": "SQLAlchemy", "aiosqlite": "aiosqlite", "PIL": "Pillow"}
     _require(needed, "Batches are kept and shown with", "batch")
