@@ -336,7 +336,7 @@ async def test_uncertain_ones_are_left_alone(server: Simulator, cli: Run) -> Non
     assert "0 saved, 1 uncertain" in outcome.err
     assert (await cli(*line)).code == 1
     told = await cli("batch", "status", "out")
-    assert "Uncertain: sent, and nobody can tell" in told.out
+    assert "Uncertain: sent, and it is not known" in told.out
     assert "mjasync batch prompts.txt --out out --resubmit-uncertain" in told.out
     assert server.submissions[0].state
     assert server.submissions[0].state in told.out, "it can be looked for"
@@ -801,7 +801,7 @@ def test_why_follow_ups_are_not_begun() -> None:
     ]
     lines = list(format_problems(jobs, "again"))
     assert "2 follow-ups not begun: waiting for failed #3." in lines
-    assert lines[-2:] == ["To begin what failed anew:", "  again --retry-failed"]
+    assert lines[-2:] == ["To retry what failed:", "  again --retry-failed"]
     assert "  again" not in lines
 
 

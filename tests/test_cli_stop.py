@@ -213,7 +213,7 @@ async def test_watch_without_a_server() -> None:
     assert "Trying again for up to" in said
     assert outcome.code == 130
     assert "are on the server" not in outcome.err
-    assert "has told nothing of these yet" in outcome.err
+    assert "has returned nothing about these yet" in outcome.err
     assert f"  mjasync watch --base-url {DEAD} {TASK}\n" in outcome.err
 
 

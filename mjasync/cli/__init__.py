@@ -16,18 +16,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
     Args:
-        argv: The words after `mjasync`; those of this process by default.
+        argv: The arguments after `mjasync`; by default those of this process.
 
     Returns:
-        0 done, 1 some failed, 2 usage, 128 and its number after a signal: 130 after Ctrl-C.
+        0 done, 1 some failed, 2 usage, 128 plus its number after a signal: 130 after Ctrl-C.
     """
-    words = sys.argv[1:] if argv is None else argv
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        return _run(words)
+        return _run(arguments)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _NEEDED:
-            return _report(error, words)
+            return _report(error, arguments)
         sys.stderr.write(
             f"mjasync: the command line needs {missing}, which is not installed.\n"
             'Install it: python -m pip install "mjasync[cli]"\n'
@@ -38,26 +38,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         if not isinstance(error, Exception):
             raise
-        return _report(error, words)
+        return _report(error, arguments)
 
 
-def _run(words: Sequence[str]) -> int:
-    _never_fail_to_print()
+def _run(arguments: Sequence[str]) -> int:
+    _replace_unprintable()
     from .app import run
 
-    return run(words)
+    return run(arguments)
 
 
-def _report(error: Exception, words: Sequence[str]) -> int:
+def _report(error: Exception, arguments: Sequence[str]) -> int:
     from .unexpected_errors import report, without_debug
 
-    return report(error, words, debug=without_debug(words)[1])
+    return report(error, arguments, debug=without_debug(arguments)[1])
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error.
+    """Return whether Ctrl-C caused an error.
 
-    While a class is made, Python 3.11 turns what `__set_name__` raises into a RuntimeError.
+    Python 3.11 turns an exception of `__set_name__` into a RuntimeError.
     """
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
@@ -66,8 +66,8 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return False
 
 
-def _never_fail_to_print() -> None:
-    """Have characters that a terminal or a pipe cannot show replaced instead of raising."""
+def _replace_unprintable() -> None:
+    """Replace characters that stdout and stderr cannot encode, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""`mjasync batch status` and `mjasync gallery`: a batch looked at from outside."""
+"""`mjasync batch status` and `mjasync gallery`, which read a batch and send nothing."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ __all__ = ["print_status", "write_and_open_gallery"]
 
 
 def print_status(folder: Path, *, ledger: str | None, as_json: bool) -> int:
-    """Say where a batch stands; return 0 when all of it is saved.
+    """Print the state of a batch; return 0 if all of it is saved.
 
     Raises:
-        ConfigurationError: There is no batch.
+        ConfigurationError: There is no batch, or it cannot be read.
     """
     jobs = asyncio.run(read_batch(folder, ledger=ledger))
-    said = json_line(_record(folder, jobs)) if as_json else "\n".join(_lines(folder, jobs, ledger))
-    print_result(said)
+    if as_json:
+        print_result(json_line(_batch_dict(folder, jobs)))
+    else:
+        print_result("\n".join(_lines(folder, jobs, ledger)))
     return 0 if all(job.status is JobStatus.SAVED for job in jobs) else 1
 
 
 def write_and_open_gallery(folder: Path, *, ledger: str | None, in_browser: bool) -> int:
-    """Make the gallery again; print its path.
+    """Write the gallery again; print its path.
 
     Raises:
-        ConfigurationError: There is no batch.
+        ConfigurationError: There is no batch, or it cannot be read.
     """
     page = asyncio.run(write_gallery(folder, ledger=ledger))
     print_result(str(page))
@@ -46,23 +48,27 @@ def write_and_open_gallery(folder: Path, *, ledger: str | None, in_browser: bool
 def _lines(folder: Path, jobs: Sequence[Job], ledger: str | None) -> Iterable[str]:
     totals = Totals.from_jobs(jobs)
     running = is_running(folder, ledger=ledger)
-    known = {True: " It is running.", False: " It is not running.", None: ""}
-    yield f"{path_text(folder)}: {len(jobs)} jobs: {format_counts(totals)}.{known[running]}"
+    activity = {True: " It is running.", False: " It is not running.", None: ""}[running]
+    yield f"{path_text(folder)}: {len(jobs)} jobs: {format_counts(totals)}.{activity}"
     yield format_charges(totals)
     options = ["--ledger", without_password(ledger)] if ledger else []
     options += ["--simulate"] if is_simulated(folder) else []
-    again = load_resume_command(folder) or command("batch", "FILE", "--out", str(folder), *options)
-    lead = "Go on with:" if running is False else "Unless it is running, go on with:"
-    yield from format_problems(jobs, again, "When it has ended, go on with:" if running else lead)
+    resume = load_resume_command(folder) or command("batch", "FILE", "--out", str(folder), *options)
+    prefixes: dict[bool | None, str] = {
+        True: "When it has ended, go on with:",
+        False: "Go on with:",
+        None: "Unless it is running, go on with:",
+    }
+    yield from format_problems(jobs, resume, prefixes[running])
 
 
-def _record(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
-    """The JSON of a batch. Every key is always there."""
+def _batch_dict(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
+    """Return the JSON of a batch, in which no key is ever missing."""
     totals = Totals.from_jobs(jobs)
     return {
         "ok": all(job.status is JobStatus.SAVED for job in jobs),
         "jobs": len(jobs),
-        "states": {str(state): totals.by_status.get(state, 0) for state in JobStatus},
+        "states": {str(status): totals.by_status.get(status, 0) for status in JobStatus},
         "submits": totals.submits,
         "paid": charges_dict(totals),
         "failed": [job_dict(job, folder) for job in jobs if job.status is JobStatus.FAILED],

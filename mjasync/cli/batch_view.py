@@ -1,4 +1,4 @@
-"""How a batch goes, as people see it: bars on a terminal, a line for each job that ended."""
+"""The display of a batch: bars on a terminal, and a line for each job that has ended."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .task_text import json_line, one_line, path_text, progress_of, task_state
 __all__ = ["BatchDisplay"]
 
 _REFRESH_SECONDS: Final = 0.1
-"""Seconds between two looks at what is under way."""
+"""Seconds between two updates of the bars."""
 _COUNT_SECONDS: Final = 10.0
-"""Seconds between two counts, where there is no bar."""
+"""Seconds between two counts, if there is no bar."""
 _COLOURS: Final = {JobStatus.SAVED: "green", JobStatus.FAILED: "red"}
 _UNFINISHED_COLOR: Final = "yellow"
 
 
 class BatchDisplay(ConsoleOutput):
-    """Shows a batch.
+    """Shows the progress and the results of a batch.
 
     Args:
-        folder: Where its pictures are.
-        as_json: Print one JSON object for each job that ended, instead of a line for each file.
+        folder: The folder of its pictures.
+        as_json: Print one JSON object for each job that has ended, not a line for each file.
     """
 
     def __init__(self, folder: Path, *, as_json: bool) -> None:
@@ -42,30 +42,30 @@ class BatchDisplay(ConsoleOutput):
         self._as_json = as_json
         self._total = self._before = self._ended = self._failed = 0
         self._began = self._counted = time.monotonic()
-        self._trouble = ConnectionNotices()
+        self._notices = ConnectionNotices()
         self.is_stopping = False
 
     @asynccontextmanager
     async def display(self, batch: Batch, totals: Totals, before: int) -> AsyncIterator[None]:
-        """Show what is under way meanwhile; `before` jobs were at their end already."""
+        """Show the running jobs meanwhile; `before` jobs had ended earlier."""
         self._total, self._before = sum(totals.by_status.values()), before
         self._ended = self._failed = 0
         self._began = self._counted = time.monotonic()
         if on_terminal(self._err):
             self._bars = ProgressBars(self._err, max(2, self._total))
             self._bars.start()
-        ticking = asyncio.create_task(self._tick(batch))
+        refresh_task = asyncio.create_task(self._tick(batch))
         try:
             yield
         finally:
             if self._bars is not None:
                 self._bars.stop()
             self._bars = None
-            ticking.cancel()
-            await asyncio.gather(ticking, return_exceptions=True)
+            refresh_task.cancel()
+            await asyncio.gather(refresh_task, return_exceptions=True)
 
     def job_ended(self, job: Job) -> None:
-        """Show what became of a job."""
+        """Show the result of a job."""
         self._ended += 1
         self._failed += job.status is JobStatus.FAILED
         if self._as_json:
@@ -73,12 +73,12 @@ class BatchDisplay(ConsoleOutput):
         elif job.status is JobStatus.SAVED and not job.error:
             for file in files_of(job, self._folder) or [one_line(job.prompt)]:
                 self._result(_with_mark(job, f"{job.number:>4}  {path_text(file)}"))
-        if job.status is not JobStatus.SAVED or job.error:  # a file that was lost
+        if job.status is not JobStatus.SAVED or job.error:  # a lost file
             self.info(_with_mark(job, format_failure(job)))
         self._count()
 
     def mute(self) -> None:
-        """Say nothing more, whatever happens."""
+        """Print nothing more."""
         self._out.quiet = self._err.quiet = True
 
     async def _tick(self, batch: Batch) -> None:
@@ -89,18 +89,16 @@ class BatchDisplay(ConsoleOutput):
             await asyncio.sleep(_REFRESH_SECONDS)
 
     def _remind(self, batch: Batch) -> None:
-        """Say what holds the batch up: soon where nothing is there, else when it lasts."""
-        if batch.blocked_by is None and batch.stopped:  # which is no sign that it goes on
+        """Print what blocks the batch: soon if the server never responded, else if it lasts."""
+        if batch.blocked_by is None and batch.stopped:  # which does not mean that it continues
             return
-        was_there = self._ended > 0 or any(job.task_id for job, _ in batch.active)
-        said = self._trouble.update(
-            batch.blocked_by, time.monotonic(), is_well=was_there, is_busy=True
-        )
-        if said:
-            self.info(said)
+        is_well = self._ended > 0 or any(job.task_id for job, _ in batch.active)
+        now = time.monotonic()
+        if notice := self._notices.update(batch.blocked_by, now, is_well=is_well, is_busy=True):
+            self.info(notice)
 
     def _count(self) -> None:
-        """Say how far it is, now and then, where no bar does."""
+        """Print the number of jobs that have ended from time to time, if there is no bar."""
         now, ended = time.monotonic(), self._before + self._ended
         if self._bars is None and now - self._counted >= _COUNT_SECONDS and ended < self._total:
             self._counted = now
@@ -111,9 +109,8 @@ class BatchDisplay(ConsoleOutput):
         return f"{self._before + self._ended} of {self._total}{failed}"
 
     def _draw(self, batch: Batch, bars: ProgressBars) -> None:
-        under_way = batch.active
-        bars.keep_only({job.key for job, _ in under_way})
-        for job, info in under_way:
+        bars.keep_only({job.key for job, _ in batch.active})
+        for job, info in batch.active:
             is_saving = job.status is JobStatus.FINISHED or bool(info and info.status == "SUCCESS")
             state = "saving" if is_saving else task_state(info)
             bars.update(job.key, format_job(job), 100 if is_saving else progress_of(info), state)
@@ -131,8 +128,8 @@ class BatchDisplay(ConsoleOutput):
 
 
 def _with_mark(job: Job, text: str) -> Text:
-    """A line that begins with what became of the job."""
+    """Return a line that begins with the status of a job."""
     is_lost = job.status is JobStatus.SAVED and job.error
-    known = job.status in {JobStatus.SAVED, JobStatus.FAILED, JobStatus.UNCERTAIN} and not is_lost
-    word = str(job.status) if known else "left"
+    has_ended = job.status in {JobStatus.SAVED, JobStatus.FAILED, JobStatus.UNCERTAIN}
+    word = str(job.status) if has_ended and not is_lost else "left"
     return Text.assemble((f"{word:<9}", _COLOURS.get(job.status, _UNFINISHED_COLOR)), f" {text}")

@@ -1,52 +1,52 @@
-"""When to speak of a server that takes or tells nothing, and of its coming back. Pure."""
+"""Notices that a server does not respond or accept, and that it does again."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ..errors import ConnectionFailed, MJError, SubmitUncertain
-from .task_text import duration, one_line
+from .task_text import one_line
 
 __all__ = ["ConnectionNotices"]
 
 _FIRST_NOTICE_SECONDS: Final = 2.0
-"""Seconds after which a server that went away, or cannot be read, is worth a word."""
+"""Seconds until the first notice about a server that went away or cannot be read."""
 _RECONNECTED: Final = "The server answers again."
 _CONTINUES: Final = "It goes on."
 _REPEAT_SECONDS: Final = 60.0
-"""Seconds between two words, and before the first one about a server that is merely busy."""
+"""Seconds between two notices, and until the first one about a busy server."""
 
 
 class ConnectionNotices:
-    """What has been said of a server's trouble so far."""
+    """Decides when to print which notice."""
 
     def __init__(self) -> None:
         self._since: float | None = None
         self._last_notice = float("-inf")
         self._is_open = False
-        """Whether something was said, and not yet that it is over."""
+        """Whether a problem was printed, and its end was not."""
         self._was_well = False
         self._goes_on = _CONTINUES
 
     def update(
         self,
-        held: tuple[MJError, float] | None,
+        blocked_by: tuple[MJError, float] | None,
         now: float,
         *,
         is_well: bool = True,
         is_busy: bool = False,
     ) -> str:
-        """Take in how things stand; return what to say, or "".
+        """Return the notice to print now; "" for none.
 
         Args:
-            held: What the server is held up by, and for how many seconds more it is tried.
-            now: Seconds on any clock that only goes forward.
-            is_well: Whether, without trouble, the server is known to answer.
-            is_busy: Whether it may be no trouble but the usual, as a full queue is.
+            blocked_by: The current error, and the seconds for which it is still retried.
+            now: The time of a monotonic clock, in seconds.
+            is_well: Whether the server is known to respond if there is no error.
+            is_busy: Whether refusals of a busy server, such as a full queue, are expected.
         """
-        if held is None:
+        if blocked_by is None:
             return self._recovered(is_well=is_well)
-        error, seconds = held
+        error, seconds = blocked_by
         self._since = now if self._since is None else self._since
         if (
             now - self._since < self._notice_after(error, is_busy=is_busy)
@@ -54,15 +54,19 @@ class ConnectionNotices:
         ):
             return ""
         self._last_notice, self._is_open = now, True
-        reason = f"{one_line(error.message)}{_describe(error)}"
+        reason = one_line(error.message)
+        if error.description:
+            reason += f" The server said: {one_line(error.description, 120)!r}."
         if isinstance(error, SubmitUncertain):
             reason += " Until one is accepted, one submission at a time is tried."
         self._goes_on = _RECONNECTED if isinstance(error, ConnectionFailed) else _CONTINUES
-        limit = f" for up to {duration(seconds)}" if seconds < float("inf") else ""
-        return f"{reason} Trying again{limit}."
+        if seconds < float("inf"):
+            limit = f"{round(seconds)} s" if seconds < 120 else f"{round(seconds / 60)} min"
+            return f"{reason} Trying again for up to {limit}."
+        return f"{reason} Trying again."
 
     def _notice_after(self, error: MJError, *, is_busy: bool) -> float:
-        """Seconds before the first word: none where nobody has answered yet."""
+        """Return the seconds until the first notice: 0 if the server has never responded."""
         if not isinstance(error, ConnectionFailed | SubmitUncertain) and is_busy:
             return _REPEAT_SECONDS
         return _FIRST_NOTICE_SECONDS if self._was_well else 0.0
@@ -76,7 +80,3 @@ class ConnectionNotices:
             return ""
         self._last_notice = float("-inf")
         return self._goes_on
-
-
-def _describe(error: MJError) -> str:
-    return f" The server said: {one_line(error.description, 120)!r}." if error.description else ""

@@ -1,4 +1,4 @@
-"""Plain text on stdout and stderr: made safe to show, and no failure when nobody reads it."""
+"""Output on stdout and stderr: escaped, and without errors when its reader is gone."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ __all__ = [
 
 
 def printable_block(text: str) -> str:
-    """Render text of several lines from elsewhere."""
+    """Escape text of several lines."""
     return printable(text, None, lines=True)
 
 
 def print_result(text: str) -> None:
-    """Print what was asked for, on stdout."""
+    """Print a result on stdout."""
     _print(sys.stdout, text)
 
 
 def print_note(text: str) -> None:
-    """Print everything else, on stderr."""
+    """Print anything else on stderr."""
     _print(sys.stderr, text)
 
 
 def silence(file: TextIO) -> None:
-    """Have what is left in a buffer be lost without a word when its reader is gone."""
+    """Discard the rest of a buffer whose reader is gone."""
     with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, file.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, file.fileno())
+        os.close(null)
 
 
 def _print(file: TextIO, text: str) -> None:
@@ -55,28 +55,28 @@ def _print(file: TextIO, text: str) -> None:
 
 
 class BrokenPipeSafeConsole(Console):
-    """A console whose end is not the end of the jobs: when its reader has left, they go on."""
+    """A console that becomes silent when its reader is gone, so that tasks continue."""
 
     def on_broken_pipe(self) -> None:
-        """Say nothing more, not even when what is left in the buffer is flushed at the end."""
+        """Print nothing more, and discard the buffer."""
         self.quiet = True
         silence(cast("TextIO", self.file))
 
     def write_line(self, text: Text | str) -> None:
-        """Print one piece of text: no markup, no wrapping, and nothing that steers a terminal."""
-        plain = printable_block(str(text))
-        shown = text if plain == str(text) else plain
+        """Print escaped text, without markup and wrapping."""
+        escaped = printable_block(str(text))
         try:
-            self.print(shown, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            text = text if escaped == str(text) else escaped
+            self.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
             self.file.flush()
         except OSError:
             self.on_broken_pipe()
 
 
 class SafeStream:
-    """A stream each of whose failures is that of a reader who has left, which consoles know.
+    """A stream that raises `BrokenPipeError` for every error, which consoles handle.
 
-    A terminal whose connection was dropped fails with another error than a pipe does.
+    A terminal whose connection was dropped raises another error than a pipe.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -88,7 +88,7 @@ class SafeStream:
             return self._stream.write(text)
 
     def flush(self) -> None:
-        """Have it written."""
+        """Flush the buffer."""
         with _raising_broken_pipe():
             self._stream.flush()
 
@@ -105,5 +105,5 @@ def _raising_broken_pipe() -> Iterator[None]:
 
 
 def safe_console(file: TextIO) -> BrokenPipeSafeConsole:
-    """Make a console that survives its reader."""
+    """Return a console that continues without its reader."""
     return BrokenPipeSafeConsole(file=cast("IO[str]", SafeStream(file)))

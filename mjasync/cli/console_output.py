@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, everything else on stderr."""
+"""The output of a command: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ConsoleOutput", "on_terminal"]
 
 
 class ConsoleOutput:
-    """Says results on stdout, and everything else on stderr, where bars may be."""
+    """Prints results on stdout, and everything else on stderr, which may show bars."""
 
     def __init__(self) -> None:
         self._out = safe_console(sys.stdout)
@@ -22,11 +22,11 @@ class ConsoleOutput:
         self._bars: ProgressBars | None = None
 
     def info(self, text: Text | str) -> None:
-        """Say something beside the results."""
+        """Print a note."""
         self._err.write_line(text)
 
     def error(self, text: str) -> None:
-        """Say that the command cannot go on."""
+        """Print an error that ends the command."""
         self._err.write_line(Text.assemble(("mjasync: ", "bold red"), text))
 
     def _result(self, text: Text | str) -> None:
@@ -35,5 +35,5 @@ class ConsoleOutput:
 
 
 def on_terminal(console: Console) -> bool:
-    """Whether bars can be shown there."""
+    """Return whether a console can show bars."""
     return console.is_interactive and sys.stderr.isatty()

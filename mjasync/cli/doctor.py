@@ -1,10 +1,10 @@
-"""`mjasync doctor`: what the server is, and what will not work there."""
+"""`mjasync doctor`: which server this is, and what will not work with it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -29,7 +29,7 @@ _MARKS: Final[Mapping[bool | None, str]] = {True: "yes", False: "no", None: "unk
 
 
 def run_doctor(*, server: ServerOptions, spend: bool, as_json: bool) -> int:
-    """Probe a server, say what was found, and return the exit code."""
+    """Probe a server, print the report, and return the exit code."""
     return asyncio.run(_doctor(server, spend=spend, as_json=as_json))
 
 
@@ -38,32 +38,33 @@ async def _doctor(server: ServerOptions, *, spend: bool, as_json: bool) -> int:
     report: Probe | None = None
     error: Exception | None = None
     proxy: str | None = None
-    with GracefulShutdown(lambda: None, lambda: None) as stop:
+    with GracefulShutdown() as stop:
         try:
             async with server.open(1) as mj:
                 proxy = mj.proxy_url()
                 report = await _run_probe(mj, job if spend else None, server.timeout)
         except (MJError, OSError) as caught:
             error = caught
-    if stop.exit_code is not None:
+    if stop.exit_code is not None or report is None:
         await _report_open_job(job, server)
-        return stop.exit_code
-    if report is None:
-        await _report_open_job(job, server)
+        if stop.exit_code is not None:
+            return stop.exit_code
         if proxy:
             print_note(_describe_proxy(proxy))
         return _give_up(error or OSError(), as_json=as_json)
-    print_result(
-        json_line(_record(report, job)) if as_json else "\n".join(_lines(report, job, proxy))
-    )
+    if as_json:
+        record = {"ok": report.ok, **attrs.asdict(report), "task": job.id or None, "error": None}
+        print_result(json_line(record))
+    else:
+        print_result("\n".join(_lines(report, job, proxy)))
     return 0 if report.ok else 1
 
 
 async def _run_probe(mj: Client, job: TaskRun | None, timeout: float | None) -> Probe:
-    """Probe a server, for so many seconds in all.
+    """Probe a server within `timeout` seconds.
 
     Raises:
-        RequestTimeout: That was not enough.
+        RequestTimeout: The probe took longer.
         MJError: As `Client.probe` does.
     """
     if job is not None:
@@ -83,38 +84,30 @@ async def _run_probe(mj: Client, job: TaskRun | None, timeout: float | None) -> 
 
 
 async def _report_open_job(job: TaskRun, server: ServerOptions) -> None:
-    """Name the paid task that nobody waits for any more."""
+    """Print the paid task that is still on the server."""
     await resolve_in_flight([job])
     if job.is_open and not server.simulate:
-        go_on = command("watch", *server.flags(), job.id)
-        print_note(f"Its picture is on the server; nothing is lost. Go on with:\n  {go_on}")
+        resume = command("watch", *server.flags(), job.id)
+        print_note(f"Its picture is on the server; nothing is lost. Go on with:\n  {resume}")
     if job.uncertain is not None:
         print_note(explain(job.uncertain))
 
 
 def _give_up(error: Exception, *, as_json: bool) -> int:
-    """Say why there is no report."""
+    """Print why there is no report; return the exit code."""
     print_note(f"mjasync: {explain(error)}")
     if is_usage(error):
         return 2
     if as_json:
-        nothing = dict.fromkeys(field.name for field in attrs.fields(Probe))
+        no_report = dict.fromkeys(field.name for field in attrs.fields(Probe))
         failure = {"type": type(error).__name__, "message": explain(error)}
-        print_result(json_line({"ok": False, **nothing, "task": None, "error": failure}))
+        print_result(json_line({"ok": False, **no_report, "task": None, "error": failure}))
     return 1
-
-
-def _record(report: Probe, job: TaskRun) -> dict[str, Any]:
-    """The JSON of a report. Every key is always there."""
-    return {"ok": report.ok, **attrs.asdict(report), "task": job.id or None, "error": None}
-
-
-# --- for people --------------------------------------------------------------------------------
 
 
 def _describe_proxy(proxy: str) -> str:
     return (
-        f"Requests go through the proxy {one_line(proxy)}. Another is named with --proxy; "
+        f"Requests go through the proxy {one_line(proxy)}. --proxy selects another one; "
         "NO_PROXY names hosts that need none."
     )
 
@@ -123,12 +116,12 @@ def _lines(report: Probe, job: TaskRun, proxy: str | None) -> Iterable[str]:
     yield one_line(report.url)
     for name, value in _rows(report, job):
         yield f"  {name:<12} {value}"
-    for said in report.problems:
-        yield f"problem: {one_line(said)}"
+    for problem in report.problems:
+        yield f"problem: {one_line(problem)}"
     if proxy:
         yield f"note: {_describe_proxy(proxy)}"
-    for said in report.notes:
-        yield f"note: {one_line(said)}"
+    for note in report.notes:
+        yield f"note: {one_line(note)}"
     if report.ok:
         yield "No problems."
 
@@ -152,12 +145,12 @@ def _rows(report: Probe, job: TaskRun) -> Iterable[tuple[str, str]]:
 
 
 def _lists(report: Probe) -> str:
-    ways = {
+    endpoints = {
         "list-by-condition": report.list_by_condition,
         "task/list": report.task_list,
         "task/queue": report.task_queue,
     }
-    return ", ".join(f"{way}: {_MARKS[there]}" for way, there in ways.items())
+    return ", ".join(f"{name}: {_MARKS[is_there]}" for name, is_there in endpoints.items())
 
 
 def _clock(skew: int | None) -> str:

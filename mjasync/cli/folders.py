@@ -1,4 +1,4 @@
-"""Paths on the command line: what is seen to before anything is paid."""
+"""Checks of paths before anything is paid, and the marks of a batch in its folder."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _TEMPLATE_FIELDS: Final = ("id", "action", "prompt", "state")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and see that it can be written to before anything is paid.
+    """Create a folder, and check that it is writable before anything is paid.
 
     Raises:
-        ConfigurationError: It cannot.
+        ConfigurationError: It is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,19 +43,19 @@ def make_folder(folder: Path) -> None:
 
 
 def is_simulated(folder: Path) -> bool:
-    """Whether the pictures of a folder are a simulator's."""
+    """Return whether a simulator drew the pictures of a folder."""
     return (folder / _SIMULATED_MARKER).exists()
 
 
 def mark_simulated(folder: Path) -> None:
-    """Have them be taken for that."""
+    """Mark a folder as one of simulated pictures."""
     (folder / _SIMULATED_MARKER).touch()
 
 
 def save_resume_command(folder: Path, command: str) -> None:
-    """Note the command that goes on with the batch of a folder; it can do without.
+    """Save the command that resumes the batch of a folder, if possible.
 
-    Nobody else may read it, and what a link of that name points to is left alone.
+    Only the user can read the file. A symbolic link of its name is replaced, not followed.
     """
     with contextlib.suppress(OSError):
         number, new = tempfile.mkstemp(prefix=_COMMAND_FILE, dir=folder)  # of mode 0600
@@ -65,7 +65,7 @@ def save_resume_command(folder: Path, command: str) -> None:
 
 
 def load_resume_command(folder: Path) -> str | None:
-    """The command that goes on with the batch of a folder, if it was noted."""
+    """Return the command that resumes the batch of a folder; None if there is none."""
     try:
         return (folder / _COMMAND_FILE).read_text("utf-8").strip() or None
     except (OSError, ValueError):
@@ -73,32 +73,32 @@ def load_resume_command(folder: Path) -> str | None:
 
 
 def check_target(save: str | None, *, several: bool = False) -> None:
-    """See that `--save PATH` can work before anything is paid.
+    """Check `--save PATH` before anything is paid.
 
     Raises:
-        ConfigurationError: It cannot be written to, is no template that works, or would give
-            several pictures the same name.
+        ConfigurationError: It is not writable, is not a valid template, or gives several pictures
+            the same name.
     """
     if save is None:
         return
     is_folder = save.endswith(("/", os.sep)) or Path(save).is_dir()
-    if several and not is_folder and len({_filled(save, mark) for mark in "ab"}) == 1:
+    if several and not is_folder and len({_fill(save, value) for value in "ab"}) == 1:
         message = f"--save {save!r} would save every picture under one name: name a folder/."
         raise ConfigurationError(message)
     if not is_folder:
-        _filled(save, "a")
+        _fill(save, "a")
     folder = Path(save) if is_folder else Path(save).parent
     while "{" in str(folder):
         folder = folder.parent
     make_folder(folder)
 
 
-def _filled(save: str, mark: str) -> str:
-    """A template filled in; a name without fields is itself."""
+def _fill(save: str, value: str) -> str:
+    """Fill in a template; a name without fields is unchanged."""
     if "{" not in save:
         return save
     try:
-        return save.format(**dict.fromkeys(_TEMPLATE_FIELDS, mark), ext="png")
+        return save.format(**dict.fromkeys(_TEMPLATE_FIELDS, value), ext="png")
     except (KeyError, ValueError, IndexError, AttributeError) as error:
         fields = ", ".join(f"{{{name}}}" for name in (*_TEMPLATE_FIELDS, "ext"))
         message = f"--save {save!r} does not work ({error}); it may use {fields}."
@@ -106,7 +106,7 @@ def _filled(save: str, mark: str) -> str:
 
 
 def check_image(picture: str | None) -> None:
-    """See that a picture given as a path is there.
+    """Check that a picture that is named by a path exists.
 
     Raises:
         ConfigurationError: There is no such file.

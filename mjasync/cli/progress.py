@@ -8,32 +8,29 @@ from typing import Final
 import attrs
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Task as Row
+from rich.progress import Task as ProgressTask
 from rich.table import Column
 from rich.text import Text
 
 __all__ = ["ProgressBars"]
 
-
 _BAR_WIDTH: Final = 24
-
-
 _ECHO_WIDTH: Final = 4
 
 
 class TitleColumn(ProgressColumn):
-    """The prompt, cut where the room ends."""
+    """The prompt, shortened to the available width."""
 
     def __init__(self) -> None:
         super().__init__(table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
 
-    def render(self, task: Row) -> Text:
+    def render(self, task: ProgressTask) -> Text:
         return Text(task.description, no_wrap=True, overflow="ellipsis")
 
 
 @attrs.frozen
 class NarrowRenderable:
-    """Leaves the end of each line to the `^C` that a terminal echoes: a wrap would upset it."""
+    """Leaves room for the `^C` that a terminal echoes, which would otherwise wrap the line."""
 
     content: RenderableType
 
@@ -43,18 +40,18 @@ class NarrowRenderable:
 
 
 class JobProgress(Progress):
-    """Rows that do not fill the whole line."""
+    """Bars that do not fill the whole line."""
 
     def get_renderable(self) -> RenderableType:
         return NarrowRenderable(super().get_renderable())
 
 
 class ProgressBars:
-    """A bar for everything under way, and one above them for all of it.
+    """A bar for each running task, and one above them for all of several.
 
     Args:
-        console: Where they are.
-        total: How many things there are; the upper bar is for several.
+        console: The terminal.
+        total: The number of tasks.
     """
 
     def __init__(self, console: Console, total: int) -> None:
@@ -74,31 +71,31 @@ class ProgressBars:
             self._overall = self._progress.add_task(f"0 of {total}", total=total, state="")
 
     def start(self) -> None:
-        """Put them on the terminal."""
+        """Show the bars."""
         self._progress.start()
 
     def stop(self) -> None:
-        """Take them away."""
+        """Remove the bars."""
         self._progress.stop()
 
     def update(self, key: Hashable, title: str, percent: int, state: str) -> None:
-        """Show where something stands."""
+        """Show the state of a task, in percent and in words."""
         if key not in self._task_ids:
             self._task_ids[key] = self._progress.add_task(title, total=100, state=state)
         row = self._task_ids[key]
         self._progress.update(row, completed=percent, state=state, description=title)
 
     def drop(self, key: Hashable) -> None:
-        """Something has ended."""
+        """Remove the bar of a task that has ended."""
         if key in self._task_ids:
             self._progress.remove_task(self._task_ids.pop(key))
 
     def keep_only(self, keys: Collection[Hashable]) -> None:
-        """Drop all but these."""
+        """Remove the bars of all other tasks."""
         for key in [key for key in self._task_ids if key not in keys]:
             self.drop(key)
 
     def overall(self, done: int, title: str, state: str = "") -> None:
-        """Show where all of it stands."""
+        """Show the state of all tasks together."""
         if self._overall is not None:
             self._progress.update(self._overall, completed=done, description=title, state=state)

@@ -1,4 +1,4 @@
-"""`mjasync batch`: prompts in, pictures out, and the same again to go on."""
+"""`mjasync batch`: draws a file of prompts, and resumes when it is run again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
-from .. import Client
+from .. import Client, errors
 from ..batch import (
     Batch,
     InputRow,
@@ -54,23 +54,21 @@ _SUBMITTED_STATUSES: Final = (
     JobStatus.ACCEPTED,
     JobStatus.FINISHED,
 )
-"""Where a job stands of which a server may have something."""
+"""Statuses of jobs that may have a task on a server."""
 _UNREACHABLE_URL: Final = "http://127.0.0.1:9"
-"""The server of a dry run, which asks none."""
-_LIMIT_OPTIONS: Final = {
-    "max_submits": "--max-submits",
-    "max_failures": "--max-failures",
-    "max_uncertain": "--max-uncertain",
-}
+"""The server of a dry run, to which nothing is sent."""
 
 
 def run_batch(file: str, *, options: BatchOptions, server: ServerOptions, as_json: bool) -> int:
-    """Do a batch, or go on with it; return the exit code.
+    """Run or resume a batch; return the exit code.
 
     Raises:
-        ConfigurationError: It cannot work as it was asked for.
+        ConfigurationError: An option, the file or the folder is not valid.
     """
-    _check_classes(options.retry_failed or ())
+    for name in options.retry_failed or ():
+        if name not in errors.__all__:
+            message = f"--retry-failed: {name!r} is not an error class; TaskFailed is one."
+            raise ConfigurationError(message)
     if options.out is not None:
         _check_not_mixed(options.out, options, server)
     if options.dry_run:
@@ -86,17 +84,8 @@ def run_batch(file: str, *, options: BatchOptions, server: ServerOptions, as_jso
     return asyncio.run(BatchRun(file, rows, options, server, options.out, as_json=as_json).run())
 
 
-def _check_classes(names: tuple[str, ...]) -> None:
-    from .. import errors
-
-    for name in names:
-        if name not in errors.__all__:
-            message = f"--retry-failed: {name!r} is not an error class; TaskFailed is one."
-            raise ConfigurationError(message)
-
-
 def _check_not_mixed(folder: Path, options: BatchOptions, server: ServerOptions) -> None:
-    """See that a simulated batch and a real one do not take each other's pictures for theirs."""
+    """Check that a folder does not mix simulated pictures with real ones."""
     simulated = is_simulated(folder)
     if server.simulate and options.ledger:
         message = "--ledger is for real servers: run one with `mjasync simulate`, and name it."
@@ -110,7 +99,7 @@ def _check_not_mixed(folder: Path, options: BatchOptions, server: ServerOptions)
 
 
 def _rows(file: str, options: BatchOptions) -> InputRows:
-    """What is to be drawn."""
+    """Read the rows of the file or of standard input."""
     rows = read_rows(sys.stdin.buffer if file == "-" else file, options.template, options.repeat)
     if not rows:
         name = "stdin" if file == "-" else repr(file)
@@ -120,8 +109,8 @@ def _rows(file: str, options: BatchOptions) -> InputRows:
 
 
 def _batch(mj: Client, rows: Sequence[InputRow], folder: Path, options: BatchOptions) -> Batch:
-    """The batch as it was ordered."""
-    retry = options.retry_failed
+    """Return the batch that the options describe."""
+    retry_failed = options.retry_failed
     names: dict[str, Any] = {} if options.name is None else {"name": options.name}
     batch = Batch(
         folder,
@@ -129,7 +118,7 @@ def _batch(mj: Client, rows: Sequence[InputRow], folder: Path, options: BatchOpt
         limit=options.limit,
         steps=options.then,
         images=options.images,
-        retry_failed=retry or retry is not None,
+        retry_failed=retry_failed or retry_failed is not None,
         resubmit_uncertain=options.resubmit_uncertain,
         max_submits=options.max_submits,
         max_failures=options.max_failures,
@@ -145,7 +134,7 @@ def _batch(mj: Client, rows: Sequence[InputRow], folder: Path, options: BatchOpt
 def _dry_run(
     rows: InputRows, options: BatchOptions, server: ServerOptions, *, as_json: bool
 ) -> int:
-    """Say what would be paid; return the exit code."""
+    """Print what a run would pay for; return the exit code."""
     try:
         steps, unused, missing = asyncio.run(_forecast(rows, options, server))
     except MJError as error:
@@ -155,26 +144,26 @@ def _dry_run(
         print_result(json_line(forecast_dict(steps)))
         return 0
     grids = [job for row in rows for job in plan_jobs(row)]
-    left_out = format_input_notes(rows.comments, rows.blank, rows.multiline_places, unused)
-    gone = format_not_requested(missing, is_dropped=options.drop_missing)
-    print_result("\n".join((format_forecast(steps), *preview_prompts(grids), *left_out, *gone)))
+    notes = format_input_notes(rows, unused)
+    obsolete = format_not_requested(missing, is_dropped=options.drop_missing)
+    print_result("\n".join((format_forecast(steps), *preview_prompts(grids), *notes, *obsolete)))
     return 0
 
 
 async def _forecast(
     rows: Sequence[InputRow], options: BatchOptions, server: ServerOptions
 ) -> tuple[Mapping[str, int], Sequence[str], Sequence[Job]]:
-    """What would be paid by step, unused columns, and jobs that nothing asks for any more.
+    """Return submissions by step, unused columns, and jobs that are no longer requested.
 
-    Where no folder is yet, or none is named, none is made.
+    No folder is created if it does not exist or is not named.
     """
-    with tempfile.TemporaryDirectory() as nowhere:
-        place = options.out or Path(nowhere)
-        if options.ledger is not None or not (place / "ledger.db").exists():
-            place = Path(nowhere)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.out or Path(temporary)
+        if options.ledger is not None or not (folder / "ledger.db").exists():
+            folder = Path(temporary)
         async with (
             Client(_UNREACHABLE_URL, "", **server.options()) as mj,
-            _batch(mj, rows, place, options) as batch,
+            _batch(mj, rows, folder, options) as batch,
         ):
             missing = await batch.not_requested()
             steps = await batch.forecast()
@@ -195,44 +184,44 @@ class BatchRun:
     as_json: bool = attrs.field(kw_only=True)
     _display: BatchDisplay = attrs.field(init=False)
     _batch: Batch | None = attrs.field(default=None, init=False)
-    """While it runs, so that it has to be stopped."""
+    """The running batch."""
     _before: Totals | None = attrs.field(default=None, init=False)
-    """Where it stood before this run; None while it is not planned."""
+    """The totals before this run; None before planning."""
     _jobs: list[Job] = attrs.field(factory=list, init=False)
-    """Where they stand after it."""
+    """All jobs after this run."""
     _reason: str = attrs.field(default="", init=False)
     _uncertainty: str = attrs.field(default="", init=False)
-    """Why only single submissions were tried in the end."""
+    """Why only single submissions were tried at the end."""
     _unrecorded: tuple[str, ...] = attrs.field(default=(), init=False)
-    """Ids that the server gave, and the ledger had no room for."""
+    """Ids of accepted tasks that the ledger had no room for."""
 
     def __attrs_post_init__(self) -> None:
         self._display = BatchDisplay(self.folder, as_json=self.as_json)
 
     async def run(self) -> int:
-        """Do it, and return the exit code."""
-        began = time.monotonic()
-        trouble: Exception | None = None
+        """Run the batch and return the exit code."""
+        started_at = time.monotonic()
+        error: Exception | None = None
         with GracefulShutdown(self._on_cancel, self._on_abort, self._on_drain) as stop:
             try:
                 async with self.server.open(self.options.limit) as mj:
                     await self._draw(mj)
-            except Exception as error:  # noqa: BLE001 - told, or raised again, when all is said
-                trouble = error
-        if isinstance(trouble, MJError) and is_usage(trouble):
-            self._display.error(trouble.message)
+            except Exception as caught:  # noqa: BLE001 - printed, or raised again after the summary
+                error = caught
+        if isinstance(error, MJError) and is_usage(error):
+            self._display.error(error.message)
             return 2
-        is_expected = isinstance(trouble, MJError | OSError | SQLAlchemyError)
-        if trouble is not None and is_expected:
-            is_telling = isinstance(trouble, LedgerError) and trouble.unrecorded
-            cause = trouble.__cause__ if is_telling else None  # the ids are told below
-            self._display.error(explain(cause or trouble, self.server.flags()))
+        is_expected = isinstance(error, MJError | OSError | SQLAlchemyError)
+        if error is not None and is_expected:
+            has_ids = isinstance(error, LedgerError) and error.unrecorded
+            cause = error.__cause__ if has_ids else None  # the ids are printed below
+            self._display.error(explain(cause or error, self.server.flags()))
         if self._before is not None:
-            self._sum_up(time.monotonic() - began, is_stopped=stop.exit_code is not None)
-        if trouble is not None and not is_expected:
-            raise trouble
-        is_whole = trouble is None and all(job.status is JobStatus.SAVED for job in self._jobs)
-        return stop.exit_code or (0 if is_whole else 1)
+            self._sum_up(time.monotonic() - started_at, is_stopped=stop.exit_code is not None)
+        if error is not None and not is_expected:
+            raise error
+        is_complete = error is None and all(job.status is JobStatus.SAVED for job in self._jobs)
+        return stop.exit_code or (0 if is_complete else 1)
 
     async def _draw(self, mj: Client) -> None:
         batch = _batch(mj, self.rows, self.folder, self.options)
@@ -243,35 +232,26 @@ class BatchRun:
             save_resume_command(self.folder, self._retry_command())
             await batch.plan()
             missing = await batch.not_requested()
-            for said in format_not_requested(missing, is_dropped=self.options.drop_missing):
-                self._display.info(said)
+            for line in format_not_requested(missing, is_dropped=self.options.drop_missing):
+                self._display.info(line)
             if self.options.drop_missing:
                 await batch.drop(missing)
             if batch.duplicates:
-                rows = "row asks" if batch.duplicates == 1 else "rows ask"
-                self._display.info(f"{batch.duplicates} {rows} for what others do: drawn once.")
-            read, unused = self.rows, batch.unused_columns
-            for said in format_input_notes(
-                read.comments, read.blank, read.multiline_places, unused
-            ):
-                self._display.info(said)
-            if self.server.simulate:
-                await self._plan_again(batch)
+                noun = "row asks" if batch.duplicates == 1 else "rows ask"
+                self._display.info(f"{batch.duplicates} {noun} for what others do: drawn once.")
+            for line in format_input_notes(self.rows, batch.unused_columns):
+                self._display.info(line)
+            if self.server.simulate and (lost := await batch.jobs(*_SUBMITTED_STATUSES)):
+                await batch.plan_again(lost)
+                self._display.info(f"{len(lost)} ended with an earlier simulator: tried again.")
             self._before = await batch.totals()
             await self._run_once(batch, self._before)
 
-    async def _plan_again(self, batch: Batch) -> None:
-        """Have drawn again what was sent to an earlier simulator: it ended with its process."""
-        gone = await batch.jobs(*_SUBMITTED_STATUSES)
-        await batch.plan_again(gone)
-        if gone:
-            self._display.info(f"{len(gone)} ended with an earlier simulator: tried again.")
-
     async def _run_once(self, batch: Batch, totals: Totals) -> None:
-        """Do what is left to do."""
-        retries = self.options.retry_failed is not None
-        ends = [JobStatus.SAVED] if retries else [JobStatus.SAVED, JobStatus.FAILED]
-        before = sum(totals.by_status.get(state, 0) for state in ends)
+        """Run the jobs that are left."""
+        before = totals.by_status.get(JobStatus.SAVED, 0)
+        if self.options.retry_failed is None:
+            before += totals.by_status.get(JobStatus.FAILED, 0)
         self._batch = batch
         try:
             async with self._display.display(batch, totals, before), aclosing(batch.run()) as jobs:
@@ -283,48 +263,44 @@ class BatchRun:
             self._unrecorded = batch.unrecorded
             self._jobs = await batch.jobs()
 
-    # --- when it is over ---
-
     def _sum_up(self, seconds: float, *, is_stopped: bool) -> None:
-        """Say how it went, where the pictures are, and what to do about the rest."""
+        """Print the result, the folder of the pictures, and how to continue."""
         note, jobs = self._display.info, self._jobs
         totals, before = Totals.from_jobs(jobs), self._before or Totals.from_jobs([])
-        is_whole = set(before.by_status) == {JobStatus.SAVED} and not any(job.error for job in jobs)
-        if is_whole:
+        has_errors = any(job.error for job in jobs)
+        if set(before.by_status) == {JobStatus.SAVED} and not has_errors:
             note(f"All {len(jobs)} are there already: nothing was sent.")
         else:
-            if self._reason in _LIMIT_OPTIONS:
-                note(f"Stopped by {_LIMIT_OPTIONS[self._reason]}.")
+            if self._reason.startswith("max_"):
+                note(f"Stopped by --{self._reason.replace('_', '-')}.")
             if self._uncertainty:
                 note(one_line(self._uncertainty))
             note(f"{'Stopped: ' if is_stopped else ''}{format_counts(totals)}, in {seconds:.1f} s.")
-            mine = f" In this run: {totals.submits - before.submits}."
-            note(format_charges(totals) + ("" if self.options.ledger else mine))
+            in_this_run = f" In this run: {totals.submits - before.submits}."
+            note(format_charges(totals) + ("" if self.options.ledger else in_this_run))
         if totals.by_status.get(JobStatus.SAVED):
             page = self.folder / "index.html"
-            shown = f" Look at them: {path_text(page)}" if page.exists() else ""
-            note(f"The pictures are in {path_text(self.folder)}.{shown}")
+            gallery = f" Look at them: {path_text(page)}" if page.exists() else ""
+            note(f"The pictures are in {path_text(self.folder)}.{gallery}")
         self._report_unrecorded()
-        lead = "Go on with:" if self._unrecorded else "Nothing is lost. Go on with:"
-        for said in format_problems(jobs, self._retry_command(), lead):
-            note(said)
+        prefix = "Go on with:" if self._unrecorded else "Nothing is lost. Go on with:"
+        for line in format_problems(jobs, self._retry_command(), prefix):
+            note(line)
 
     def _report_unrecorded(self) -> None:
-        """Name what is paid and in no ledger: this is the only place where its ids are."""
+        """Print the ids of paid tasks that the ledger does not have, and nothing else has."""
         if self._unrecorded:
             self._display.info(
-                "The server took these, which are paid, and the ledger could not note their ids. "
-                "Keep them, and save their pictures with:"
+                "The server accepted these, which are paid, and the ledger has no record of them. "
+                "Keep their ids, and save their pictures with:"
             )
             save = ("--save", f"{self.folder}/")
             watch = command("watch", *self.server.flags(), *save, *self._unrecorded)
             self._display.info(f"  {watch}")
 
     def _retry_command(self) -> str:
-        """The command that goes on with it."""
+        """Return the command that resumes the batch."""
         return command("batch", self.file, *flags_of(self.options), *flags_of(self.server))
-
-    # --- signals ---
 
     def _on_drain(self) -> bool:
         if self._batch is None:
@@ -348,4 +324,4 @@ class BatchRun:
         self._display.info(
             f"Stopped. What was sent is in the ledger. Go on with:\n  {self._retry_command()}"
         )
-        self._display.mute()  # what is torn down now has nothing to add
+        self._display.mute()  # shutting down prints nothing more

@@ -30,7 +30,7 @@ class ServerOptions:
 
     Args:
         base_url: The server, by any address in common use. [env: MJASYNC_BASE_URL]
-        token: Its token. Others can read command lines: use the environment. [env: MJASYNC_TOKEN]
+        token: Its token. Prefer the environment, which is private. [env: MJASYNC_TOKEN]
         speed: relax, fast or turbo. [env: MJASYNC_SPEED]
         speed_via: How the speed is sent: path (the usual), prompt, both.
         image_host: relay, origin or proxy. [env: MJASYNC_IMAGE_HOST]

@@ -1,4 +1,4 @@
-"""Signals that ask to stop: the first one ends the work in good order, the last one at once."""
+"""Signals that stop a command: the first ones gracefully, the last one at once."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _SIGNALS: Final = tuple(
     if hasattr(signal, name)  # Windows has neither of the last two
 )
 _REPEAT_SECONDS: Final = 1.0
-"""Seconds within which another signal than Ctrl-C repeats the one before it: `timeout` signals the
-process, and then the group that it is in; systemd sends SIGHUP after SIGTERM; a terminal that goes
-away is told of by the kernel and by the shell."""
+"""Seconds within which two signals other than Ctrl-C count as one.
+
+`timeout` signals a process and then its group. systemd sends SIGHUP after SIGTERM. When a terminal
+is closed, the kernel and the shell both send one."""
 
 
 class GracefulShutdown:
-    """`with Stop(…) as stop:` cancels its body on a signal and swallows the cancellation.
+    """Cancels the body of `with GracefulShutdown(…)` on a signal, and catches the cancellation.
 
     Args:
-        first: Called when the signal comes that cancels the body, before it does.
-        again: Called when another one comes; the process ends after it.
-        drain: Called at the first Ctrl-C, instead: True where the body will end by itself soon,
-            and only the next signal is to cancel it. The other signals, SIGHUP of a connection
-            that was dropped among them, are for those who cannot wait.
+        on_cancel: Called before a signal cancels the body.
+        on_abort: Called at the next signal, before the process ends.
+        on_drain: Called at the first Ctrl-C instead of `on_cancel`. If it returns True, the body
+            will end by itself, and only the next signal cancels it. Other signals never drain.
     """
 
     def __init__(
         self,
-        on_cancel: Callable[[], None],
-        on_abort: Callable[[], None],
+        on_cancel: Callable[[], None] = lambda: None,
+        on_abort: Callable[[], None] = lambda: None,
         on_drain: Callable[[], bool] = lambda: False,
     ) -> None:
         self._on_cancel = on_cancel
@@ -51,7 +51,7 @@ class GracefulShutdown:
         self._is_cancelled = False
         self._last_notice = float("-inf")
         self.exit_code: int | None = None
-        """128 and the number of the first signal; None while there was none."""
+        """128 plus the number of the first signal; None if there was none."""
 
     def __enter__(self) -> Self:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()

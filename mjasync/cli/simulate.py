@@ -1,4 +1,4 @@
-"""`mjasync simulate`: the simulator as a server of its own."""
+"""`mjasync simulate`: the simulator as a server in its own process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["serve"]
 
 
 def serve(**options: Any) -> int:  # noqa: ANN401 - those of the Simulator
-    """Run a simulator until a signal comes; return the exit code.
+    """Run a simulator until a signal arrives; return the exit code.
 
     Raises:
-        ConfigurationError: It cannot run as asked.
+        ConfigurationError: An option is not valid.
     """
     check_drawing_support()
     try:
@@ -31,7 +31,7 @@ def serve(**options: Any) -> int:  # noqa: ANN401 - those of the Simulator
 
 
 async def _serve(simulator: Simulator, address: str) -> int:
-    with GracefulShutdown(lambda: None, lambda: None):
+    with GracefulShutdown():
         try:
             await simulator.start()
         except OSError as error:
@@ -42,7 +42,7 @@ async def _serve(simulator: Simulator, address: str) -> int:
             )
             return 1
         try:
-            _greet(simulator)
+            _print_greeting(simulator)
             await asyncio.get_running_loop().create_future()
         finally:
             await simulator.stop()
@@ -50,8 +50,8 @@ async def _serve(simulator: Simulator, address: str) -> int:
     return 0
 
 
-def _greet(simulator: Simulator) -> None:
-    """Say where it is: the address on stdout, for scripts, and how to use it on stderr."""
+def _print_greeting(simulator: Simulator) -> None:
+    """Print the address on stdout, for scripts, and how to use it on stderr."""
     print_result(simulator.url)
     token = " and its token in MJASYNC_TOKEN" if simulator.token else ""
     print_note(

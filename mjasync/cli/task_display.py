@@ -1,4 +1,4 @@
-"""What people see: bars on a terminal, plain lines in a pipe, JSON for machines.
+"""The display of tasks: bars on a terminal, lines in a pipe, or JSON.
 
 Results go to stdout, everything else to stderr.
 """
@@ -36,83 +36,77 @@ _FAILED_MARK: Final = ("failed", "red")
 _MODAL_MARK: Final = ("modal", "yellow")
 
 
-# --- how results look --------------------------------------------------------------------------
-
-
 class TaskFormatter:
-    """Everything about a task.
+    """Formats tasks that have ended.
 
     Args:
-        fleeting: Whether links die with this process.
-        flags: The options that commands to copy need.
+        links_expire: Whether links end with this process.
+        flags: The server options of commands to copy.
     """
 
     def __init__(self, *, links_expire: bool, flags: Sequence[str] = ()) -> None:
         self._links_expire = links_expire
         self._flags = flags
 
-    def format(self, job: TaskRun) -> Text:
-        """Its id, link, buttons, words, file, and what may come next."""
-        card = _headline(job, job.title)
-        for name, value in self._rows(job):
+    def format(self, run: TaskRun) -> Text:
+        """Return its id, link, prompts, buttons, file, and the next command."""
+        card = _headline(run, run.title)
+        for name, value in self._rows(run):
             card.append(f"\n  {name:<8} ", style="dim").append(value)
         return card
 
-    def format_failure(self, job: TaskRun) -> Text:
-        """What was asked, and why it failed."""
-        card = _headline(job, one_line(job.title, 60))
-        if job.error is not None:
-            card.append(f"\n  {explain(job.error, self._flags)}")
-        if isinstance(job.error, ModalRequired) and job.task and job.task.final_prompt:
-            card.append("\n  proposed ", style="dim").append(one_line(job.task.final_prompt))
+    def format_failure(self, run: TaskRun) -> Text:
+        """Return its prompt and its error."""
+        card = _headline(run, one_line(run.title, 60))
+        if run.error is not None:
+            card.append(f"\n  {explain(run.error, self._flags)}")
+        if isinstance(run.error, ModalRequired) and run.task and run.task.final_prompt:
+            card.append("\n  proposed ", style="dim").append(one_line(run.task.final_prompt))
         return card
 
-    def _rows(self, job: TaskRun) -> list[tuple[str, str]]:
-        if job.task is None:
+    def _rows(self, run: TaskRun) -> list[tuple[str, str]]:
+        if run.task is None:
             return []
-        info, buttons = job.task.info, job.task.buttons
-        words = job.task.prompts
-        rows = [(str(number), one_line(prompt)) for number, prompt in enumerate(words, 1)]
+        info, buttons = run.task.info, run.task.buttons
+        prompts = run.task.prompts
+        rows = [(str(number), one_line(prompt)) for number, prompt in enumerate(prompts, 1)]
         links = info.video_urls or filter(None, [info.image_url])
-        rows += [("link", one_line(link)) for link in links if not words]
+        rows += [("link", one_line(link)) for link in links if not prompts]
         if buttons:
             rows.append(("buttons", " · ".join(button_names(buttons))))
-        if job.file is not None:
-            rows.append(("saved", path_text(job.file)))
-        if self._links_expire and job.file is None and not words:
+        if run.file is not None:
+            rows.append(("saved", path_text(run.file)))
+        if self._links_expire and run.file is None and not prompts:
             note = "the link ends with this command: keep the picture with --save PATH"
             rows.append(("note", note))
         elif buttons and not self._links_expire:
-            rows.append(("next", command("action", *self._flags, job.id, button_names(buttons)[0])))
+            rows.append(("next", command("action", *self._flags, run.id, button_names(buttons)[0])))
         return rows
 
 
-def _mark(job: TaskRun) -> tuple[str, str]:
-    """What became of it in a word, and its colour."""
-    if job.error is None:
+def _mark(run: TaskRun) -> tuple[str, str]:
+    """Return its outcome in a word, and the colour of the word."""
+    if run.error is None:
         return _DONE_MARK
-    return _MODAL_MARK if isinstance(job.error, ModalRequired) else _FAILED_MARK
+    return _MODAL_MARK if isinstance(run.error, ModalRequired) else _FAILED_MARK
 
 
-def _headline(job: TaskRun, title: str) -> Text:
-    word, colour = _mark(job)
+def _headline(run: TaskRun, title: str) -> Text:
+    word, colour = _mark(run)
     line = Text.assemble((word, f"bold {colour}"))
-    for part in (job.id, job.task.info.action if job.task else ""):
+    for part in (run.id, run.task.info.action if run.task else ""):
         if part:
             line.append(f"  {one_line(part)}", style="cyan")
     return line.append(f"  {one_line(title)}")
 
 
-# --- the screen --------------------------------------------------------------------------------
-
-
 class TaskDisplay(ConsoleOutput):
-    """Shows jobs as they go: an `ProgressListener`.
+    """Shows the progress and the results of tasks, as a `ProgressListener`.
 
     Args:
-        cards: How results look.
-        as_json: Print one JSON object for each job that ended, instead.
-        total: How many jobs there are.
+        formatter: Formats the results.
+        as_json: Print one JSON object for each task that has ended, instead.
+        total: The number of tasks.
     """
 
     def __init__(self, formatter: TaskFormatter, *, as_json: bool, total: int) -> None:
@@ -133,45 +127,43 @@ class TaskDisplay(ConsoleOutput):
         self.close()
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
 
-    # --- told by the jobs ---
-
-    def task_started(self, job: TaskRun) -> None:
-        """Show a job that is about to be sent."""
+    def task_started(self, run: TaskRun) -> None:
+        """Show a task that is about to be sent."""
         if self._bars is not None:
-            self._bars.update(job, one_line(job.title), 0, "sending")
+            self._bars.update(run, one_line(run.title), 0, "sending")
 
-    def task_changed(self, job: TaskRun) -> None:
-        """Show where a job stands now."""
-        state = run_state(job)
+    def task_changed(self, run: TaskRun) -> None:
+        """Show the current state of a task."""
+        state = run_state(run)
         if self._bars is not None:
-            percent = 100 if job.info and job.info.status == "SUCCESS" else progress_of(job.info)
-            saving = percent == 100 and job.save
-            self._bars.update(job, one_line(job.title), percent, "saving" if saving else state)
-        elif job.id and self._last_lines.get(job) != state:
-            self._last_lines[job] = state
-            self.info(f"{one_line(job.id, _MAX_ID_LENGTH)}  {state}")
+            percent = 100 if run.info and run.info.status == "SUCCESS" else progress_of(run.info)
+            saving = percent == 100 and run.save
+            self._bars.update(run, one_line(run.title), percent, "saving" if saving else state)
+        elif run.id and self._last_lines.get(run) != state:
+            self._last_lines[run] = state
+            self.info(f"{one_line(run.id, _MAX_ID_LENGTH)}  {state}")
 
-    def task_ended(self, job: TaskRun) -> None:
-        """Show what became of a job."""
-        ok = job.error is None
-        self._ends[ok] += 1
-        self._last_lines.pop(job, None)
+    def task_ended(self, run: TaskRun) -> None:
+        """Show the result of a task."""
+        is_ok = run.error is None
+        self._ends[is_ok] += 1
+        self._last_lines.pop(run, None)
         if self._bars is not None:
-            self._bars.drop(job)
+            self._bars.drop(run)
             failed = f", {self._ends[False]} failed" if self._ends[False] else ""
             ended = sum(self._ends.values())
             self._bars.overall(ended, f"{ended} of {self._total}{failed}")
-        if job.error is not None and self._total == 1 and is_usage(job.error):
-            self.error(getattr(job.error, "message", ""))
+        if run.error is not None and self._total == 1 and is_usage(run.error):
+            self.error(getattr(run.error, "message", ""))
             return
         if self._as_json:
-            self._result(json_line(task_dict(job)))
-        elif ok:
-            self._result(self._formatter.format(job))
-        if not ok:
-            self.info(self._formatter.format_failure(job))
+            self._result(json_line(task_dict(run)))
+        elif is_ok:
+            self._result(self._formatter.format(run))
+        if not is_ok:
+            self.info(self._formatter.format_failure(run))

@@ -1,4 +1,4 @@
-"""Tasks carried to their end: submitted, watched, saved, and none of them lost from sight."""
+"""The tasks of a command: submitted, watched and saved."""
 
 from __future__ import annotations
 
@@ -27,90 +27,90 @@ class TaskRun:
     file: Path | None = None
     error: Exception | None = None
     uncertain: SubmitUncertain | None = None
-    """It was being submitted when its wait ended, and perhaps the server took it."""
+    """The error of a submission in flight at the end of the wait; it may have been accepted."""
     delivered: bool = False
-    """Whether it ended and, if wanted, was saved."""
+    """Whether it has ended and, if requested, was saved."""
     attached: bool = False
-    """Whether it was named by its id, so that the server may not have it."""
+    """Whether the user named it by its id, so that the server may not have it."""
 
     @property
     def info(self) -> TaskInfo | None:
-        """What is known of its task; None before it was begun."""
+        """The last state of its task; None before it was created."""
         return self.task.info if self.task else None
 
     @property
     def id(self) -> str:
-        """The server's id; "" until it was accepted."""
+        """The id of its task; "" until the server accepts it."""
         return self.task.id if self.task else ""
 
     @property
     def title(self) -> str:
-        """What it is about: its prompt, or its id."""
+        """Its prompt, or its id."""
         return self.prompt or (self.info and self.info.prompt) or self.id or "task"
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something on the server that was not delivered."""
+        """Whether the server has a task whose result was not delivered."""
         ended_badly = self.task is not None and self.task.done and self.task.status != "SUCCESS"
         return bool(self.id) and not self.delivered and not ended_badly
 
     @property
     def is_seen(self) -> bool:
-        """Whether the server is known to have it."""
+        """Whether the server has returned its task."""
         return not self.attached or (self.info is not None and bool(self.info.raw))
 
     @property
     def is_unsaved(self) -> bool:
-        """Whether its picture is drawn and paid, was wanted, and is not here."""
+        """Whether its picture is finished and paid for, but could not be saved."""
         is_drawn = self.task is not None and self.task.status == "SUCCESS"
         return is_drawn and bool(self.save) and not self.delivered
 
     @property
     def is_submitting(self) -> bool:
-        """Whether its submission is on the wire at this moment."""
+        """Whether its submission is in flight."""
         return self.task is not None and self.task.phase in {"sending", "held-up"}
 
     @property
     def is_in_flight(self) -> bool:
-        """Whether it was begun, and it is not known yet whether the server took it."""
+        """Whether it was started, and it is not known whether the server accepted it."""
         undecided = self.error is None or isinstance(self.error, TaskTimeout)
         return self.task is not None and not self.id and undecided
 
 
 class ProgressListener(Protocol):
-    """Somebody who is told how the jobs go."""
+    """Receives the progress of tasks."""
 
-    def task_started(self, job: TaskRun) -> None:
-        """A job is about to be sent."""
+    def task_started(self, run: TaskRun) -> None:
+        """Show a task that is about to be sent."""
 
-    def task_changed(self, job: TaskRun) -> None:
-        """Something about it changed."""
+    def task_changed(self, run: TaskRun) -> None:
+        """Show a change."""
 
-    def task_ended(self, job: TaskRun) -> None:
-        """It was delivered, or failed with `job.error`."""
+    def task_ended(self, run: TaskRun) -> None:
+        """Show the end: delivered, or failed with `run.error`."""
 
 
 async def run_all(
     runs: Sequence[TaskRun], mj: Client, listener: ProgressListener, timeout: float | None = None
 ) -> None:
-    """Carry every job to its end, all at once; what fails stays on its job.
+    """Run all tasks concurrently; errors are stored in `TaskRun.error`.
 
     Args:
         runs: The tasks.
-        mj: The client, which ends each wait for a task by itself.
-        listener: Told how they go.
-        timeout: Seconds for all of it, the saving of pictures included.
+        mj: The client, whose timeout limits the wait for each task.
+        listener: Receives their progress.
+        timeout: Seconds for all of them, including the saving of pictures.
     """
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     async with asyncio.TaskGroup() as group:
-        for job in runs:
-            group.create_task(_run_one(job, mj, listener, deadline))
+        for run in runs:
+            group.create_task(_run_one(run, mj, listener, deadline))
 
 
 async def _run_one(
     run: TaskRun, mj: Client, listener: ProgressListener, deadline: float | None
 ) -> None:
-    """Send a job, wait until it is finished, and save what it has to show."""
+    """Submit a task, wait for it, and save its picture."""
     listener.task_started(run)
     try:
         run.task = run.create_task(mj)
@@ -125,7 +125,7 @@ async def _run_one(
 
 
 async def _save(task: Task, target: str, deadline: float | None) -> Path:
-    """Save what a task has to show.
+    """Save the picture of a task.
 
     Raises:
         RequestTimeout: The deadline has passed.
@@ -142,13 +142,13 @@ async def _save(task: Task, target: str, deadline: float | None) -> Path:
         raise RequestTimeout(message, task=task) from None
 
 
-async def resolve_in_flight(jobs: Sequence[TaskRun]) -> None:
-    """Find out, once the client is closed, what became of what was left on the wire."""
-    for job in jobs:
-        if job.task is not None and job.is_in_flight:
+async def resolve_in_flight(runs: Sequence[TaskRun]) -> None:
+    """Wait for the outcome of submissions that were in flight when the client was closed."""
+    for run in runs:
+        if run.task is not None and run.is_in_flight:
             try:
-                await job.task.wait()
+                await run.task.wait()
             except SubmitUncertain as error:
-                job.uncertain = error
+                run.uncertain = error
             except MJError:
                 continue  # refused, or never sent: nothing was paid

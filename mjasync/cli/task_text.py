@@ -1,4 +1,4 @@
-"""What the command line says about a task or an error: to people, and to machines. Pure."""
+"""Text and JSON about a task or an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ __all__ = [
     "MAX_LINE",
     "button_names",
     "command",
-    "duration",
     "explain",
     "is_usage",
     "json_line",
@@ -40,7 +39,7 @@ __all__ = [
 ]
 
 MAX_LINE: Final = 4000
-"""Characters of one line; signed links are long, and have to be shown whole."""
+"""Characters of one line; signed links are long, and must be complete."""
 _MAX_STATUS: Final = 40
 _STATES: Final[Mapping[str, str]] = {
     "NOT_START": "waiting",
@@ -56,14 +55,14 @@ _PHASE_TEXT: Final[Mapping[str, str]] = {
     "preparing": "preparing",
     "queued": "queued here",
 }
-"""The same before it is sent, by phase."""
+"""States of a task before it is sent, by phase."""
 _HELD_UP: Final[Mapping[str, str]] = {
     "QueueFull": "queue full",
     "RateLimited": "rate limit",
     "NoAccount": "no account",
     "ConnectionFailed": "no connection",
 }
-"""What a submission is held up by."""
+"""States of a submission that is held up, by error."""
 _NEXT_STEPS: Final[Mapping[str, str]] = {
     "ModalNotOpened": "The job runs and is paid: mjasync watch {flags}{id}",
     "ModalRequired": "Answer it: mjasync modal {flags}{id} --prompt TEXT",
@@ -84,52 +83,47 @@ _NEXT_STEPS: Final[Mapping[str, str]] = {
     "RequestTimeout": "Reads are safe to repeat: mjasync watch {flags}{id}",
     "TaskTimeout": "The job goes on: mjasync watch {flags}{id}",
 }
-"""What to do next, where the library's own hint speaks of Python. By class, subclasses too."""
+"""The next step by error, subclasses included, in place of hints that are about Python."""
 
 _OPTIONS: Final[Mapping[str, str]] = {
     "Check the token": "Check MJASYNC_TOKEN (or --token)",
     "pass one to Client, or set MJASYNC_TOKEN": "set MJASYNC_TOKEN, or pass --token",
 }
-"""What the library calls by arguments, and commands by options."""
+"""Hints about arguments of the library, and the same about options."""
 _ARGUMENT: Final = re.compile(r'\b(auth|speed_via|speed|image_host)="(\w+)"')
 
 
 def one_line(text: str, max_length: int = MAX_LINE) -> str:
-    """Render text from elsewhere as one line that cannot steer a terminal, cut to `max_length`."""
+    """Return text as one escaped line of at most `max_length` characters."""
     line = printable(" ".join(text.split()), max_length)
     return line if len(line) <= max_length else f"{line[: max_length - 1].rstrip()}…"
 
 
 def path_text(path: object) -> str:
-    """Render a path, its spaces as they are."""
+    """Return a path, escaped, with its spaces unchanged."""
     return printable(path, None)
 
 
-def command(*words: str) -> str:
-    """A command to copy, quoted for a shell."""
-    return " ".join(map(_quoted, ("mjasync", *words)))
+def command(*arguments: str) -> str:
+    """Return a command to copy, quoted for a shell."""
+    return " ".join(map(_quoted, ("mjasync", *arguments)))
 
 
-def _quoted(word: str) -> str:
-    """Quote a word; what cannot be shown is written as an escape that shells read."""
-    if printable(word, None) == word:
-        return shlex.quote(word)
-    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+def _quoted(argument: str) -> str:
+    """Quote an argument; invisible characters become escapes that shells understand."""
+    if printable(argument, None) == argument:
+        return shlex.quote(argument)
+    escaped = argument.replace("\\", "\\\\").replace("'", "\\'")
     return f"$'{printable(escaped, None)}'"
 
 
 def json_line(record: object) -> str:
-    """One line of JSON in ASCII, so that a terminal shows what it says instead of obeying it."""
+    """Return one line of JSON in ASCII, which cannot control a terminal."""
     return json.dumps(record).replace("\x7f", "\\u007f")
 
 
-def duration(seconds: float) -> str:
-    """About how long: seconds, or minutes from two on."""
-    return f"{round(seconds)} s" if seconds < 120 else f"{round(seconds / 60)} min"
-
-
 def task_state(info: TaskInfo | None) -> str:
-    """Where a task stands, in a word and perhaps a percentage."""
+    """Return the state of a task in a word, while it runs with its percentage."""
     if info is None or not info.id:
         return "sending"
     word = _STATES.get(info.status) or one_line(info.status.lower(), _MAX_STATUS)
@@ -137,9 +131,9 @@ def task_state(info: TaskInfo | None) -> str:
     return f"{word} {info.progress}%" if running else word
 
 
-def run_state(job: TaskRun) -> str:
-    """Where a job stands, while the server does not have it yet as well."""
-    task = job.task
+def run_state(run: TaskRun) -> str:
+    """Return the state of a task, also before the server has it."""
+    task = run.task
     if task is None:
         return task_state(None)
     if task.held_up is not None:
@@ -149,12 +143,12 @@ def run_state(job: TaskRun) -> str:
 
 
 def progress_of(info: TaskInfo | None) -> int:
-    """How far a task is, in percent; 0 where nobody knows."""
+    """Return the progress of a task in percent; 0 if unknown."""
     return (info.progress if info else None) or 0
 
 
 def button_names(buttons: Collection[Button]) -> list[str]:
-    """What to type for each button: its label, else what it means, else its emoji."""
+    """Return what to type for each button: its label, meaning, emoji or custom id."""
     return [
         one_line(
             button.label or str(classify_button(button) or "") or button.emoji or button.custom_id
@@ -163,27 +157,21 @@ def button_names(buttons: Collection[Button]) -> list[str]:
     ]
 
 
-# --- errors ------------------------------------------------------------------------------------
-
-
 def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
-    """An error in one line: what happened, the server's own words, and the command that helps.
+    """Return an error as one line: what happened, the server's own words, and the next command.
 
-    `flags` are the options which that command needs to reach the same server.
+    Args:
+        error: The error.
+        flags: The server options of that command.
     """
     if not isinstance(error, MJError):
-        cause = getattr(error, "orig", None)  # a database's: SQLAlchemy repeats the statement
-        if cause is not None:
-            return one_line(f"The ledger cannot be used: {cause}")
-        words = _without_number(error) or type(error).__name__
-        known = isinstance(error, OSError)
-        return one_line(words if known else f"{type(error).__name__}: {words}")
+        return one_line(_explain_foreign(error))
     classes = (cls.__name__ for cls in type(error).__mro__)
     hint = next((_NEXT_STEPS[name] for name in classes if name in _NEXT_STEPS), None)
     if isinstance(error, ModalNotOpened) and error.info is not None and error.info.status.is_final:
         hint = "It is finished and asks for nothing: mjasync watch {flags}{id} --save PATH"
     if isinstance(error, LinkRefused) and error.http_status is not None:
-        hint = None  # the gateway refuses, and the error says what it has to be told
+        hint = None  # the gateway refuses, and the error has a hint of its own
     if hint is None:
         return one_line(_in_options(str(error)))
     happened = str(error).removesuffix(error.next_step).strip()
@@ -191,28 +179,32 @@ def explain(error: BaseException, flags: Sequence[str] = ()) -> str:
         return one_line(f"{happened} The server does not have it: try again, or raise --timeout.")
     if "{id}" in hint and not error.task_id:
         return one_line(happened)
-    given = "".join(f"{_quoted(flag)} " for flag in flags)
-    step = hint.format(id=_quoted(error.task_id), state=_run_phase(error), flags=given)
-    return one_line(f"{happened} {step}")
+    options = "".join(f"{_quoted(flag)} " for flag in flags)
+    state = getattr(error, "state", None)
+    next_step = hint.format(id=_quoted(error.task_id), state=state, flags=options)
+    return one_line(f"{happened} {next_step}")
 
 
-def _without_number(error: BaseException) -> str:
-    """The words of an error, without the number that the system has for it."""
-    said = str(error)
-    if isinstance(error, OSError) and error.strerror:
-        said = said.removeprefix(f"[Errno {error.errno}] ")
-    return said
+def _explain_foreign(error: BaseException) -> str:
+    """Return the text of an error of the system, a database or Python."""
+    cause = getattr(error, "orig", None)  # of a database: SQLAlchemy repeats the statement
+    if cause is not None:
+        return f"The ledger cannot be used: {cause}"
+    text, name = str(error), type(error).__name__
+    if isinstance(error, OSError):
+        return text.removeprefix(f"[Errno {error.errno}] ") or name
+    return f"{name}: {text or name}"
 
 
 def _in_options(text: str) -> str:
-    """What the library says of its arguments, as options of the command line."""
-    for said, here in _OPTIONS.items():
-        text = text.replace(said, here)
-    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')} {found[2]}", text)
+    """Replace arguments of the library by options of the command line."""
+    for argument, option in _OPTIONS.items():
+        text = text.replace(argument, option)
+    return _ARGUMENT.sub(lambda match: f"--{match[1].replace('_', '-')} {match[2]}", text)
 
 
 def is_usage(error: BaseException | None) -> bool:
-    """Whether an error is about how the command was called, not about what a server said."""
+    """Return whether an error is about the command line, not about a reply of a server."""
     if isinstance(error, ConfigurationError):
         return True
     return (
@@ -224,30 +216,18 @@ def is_usage(error: BaseException | None) -> bool:
     )
 
 
-def _run_phase(error: BaseException) -> str | None:
-    return error.state if isinstance(error, SubmitUncertain) else None
-
-
-# --- for machines ------------------------------------------------------------------------------
-
-
-def task_dict(job: TaskRun) -> dict[str, Any]:
-    """The JSON of one finished job. Every key is always there."""
-    info = job.info
-    known = info.to_dict() if info is not None and info.id else _empty_task_dict()
+def task_dict(run: TaskRun) -> dict[str, Any]:
+    """Return the JSON of a task that has ended, in which no key is ever missing."""
+    info = run.info or TaskInfo(id="")
+    fields = info.to_dict()
+    if not info.id:
+        fields = {name: [] if name in {"buttons", "prompts"} else None for name in fields}
     return {
-        "ok": job.error is None,
-        **known,
-        "prompt": (known["prompt"] or job.prompt) or None,
-        "file": str(job.file) if job.file else None,
-        "error": None if job.error is None else _error_dict(job.error),
-    }
-
-
-def _empty_task_dict() -> dict[str, Any]:
-    """Return the record of a task that no server has told of."""
-    return {
-        name: [] if name in {"buttons", "prompts"} else None for name in TaskInfo(id="").to_dict()
+        "ok": run.error is None,
+        **fields,
+        "prompt": (fields["prompt"] or run.prompt) or None,
+        "file": str(run.file) if run.file else None,
+        "error": None if run.error is None else _error_dict(run.error),
     }
 
 
@@ -259,5 +239,5 @@ def _error_dict(error: BaseException) -> dict[str, Any]:
         "code": getattr(error, "code", None),
         "http_status": getattr(error, "http_status", None),
         "retryable": getattr(error, "retryable", False),
-        "state": _run_phase(error),
+        "state": error.state if isinstance(error, SubmitUncertain) else None,
     }

@@ -1,4 +1,4 @@
-"""The last resort: errors that nothing else told of become a sentence, never a traceback."""
+"""Errors that nothing else handles, printed as a sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 from urllib.parse import unquote
 
@@ -17,32 +18,31 @@ from .console import print_note
 __all__ = ["DEBUG", "SentenceHandler", "report", "without_debug"]
 
 DEBUG: Final = "--debug"
-"""The option of every command that has unexpected errors shown with a traceback."""
+"""The option of all commands that shows tracebacks of unexpected errors."""
 _LOGIN: Final = re.compile(r"//[^:/\s]*:(\S*)@")
 _PASSWORD: Final = re.compile(r"password=([^&\s]*)", re.IGNORECASE)
 
 
 def without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Take `--debug` out of a command line; tell whether it was there."""
+    """Remove `--debug` from a command line; return the others and whether it was there."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    given = [word for word in arguments[:end] if word != DEBUG]
-    return [*given, *arguments[end:]], len(given) < end
+    others = [argument for argument in arguments[:end] if argument != DEBUG]
+    return [*others, *arguments[end:]], len(others) < end
 
 
 def report(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
-    """Say what went wrong, without the secrets of the command line; return the exit code.
+    """Print an error without the secrets of the command line; return the exit code.
 
     Args:
-        error: What reached the top.
+        error: The error.
         arguments: The command line.
-        debug: Show the traceback as well.
+        debug: Print the traceback, too.
     """
     from .task_text import is_usage
 
     secrets = [*_secrets(arguments, os.environ)]
     if debug:
-        shown = "".join(traceback.format_exception(error))
-        print_note(redact(shown, secrets))
+        print_note(redact("".join(traceback.format_exception(error)), secrets))
     print_note(f"mjasync: {redact(_sentence(error), secrets)}")
     return 2 if is_usage(error) else 1
 
@@ -65,21 +65,21 @@ def _sentence(error: Exception) -> str:
 
 
 def _secrets(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
-    """The token, and the passwords in the URLs of a command line or of the environment."""
+    """Yield the token, and the passwords in URLs of the command line and the environment."""
     yield environment.get("MJASYNC_TOKEN", "").strip()
-    for before, word in zip(("", *arguments), arguments, strict=False):
-        if before == "--token":
-            yield word.strip()
-        elif word.startswith("--token="):
-            yield word.partition("=")[2].strip()
+    for previous, argument in pairwise(("", *arguments)):
+        if previous == "--token":
+            yield argument.strip()
+        elif argument.startswith("--token="):
+            yield argument.partition("=")[2].strip()
     proxies = [value for name, value in environment.items() if name.lower().endswith("_proxy")]
     for text in (*arguments, *proxies):
-        for found in (*_LOGIN.findall(text), *_PASSWORD.findall(text)):
-            yield from {found, unquote(found)}
+        for password in (*_LOGIN.findall(text), *_PASSWORD.findall(text)):
+            yield from {password, unquote(password)}
 
 
 class SentenceHandler(logging.Handler):
-    """Prints what is logged as one line of a command's own; tracebacks are for `--debug`."""
+    """Prints log records as single lines, with tracebacks only for `--debug`."""
 
     def __init__(self, *, debug: bool) -> None:
         super().__init__(logging.WARNING)
@@ -87,11 +87,11 @@ class SentenceHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        said = record.getMessage()
+        message = record.getMessage()
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            said += f": {type(error).__name__}: {error}"
+            message += f": {type(error).__name__}: {error}"
         secrets = [*_secrets(sys.argv[1:], os.environ)]
-        print_note(f"mjasync: {printable(redact(said, secrets), None)}")
+        print_note(f"mjasync: {printable(redact(message, secrets), None)}")
         if error is not None and self._debug:
             print_note(redact("".join(traceback.format_exception(error)), secrets))
