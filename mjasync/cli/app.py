@@ -15,7 +15,7 @@ from .. import ConfigurationError
 from ..prompt import normalise
 from .batch_options import BatchOptions
 from .folders import check_image, check_target
-from .server_options import ServerOptions, check_ledger_support
+from .server_options import ServerOptions, check_extra
 from .task_jobs import TaskRun
 from .unexpected_errors import SentenceHandler, without_debug
 from .usage_errors import report_usage_error
@@ -38,17 +38,10 @@ TaskId = Annotated[str, Parameter(name="ID")]
 BatchFolder = Annotated[Path, Parameter(name="DIR")]
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("mjasync")
-
-
 app: Final = App(
     name="mjasync",
     help=_HELP,
     help_format="plaintext",
-    version=_version,
     default_parameter=Parameter(negative=(), show_default=False),
 )
 
@@ -273,7 +266,7 @@ def batch(
         json: Print one JSON object on stdout for each job that has ended.
         server: The server.
     """
-    check_ledger_support()
+    check_extra("batch")
     from .run_batch import run_batch
 
     return run_batch(file, options=options, server=server, as_json=json)
@@ -296,7 +289,7 @@ def status(
         ledger: The database URL of its ledger; by default ledger.db in the folder.
         json: Print one JSON object on stdout.
     """
-    check_ledger_support()
+    check_extra("batch")
     from .batch_status import print_status
 
     return print_status(folder, ledger=ledger, as_json=json)
@@ -317,7 +310,7 @@ def gallery(
         ledger: The database URL of its ledger; by default ledger.db in the folder.
         open: Open it in a browser.
     """
-    check_ledger_support()
+    check_extra("batch")
     from .batch_status import write_and_open_gallery
 
     return write_and_open_gallery(folder, ledger=ledger, in_browser=open)

@@ -14,8 +14,7 @@ from rich.text import Text
 from ..batch import Batch, Job, JobStatus, Totals
 from .batch_text import files_of, format_failure, format_job, format_time_left, job_dict
 from .connection_notices import ConnectionNotices
-from .console_output import ConsoleOutput, on_terminal
-from .progress import ProgressBars
+from .progress import ConsoleOutput, ProgressBars
 from .task_text import json_line, one_line, path_text, progress_of, task_state
 
 __all__ = ["BatchDisplay"]
@@ -24,8 +23,7 @@ _REFRESH_SECONDS: Final = 0.1
 """Seconds between two updates of the bars."""
 _COUNT_SECONDS: Final = 10.0
 """Seconds between two counts, if there is no bar."""
-_COLOURS: Final = {JobStatus.SAVED: "green", JobStatus.FAILED: "red"}
-_UNFINISHED_COLOR: Final = "yellow"
+_COLORS: Final = {JobStatus.SAVED: "green", JobStatus.FAILED: "red"}
 
 
 class BatchDisplay(ConsoleOutput):
@@ -51,16 +49,12 @@ class BatchDisplay(ConsoleOutput):
         self._total, self._before = sum(totals.by_status.values()), before
         self._ended = self._failed = 0
         self._began = self._counted = time.monotonic()
-        if on_terminal(self._err):
-            self._bars = ProgressBars(self._err, max(2, self._total))
-            self._bars.start()
+        self.start_bars(max(2, self._total))
         refresh_task = asyncio.create_task(self._tick(batch))
         try:
             yield
         finally:
-            if self._bars is not None:
-                self._bars.stop()
-            self._bars = None
+            self.stop_bars()
             refresh_task.cancel()
             await asyncio.gather(refresh_task, return_exceptions=True)
 
@@ -114,13 +108,9 @@ class BatchDisplay(ConsoleOutput):
             is_saving = job.status is JobStatus.FINISHED or bool(info and info.status == "SUCCESS")
             state = "saving" if is_saving else task_state(info)
             bars.update(job.key, format_job(job), 100 if is_saving else progress_of(info), state)
-        bars.overall(self._before + self._ended, self._progress_line(), self._remaining(batch))
-
-    def _remaining(self, batch: Batch) -> str:
-        if self.is_stopping:
-            return "stopping"
         parts = sum(progress_of(info) for _, info in batch.active) / 100
-        return self._time_left(parts)
+        state = "stopping" if self.is_stopping else self._time_left(parts)
+        bars.overall(self._before + self._ended, self._progress_line(), state)
 
     def _time_left(self, parts: float = 0.0) -> str:
         todo, seconds = self._total - self._before, time.monotonic() - self._began
@@ -132,4 +122,4 @@ def _with_mark(job: Job, text: str) -> Text:
     is_lost = job.status is JobStatus.SAVED and job.error
     has_ended = job.status in {JobStatus.SAVED, JobStatus.FAILED, JobStatus.UNCERTAIN}
     word = str(job.status) if has_ended and not is_lost else "left"
-    return Text.assemble((f"{word:<9}", _COLOURS.get(job.status, _UNFINISHED_COLOR)), f" {text}")
+    return Text.assemble((f"{word:<9}", _COLORS.get(job.status, "yellow")), f" {text}")

@@ -132,7 +132,12 @@ def _rows(report: Probe, job: TaskRun) -> Iterable[tuple[str, str]]:
     yield "auth", _AUTH[report.auth]
     yield "speeds", ", ".join(report.speeds) or "none by path"
     yield "image hosts", ", ".join(report.image_hosts) or "none by path"
-    yield "lists", _lists(report)
+    lists = {
+        "list-by-condition": report.list_by_condition,
+        "task/list": report.task_list,
+        "task/queue": report.task_queue,
+    }
+    yield "lists", ", ".join(f"{name}: {_MARKS[exists]}" for name, exists in lists.items())
     yield "webhooks", report.webhooks
     yield "clock", _clock(report.clock_skew)
     yield "links", f"reachable: {_MARKS[report.links_reachable]}"
@@ -142,15 +147,6 @@ def _rows(report: Probe, job: TaskRun) -> Iterable[tuple[str, str]]:
             "picture",
             f"drawn: {_MARKS[report.drawn]}{f' (task {one_line(job.id)})' if job.id else ''}",
         )
-
-
-def _lists(report: Probe) -> str:
-    endpoints = {
-        "list-by-condition": report.list_by_condition,
-        "task/list": report.task_list,
-        "task/queue": report.task_queue,
-    }
-    return ", ".join(f"{name}: {_MARKS[is_there]}" for name, is_there in endpoints.items())
 
 
 def _clock(skew: int | None) -> str:

@@ -1,7 +1,8 @@
-"""Progress bars on a terminal."""
+"""The output of a command, with progress bars on a terminal."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Hashable
 from typing import Final
 
@@ -12,7 +13,9 @@ from rich.progress import Task as ProgressTask
 from rich.table import Column
 from rich.text import Text
 
-__all__ = ["ProgressBars"]
+from .console import safe_console
+
+__all__ = ["ConsoleOutput", "ProgressBars"]
 
 _BAR_WIDTH: Final = 24
 _ECHO_WIDTH: Final = 4
@@ -65,14 +68,11 @@ class ProgressBars:
             transient=True,
             redirect_stdout=False,
         )
+        self._progress.start()
         self._task_ids: dict[Hashable, TaskID] = {}
         self._overall: TaskID | None = None
         if total > 1:
             self._overall = self._progress.add_task(f"0 of {total}", total=total, state="")
-
-    def start(self) -> None:
-        """Show the bars."""
-        self._progress.start()
 
     def stop(self) -> None:
         """Remove the bars."""
@@ -99,3 +99,35 @@ class ProgressBars:
         """Show the state of all tasks together."""
         if self._overall is not None:
             self._progress.update(self._overall, completed=done, description=title, state=state)
+
+
+class ConsoleOutput:
+    """Prints results on stdout, and everything else on stderr, which may show bars."""
+
+    def __init__(self) -> None:
+        self._out = safe_console(sys.stdout)
+        self._err = safe_console(sys.stderr)
+        self._bars: ProgressBars | None = None
+
+    def info(self, text: Text | str) -> None:
+        """Print a note."""
+        self._err.write_line(text)
+
+    def error(self, text: str) -> None:
+        """Print an error that ends the command."""
+        self._err.write_line(Text.assemble(("mjasync: ", "bold red"), text))
+
+    def start_bars(self, total: int) -> None:
+        """Show bars for a number of tasks, if stderr is a terminal."""
+        if self._err.is_interactive and sys.stderr.isatty():
+            self._bars = ProgressBars(self._err, total)
+
+    def stop_bars(self) -> None:
+        """Remove the bars."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def _result(self, text: Text | str) -> None:
+        same_terminal = self._bars is not None and sys.stdout.isatty()
+        (self._err if same_terminal else self._out).write_line(text)

@@ -184,16 +184,11 @@ class BatchRun:
     as_json: bool = attrs.field(kw_only=True)
     _display: BatchDisplay = attrs.field(init=False)
     _batch: Batch | None = attrs.field(default=None, init=False)
-    """The running batch."""
+    _is_running: bool = attrs.field(default=False, init=False)
     _before: Totals | None = attrs.field(default=None, init=False)
     """The totals before this run; None before planning."""
     _jobs: list[Job] = attrs.field(factory=list, init=False)
     """All jobs after this run."""
-    _reason: str = attrs.field(default="", init=False)
-    _uncertainty: str = attrs.field(default="", init=False)
-    """Why only single submissions were tried at the end."""
-    _unrecorded: tuple[str, ...] = attrs.field(default=(), init=False)
-    """Ids of accepted tasks that the ledger had no room for."""
 
     def __attrs_post_init__(self) -> None:
         self._display = BatchDisplay(self.folder, as_json=self.as_json)
@@ -216,15 +211,16 @@ class BatchRun:
             has_ids = isinstance(error, LedgerError) and error.unrecorded
             cause = error.__cause__ if has_ids else None  # the ids are printed below
             self._display.error(explain(cause or error, self.server.flags()))
-        if self._before is not None:
-            self._sum_up(time.monotonic() - started_at, is_stopped=stop.exit_code is not None)
+        if self._batch is not None and self._before is not None:
+            seconds = time.monotonic() - started_at
+            self._sum_up(self._batch, self._before, seconds, is_stopped=stop.exit_code is not None)
         if error is not None and not is_expected:
             raise error
         is_complete = error is None and all(job.status is JobStatus.SAVED for job in self._jobs)
         return stop.exit_code or (0 if is_complete else 1)
 
     async def _draw(self, mj: Client) -> None:
-        batch = _batch(mj, self.rows, self.folder, self.options)
+        self._batch = batch = _batch(mj, self.rows, self.folder, self.options)
         make_folder(self.folder)
         if self.server.simulate:
             mark_simulated(self.folder)
@@ -245,36 +241,33 @@ class BatchRun:
                 await batch.plan_again(lost)
                 self._display.info(f"{len(lost)} ended with an earlier simulator: tried again.")
             self._before = await batch.totals()
-            await self._run_once(batch, self._before)
+            await self._run_jobs(batch, self._before)
 
-    async def _run_once(self, batch: Batch, totals: Totals) -> None:
+    async def _run_jobs(self, batch: Batch, totals: Totals) -> None:
         """Run the jobs that are left."""
         before = totals.by_status.get(JobStatus.SAVED, 0)
         if self.options.retry_failed is None:
             before += totals.by_status.get(JobStatus.FAILED, 0)
-        self._batch = batch
+        self._is_running = True
         try:
             async with self._display.display(batch, totals, before), aclosing(batch.run()) as jobs:
                 async for job in jobs:
                     self._display.job_ended(job)
         finally:
-            self._batch = None
-            self._reason, self._uncertainty = batch.stopped, batch.uncertainty
-            self._unrecorded = batch.unrecorded
+            self._is_running = False
             self._jobs = await batch.jobs()
 
-    def _sum_up(self, seconds: float, *, is_stopped: bool) -> None:
+    def _sum_up(self, batch: Batch, before: Totals, seconds: float, *, is_stopped: bool) -> None:
         """Print the result, the folder of the pictures, and how to continue."""
         note, jobs = self._display.info, self._jobs
-        totals, before = Totals.from_jobs(jobs), self._before or Totals.from_jobs([])
-        has_errors = any(job.error for job in jobs)
+        totals, has_errors = Totals.from_jobs(jobs), any(job.error for job in jobs)
         if set(before.by_status) == {JobStatus.SAVED} and not has_errors:
             note(f"All {len(jobs)} are there already: nothing was sent.")
         else:
-            if self._reason.startswith("max_"):
-                note(f"Stopped by --{self._reason.replace('_', '-')}.")
-            if self._uncertainty:
-                note(one_line(self._uncertainty))
+            if batch.stopped.startswith("max_"):
+                note(f"Stopped by --{batch.stopped.replace('_', '-')}.")
+            if batch.uncertainty:
+                note(one_line(batch.uncertainty))
             note(f"{'Stopped: ' if is_stopped else ''}{format_counts(totals)}, in {seconds:.1f} s.")
             in_this_run = f" In this run: {totals.submits - before.submits}."
             note(format_charges(totals) + ("" if self.options.ledger else in_this_run))
@@ -283,19 +276,19 @@ class BatchRun:
             gallery = f" Look at them: {path_text(page)}" if page.exists() else ""
             note(f"The pictures are in {path_text(self.folder)}.{gallery}")
         self._report_unrecorded()
-        prefix = "Go on with:" if self._unrecorded else "Nothing is lost. Go on with:"
+        prefix = "Go on with:" if batch.unrecorded else "Nothing is lost. Go on with:"
         for line in format_problems(jobs, self._retry_command(), prefix):
             note(line)
 
     def _report_unrecorded(self) -> None:
         """Print the ids of paid tasks that the ledger does not have, and nothing else has."""
-        if self._unrecorded:
+        if self._batch is not None and self._batch.unrecorded:
             self._display.info(
                 "The server accepted these, which are paid, and the ledger has no record of them. "
                 "Keep their ids, and save their pictures with:"
             )
             save = ("--save", f"{self.folder}/")
-            watch = command("watch", *self.server.flags(), *save, *self._unrecorded)
+            watch = command("watch", *self.server.flags(), *save, *self._batch.unrecorded)
             self._display.info(f"  {watch}")
 
     def _retry_command(self) -> str:
@@ -303,23 +296,22 @@ class BatchRun:
         return command("batch", self.file, *flags_of(self.options), *flags_of(self.server))
 
     def _on_drain(self) -> bool:
-        if self._batch is None:
+        if self._batch is None or not self._is_running:
             return False
         self._display.is_stopping = True
-        under_way = len(self._batch.active)
+        active = len(self._batch.active)
         self._batch.stop()
         self._display.info(
-            f"Stopping: nothing more is begun; {under_way} under way are waited for and saved. "
+            f"Stopping: nothing more is begun; {active} under way are waited for and saved. "
             "Again to stop at once."
         )
         return True
 
     def _on_cancel(self) -> None:
         self._display.is_stopping = True
-        self._display.info("Stopping at once: what is being submitted is noted.")
+        self._display.info("Stopping at once: pending submissions are recorded.")
 
     def _on_abort(self) -> None:
-        self._unrecorded = () if self._batch is None else self._batch.unrecorded
         self._report_unrecorded()
         self._display.info(
             f"Stopped. What was sent is in the ledger. Go on with:\n  {self._retry_command()}"

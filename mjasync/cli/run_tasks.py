@@ -117,7 +117,7 @@ class TaskCommand:
         return command(*self.resume, *self.server.flags(), *saving, *ids)
 
     def _on_cancel(self) -> None:
-        self._display.close()
+        self._display.stop_bars()
         if any(run.is_submitting for run in self.runs):
             self._display.info("Stopping: pending submissions finish first. Again to stop at once.")
 

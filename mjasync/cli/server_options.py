@@ -15,12 +15,20 @@ from cyclopts.validators import Number
 from .. import Client, ConfigurationError, Schedule
 from .batch_options import flags_of
 
-__all__ = ["ServerOptions", "check_drawing_support", "check_ledger_support"]
+__all__ = ["ServerOptions", "check_extra"]
 
 _TIME_SCALE: Final = 0.01
 """Real seconds per second of the simulator in this process: a grid takes 0.4 s."""
 _MIN_CONCURRENCY: Final = 3
 """The number of jobs that this simulator runs at once, like a real account."""
+_EXTRAS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "sim": ("The simulator draws with", {"PIL": "Pillow"}),
+    "batch": (
+        "Batches are kept and shown with",
+        {"sqlalchemy": "SQLAlchemy", "aiosqlite": "aiosqlite", "PIL": "Pillow"},
+    ),
+}
+"""What an extra is for, and its packages by module."""
 
 
 @Parameter(name="*", group=Group("Server", sort_key=10))
@@ -60,7 +68,7 @@ class ServerOptions:
             message = "Choose one: --base-url, or --simulate."
             raise ConfigurationError(message)
         if self.simulate:
-            check_drawing_support()
+            check_extra("sim")
         elif not (self.base_url or os.environ.get("MJASYNC_BASE_URL")):
             message = (
                 "No server. Either name one with --base-url URL (or MJASYNC_BASE_URL), "
@@ -76,13 +84,20 @@ class ServerOptions:
             ConfigurationError: An option is not valid.
         """
         options = self.options()
-        if not self.simulate:
-            ways: dict[str, Any] = {"proxy": self.proxy, "trust_env": self.proxy is None}
-            async with Client(self.base_url, self.token, **ways, **options) as mj:
-                mj.proxy_url()  # an environment that cannot be used is reported at once
+        if self.simulate:
+            from ..simulator import Simulator
+
+            running = max(concurrency, _MIN_CONCURRENCY)
+            schedule = Schedule(min_interval=0.02, max_interval=0.1, coalesce=0.02)
+            async with (
+                Simulator(token=None, time_scale=_TIME_SCALE, concurrency=running) as sim,
+                Client(sim.url, "simulated", schedule=schedule, **options) as mj,
+            ):
                 yield mj
             return
-        async with _simulated(concurrency, options) as mj:
+        network: dict[str, Any] = {"proxy": self.proxy, "trust_env": self.proxy is None}
+        async with Client(self.base_url, self.token, **network, **options) as mj:
+            mj.proxy_url()  # an environment that cannot be used is reported at once
             yield mj
 
     def options(self) -> dict[str, Any]:
@@ -110,39 +125,13 @@ class ServerOptions:
         )
 
 
-@asynccontextmanager
-async def _simulated(concurrency: int, options: dict[str, Any]) -> AsyncIterator[Client]:
-    from ..simulator import Simulator
-
-    schedule = Schedule(min_interval=0.02, max_interval=0.1, coalesce=0.02)
-    running = max(concurrency, _MIN_CONCURRENCY)
-    async with (
-        Simulator(token=None, time_scale=_TIME_SCALE, concurrency=running) as sim,
-        Client(sim.url, "simulated", schedule=schedule, **options) as mj,
-    ):
-        yield mj
-
-
-def check_drawing_support() -> None:
-    """Check that the simulator can draw.
-
-    Raises:
-        ConfigurationError: Pillow is not installed.
-    """
-    _require({"PIL": "Pillow"}, "The simulator draws with", "sim")
-
-
-def check_ledger_support() -> None:
-    """Check that the packages for batches are installed.
+def check_extra(extra: Literal["sim", "batch"]) -> None:
+    """Check that the packages of an extra are installed.
 
     Raises:
         ConfigurationError: A package is missing.
     """
-    needed = {"sqlalchemy": "SQLAlchemy", "aiosqlite": "aiosqlite", "PIL": "Pillow"}
-    _require(needed, "Batches are kept and shown with", "batch")
-
-
-def _require(modules: Mapping[str, str], purpose: str, extra: str) -> None:
+    purpose, modules = _EXTRAS[extra]
     missing = [name for module, name in modules.items() if not importlib.util.find_spec(module)]
     if missing:
         names = " and ".join(missing)

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..simulator import Simulator
 from .console import print_note, print_result
-from .server_options import check_drawing_support
+from .server_options import check_extra
 from .signals import GracefulShutdown
 
 __all__ = ["serve"]
@@ -21,7 +21,7 @@ def serve(**options: Any) -> int:  # noqa: ANN401 - those of the Simulator
     Raises:
         ConfigurationError: An option is not valid.
     """
-    check_drawing_support()
+    check_extra("sim")
     try:
         simulator = Simulator(**options)
     except ValueError as error:

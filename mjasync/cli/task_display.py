@@ -11,8 +11,7 @@ from typing import Final
 from rich.text import Text
 
 from ..errors import ModalRequired
-from .console_output import ConsoleOutput, on_terminal
-from .progress import ProgressBars
+from .progress import ConsoleOutput
 from .task_jobs import TaskRun
 from .task_text import (
     button_names,
@@ -31,9 +30,6 @@ __all__ = ["TaskDisplay", "TaskFormatter"]
 
 _MAX_ID_LENGTH: Final = 60
 """Characters of an id in a line about it."""
-_DONE_MARK: Final = ("done", "green")
-_FAILED_MARK: Final = ("failed", "red")
-_MODAL_MARK: Final = ("modal", "yellow")
 
 
 class TaskFormatter:
@@ -84,15 +80,10 @@ class TaskFormatter:
         return rows
 
 
-def _mark(run: TaskRun) -> tuple[str, str]:
-    """Return its outcome in a word, and the colour of the word."""
-    if run.error is None:
-        return _DONE_MARK
-    return _MODAL_MARK if isinstance(run.error, ModalRequired) else _FAILED_MARK
-
-
 def _headline(run: TaskRun, title: str) -> Text:
-    word, colour = _mark(run)
+    word, colour = ("done", "green") if run.error is None else ("failed", "red")
+    if isinstance(run.error, ModalRequired):
+        word, colour = "modal", "yellow"
     line = Text.assemble((word, f"bold {colour}"))
     for part in (run.id, run.task.info.action if run.task else ""):
         if part:
@@ -116,21 +107,12 @@ class TaskDisplay(ConsoleOutput):
         self._total = total
         self._ends = {True: 0, False: 0}
         self._last_lines: dict[TaskRun, str] = {}
-        if on_terminal(self._err):
-            self._bars = ProgressBars(self._err, total)
 
     def __enter__(self) -> None:
-        if self._bars is not None:
-            self._bars.start()
+        self.start_bars(self._total)
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the bars."""
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        self.stop_bars()
 
     def task_started(self, run: TaskRun) -> None:
         """Show a task that is about to be sent."""
