@@ -16,6 +16,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import attrs
 import pytest
 from PIL import Image
 
@@ -32,7 +33,7 @@ from mjasync import (
 )
 from mjasync.batch import Batch, BatchInUse, Job, JobStatus, Totals, read_batch
 from mjasync.simulator import Simulator
-from support.batches import finish, ledger
+from support.batches import BOUND, finish, ledger
 from support.clients import QUICK, Every, connect
 from support.gallery_jobs import facts_of
 from support.sent_requests import submits
@@ -873,3 +874,21 @@ async def test_a_gallery_that_cannot_be_written_stops_nothing(
         (job,) = await finish(tmp_path, mj, "a fox", gallery=True)
     assert job.status is JobStatus.SAVED
     assert "the gallery was not written" in caplog.text
+
+
+async def test_only_submitted_jobs_are_planned_again(
+    plain: Simulator, mj_plain: Client, tmp_path: Path
+) -> None:
+    """A saved job is never paid for again, and neither is any other in the same call."""
+    (saved,) = await finish(tmp_path, mj_plain, "a fox")
+    async with Batch(tmp_path, client=mj_plain, **BOUND) as batch:
+        batch.add("an owl")
+        await batch.plan()
+        for job in (saved, *await batch.jobs(JobStatus.PLANNED)):
+            with pytest.raises(ConfigurationError, match="only jobs that were submitted"):
+                await batch.plan_again([attrs.evolve(saved, status=JobStatus.ACCEPTED), job])
+        assert {job.prompt: job.status for job in await batch.jobs()} == {
+            "a fox": JobStatus.SAVED,
+            "an owl": JobStatus.PLANNED,
+        }
+    assert len(plain.submissions) == 1

@@ -21,13 +21,13 @@ __all__ = ["Backlog"]
 
 _NOT_RETRYABLE: Final = frozenset({"BannedPrompt", "ModalNotOpened", "TaskBanned"})
 """Errors after which a job is never retried."""
-_UNFINISHED_STATUSES: Final = (
-    JobStatus.PLANNED,
+_SUBMITTED_STATUSES: Final = (
     JobStatus.SUBMITTING,
     JobStatus.UNCERTAIN,
     JobStatus.ACCEPTED,
     JobStatus.FINISHED,
 )
+_UNFINISHED_STATUSES: Final = (JobStatus.PLANNED, *_SUBMITTED_STATUSES)
 
 
 @attrs.define(kw_only=True)
@@ -120,8 +120,20 @@ class Backlog:
         return [job for job in planned if job.key not in requested_keys]
 
     async def plan_again(self, jobs: Iterable[Job]) -> None:
-        """Plan submitted jobs again."""
-        for job in jobs:
+        """Plan submitted jobs again.
+
+        Raises:
+            ConfigurationError: A job was not submitted, or has ended. Nothing is changed then.
+        """
+        submitted = list(jobs)
+        for job in submitted:
+            if job.status not in _SUBMITTED_STATUSES:
+                message = (
+                    f"Job {job.number} is {job.status}: only jobs that were submitted and have not "
+                    "ended can be planned again."
+                )
+                raise ConfigurationError(message)
+        for job in submitted:
             await self.ledger.update(job, status=JobStatus.PLANNED)
 
     async def drop(self, jobs: Iterable[Job]) -> int:

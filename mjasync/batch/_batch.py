@@ -303,10 +303,16 @@ class Batch:
         return await self._backlog.drop(jobs)
 
     async def plan_again(self, jobs: Iterable[Job]) -> None:
-        """Plan jobs again of which the server has lost the tasks.
+        """Plan submitted jobs again, since the server has lost their tasks.
+
+        Only call this if no task of these jobs can exist any more, for example because the server
+        keeps its tasks in memory and has restarted. Otherwise, a job may be paid for twice.
 
         Args:
-            jobs: The jobs. Tasks that the server still has are paid for twice.
+            jobs: Jobs that were submitted and have not ended.
+
+        Raises:
+            ConfigurationError: A job was not submitted, or has ended. Nothing is changed then.
         """
         self._check_open()
         await self._backlog.plan_again(jobs)
