@@ -13,8 +13,6 @@ from typing import Final
 
 from .errors import ConfigurationError, MJError
 
-__all__ = ["CircuitBreaker", "CircuitState"]
-
 _DEFAULT_THRESHOLD: Final = 3
 _INITIAL_DELAY: Final = 5.0
 _MAX_DELAY: Final = 300.0

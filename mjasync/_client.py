@@ -46,8 +46,6 @@ from .errors import ConfigurationError, MJError
 if TYPE_CHECKING:
     from ._probe.report import Probe
 
-__all__ = ["Client", "context_of"]
-
 
 class Client(ClientReads):
     """An async client for one Midjourney-Proxy server.

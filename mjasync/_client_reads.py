@@ -22,8 +22,6 @@ from .errors import (
     UnsupportedEndpoint,
 )
 
-__all__ = ["ClientReads", "decode_tasks"]
-
 
 class ClientReads(SubmissionMethods):
     """The methods of a client that read from the server."""

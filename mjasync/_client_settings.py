@@ -16,17 +16,6 @@ from ._polling.schedule import PollSchedule
 from ._protocol.urls import ServerUrl
 from .errors import ConfigurationError
 
-__all__ = [
-    "ClientConfig",
-    "SecretString",
-    "check_limit",
-    "check_parts",
-    "read_base_url",
-    "read_choice",
-    "read_token",
-]
-
-
 _LITERAL_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "speed": get_args(Speed),
     "image_host": get_args(ImageHost),

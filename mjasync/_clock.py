@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Clock"]
-
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 

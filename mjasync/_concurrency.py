@@ -9,16 +9,6 @@ from contextlib import suppress
 from functools import cache, wraps
 from typing import Any, Literal, ParamSpec, TypeVar
 
-__all__ = [
-    "T",
-    "finish_despite_cancellation",
-    "gather_or_cancel",
-    "run_in_worker",
-    "uninterrupted",
-    "worker_thread",
-]
-
-
 T = TypeVar("T")
 P = ParamSpec("P")
 

@@ -24,8 +24,6 @@ from ._uploads import UploadCache
 from ._validation import CLIENT_DEFAULT, ClientDefault, check_seconds
 from .errors import MJError
 
-__all__ = ["ClientContext"]
-
 
 @attrs.frozen(kw_only=True)
 class ClientContext:

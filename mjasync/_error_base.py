@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from ._models import TaskInfo
 
-__all__ = ["MJError", "copy_for_raising"]
-
 E = TypeVar("E", bound="MJError")
 
 

@@ -9,8 +9,6 @@ import attrs
 
 from .errors import ConfigurationError
 
-__all__ = ["EventLoopBinding"]
-
 _ADVICE: Final = (
     "Nothing was sent. Make one Client in each asyncio.run(), or keep one loop for all calls with "
     "asyncio.Runner."

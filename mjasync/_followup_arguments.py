@@ -8,20 +8,8 @@ from typing import Final
 from ._validation import check_encodable
 from .errors import InvalidRequest
 
-__all__ = [
-    "ZOOM_RANGE",
-    "check_button",
-    "check_details",
-    "check_mask",
-    "check_prompt",
-    "grid_number",
-]
-
-
 ZOOM_RANGE: Final = (1.0, 2.0)
 """The factors of Midjourney's custom zoom (PROTOCOL §4.2)."""
-
-
 _VERB_DETAILS: Final[Mapping[str, tuple[str, ...]]] = {
     "upscale": ("1", "2", "3", "4", "subtle", "creative", "2x", "4x"),
     "vary": ("1", "2", "3", "4", "subtle", "strong"),

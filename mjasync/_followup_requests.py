@@ -20,8 +20,6 @@ from ._task_lifecycle import NO_TIMEOUT, TaskLifecycle
 from .errors import ButtonNotFound, ModalNotOpened, UnsupportedEndpoint
 from .prompt import with_flag, with_speed
 
-__all__ = ["ButtonByKey", "ButtonByMeaning", "ButtonRequest", "ButtonSelector", "ModalRequest"]
-
 
 class ButtonSelector(Protocol):
     """Selects a button of a task when it has finished."""

@@ -13,8 +13,6 @@ from ._models import TaskPhase
 from ._task import Task, suppress_unawaited_warning
 from .errors import MJError, SubmitUncertain
 
-__all__ = ["TaskGroupIterator", "flatten"]
-
 _log: Final = logging.getLogger("mjasync")
 
 

@@ -11,13 +11,10 @@ from typing import Any, Final
 
 import orjson
 
-__all__ = ["dump_json", "dump_or_empty", "parse_json", "parse_json_leniently", "split_task_list"]
-
 _ROW_SEPARATOR: Final = re.compile(r"(?<=\}),\s{0,9}(?=\{\s{0,9}\"id\"\s{0,9}:)")
 """The comma between two tasks of a list."""
 _ID_SEARCH_BYTES: Final = 64
 """Leading bytes of a task by which it is looked up; they usually contain its id."""
-
 parse_json = orjson.loads
 dump_json = orjson.dumps
 

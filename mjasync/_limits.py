@@ -6,8 +6,6 @@ import attrs
 
 from .errors import ConfigurationError
 
-__all__ = ["Limits"]
-
 
 def _validate_bytes(_: object, field: attrs.Attribute[int], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -14,27 +14,6 @@ import attrs
 from ._json import dump_json, parse_json_leniently
 from ._text import printable
 
-__all__ = [
-    "Account",
-    "AccountFilter",
-    "Auth",
-    "Bot",
-    "Button",
-    "Dimensions",
-    "ImageHost",
-    "Speed",
-    "SpeedVia",
-    "SubmitReceipt",
-    "TaskInfo",
-    "TaskPhase",
-    "TaskStatus",
-    "VideoType",
-    "listed_buttons",
-    "prompts_of",
-    "record_of",
-    "text_of",
-]
-
 Speed = Literal["relax", "fast", "turbo"]
 """The speed, which sets the price; usually part of the path (PROTOCOL §6.1)."""
 ImageHost = Literal["relay", "origin", "proxy"]
@@ -49,7 +28,6 @@ VideoType = Literal["vid_1.1_i2v_480", "vid_1.1_i2v_720"]
 """The resolution of a video."""
 Dimensions = Literal["PORTRAIT", "SQUARE", "LANDSCAPE"]
 """The shape of a blend: 2:3, 1:1 or 3:2."""
-
 NOTHING: Final[Mapping[str, Any]] = {}
 """A shared empty mapping; a mapping proxy could not be pickled."""
 
@@ -275,18 +253,10 @@ class AccountFilter:
 
 
 _GRID_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
-
-
 _TEXT_ACTIONS: Final = frozenset({"DESCRIBE", "SHORTEN"})
-
-
 _NUMBERED_LINE: Final = re.compile(r"(?:\d\ufe0f?\u20e3|\d[.)、](?!\d))\s*(?=\S)")
 """The start of a line with a keycap or a number (PROTOCOL §1.4)."""
-
-
 _GRID_LABELS: Final = ("U1", "U2", "U3", "U4", "", "V1", "V2", "V3", "V4")
-
-
 _GRID_BUTTONS: Final = tuple(
     Button(custom_id="", label=label, emoji="" if label else "🔄") for label in _GRID_LABELS
 )

@@ -11,8 +11,6 @@ from ._models import AccountFilter, Bot, ImageHost, Speed
 from ._protocol.payloads import check_choice
 from ._protocol.urls import ServerUrl
 
-__all__ = ["FollowUpOptions", "SubmitOptions", "url_for_options"]
-
 
 class CommonOptions(TypedDict, total=False):
     state: str | None

@@ -19,8 +19,6 @@ from ._submission_queue import HeldUp, Ticket
 from ._submission_tasks import SubmissionTask
 from .errors import ClientClosed, MJError, TaskCancelled, TaskTimeout
 
-__all__ = ["PendingSubmission", "RequestBuilder", "SubmissionCallbacks", "SubmitLock"]
-
 SubmitLock = AbstractAsyncContextManager[None]
 
 

@@ -7,8 +7,6 @@ import re
 import unicodedata
 from typing import Final
 
-__all__ = ["MAX_NAME_LENGTH", "avoid_reserved_name", "safe_filename"]
-
 MAX_NAME_LENGTH: Final = 150
 """Bytes of a name without its extension: file systems allow 255, some programs fewer."""
 _FORBIDDEN_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|]+")

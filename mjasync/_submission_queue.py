@@ -16,8 +16,6 @@ from ._http.submission import SubmitRequest
 from ._json import dump_json
 from .errors import MJError, QueueFull, RateLimited, ServerError
 
-__all__ = ["HeldUp", "SubmissionQueue", "Ticket"]
-
 Condition = asyncio.Lock | asyncio.Semaphore
 _OVERLOAD_ERRORS: Final = (QueueFull, RateLimited, ServerError)
 """Refusals that may end when another task of the server ends."""

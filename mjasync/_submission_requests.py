@@ -19,8 +19,6 @@ from ._protocol.parsing import Operation
 from ._protocol.payloads import SubmissionDraft
 from ._protocol.urls import ServerUrl
 
-__all__ = ["NewTaskRequest", "VideoSwapRequest"]
-
 
 @attrs.frozen(kw_only=True)
 class NewTaskRequest:

@@ -9,8 +9,6 @@ from typing import Any, Final
 from ._event_loop import EventLoopBinding
 from .errors import ClientClosed
 
-__all__ = ["SubmissionTask", "SubmissionTasks", "cancel_in_flight_submissions"]
-
 _SHUTDOWN_GRACE_SECONDS: Final = 10.0
 """How long a closing event loop waits for submissions in flight."""
 

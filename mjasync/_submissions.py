@@ -16,8 +16,6 @@ from ._submission_requests import NewTaskRequest, VideoSwapRequest
 from ._task import Task
 from ._validation import check_encodable, check_task_id
 
-__all__ = ["SubmissionMethods"]
-
 
 class SubmissionMethods:
     """The methods that create Tasks. All accept the keyword arguments of `SubmitOptions`."""

@@ -16,8 +16,6 @@ from ._submission_queue import HeldUp
 from ._task_followups import TaskFollowUps
 from ._text import printable
 
-__all__ = ["Task", "TaskUpdate", "suppress_unawaited_warning"]
-
 _UNSENT_HINT: Final = "not submitted (await it; where a coroutine is wanted, pass its .wait())"
 """How a Task shows itself in asyncio's "a coroutine was expected, got …"."""
 

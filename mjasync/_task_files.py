@@ -22,8 +22,6 @@ from .errors import (
 if TYPE_CHECKING:
     import os
 
-__all__ = ["TaskFiles"]
-
 T = TypeVar("T")
 L = TypeVar("L")
 

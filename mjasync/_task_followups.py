@@ -27,8 +27,6 @@ from ._protocol.payloads import common_payload
 from ._task_files import TaskFiles
 from .errors import InvalidRequest
 
-__all__ = ["TaskFollowUps"]
-
 _UPSCALE_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "subtle": ("subtle", "2x"),
     "2x": ("2x", "subtle"),

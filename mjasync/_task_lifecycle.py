@@ -27,8 +27,6 @@ from ._text import printable
 from ._validation import CLIENT_DEFAULT, ClientDefault
 from .errors import InvalidRequest, MJError, ModalRequired, TaskShadowed, TaskTimeout
 
-__all__ = ["EMPTY_INFO", "NO_TIMEOUT", "TaskLifecycle"]
-
 EMPTY_INFO: Final = TaskInfo(id="")
 NO_TIMEOUT: Final = float("inf")
 

@@ -7,8 +7,6 @@ from typing import Final
 
 from ._models import TaskInfo, TaskPhase, TaskStatus
 
-__all__ = ["TaskState", "phase_of", "state_of"]
-
 
 class TaskState(Enum):
     """The state of a Task, as far as waiting for it is concerned."""

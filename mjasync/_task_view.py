@@ -10,8 +10,6 @@ from ._models import TaskInfo, TaskStatus, prompts_of, text_of
 from ._protocol import results
 from ._protocol.buttons import Buttons
 
-__all__ = ["TaskView"]
-
 
 class TaskView:
     """Properties that read from a `TaskInfo`, which is replaced at each change."""

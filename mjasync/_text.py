@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["MAX_PRINTABLE", "printable", "redact"]
-
 MAX_PRINTABLE: Final = 500
 """Characters of a text that a message, a log line or a screen shows."""
 _MASK: Final = "***"

@@ -10,8 +10,6 @@ from ._clock import Clock
 from ._concurrency import run_in_worker
 from ._http.bodies import DataUrl, content_key
 
-__all__ = ["UploadCache"]
-
 _LINK_LIFETIME: Final = 3600.0
 """Seconds for which the link of an uploaded image is reused (PROTOCOL §7.3)."""
 

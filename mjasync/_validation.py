@@ -10,15 +10,6 @@ import attrs
 
 from .errors import ConfigurationError, InvalidRequest
 
-__all__ = [
-    "CLIENT_DEFAULT",
-    "ClientDefault",
-    "check_encodable",
-    "check_seconds",
-    "check_task_id",
-    "validate_at_least",
-]
-
 
 class ClientDefault(Enum):
     """The default of arguments for which None means "no limit"."""

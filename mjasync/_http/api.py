@@ -16,8 +16,6 @@ from .bodies import DataUrl, encode_body
 from .submission import check_body
 from .submitter import SubmitApi
 
-__all__ = ["ServerApi"]
-
 _SEED_TIMEOUT: Final = 75.0
 """The server itself may block for a minute (PROTOCOL §1.15)."""
 

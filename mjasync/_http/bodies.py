@@ -22,18 +22,7 @@ from .._concurrency import run_in_worker, worker_thread
 from .._json import dump_json
 from ..errors import InvalidRequest
 
-__all__ = [
-    "DataUrl",
-    "FileContent",
-    "RequestBody",
-    "content_key",
-    "encode_body",
-    "encode_form",
-    "payload_with_data_urls",
-]
-
 T = TypeVar("T")
-
 _PIECE_SIZE: Final = 1 << 16
 """Bytes that are sent, and characters that are encoded, at a time."""
 _ENCODED_PIECE_SIZE: Final = 3 * (_PIECE_SIZE // 4)

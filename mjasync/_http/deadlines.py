@@ -7,8 +7,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Deadline", "PollDeadlines"]
-
 
 class Deadline:
     """The time limit of an exchange: a response that trickles in would never end.

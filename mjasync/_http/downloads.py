@@ -26,11 +26,10 @@ from ..errors import (
     LinkRefused,
     MalformedReply,
 )
+from .failures import RequestInterrupted
 from .links import candidate_urls, parse_link
 from .reads import ReadApi
-from .transport import HttpResponse, RequestInterrupted
-
-__all__ = ["DownloadApi"]
+from .transport import HttpResponse
 
 _BLOCKED_TEXT: Final = re.compile(r"request (is )?blocked", re.IGNORECASE)
 """The text of new-api for an address that it does not fetch."""

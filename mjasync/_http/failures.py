@@ -20,14 +20,6 @@ from ..errors import (
 from .links import private_link_error
 from .redaction import Redactor
 
-__all__ = [
-    "PrivateAddress",
-    "RequestInterrupted",
-    "open_file_limit",
-    "strip_tracebacks",
-    "translate_error",
-]
-
 _FILE_LIMIT_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 

@@ -14,20 +14,8 @@ from yarl import URL
 from .._text import printable
 from ..errors import ConfigurationError, InvalidRequest, LinkRefused
 
-__all__ = [
-    "ImageLinks",
-    "candidate_urls",
-    "check_allowed",
-    "check_policy",
-    "is_public",
-    "parse_link",
-    "private_link_error",
-    "redirect_url",
-]
-
 ImageLinks = Literal["any", "public"] | Callable[[str], bool]
 """Which picture links are followed: any, those to public addresses, or those a function allows."""
-
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _ORIGIN: Final = re.compile(r"https?://[!-~]*?(?=[/?#]|$)", re.IGNORECASE)
 _UNSAFE_CHARACTERS: Final = re.compile(r"[^!-~]|[\"<>\\^`{|}]")

@@ -19,8 +19,6 @@ from ..errors import ConfigurationError
 from .links import ImageLinks, check_policy
 from .redaction import secrets_in
 
-__all__ = ["NetworkSettings", "SecretHeader", "check_headers", "parse_proxy"]
-
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_NAME: Final = re.compile(r"auth|cookie|key|secret|token", re.IGNORECASE)
 _RESERVED_HEADERS: Final = frozenset(

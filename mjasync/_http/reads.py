@@ -44,10 +44,9 @@ from ..errors import (
     UnsupportedEndpoint,
 )
 from .bodies import RequestBody
+from .failures import RequestInterrupted
 from .retry import Retries, RetryPolicy, retry_call
-from .transport import HttpResponse, RequestInterrupted, Transport
-
-__all__ = ["MAX_LIST_SIZE", "ReadApi", "is_overload"]
+from .transport import HttpResponse, Transport
 
 MAX_LIST_SIZE: Final = 100
 """Maximum ids in a list request; more would stall the event loop."""

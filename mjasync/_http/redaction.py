@@ -17,8 +17,6 @@ from urllib.parse import quote, unquote_to_bytes
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-__all__ = ["MASK", "Redactor", "secrets_in"]
-
 MASK: Final = "***"
 _ESCAPED_IN_JSON: Final = frozenset('"\\/')
 """What a backslash may stand before, and is itself."""

@@ -16,12 +16,9 @@ from .._clock import Clock
 from .._validation import validate_at_least
 from ..errors import ConfigurationError, MJError
 
-__all__ = ["Delay", "Retries", "RetryPolicy", "RetryState", "retry_call"]
-
 T = TypeVar("T")
 WaitForRetry = Callable[["Delay"], Awaitable[None]]
 PolicyForError = Callable[[MJError], "RetryPolicy | None"]
-
 _log: Final = logging.getLogger("mjasync")
 
 

@@ -15,8 +15,6 @@ from .failures import PrivateAddress, open_file_limit
 from .links import is_public
 from .network import NetworkSettings
 
-__all__ = ["MAX_HEADER_SIZE", "Sessions"]
-
 MAX_HEADER_SIZE: Final = 1 << 16
 """Maximum bytes of a response header; the gateways of companies send long ones."""
 _MAX_CONNECTIONS: Final = 500

@@ -17,8 +17,6 @@ from .failures import RequestInterrupted
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
-__all__ = ["StreamingPayload", "TimedStream", "read_whole"]
-
 _MIN_BYTES_PER_SECOND: Final = 1024.0
 """Minimum speed of a download."""
 _GRACE_SECONDS: Final = 10

@@ -14,15 +14,6 @@ from .._text import printable
 from ..errors import InvalidRequest, SubmitUncertain
 from .bodies import RequestBody, encode_body, payload_with_data_urls
 
-__all__ = [
-    "SubmitRequest",
-    "attach_submission",
-    "build_submit_request",
-    "cancelled_in_flight",
-    "check_body",
-    "payload_as_sent",
-]
-
 
 @attrs.frozen(kw_only=True)
 class SubmitRequest:

@@ -27,11 +27,9 @@ from ..errors import (
     TooManyOpenFiles,
 )
 from .downloads import DownloadApi
+from .failures import RequestInterrupted, strip_tracebacks
 from .retry import Delay, Retries, RetryPolicy, retry_call
 from .submission import SubmitRequest, attach_submission, check_body, payload_as_sent
-from .transport import RequestInterrupted, strip_tracebacks
-
-__all__ = ["SubmitApi", "SubmitPolicy", "SubmitProgress"]
 
 _SINGLE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 _GENERATED_STATE: Final = re.compile(r"mjasync-[0-9a-f]{32}")

@@ -23,7 +23,6 @@ from .bodies import RequestBody
 from .deadlines import Deadline, PollDeadlines
 from .failures import (
     RequestInterrupted,
-    strip_tracebacks,
     translate_error,
 )
 from .links import check_allowed, parse_link, redirect_url
@@ -32,16 +31,6 @@ from .redaction import Redactor, secrets_in
 from .sessions import MAX_HEADER_SIZE, Sessions
 from .streams import StreamingPayload, TimedStream, read_whole
 
-__all__ = [
-    "HttpResponse",
-    "RequestInterrupted",
-    "SecretHeader",
-    "TimedStream",
-    "Transport",
-    "auth_headers",
-    "strip_tracebacks",
-]
-
 _READ_BUFFER_SIZE: Final = 1 << 20
 """Half of the bytes that are buffered while those before are written."""
 _TOTAL_TIMEOUT_FACTOR: Final = 2
@@ -49,7 +38,6 @@ _TOTAL_TIMEOUT_FACTOR: Final = 2
 _REQUEST_OPTIONS: Final[dict[str, Any]] = {"allow_redirects": False, "raise_for_status": False}
 _REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 10
-
 _log: Final = logging.getLogger("mjasync")
 
 

@@ -16,9 +16,6 @@ from .._safe_filename import avoid_reserved_name, safe_filename
 from ..errors import ConfigurationError
 from .formats import FormatCheck
 
-__all__ = ["read_all", "target_for", "write_stream"]
-
-
 _MAX_FIELD_LENGTH: Final = 80
 """Characters of a field in a file name."""
 _TEMPLATE_FIELDS: Final = re.compile(r"\{[^{}]*\}")

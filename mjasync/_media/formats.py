@@ -16,8 +16,6 @@ import attrs
 
 from ..errors import MalformedReply
 
-__all__ = ["SNIFFED_BYTES", "FormatCheck", "sniff"]
-
 SNIFFED_BYTES: Final = 64
 """Bytes at the beginning of a file from which its format is detected."""
 _SIGNATURES: Final = (

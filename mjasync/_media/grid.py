@@ -16,8 +16,6 @@ from .formats import SNIFFED_BYTES as _SNIFF
 from .formats import sniff
 from .inputs import PillowImage
 
-__all__ = ["Picture", "split_grid"]
-
 
 @attrs.frozen
 class Picture:

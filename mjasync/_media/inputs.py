@@ -17,17 +17,6 @@ from ..errors import InvalidRequest, LinkRefused, MalformedReply, MJError
 from .formats import SNIFFED_BYTES as _SNIFF
 from .formats import FormatCheck, sniff
 
-__all__ = [
-    "ImageInput",
-    "PillowImage",
-    "as_data_url",
-    "as_mask",
-    "as_tuple",
-    "input_url",
-    "is_data_url",
-    "read_file_input",
-]
-
 
 @runtime_checkable
 class PillowImage(Protocol):
@@ -43,8 +32,6 @@ class PillowImage(Protocol):
 
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage
 """A picture: a path, an http(s) URL, a data URL, bytes, an open binary file, a Pillow image."""
-
-
 _SINGLE_INPUT_TYPES: Final = (
     str,
     os.PathLike,
@@ -54,18 +41,10 @@ _SINGLE_INPUT_TYPES: Final = (
     io.IOBase,
     PillowImage,
 )
-
-
 _HTTP_URL: Final = re.compile(r"\s*https?://", re.IGNORECASE)
-
-
 _DATA_URL: Final = re.compile(r"\s*data:", re.IGNORECASE)
-
-
 _RETRYABLE_STATUSES: Final = (408, 425, 429)
 """Statuses from 400 to 499 after which a request may be retried."""
-
-
 _MAX_SHOWN_NAME: Final = 200
 """Maximum length of a name in a message; callers may pass the image itself as a string."""
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["encode_as_png", "mask_problem"]
-
 _WHITE_THRESHOLD: Final = 128
 """Value from which a pixel of a mask counts as white, or as opaque."""
 _COLOR_THRESHOLD: Final = 96

@@ -10,8 +10,6 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from .._clock import Clock
 
-__all__ = ["NEVER", "DueQueue"]
-
 NEVER: Final = float("inf")
 _MIN_COMPACT_SIZE: Final = 1000
 """Entries that are not worth being searched for dead ones."""

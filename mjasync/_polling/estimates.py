@@ -13,8 +13,6 @@ from .._protocol import decoding
 from .schedule import PollState
 from .watch import Watch
 
-__all__ = ["Durations", "Estimates", "GatewayRefreshCycle"]
-
 _MIN_SAMPLES: Final = 3
 """Tasks that must have ended before there is an estimate."""
 _MAX_SAMPLES: Final = 20

@@ -16,8 +16,6 @@ from .._protocol import decoding
 from ..errors import InvalidRequest, MJError, TaskNotFound, UnsupportedEndpoint
 from .watch import Watch
 
-__all__ = ["PollHandler", "TaskFetcher"]
-
 _MAX_SINGLE_FETCHES: Final = 32
 """Concurrent fetches of single tasks, so that submissions find a free connection."""
 

@@ -30,8 +30,6 @@ from .fetcher import TaskFetcher
 from .schedule import PollSchedule
 from .watch import Waiter, Watch, fail_waiter, update_waiter, warn_if_older
 
-__all__ = ["Poller"]
-
 _NO_TASK: Final = TaskInfo(id="")
 
 

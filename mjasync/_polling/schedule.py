@@ -12,8 +12,6 @@ from .._models import TaskInfo, TaskStatus
 from .._validation import validate_at_least
 from ..errors import ConfigurationError
 
-__all__ = ["PollSchedule", "PollState", "Schedule"]
-
 
 @attrs.define(kw_only=True)
 class PollState:

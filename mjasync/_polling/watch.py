@@ -14,8 +14,6 @@ from .._models import TaskInfo, TaskStatus
 from .._text import printable
 from .due_queue import NEVER
 
-__all__ = ["Waiter", "Watch", "fail_waiter", "update_waiter", "warn_if_older"]
-
 _STATUS_RANKS: Final = {
     TaskStatus.NOT_START: 1,
     TaskStatus.SUBMITTED: 2,

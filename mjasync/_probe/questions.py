@@ -28,35 +28,9 @@ from ..errors import (
     UnsupportedEndpoint,
 )
 
-__all__ = [
-    "ALL_IMAGE_HOSTS",
-    "ALL_SPEEDS",
-    "ENDPOINT_EXISTS",
-    "GATEWAY_FAMILIES",
-    "UNKNOWN_KINDS",
-    "UNKNOWN_TASK_KINDS",
-    "WEBHOOKS_BY_FAMILY",
-    "AnswerKind",
-    "AuthStyle",
-    "ProbeAnswer",
-    "ProbeQuestion",
-    "WebhookSupport",
-    "ask",
-    "ask_all",
-    "detect_family",
-    "probe_questions",
-]
-
-
 ALL_SPEEDS: Final[tuple[Speed, ...]] = get_args(Speed)
-
-
 ALL_IMAGE_HOSTS: Final[tuple[ImageHost, ...]] = get_args(ImageHost)
-
-
 _NO_REPLY: Final = ParsedReply(status=0)
-
-
 _MAX_CONCURRENT_QUESTIONS: Final = 4
 """Maximum concurrent requests; some servers limit them."""
 
@@ -83,20 +57,12 @@ _KIND_BY_ERROR: Final[Mapping[type[MJError], AnswerKind]] = {
     InvalidRequest: AnswerKind.REFUSED,
     AuthenticationError: AnswerKind.LOCKED,
 }
-
-
 UNKNOWN_TASK_KINDS: Final = frozenset(
     {AnswerKind.VOID, AnswerKind.NO_CONTENT, AnswerKind.UNKNOWN_TASK, AnswerKind.NO_MJ_ID}
 )
 """The answers for an unknown task, from a server that has the endpoint."""
-
-
 ENDPOINT_MISSING: Final = frozenset({AnswerKind.MISSING, AnswerKind.PAGE})
-
-
 UNKNOWN_KINDS: Final = frozenset({AnswerKind.TROUBLE, AnswerKind.SILENCE})
-
-
 ENDPOINT_EXISTS: Final[Mapping[AnswerKind, bool]] = {
     AnswerKind.LIST: True,
     AnswerKind.UNKNOWN_TASK: True,
@@ -111,8 +77,6 @@ def _expect(**kinds: AnswerKind) -> dict[str, frozenset[AnswerKind]]:
 
 
 _ONE_API_TEXT: Final = re.compile(r"get mj id failed", re.IGNORECASE)
-
-
 _FAMILY_RULES: Final[tuple[tuple[str, Mapping[str, frozenset[AnswerKind]]], ...]] = (
     ("gateway", _expect(fetch=AnswerKind.NO_MJ_ID)),
     ("path-gateway", {"elsewhere": frozenset({AnswerKind.PAGE}), "proxy": UNKNOWN_TASK_KINDS}),
@@ -125,15 +89,9 @@ _FAMILY_RULES: Final[tuple[tuple[str, Mapping[str, frozenset[AnswerKind]]], ...]
     ("plus", _expect(fetch=AnswerKind.NO_CONTENT)),
 )
 """Families by their answers; the first row that fits applies (PROTOCOL §1.0, §6.1, §7.5)."""
-
-
 GATEWAY_FAMILIES: Final = frozenset({"path-gateway", "new-api", "one-hub", "gateway"})
-
-
 DELAYED_FAMILIES: Final = frozenset({"new-api", "one-hub", "gateway"})
 """Families that keep copies of tasks, refreshed every 15 s (PROTOCOL §6.3)."""
-
-
 WEBHOOKS_BY_FAMILY: Final[Mapping[str, WebhookSupport]] = {
     **dict.fromkeys(("original", "plus", "open-plus"), "kept"),
     **dict.fromkeys(DELAYED_FAMILIES, "dropped by default"),
@@ -251,6 +209,4 @@ def detect_family(kinds: Mapping[str, AnswerKind]) -> str:
 
 
 AuthStyle = Literal["secret", "bearer", "none", "unknown"]
-
-
 WebhookSupport = Literal["kept", "dropped by default", "unknown"]

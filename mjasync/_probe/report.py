@@ -24,19 +24,6 @@ from .questions import (
     WebhookSupport,
 )
 
-__all__ = [
-    "NOTHING_CONFIGURED_HINT",
-    "V1_URL_HINT",
-    "ClientSettings",
-    "Probe",
-    "add_problem",
-    "find_notes",
-    "find_problems",
-    "is_v1_url",
-    "unreadable_problem",
-]
-
-
 _MAX_CLOCK_SKEW: Final = 300
 """Seconds of clock skew above which a lost submission is not found by its time."""
 
@@ -101,8 +88,6 @@ class ClientSettings:
 
 
 _STRIPS_FLAGS: Final = frozenset({"one-hub"})
-
-
 _FAMILY_NOTES: Final[Mapping[str, tuple[str, ...]]] = {
     "original": (
         "It lists no buttons and has no modals: U1-U4, V1-V4 and reroll of a grid are all.",
@@ -112,41 +97,24 @@ _FAMILY_NOTES: Final[Mapping[str, tuple[str, ...]]] = {
     "one-hub": ('It takes --fast and the like out of prompts: leave speed_via at "path".',),
     "path-gateway": ("A speed or an image host bound to the token wins over the path.",),
 }
-
-
 _DELAY_NOTE: Final = "Its states are up to 15 s late: looking more often gains nothing."
-
-
 _WEBHOOK_NOTE: Final = "It drops notify_hook by default: do not wait for webhooks."
-
-
 _RATE_LIMIT_NOTE: Final = (
     "That is the web limit of gateways like new-api, which counts requests for paths that they do "
     "not know: it is over in three minutes."
 )
-
-
 _OVERLOAD_NOTE: Final = (
     "That is new-api's guard of its machine: while CPU, memory or disk are used beyond its limit, "
     "it refuses everything."
 )
-
 _GUARD_RULES: Final[tuple[tuple[int, re.Pattern[str], str], ...]] = (
     (503, re.compile(r"system (cpu|memory|disk) overloaded", re.IGNORECASE), _OVERLOAD_NOTE),
     (429, re.compile(r"\A\Z"), _RATE_LIMIT_NOTE),
 )
 """Guards by which gateways refuse requests: status, text and explanation."""
-
-
 NOTHING_CONFIGURED_HINT: Final = "No token is set: pass one to Client, or set MJASYNC_TOKEN."
-
-
 V1_URL_HINT: Final = "The base URL ends in /v1, as OpenAI's does: leave that out."
-
-
 _SPEED_BY_PROMPT_HINT: Final = 'set speed_via="prompt", or write the flag into the prompt.'
-
-
 _WITHOUT_ENDPOINT: Final[Mapping[str, str]] = {
     "list_by_condition": "It has no task/list-by-condition: tasks are asked for one by one.",
     "task_list": "It has no task list: mj.tasks() fails, and no lost job can be looked up.",
@@ -281,14 +249,10 @@ def add_problem(report: Probe, problem: str) -> Probe:
 
 _ACCOUNT_QUESTIONS: Final = ("accounts", "accounts of plus")
 """The questions for accounts; few servers answer them, so nothing follows from silence."""
-
-
 _ONE_API_NOTE: Final = (
     "It answers as ye4293's one-api does, of which little is known: have one picture drawn, and "
     "see (probe(spend=…), doctor --spend)."
 )
-
-
 _PRODUCT_BY_HEADER: Final[Mapping[str, str]] = {
     "X-New-Api-Version": "new-api",
     "X-Oneapi-Request-Id": "a gateway made from one-api",

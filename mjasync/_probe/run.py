@@ -54,9 +54,6 @@ from .report import (
     unreadable_problem,
 )
 
-__all__ = ["run_probe"]
-
-
 _OTHER_AUTH: Final[Mapping[Auth, Auth]] = {"secret": "bearer", "bearer": "secret"}
 
 

@@ -17,8 +17,6 @@ from .._models import Button
 from .._text import printable
 from ..errors import ButtonNotFound
 
-__all__ = ["ButtonMeaning", "Buttons", "change_payload", "classify_button", "is_grid_upscale"]
-
 _MeaningTable = tuple[tuple[re.Pattern[str], str, str], ...]
 
 

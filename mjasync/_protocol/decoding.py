@@ -15,20 +15,6 @@ from cattrs.gen import make_dict_structure_fn, override
 from .._json import parse_json_leniently
 from .._models import Account, Button, TaskInfo, TaskStatus
 
-__all__ = [
-    "decode_account",
-    "decode_running_task",
-    "decode_task",
-    "gateway_refresh_period",
-    "is_from_server",
-    "parse_int",
-    "parse_percent",
-    "parse_text",
-    "parse_timestamp",
-    "parse_urls",
-    "task_id_in",
-]
-
 _PERCENT: Final = re.compile(r"\s*([0-9]+)(?:\.[0-9]*)?\s*%?\s*")
 _MAX_PROGRESS_LENGTH: Final = 32
 """Characters of a progress text that are parsed."""

@@ -28,15 +28,8 @@ from ..errors import (
 from . import decoding
 from .parsing import MAX_MATCHED_TEXT, Operation, ParsedReply
 
-__all__ = ["ACCEPTED_CODES", "SEED_LIMIT", "classify", "is_ban_text", "is_refusal", "make_error"]
-
-
 ACCEPTED_CODES: Final = frozenset({1, 21, 22})
-
-
 _EXPIRED_LINK_STATUSES: Final = frozenset({403, 404, 410})
-
-
 _TEXT_PATTERNS: Final[tuple[tuple[str, type[MJError]], ...]] = (
     (r"队列已满|任务数已满|队列数已达上限|并发数已达上限|queue (is )?full", QueueFull),
     (r"敏感词|banned.?(prompt|word)", BannedPrompt),
@@ -61,8 +54,6 @@ _TEXT_PATTERNS: Final[tuple[tuple[str, type[MJError]], ...]] = (
 
 No pattern has an unbounded gap, which would take quadratic time on hostile text.
 """
-
-
 _TEXT_ERRORS_BY_STATUS: Final[Mapping[int, frozenset[type[MJError]]]] = {
     401: frozenset({QuotaExhausted}),
     403: frozenset({QuotaExhausted, BannedPrompt}),
@@ -70,12 +61,8 @@ _TEXT_ERRORS_BY_STATUS: Final[Mapping[int, frozenset[type[MJError]]]] = {
     500: frozenset({QuotaExhausted, QueueFull, NoAccount, RateLimited}),
 }
 """The texts that override these statuses; 500 includes all statuses above it."""
-
-
 _UNAMBIGUOUS_CODES: Final[Mapping[int | None, type[MJError]]] = {23: QueueFull, 24: BannedPrompt}
 """Codes whose meaning does not depend on the text."""
-
-
 _ERROR_BY_CODE: Final[Mapping[int | None, type[MJError]]] = {
     3: TaskNotFound,
     4: InvalidRequest,
@@ -84,16 +71,10 @@ _ERROR_BY_CODE: Final[Mapping[int | None, type[MJError]]] = {
     30: RateLimited,
     **_UNAMBIGUOUS_CODES,
 }
-
-
 _LOGIC_ERROR_CODE: Final = -1
 """The code of PROTOCOL §7.1-C: an invalid request, or an error that only its text describes."""
-
-
 KNOWN_CODES: Final = frozenset({*ACCEPTED_CODES, *_ERROR_BY_CODE, _LOGIC_ERROR_CODE, None})
 """All codes of the protocol. Other codes are classified by their text and status."""
-
-
 _ERROR_BY_STATUS: Final[Mapping[int, type[MJError]]] = {
     400: InvalidRequest,
     401: AuthenticationError,
@@ -111,8 +92,6 @@ _ERROR_BY_STATUS: Final[Mapping[int, type[MJError]]] = {
     429: RateLimited,
     501: UnsupportedEndpoint,
 }
-
-
 _PRE_HANDLER_STATUSES: Final = frozenset(
     {401, 402, 404, 405, 407, 411, 413, 414, 415, 417, 429, 431, 501}
 )
@@ -121,42 +100,26 @@ _PRE_HANDLER_STATUSES: Final = frozenset(
 Front ends return every other error status for requests that the server behind them has accepted,
 too (PROTOCOL §7.1).
 """
-
-
 _REFUSAL_STATUSES: Final = frozenset({400, 403, 422})
 """Statuses at which a reply in the servers' own shape is a refusal, whatever its text."""
-
-
 _REDIRECT_STATUSES: Final = frozenset({301, 307, 308})
-
-
 _SAME_ENDPOINT: Final = re.compile(r"/(submit|insight-face)/")
 """Found in a redirect to the same endpoint at another address."""
-
-
 _REFUSAL_CODES: Final = frozenset({3, 4, 23, 24, 30})
 """Codes of refusals, at any status."""
-
-
 _UPSTREAM_ERROR_TYPE: Final = "upstream_error"
 """The type of an error that a gateway forwards from its upstream."""
-
-
 _NOT_FORWARDED_TEXT: Final = re.compile(
     r"无法获取 ?provider|无可用的?渠道|渠道已被?禁用|无效的渠道"
     r"|(read|bind|marshal|copy|create)_(http_)?request(_body)?_failed"
 )
 """Texts of a gateway with code 5 that has sent nothing upstream."""
-
-
 _ACCESS_DENIED_TEXT: Final = re.compile(
     r"账号(不可用|已禁用|无权限)|演示模式|HTTP request (was sent )?to (an )?HTTPS|requires TLS",
     re.IGNORECASE,
 )
 """Plain texts and pages of servers that have not looked at the submission: of open-plus for a token
 without access, and of TLS servers for a client without TLS."""
-
-
 _MESSAGES: Final[Mapping[type[MJError], str]] = {
     AuthenticationError: "The server refused the token.",
     BannedPrompt: "The prompt contains a banned word.",
@@ -173,16 +136,12 @@ _MESSAGES: Final[Mapping[type[MJError], str]] = {
     TaskNotReady: "The server does not see the task as finished yet.",
     UnsupportedEndpoint: "This server does not have this operation.",
 }
-
-
 _TOKEN_HINTS: Final[Mapping[str, str]] = {
     "": "No token is set: pass one to Client, or set MJASYNC_TOKEN.",
     "Authorization": 'Check the token; most servers require auth="secret" (mj-api-secret).',
     "mj-api-secret": 'Check the token; some gateways require auth="bearer".',
 }
 """What to do about a refused token, by the header that contained it."""
-
-
 _LOST_BEHIND_GATEWAY: Final = re.compile(
     r"do_request_failed|(unmarshal|read|close|copy|empty)_resp|connection termination"
     r"|time(d )?[- ]?out|deadline exceeded|reset by peer|connection reset|broken pipe"
@@ -190,12 +149,8 @@ _LOST_BEHIND_GATEWAY: Final = re.compile(
     re.IGNORECASE,
 )
 """Texts of a gateway that has forwarded the request, or begun to, with an unknown outcome."""
-
-
 SEED_LIMIT: Final = 1 << 32
 """The number of seeds. A larger number is something else, such as a task id."""
-
-
 _MAX_SHOWN_JSON: Final = 200
 """Characters of a reply without a description that an error quotes."""
 

@@ -15,19 +15,10 @@ import attrs
 from .._json import parse_json, parse_json_leniently
 from . import decoding
 
-__all__ = ["MAX_MATCHED_TEXT", "Operation", "ParsedReply", "parse_reply"]
-
-
 _MAX_RETRY_AFTER: Final = 3600.0
-
-
 _MAX_DESCRIPTION: Final = 20_000
 """Characters of a server's description that are kept."""
-
-
 _MAX_DETAILS: Final = 5
-
-
 _MAX_PAGE_SCAN: Final = 16_384
 """Bytes of a web page that are searched."""
 

@@ -15,27 +15,6 @@ from ..errors import InvalidRequest
 from ..prompt import with_speed
 from .buttons import change_payload
 
-__all__ = [
-    "GENERATED_STATE_PREFIX",
-    "SubmissionDraft",
-    "account_filter_payload",
-    "action",
-    "blend",
-    "check_choice",
-    "common_payload",
-    "describe",
-    "edit",
-    "imagine",
-    "modal",
-    "retexture",
-    "shorten",
-    "show",
-    "swap_face",
-    "swap_video_face",
-    "upload",
-    "video",
-]
-
 GENERATED_STATE_PREFIX: Final = "mjasync-"
 """The start of a state that the client generated."""
 _BOT_TYPES: Final[Mapping[str, str]] = {"midjourney": "MID_JOURNEY", "niji": "NIJI_JOURNEY"}

@@ -21,8 +21,6 @@ from . import decoding
 from .error_rules import ACCEPTED_CODES, SEED_LIMIT, classify, is_refusal, make_error
 from .parsing import Operation, ParsedReply, parse_reply
 
-__all__ = ["check_image", "parse_list", "parse_object", "parse_receipt"]
-
 T = TypeVar("T")
 
 

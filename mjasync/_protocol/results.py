@@ -10,8 +10,6 @@ from ..errors import InvalidRequest, TaskBanned, TaskCancelled, TaskFailed
 from .buttons import Buttons, is_grid_upscale
 from .error_rules import is_ban_text
 
-__all__ = ["buttons_of", "is_grid", "raise_for_status", "result_url"]
-
 _COLON: Final = re.compile("[:：]")
 """Precedes the banned word in a reason."""
 _MAX_WORD_LENGTH: Final = 200

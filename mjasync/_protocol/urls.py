@@ -12,12 +12,9 @@ from yarl import URL
 from .._models import ImageHost, Speed
 from ..errors import ConfigurationError
 
-__all__ = ["ServerUrl"]
-
 _SPEED_SEGMENT: Final = re.compile(
     rf"mj(?:-(?P<speed>{'|'.join(get_args(Speed))}))?(?:-(?P<host>{'|'.join(get_args(ImageHost))}))?"
 )
-
 _LOCAL_HOST: Final = re.compile(
     r"(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])(?::\d+)?(?:/|$)", re.IGNORECASE
 )

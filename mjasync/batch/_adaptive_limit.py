@@ -7,8 +7,6 @@ from typing import Final
 from .._http.retry import RetryPolicy
 from ..errors import MJError
 
-__all__ = ["AdaptiveLimit"]
-
 _MAX_STEP: Final = 60
 """The maximum exponent of a delay: larger ones exceed every limit."""
 

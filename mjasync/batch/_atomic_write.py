@@ -8,8 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PART_SUFFIX", "write_atomically"]
-
 PART_SUFFIX: Final = ".mjasync-*.part"
 
 

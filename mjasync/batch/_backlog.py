@@ -17,8 +17,6 @@ from ._outcome import UNCERTAIN_STATUSES
 from ._planning import StepFunction
 from ._prompt_sources import PromptSources
 
-__all__ = ["Backlog"]
-
 _NOT_RETRYABLE: Final = frozenset({"BannedPrompt", "ModalNotOpened", "TaskBanned"})
 """Errors after which a job is never retried."""
 _SUBMITTED_STATUSES: Final = (

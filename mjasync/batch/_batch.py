@@ -6,9 +6,9 @@ import asyncio
 import errno
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Self
 
 from .._client import Client
 from .._concurrency import uninterrupted
@@ -21,19 +21,11 @@ from ._gallery.page import GalleryPage
 from ._job_executor import JobExecutor
 from ._jobs import FUNCTION_STEP, Job, JobStatus, Totals, with_unrecorded_ids
 from ._ledger.open import open_ledger
-from ._output import Images, OutputFolder
+from ._output import STEPS_OF_IMAGES, Images, OutputFolder
 from ._planning import StepInput, expand_steps
-from ._prompt_sources import PromptInput, PromptSource, PromptSources
+from ._prompt_sources import PromptSource, PromptSources
 from ._readers import read_rows
 from ._runner import RunLimits, Runner
-
-__all__ = ["Batch", "PromptInput"]
-
-_STEPS_OF_IMAGES: Final[Mapping[Images, tuple[str, ...]]] = {
-    "grid": (),
-    "split": (),
-    "upscale-all": ("U1", "U2", "U3", "U4"),
-}
 
 
 class Batch:
@@ -93,11 +85,11 @@ class Batch:
         for argument, value in (("limit", limit), ("repeat", repeat)):
             if value < 1:
                 raise ConfigurationError(f"{argument} must be at least 1, not {value}.")
-        if images not in _STEPS_OF_IMAGES:
-            message = f"images must be one of {', '.join(_STEPS_OF_IMAGES)}, not {images!r}."
+        if images not in STEPS_OF_IMAGES:
+            message = f"images must be one of {', '.join(STEPS_OF_IMAGES)}, not {images!r}."
             raise ConfigurationError(message)
         requested_steps = [steps] if isinstance(steps, str) or callable(steps) else [*steps]
-        step_paths, functions = expand_steps([*_STEPS_OF_IMAGES[images], *requested_steps])
+        step_paths, functions = expand_steps([*STEPS_OF_IMAGES[images], *requested_steps])
         self._folder = Path(folder)
         opened_ledger = open_ledger(self._folder, ledger)
         self._has_local_ledger = ledger is None

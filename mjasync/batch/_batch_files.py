@@ -18,10 +18,7 @@ from ._jobs import Job, JobStatus, folder_error
 from ._ledger.ledger import Ledger
 from ._output import OutputFolder
 
-__all__ = ["BatchFiles"]
-
 _log: Final = logging.getLogger("mjasync")
-
 _GALLERY_INTERVAL: Final = 3.0
 """Seconds between two versions of the gallery during a run."""
 

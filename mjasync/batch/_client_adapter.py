@@ -16,8 +16,6 @@ from .._submissions import SubmissionMethods
 from .._task import Task
 from ..errors import MJError
 
-__all__ = ["BatchClient"]
-
 _SINGLE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 
 

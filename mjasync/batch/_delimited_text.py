@@ -11,8 +11,6 @@ from typing import Final, TypeAlias
 from ..errors import ConfigurationError
 from ._rows import column_name
 
-__all__ = ["NumberedRows", "is_table", "read_table"]
-
 NumberedRows: TypeAlias = Iterator[tuple[str, object]]
 """The rows of a file, each with its place."""
 ParsedRecord: TypeAlias = tuple[int, int, list[str]]

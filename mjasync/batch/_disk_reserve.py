@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DiskReserve"]
-
 _BYTES_PER_JOB: Final = 2**15
 """Bytes that recording the response to one submission may take."""
 _BLOCK_SIZE: Final = 2**16

@@ -12,8 +12,6 @@ from ..errors import ConfigurationError
 from ._jobs import FUNCTION_STEP, Job
 from ._steps import split_steps
 
-__all__ = ["DEFAULT_NAME", "Filenames"]
-
 DEFAULT_NAME: Final = "{n:04}-{slug}-{seed}-{task_id}{step}.{ext}"
 _MAX_SLUG_LENGTH: Final = 40
 _LINKS_AND_FLAGS: Final = re.compile(r"https?://\S+|\s--\S.*|^--\S.*", re.DOTALL)

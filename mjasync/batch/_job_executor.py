@@ -32,10 +32,7 @@ from ._planning import StepFunction
 from ._recovery import Recovery
 from ._steps import fill_answer, last_step
 
-__all__ = ["JobExecutor"]
-
 _log: Final = logging.getLogger("mjasync")
-
 _ENDED: Final = (TaskFailed, TaskNotFound, ModalNotOpened, BannedPrompt)
 """Errors of a task that has ended without a picture, or that the server does not have."""
 

@@ -41,10 +41,7 @@ from ._planning import StepFunction
 from ._recovery import Recovery
 from ._steps import last_step, needs_remix
 
-__all__ = ["FATAL", "JobSubmitter", "missing_function_error"]
-
 _log: Final = logging.getLogger("mjasync")
-
 FATAL: Final = (AuthenticationError, QuotaExhausted, ClientClosed)
 """Errors that every other job would fail with, too."""
 _TRANSIENT: Final = (QueueFull, RateLimited, NoAccount, ConnectionFailed, TaskNotReady)

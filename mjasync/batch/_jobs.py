@@ -13,18 +13,6 @@ from .._text import printable
 from ..errors import ConfigurationError, MJError
 from ..prompt import without_flags
 
-__all__ = [
-    "FUNCTION_STEP",
-    "BatchInUse",
-    "File",
-    "Job",
-    "JobStatus",
-    "LedgerError",
-    "Totals",
-    "folder_error",
-    "with_unrecorded_ids",
-]
-
 FUNCTION_STEP: Final = "call:"
 """The prefix of steps that are functions."""
 _NO_VARIABLES: Final[Mapping[str, str]] = {}

@@ -11,8 +11,6 @@ import attrs
 from ..errors import MJError
 from ._jobs import Job, JobStatus
 
-__all__ = ["UNCERTAIN_STATUSES", "JobListener", "JobOutcome", "NextStep", "is_disk_error"]
-
 UNCERTAIN_STATUSES: Final = frozenset({JobStatus.SUBMITTING, JobStatus.UNCERTAIN})
 """Statuses in which the server may have a job whose id is not known."""
 _DISK_ERRNOS: Final = frozenset(

@@ -18,9 +18,13 @@ from ._filenames import Filenames
 from ._jobs import File, Job, JobStatus
 from ._png_metadata import embed_metadata, metadata_json
 
-__all__ = ["Images", "OutputFolder"]
-
 Images = Literal["grid", "split", "upscale-all"]
+STEPS_OF_IMAGES: Final[Mapping[Images, tuple[str, ...]]] = {
+    "grid": (),
+    "split": (),
+    "upscale-all": ("U1", "U2", "U3", "U4"),
+}
+"""The steps that each choice adds to a prompt."""
 _MAX_PROMPT_LENGTH: Final = 20_000
 """Characters of a server's text in a picture: readers refuse a megabyte of metadata."""
 

@@ -25,12 +25,9 @@ from ._rows import (
 )
 from ._steps import check_fields, fill_answer, last_step, parent_path, parse_path
 
-__all__ = ["StepFunction", "StepInput", "expand_steps", "plan_jobs"]
-
 StepFunction = Callable[[Task], Awaitable[Task | None]]
 """A step of the caller: it takes the finished Task, and may return another one to be saved."""
 StepInput = str | StepFunction
-
 _INVALID_GRID_LABEL: Final = re.compile(r"[UV](?![1-4]$)\d+", re.IGNORECASE)
 """Labels like those of grids, with the number of a picture that no grid has."""
 

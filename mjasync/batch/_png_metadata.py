@@ -8,8 +8,6 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["embed_metadata", "metadata_json"]
-
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _IHDR_END: Final = len(_PNG_SIGNATURE) + 25
 """The end of the first chunk, the IHDR."""

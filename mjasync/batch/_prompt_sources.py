@@ -9,12 +9,9 @@ from ._jobs import Job
 from ._planning import plan_jobs
 from ._rows import InputRow, check_source, parse_row, template_fields
 
-__all__ = ["PromptInput", "PromptSource", "PromptSources"]
-
 PromptInput: TypeAlias = str | Mapping[str, object] | InputRow
 """A prompt, or a row: a mapping with a `prompt`, or with the values of a template."""
 PromptSource: TypeAlias = PromptInput | Iterable[PromptInput] | AsyncIterable[PromptInput]
-
 _PLANNING_CHUNK: Final = 500
 
 

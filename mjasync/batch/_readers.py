@@ -16,8 +16,6 @@ from ._delimited_text import NumberedRows, is_table, read_table
 from ._planning import plan_jobs
 from ._rows import InputRow, parse_row, template_fields
 
-__all__ = ["InputRows", "read_rows"]
-
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark this one begins with
     (codecs.BOM_UTF32_BE, "utf-32"),

@@ -18,8 +18,6 @@ from ._jobs import Job, JobStatus
 from ._ledger.ledger import Ledger
 from ._outcome import JobOutcome, NextStep
 
-__all__ = ["Recovery"]
-
 _MODAL_PENDING: Final = frozenset({TaskStatus.MODAL, TaskStatus.NOT_START})
 """Statuses of a task whose modal is open, or was answered a moment ago."""
 _INTERRUPTED_CALL: Final = (

@@ -19,20 +19,6 @@ from .._protocol.payloads import check_choice
 from ..errors import InvalidRequest
 from ._steps import FIELD_PATTERN, check_fields
 
-__all__ = [
-    "REPEAT_FLAG",
-    "SEED_FLAG",
-    "SEED_LIMIT",
-    "InputRow",
-    "check_not_blank",
-    "check_present",
-    "check_source",
-    "column_name",
-    "parse_repeat",
-    "parse_row",
-    "template_fields",
-]
-
 REPEAT_FLAG: Final = re.compile(r"(?:^|\s)--(?:repeat|r)\s+(\d+)(?!\S)", re.IGNORECASE)
 SEED_FLAG: Final = re.compile(r"(?:^|\s)--seed\s+(\d+)(?!\S)", re.IGNORECASE)
 SEED_LIMIT: Final = 2**32

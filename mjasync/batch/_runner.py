@@ -18,8 +18,6 @@ from ._job_executor import JobExecutor
 from ._jobs import Job, JobStatus
 from ._outcome import JobOutcome, NextStep
 
-__all__ = ["RunLimits", "Runner"]
-
 _MAX_WORKERS: Final = 4
 """Workers for each place: those that only save a picture need no place."""
 _MIN_POLL_DELAY: Final = 0.05

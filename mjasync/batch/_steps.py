@@ -15,17 +15,6 @@ from .._models import Button
 from .._protocol.buttons import ButtonMeaning, classify_button
 from ..errors import ConfigurationError, InvalidRequest, ModalRequired
 
-__all__ = [
-    "FIELD_PATTERN",
-    "check_fields",
-    "fill_answer",
-    "last_step",
-    "needs_remix",
-    "parent_path",
-    "parse_path",
-    "split_steps",
-]
-
 FIELD_PATTERN: Final = re.compile(r"(?<!\\)\{([^{},\\]+)\}")
 """A name in braces; braces with a comma stand for alternatives."""
 _ESCAPED_BRACE: Final = re.compile(r"\\([{}])")

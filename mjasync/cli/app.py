@@ -20,8 +20,6 @@ from .task_jobs import TaskRun
 from .unexpected_errors import SentenceHandler, without_debug
 from .usage_errors import report_usage_error
 
-__all__ = ["app", "run"]
-
 _HELP: Final = """Submit, watch and follow up Midjourney tasks on a Midjourney-Proxy server.
 
 Name the server in MJASYNC_BASE_URL and its token in MJASYNC_TOKEN, or try any command without a \
@@ -32,12 +30,9 @@ After an unexpected error, --debug shows where it happened.
 Exit codes: 0 done, 1 some failed, 2 usage, 130 after Ctrl-C."""
 _SERVER: Final = ServerOptions()
 _BATCH_OPTIONS: Final = BatchOptions()
-
 Json = Annotated[bool, Parameter(name="--json")]
 TaskId = Annotated[str, Parameter(name="ID")]
 BatchFolder = Annotated[Path, Parameter(name="DIR")]
-
-
 app: Final = App(
     name="mjasync",
     help=_HELP,

@@ -11,13 +11,10 @@ import attrs
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-__all__ = ["BatchOptions", "flags_of", "without_password"]
-
 _URLS: Final = frozenset({"ledger", "proxy"})
 """Options that may contain a password."""
 _NOT_REPEATED: Final = frozenset({"token", "retry_failed", "resubmit_uncertain", "drop_missing"})
 """Options that are secret, or apply to one run only."""
-
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 
 

@@ -15,8 +15,6 @@ from .console import print_result
 from .folders import is_simulated, load_resume_command
 from .task_text import command, json_line, path_text
 
-__all__ = ["print_status", "write_and_open_gallery"]
-
 
 def print_status(folder: Path, *, ledger: str | None, as_json: bool) -> int:
     """Print the state of a batch; return 0 if all of it is saved.

@@ -12,23 +12,6 @@ from .. import errors
 from ..batch import InputRows, Job, JobStatus, Totals
 from .task_text import one_line
 
-__all__ = [
-    "charges_dict",
-    "files_of",
-    "forecast_dict",
-    "format_charges",
-    "format_counts",
-    "format_failure",
-    "format_forecast",
-    "format_input_notes",
-    "format_job",
-    "format_not_requested",
-    "format_problems",
-    "format_time_left",
-    "job_dict",
-    "preview_prompts",
-]
-
 _STATUS_WORDS: Final = {
     JobStatus.SAVED: "saved",
     JobStatus.FAILED: "failed",

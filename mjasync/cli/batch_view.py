@@ -17,8 +17,6 @@ from .connection_notices import ConnectionNotices
 from .progress import ConsoleOutput, ProgressBars
 from .task_text import json_line, one_line, path_text, progress_of, task_state
 
-__all__ = ["BatchDisplay"]
-
 _REFRESH_SECONDS: Final = 0.1
 """Seconds between two updates of the bars."""
 _COUNT_SECONDS: Final = 10.0

@@ -7,8 +7,6 @@ from typing import Final
 from ..errors import ConnectionFailed, MJError, SubmitUncertain
 from .task_text import one_line
 
-__all__ = ["ConnectionNotices"]
-
 _FIRST_NOTICE_SECONDS: Final = 2.0
 """Seconds until the first notice about a server that went away or cannot be read."""
 _RECONNECTED: Final = "The server answers again."

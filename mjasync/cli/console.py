@@ -13,15 +13,6 @@ from rich.text import Text
 
 from .. import printable
 
-__all__ = [
-    "BrokenPipeSafeConsole",
-    "print_note",
-    "print_result",
-    "printable_block",
-    "safe_console",
-    "silence",
-]
-
 
 def printable_block(text: str) -> str:
     """Escape text of several lines."""

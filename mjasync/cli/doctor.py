@@ -16,8 +16,6 @@ from .signals import GracefulShutdown
 from .task_jobs import TaskRun, resolve_in_flight
 from .task_text import command, explain, is_usage, json_line, one_line
 
-__all__ = ["run_doctor"]
-
 _PROMPT: Final = "a lighthouse in a storm"
 _AUTH: Final[Mapping[str, str]] = {
     "secret": "the token is taken as mj-api-secret",

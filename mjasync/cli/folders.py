@@ -11,16 +11,6 @@ from typing import Final
 
 from ..errors import ConfigurationError
 
-__all__ = [
-    "check_image",
-    "check_target",
-    "is_simulated",
-    "load_resume_command",
-    "make_folder",
-    "mark_simulated",
-    "save_resume_command",
-]
-
 _SIMULATED_MARKER: Final = ".simulated"
 _COMMAND_FILE: Final = ".command"
 _URL: Final = re.compile(r"\s*(https?://|data:)", re.IGNORECASE)

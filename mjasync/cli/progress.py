@@ -15,8 +15,6 @@ from rich.text import Text
 
 from .console import safe_console
 
-__all__ = ["ConsoleOutput", "ProgressBars"]
-
 _BAR_WIDTH: Final = 24
 _ECHO_WIDTH: Final = 4
 
@@ -28,6 +26,7 @@ class TitleColumn(ProgressColumn):
         super().__init__(table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
 
     def render(self, task: ProgressTask) -> Text:
+        """Return the description on one line."""
         return Text(task.description, no_wrap=True, overflow="ellipsis")
 
 
@@ -46,6 +45,7 @@ class JobProgress(Progress):
     """Bars that do not fill the whole line."""
 
     def get_renderable(self) -> RenderableType:
+        """Return the bars, narrower than the line."""
         return NarrowRenderable(super().get_renderable())
 
 

@@ -46,8 +46,6 @@ from .server_options import ServerOptions
 from .signals import GracefulShutdown
 from .task_text import command, explain, is_usage, json_line, one_line, path_text
 
-__all__ = ["run_batch"]
-
 _SUBMITTED_STATUSES: Final = (
     JobStatus.SUBMITTING,
     JobStatus.UNCERTAIN,

@@ -19,8 +19,6 @@ from .task_display import TaskDisplay, TaskFormatter
 from .task_jobs import TaskRun, resolve_in_flight, run_all
 from .task_text import command, explain, is_usage, one_line, task_state
 
-__all__ = ["TaskCommand"]
-
 _NO_TIMEOUT: Final = float("inf")
 _TICK: Final = 0.1
 """Seconds between two checks of the connection."""

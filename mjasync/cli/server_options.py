@@ -15,8 +15,6 @@ from cyclopts.validators import Number
 from .. import Client, ConfigurationError, Schedule
 from .batch_options import flags_of
 
-__all__ = ["ServerOptions", "check_extra"]
-
 _TIME_SCALE: Final = 0.01
 """Real seconds per second of the simulator in this process: a grid takes 0.4 s."""
 _MIN_CONCURRENCY: Final = 3

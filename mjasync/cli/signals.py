@@ -12,8 +12,6 @@ from typing import Any, Final, Self
 
 from .. import cancel_in_flight_submissions
 
-__all__ = ["GracefulShutdown"]
-
 _SIGNALS: Final = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")

@@ -12,8 +12,6 @@ from .console import print_note, print_result
 from .server_options import check_extra
 from .signals import GracefulShutdown
 
-__all__ = ["serve"]
-
 
 def serve(**options: Any) -> int:  # noqa: ANN401 - those of the Simulator
     """Run a simulator until a signal arrives; return the exit code.

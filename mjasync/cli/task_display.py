@@ -26,8 +26,6 @@ from .task_text import (
     task_dict,
 )
 
-__all__ = ["TaskDisplay", "TaskFormatter"]
-
 _MAX_ID_LENGTH: Final = 60
 """Characters of an id in a line about it."""
 

@@ -12,8 +12,6 @@ import attrs
 from .. import Client, Task, TaskInfo
 from ..errors import MJError, RequestTimeout, SubmitUncertain, TaskTimeout
 
-__all__ = ["ProgressListener", "TaskRun", "resolve_in_flight", "run_all"]
-
 
 @attrs.define(kw_only=True, eq=False)
 class TaskRun:

@@ -23,21 +23,6 @@ from ..errors import (
 if TYPE_CHECKING:
     from .task_jobs import TaskRun
 
-__all__ = [
-    "MAX_LINE",
-    "button_names",
-    "command",
-    "explain",
-    "is_usage",
-    "json_line",
-    "one_line",
-    "path_text",
-    "progress_of",
-    "run_state",
-    "task_dict",
-    "task_state",
-]
-
 MAX_LINE: Final = 4000
 """Characters of one line; signed links are long, and must be complete."""
 _MAX_STATUS: Final = 40
@@ -84,7 +69,6 @@ _NEXT_STEPS: Final[Mapping[str, str]] = {
     "TaskTimeout": "The job goes on: mjasync watch {flags}{id}",
 }
 """The next step by error, subclasses included, in place of hints that are about Python."""
-
 _OPTIONS: Final[Mapping[str, str]] = {
     "Check the token": "Check MJASYNC_TOKEN (or --token)",
     "pass one to Client, or set MJASYNC_TOKEN": "set MJASYNC_TOKEN, or pass --token",

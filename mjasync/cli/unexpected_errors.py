@@ -15,8 +15,6 @@ from urllib.parse import unquote
 from .. import printable, redact
 from .console import print_note
 
-__all__ = ["DEBUG", "SentenceHandler", "report", "without_debug"]
-
 DEBUG: Final = "--debug"
 """The option of all commands that shows tracebacks of unexpected errors."""
 _LOGIN: Final = re.compile(r"//[^:/\s]*:(\S*)@")

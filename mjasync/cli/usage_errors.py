@@ -13,8 +13,6 @@ from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, Un
 
 from .console import print_note
 
-__all__ = ["report_usage_error"]
-
 _PROMPT_COMMANDS: Final = ("imagine", "shorten")
 _TYPO_SIMILARITY: Final = 0.8
 """The similarity from which an unknown option counts as a misspelling of another."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from .faults import FaultScript
     from .sim_task import RequestRecord, SimTask, Submission
 
-__all__ = ["ServerBackend", "SimulatorSettings"]
-
 _MIN_TIMER_SECONDS: Final = 0.001
 
 

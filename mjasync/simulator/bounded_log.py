@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Final, TypeVar
 
-__all__ = ["BoundedLog"]
-
 _T = TypeVar("_T")
 _LOG: Final = logging.getLogger(__name__)
 

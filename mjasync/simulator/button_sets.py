@@ -13,15 +13,6 @@ if TYPE_CHECKING:
 
     from .prompts import ModelVersion
 
-__all__ = [
-    "BUTTON_SETS",
-    "BUTTON_SETS_SYNTHETIC",
-    "COMMAND_TABLE",
-    "ButtonSet",
-    "Command",
-    "SimButton",
-]
-
 
 @attrs.frozen
 class Command:
@@ -68,7 +59,6 @@ _COMMANDS: Final = (
     Command("details", "SHORTEN", "details", 3, is_immediate=True),
     Command("bookmark", "ACTION", "nothing", 1, is_immediate=True),
 )
-
 COMMAND_TABLE: Final[Mapping[str, Command]] = {command.name: command for command in _COMMANDS}
 """Every command by name."""
 
@@ -200,7 +190,6 @@ def _no_buttons(_model: ModelVersion, _job_id: str) -> Iterator[SimButton]:
 
 ButtonSet: TypeAlias = "Callable[[ModelVersion, str], Iterator[SimButton]]"
 """A function that creates buttons for a model and a Midjourney job id."""
-
 BUTTON_SETS: Final[Mapping[str, ButtonSet]] = {
     "grid": _grid_buttons,
     "single": _single_buttons,

@@ -13,8 +13,6 @@ from .images.store import ImageStore
 from .responses import SimResponse
 from .sim_task import SimTask
 
-__all__ = ["Dialect", "TaskSource"]
-
 
 class TaskSource(Protocol):
     """The sources of a Task JSON besides the task."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["DIALECTS"]
-
 _SUBMITS_ORIGINAL: Final = frozenset({"imagine", "blend", "describe", "change", "simple-change"})
 _SUBMITS_OPEN: Final = frozenset(
     {
@@ -30,13 +28,11 @@ _TASK_READS: Final = frozenset({"fetch", "list", "list-by-condition"})
 _READS_ORIGINAL: Final = _TASK_READS | {"queue", "account-list", "account-fetch"}
 _READS_OPEN: Final = _TASK_READS | {"list-by-ids", "image-seed", "cancel"}
 _READS_PLUS: Final = _READS_OPEN | {"queue", "account-query"}
-
 _KEYS_ORIGINAL: Final = (
     *("id", "properties", "action", "status", "prompt", "promptEn", "description", "state"),
     *("submitTime", "startTime", "finishTime", "imageUrl", "progress", "failReason"),
 )
 _KEYS_PLUS: Final = (*_KEYS_ORIGINAL, "buttons", "imageHeight", "imageWidth")
-
 _PROPERTIES_ORIGINAL: Final = (
     *("notifyHook", "finalPrompt", "messageId", "messageHash", "progressMessageId", "flags"),
     *("nonce", "discordInstanceId", "referencedMessageId"),
@@ -46,8 +42,6 @@ _PROPERTIES_PLUS: Final = (
     *("botType", "messageContent", "finalZhPrompt", "customId", "modalCustomId"),
     "discordChannelId",
 )
-
-
 _PLUS: Final = Dialect(
     name="plus",
     endpoints=_SUBMITS_PLUS | _READS_PLUS,
@@ -77,7 +71,6 @@ _PLUS: Final = Dialect(
     refused_operations=frozenset({"bookmark", "picture_prompt_all"}),
     has_video_urls=True,
 )
-
 _ORIGINAL: Final = Dialect(
     name="original",
     endpoints=_SUBMITS_ORIGINAL | _READS_ORIGINAL,
@@ -110,7 +103,6 @@ _ORIGINAL: Final = Dialect(
     channel_id_is_account_id=True,
     upstream_timeout={"stall": (300, "任务超时")},
 )
-
 _OPEN_PLUS: Final = attrs.evolve(
     _PLUS,
     name="open-plus",
@@ -167,6 +159,5 @@ _OPEN_PLUS: Final = attrs.evolve(
     seed_delay_seconds=20.0,
     upstream_timeout={"stall": (300, "执行超时 5 分钟"), "stuck": (3600, "任务提交超时")},
 )
-
 DIALECTS: Final[Mapping[str, Dialect]] = {row.name: row for row in (_PLUS, _ORIGINAL, _OPEN_PLUS)}
 """Every dialect by name."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .sim_task import RequestRecord
     from .submitting import SubmissionService
 
-__all__ = ["Dispatcher"]
-
 _LIST_ENDPOINTS: Final = frozenset({"list", "list-by-condition", "list-by-ids"})
 _FORM_ENDPOINTS: Final = frozenset({"video-swap"})
 _SUBMIT_HANDLERS: Final = {**COMMAND_HANDLERS, **FOLLOW_UP_HANDLERS}

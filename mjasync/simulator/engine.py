@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from .sim_task import TaskOutcome
 
-__all__ = ["Engine", "SimAccount"]
-
 _SPEED_FACTORS: Final = {"TURBO": 0.4, "FAST": 1.0, "RELAX": 3.0}
 _QUEUE_SECONDS: Final = 1.0
 _PROGRESS_PERCENTS: Final = (0, 15, 31, 46, 62, 78, 93)

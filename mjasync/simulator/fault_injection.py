@@ -18,8 +18,6 @@ from .responses import SimResponse
 if TYPE_CHECKING:
     from .faults import Fault
 
-__all__ = ["inject_fault", "send_response"]
-
 _ERROR_PAGE: Final = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>New API</title></head>
 <body><noscript>You need to enable JavaScript to run this app.</noscript><div id="root"></div>
@@ -29,7 +27,6 @@ _LINGER_SECONDS: Final = struct.pack("ii", 1, 0)
 _UNSENT_BYTES: Final = 64
 _CLOSED_CHECK_INTERVAL: Final = 0.01
 """Seconds between two checks whether the client has closed the connection."""
-
 _Handle: TypeAlias = Callable[[], Awaitable[SimResponse]]
 _FaultResult: TypeAlias = tuple[web.StreamResponse, int | None]
 

@@ -12,8 +12,6 @@ from .routes import ENDPOINT_KINDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FAULT_KINDS", "Fault", "FaultKind", "FaultScript"]
-
 FAULT_TARGETS: Final = frozenset({"submit", "fetch", "list", "image", "other", "any"})
 """The kinds of requests that an HTTP fault may affect."""
 
@@ -29,7 +27,6 @@ class FaultKind:
 
 _REPLY_OPTIONS: Final = {"status": 500, "body": b"", "content_type": None, "headers": None}
 _FAIL_OPTIONS: Final = {"reason": "Internal Server Error", "at": 0, "exception": False}
-
 FAULT_KINDS: Final[Mapping[str, FaultKind]] = {
     "reply": FaultKind(level="http", options=_REPLY_OPTIONS),
     "html": FaultKind(level="http", options={"status": 200}),

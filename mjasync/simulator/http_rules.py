@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-__all__ = ["MISSING_AUTHORIZATION", "AspNetRules", "ClosedPlusRules", "HttpRules", "SpringRules"]
-
 _PREFLIGHT_HEADER: Final = "Access-Control-Request-Method"
 _GUARDED_PATH: Final = re.compile(r"/mj/(?:submit|task|account)/.")
 _JSON_WITH_CHARSET: Final = re.compile(r"application/json;\s*charset=[\w-]+", re.IGNORECASE)

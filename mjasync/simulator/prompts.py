@@ -12,29 +12,9 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "DEFAULT_BANNED_WORDS",
-    "KEYCAPS",
-    "GeneratedText",
-    "ModelVersion",
-    "describe_result",
-    "find_banned_word",
-    "find_model",
-    "find_seed",
-    "find_speed",
-    "is_video_prompt",
-    "numbered_lines",
-    "parse_version",
-    "shorten_result",
-    "split_zoom",
-    "with_model",
-]
-
 DEFAULT_BANNED_WORDS: Final = ("bloodbath", "gore", "naked", "nsfw", "nude")
 """Words that a simulator bans by default."""
-
 KEYCAPS: Final = ("1️⃣", "2️⃣", "3️⃣", "4️⃣", "5️⃣")
-
 _VERSION_FLAG: Final = re.compile(r"--(?:v|version)\s+(\d+(?:\.\d+)?)\b", re.IGNORECASE)
 _NIJI_FLAG: Final = re.compile(r"--niji\b(?:\s+(\d+(?:\.\d+)?)\b)?", re.IGNORECASE)
 _SPEED_FLAG: Final = re.compile(r"--((?i:fast)|turbo|relax)\b")

@@ -8,8 +8,6 @@ from typing import Any
 
 import orjson
 
-__all__ = ["FORM_TYPE", "read_body"]
-
 FORM_TYPE = "multipart/form-data"
 """The content type of a form with files in it."""
 

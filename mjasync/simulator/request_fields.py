@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .dialect import Dialect
     from .sim_task import SubmissionRequest
 
-__all__ = ["RequestFields"]
-
 _DATA_URL: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)
 _ANY_DATA_URL: Final = re.compile(r"data:([^,]*),(.*)", re.DOTALL)
 _INTEGER: Final = re.compile(r"[+-]?\d+")

@@ -12,18 +12,6 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "RequestRefused",
-    "SimResponse",
-    "asp_net_binding_error",
-    "asp_net_error",
-    "empty_response",
-    "json_response",
-    "make_refusal",
-    "spring_error",
-    "submit_result",
-]
-
 _REASON_PHRASES = {
     400: "Bad Request",
     401: "Unauthorized",

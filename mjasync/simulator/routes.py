@@ -10,8 +10,6 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ENDPOINT_KINDS", "MatchedRoute", "match_route"]
-
 ENDPOINT_KINDS: Final[Mapping[str, str]] = {
     "fetch": "fetch",
     **dict.fromkeys(("list", "queue", "list-by-condition", "list-by-ids"), "list"),
@@ -47,7 +45,6 @@ _API_PATH: Final = re.compile(
 )
 _IMAGE_PATH: Final = re.compile(r"/attachments/([^/]+)")
 _ID_PATH: Final = re.compile(r"(?P<owner>task|account)/(?P<id>[^/]+)/(?P<name>[a-z-]+)")
-
 _SUBMIT_NAMES: Final = (
     *("imagine", "blend", "describe", "shorten", "action", "modal", "change", "simple-change"),
     *("upload-discord-images", "edits", "retexture", "video", "show"),

@@ -30,13 +30,9 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http import RawRequestMessage
 
-__all__ = ["DIALECTS", "Simulator"]
-
 _BODY_LIMIT: Final = 64 * 2**20
 _UPSTREAM_KEY: Final = "channel-key"
-
 AnyDialect: TypeAlias = Dialect | GatewayDialect
-
 DIALECTS: Final[Mapping[str, AnyDialect]] = {**SERVERS, **GATEWAYS}
 """Every dialect by name: the servers, and the gateways in front of them."""
 

@@ -11,17 +11,6 @@ from .button_sets import BUTTON_SETS, ButtonSet, Command, SimButton
 from .images.image_spec import ImageSpec
 from .prompts import GeneratedText, ModelVersion
 
-__all__ = [
-    "TERMINAL_STATUSES",
-    "RequestRecord",
-    "SimTask",
-    "StatusStep",
-    "Submission",
-    "SubmissionRequest",
-    "TaskOutcome",
-    "UploadedImage",
-]
-
 TERMINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILURE", "CANCEL"})
 """Statuses that nothing follows (PROTOCOL §3.6)."""
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .faults import Fault, FaultScript
     from .images.store import ImageStore
 
-__all__ = ["SubmissionService"]
-
 
 @attrs.frozen(kw_only=True)
 class SubmissionService:
@@ -268,7 +266,6 @@ def _stall_outcome(fault: Fault) -> TaskOutcome:
 _CROSSED_OPERATIONS: Final = frozenset({"reroll", "variation"})
 _SHOWN_IN_QUEUE: Final = {"account_disabled": False, "queue_ghost": True}
 """Faults whose tasks the queue shows or hides, independent of their status."""
-
 _OUTCOMES_BY_FAULT: Final[Mapping[str, Callable[[Fault], TaskOutcome]]] = {
     "fail": _failure_outcome,
     "stall": _stall_outcome,

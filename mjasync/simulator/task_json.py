@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from .images.store import ImageStore
     from .sim_task import SimTask
 
-__all__ = ["TaskSerializer", "image_size"]
-
 
 @attrs.define(kw_only=True, eq=False)
 class TaskSerializer:

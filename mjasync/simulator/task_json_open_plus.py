@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from .dialect import TaskSource
     from .sim_task import SimTask
 
-__all__ = ["FIELDS", "PROPERTIES", "PROPERTY_KEYS", "TASK_KEYS"]
-
 _CORE_KEYS: Final = (
     *("id", "properties", "parentId", "botType", "realBotType", "userId", "isWhite", "nonce"),
     *("instanceId", "subInstanceId", "action", "status", "prompt", "promptEn", "promptFull"),
@@ -48,7 +46,6 @@ _INTERNAL_KEYS: Final = (
 )
 TASK_KEYS: Final = (*_CORE_KEYS, *_MEDIA_KEYS, *_INTERNAL_KEYS)
 """All keys, always present."""
-
 PROPERTY_KEYS: Final = (
     *("notifyHook", "botType", "finalPrompt", "remix", "messageContent", "messageId"),
     *("messageHash", "progressMessageId", "custom_id", "flags", "nonce", "discordInstanceId"),
@@ -56,7 +53,6 @@ PROPERTY_KEYS: Final = (
     *("action_index", "language"),
 )
 """All keys that its ``properties`` may have."""
-
 _STATUS_TEXTS: Final = {
     "NOT_START": "未启动",
     "SUBMITTED": "已提交",
@@ -167,7 +163,6 @@ FIELDS: Final[Mapping[str, Callable[[TaskSource, SimTask], object]]] = {
     "clientIp": lambda *_: "127.0.0.1",
 }
 """The keys of the Task JSON that the others do not have, or with other values."""
-
 PROPERTIES: Final[Mapping[str, Callable[[SimTask], object]]] = {
     "remix": lambda task: True if task.modal_prompt is not None else None,
     "custom_id": lambda task: (task.pressed_button and task.pressed_button.custom_id) or None,

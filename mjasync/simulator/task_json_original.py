@@ -11,11 +11,8 @@ if TYPE_CHECKING:
     from .dialect import TaskSource
     from .sim_task import SimTask
 
-__all__ = ["FIELDS", "PROGRESS_TEXTS", "PROPERTIES"]
-
 PROGRESS_TEXTS: Final[Mapping[int, str]] = {0: "Waiting to start", 46: "46.5%"}
 """Progress texts of Midjourney that it shows unchanged."""
-
 _PREVIEW_NAMESPACE: Final = uuid.UUID(int=7)
 
 

@@ -17,8 +17,6 @@ from .bounded_log import BoundedLog
 if TYPE_CHECKING:
     from .faults import FaultScript
 
-__all__ = ["WebhookDelivery", "WebhookSender"]
-
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 
 

@@ -23,8 +23,6 @@ from .._ledger.open import read_batch
 from .._steps import split_steps
 from .thumbnails import Thumbnails
 
-__all__ = ["GalleryPage", "write_gallery"]
-
 _PAGE_NAME: Final = "index.html"
 _MAX_TEXT_LENGTH: Final = 2_000
 """Characters of a server's text on the page."""

@@ -32,10 +32,7 @@ from ..._text import printable
 from .._atomic_write import write_atomically
 from .._jobs import File
 
-__all__ = ["MAX_MEMORY", "Thumbnails"]
-
 _log: Final = logging.getLogger("mjasync")
-
 MAX_MEMORY: Final = 400_000_000
 """Bytes that decoding a picture may take: 80 megapixels as PNG, 23 as WebP."""
 _SMALL_FILE: Final = 32_000_000

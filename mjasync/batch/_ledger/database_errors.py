@@ -17,8 +17,6 @@ from ..._text import printable
 from ...errors import MJError
 from .._jobs import LedgerError
 
-__all__ = ["database_message", "ledger_errors"]
-
 _LOCKED_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 

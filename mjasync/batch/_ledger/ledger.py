@@ -33,8 +33,6 @@ from .tables import (
     parse_json,
 )
 
-__all__ = ["Ledger", "LedgerEvent"]
-
 LedgerEvent = Literal["", "submitting", "accepted"]
 
 

@@ -13,8 +13,6 @@ from typing import Final
 from ...errors import ConfigurationError
 from .._jobs import BatchInUse
 
-__all__ = ["LedgerLock"]
-
 _CLOSE_ON_EXEC: Final = getattr(os, "O_CLOEXEC", 0)
 _HELD_ERRNOS: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 

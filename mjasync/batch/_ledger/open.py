@@ -26,8 +26,6 @@ from .lock import LedgerLock
 from .sqlite import SQLiteLedger
 from .tables import decode_jobs, jobs_query, parse_json, table_columns
 
-__all__ = ["is_running", "open_ledger", "read_batch"]
-
 _SQLITE_DRIVER: Final = "sqlite+aiosqlite"
 _POSTGRES_DRIVER: Final = "postgresql+asyncpg"
 _COMPANION_SUFFIXES: Final = frozenset({".lock", ".reserve"})
@@ -39,7 +37,6 @@ _DRIVERS: Final = {
     "postgresql": _POSTGRES_DRIVER,
     _POSTGRES_DRIVER: _POSTGRES_DRIVER,
 }
-
 _NOT_WRITABLE_CODES: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _NO_TABLE_MESSAGE: Final = (
     "Its ledger has no jobs: it is being created, or it is empty. Try again in a moment; if it "

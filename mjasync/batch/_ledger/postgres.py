@@ -27,8 +27,6 @@ from .database_errors import database_message
 from .ledger import Ledger
 from .tables import JOBS, TABLES, decode_job, decode_jobs, jobs_query
 
-__all__ = ["SharedLedger"]
-
 _CLAIMS: Final = Table(
     "claims",
     MetaData(),

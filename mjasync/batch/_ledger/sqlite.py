@@ -21,8 +21,6 @@ from .ledger import Ledger, LedgerEvent
 from .lock import LedgerLock
 from .tables import JOBS, OWNER, TABLES
 
-__all__ = ["SQLiteLedger"]
-
 _BUSY_TIMEOUT: Final = 60.0
 """Seconds to wait for a ledger that another program has locked."""
 _TAKEN_OVER_MESSAGE: Final = (

@@ -40,23 +40,6 @@ from ..._text import printable
 from ...errors import ConfigurationError
 from .._jobs import Job, JobStatus, LedgerError
 
-__all__ = [
-    "EVENTS",
-    "JOBS",
-    "OWNER",
-    "TABLES",
-    "chunks",
-    "create_or_migrate",
-    "decode_job",
-    "decode_jobs",
-    "decode_status",
-    "encode_job",
-    "fetch_by_key",
-    "jobs_query",
-    "parse_json",
-    "table_columns",
-]
-
 T = TypeVar("T")
 _MAX_ROWS_PER_STATEMENT: Final = 500
 _MAX_ERROR_LENGTH: Final = 4000

@@ -9,8 +9,6 @@ import attrs
 
 from .go_json import GoJsonError
 
-__all__ = ["SOLD_ACTIONS", "CustomIdAction", "GatewayPanic", "parse_custom_id"]
-
 SOLD_ACTIONS: Final = frozenset(
     {
         *("IMAGINE", "DESCRIBE", "BLEND", "SHORTEN", "UPLOAD", "SWAP_FACE", "MODAL"),
@@ -19,7 +17,6 @@ SOLD_ACTIONS: Final = frozenset(
     }
 )
 """Actions that a gateway sells (PROTOCOL §3.4)."""
-
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _ACTIONS_BY_NAME: Final = {
     "Outpaint": "ZOOM",

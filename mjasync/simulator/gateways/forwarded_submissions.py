@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .gateway_dialects import ResellerDialect
     from .gateway_request import GatewayRequest
 
-__all__ = ["SubmissionForwarder"]
-
 _ACTION_BY_ENDPOINT: Final = {
     "imagine": "IMAGINE",
     "describe": "DESCRIBE",

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .gateway_context import GatewayContext
     from .task_rows import TaskRow
 
-__all__ = ["GatewayBackend"]
-
 _IDLE_SECONDS: Final = 0.05
 """Simulated seconds between the first task of an idle gateway and its poll."""
 _WAIT_SECONDS: Final = 0.005

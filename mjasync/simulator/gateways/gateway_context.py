@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..sim_task import RequestRecord
     from .users import GatewayAccounts
 
-__all__ = ["GatewayContext"]
-
 
 @attrs.define(kw_only=True, eq=False)
 class GatewayContext:

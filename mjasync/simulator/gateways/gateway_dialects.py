@@ -20,8 +20,6 @@ from .messages import (
     TokenMessages,
 )
 
-__all__ = ["GATEWAYS", "GatewayAuth", "GatewayDialect", "PassthroughDialect", "ResellerDialect"]
-
 
 @attrs.frozen(kw_only=True)
 class GatewayAuth:
@@ -125,7 +123,6 @@ _ENDPOINTS_2025: Final = GATEWAY_ENDPOINTS - {"edits", "video"}
 _NEW_API_2025_AUTH: Final = GatewayAuth(
     headers=("Authorization", "mj-api-secret"), placeholder="midjourney-proxy", channel_suffix="-"
 )
-
 _NEW_API: Final = ResellerDialect(
     name="new-api",
     auth=attrs.evolve(_NEW_API_2025_AUTH, ignores_bearer_case=True),
@@ -142,7 +139,6 @@ _NEW_API: Final = ResellerDialect(
     has_videos=True,
     checks_image_urls=True,
 )
-
 _NEW_API_2025: Final = attrs.evolve(
     _NEW_API,
     name="new-api-2025",
@@ -154,7 +150,6 @@ _NEW_API_2025: Final = attrs.evolve(
     has_videos=False,
     checks_image_urls=False,
 )
-
 _ONE_API: Final = attrs.evolve(
     _NEW_API_2025,
     name="one-api",
@@ -171,7 +166,6 @@ _ONE_API: Final = attrs.evolve(
     poll_interval=10.0,
     poll_timeout=30.0,
 )
-
 _ONE_HUB: Final = ResellerDialect(
     name="one-hub",
     auth=GatewayAuth(headers=("mj-api-secret",), min_length=48, channel_suffix="#"),
@@ -192,13 +186,11 @@ _ONE_HUB: Final = ResellerDialect(
     polls_new_tasks_at_once=True,
     poll_timeout=5.0,
 )
-
 _PATH_GATEWAY: Final = PassthroughDialect(
     name="path-gateway",
     auth=GatewayAuth(headers=("Authorization", "mj-api-secret")),
     messages=PATH_GATEWAY_MESSAGES,
 )
-
 GATEWAYS: Final[Mapping[str, GatewayDialect]] = {
     row.name: row for row in (_NEW_API, _NEW_API_2025, _ONE_HUB, _ONE_API, _PATH_GATEWAY)
 }

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..sim_task import RequestRecord
     from .messages import RequestContext
 
-__all__ = ["FACE_SWAP", "NOTIFICATION", "SUBMISSION", "GatewayRequest"]
-
 SUBMISSION: Final = GoStruct(
     "dto.MidjourneyRequest",
     {
@@ -37,7 +35,6 @@ NOTIFICATION: Final = GoStruct(
     },
 )
 """An inbound webhook (PROTOCOL §1.18)."""
-
 _JSON_TYPE: Final = "application/json"
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _MULTIPART_TYPE: Final = "multipart/form-data"

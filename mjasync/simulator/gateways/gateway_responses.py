@@ -8,20 +8,10 @@ import attrs
 
 from ..responses import RequestRefused, SimResponse, json_response
 
-__all__ = [
-    "GO_JSON_TYPE",
-    "PLAIN_TEXT_TYPE",
-    "WEB_PAGE",
-    "go_json_response",
-    "local_error",
-    "string_error",
-]
-
 GO_JSON_TYPE: Final = "application/json; charset=utf-8"
 """The content type that Go's web framework gives to its own JSON."""
 PLAIN_TEXT_TYPE: Final = "text/plain; charset=utf-8"
 """The content type that Go detects for a body that has none (PROTOCOL §7.1)."""
-
 WEB_PAGE: Final = SimResponse(
     body=b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>API gateway</title></head>

@@ -8,8 +8,6 @@ from typing import Final
 
 from ..routes import MatchedRoute
 
-__all__ = ["GATEWAY_ENDPOINTS", "match_gateway_route", "speed_from_mode", "upstream_path"]
-
 _API_PATH: Final = re.compile(r"(?:/(?P<mode>[^/]*))?/mj/(?P<path>.+)")
 _TASK_PATH: Final = re.compile(r"task/(?P<id>[^/]*)/(?P<endpoint>fetch|image-seed)")
 _IMAGE_PATH: Final = re.compile(r"image/(?P<id>[^/]+)")

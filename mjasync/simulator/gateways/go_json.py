@@ -9,8 +9,6 @@ from typing import Any, Final, NoReturn, Self
 
 import attrs
 
-__all__ = ["GoJsonError", "GoStruct", "decode"]
-
 _WHITESPACE: Final = " \t\r\n"
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _INT64_LIMIT: Final = 2**63

@@ -12,20 +12,6 @@ import attrs
 from ..responses import RequestRefused, SimResponse
 from .gateway_responses import GO_JSON_TYPE, PLAIN_TEXT_TYPE, go_json_response, local_error
 
-__all__ = [
-    "NEW_API_2025_MESSAGES",
-    "NEW_API_MESSAGES",
-    "ONE_API_MESSAGES",
-    "ONE_HUB_MESSAGES",
-    "PATH_GATEWAY_MESSAGES",
-    "ErrorTemplate",
-    "GatewayMessages",
-    "LocalError",
-    "OpenAiError",
-    "RequestContext",
-    "TokenMessages",
-]
-
 
 @attrs.frozen(kw_only=True)
 class RequestContext:
@@ -79,7 +65,6 @@ class LocalError:
 
 
 ErrorTemplate: TypeAlias = OpenAiError | LocalError
-
 _SAME_AS_INVALID: Final[Any] = attrs.Factory(attrgetter("invalid_token"), takes_self=True)
 _SAME_AS_SPENT: Final[Any] = attrs.Factory(attrgetter("spent_token"), takes_self=True)
 
@@ -148,7 +133,6 @@ _new_api_2025_error: Final = partial(OpenAiError, "new_api_error")
 _one_hub_error: Final = partial(OpenAiError, "one_hub_error")
 _one_hub_no_provider: Final = partial(LocalError, code=5, error_type="internal_error")
 _one_api_error: Final = partial(OpenAiError, "api_error")
-
 NEW_API_MESSAGES: Final = GatewayMessages(
     invalid_token=_new_api_error(
         401, {"en": "Invalid token", "zh-CN": "无效的令牌", "zh-TW": "無效的令牌"}
@@ -182,7 +166,6 @@ NEW_API_MESSAGES: Final = GatewayMessages(
     panic_response=lambda _problem, _has_task: SimResponse(closes_connection=True),
 )
 """The current `new-api`: English unless requested otherwise, and a ``code`` in every error."""
-
 NEW_API_2025_MESSAGES: Final = GatewayMessages(
     missing_token=_new_api_2025_error(401, "未提供令牌"),
     invalid_token=_new_api_2025_error(401, "无效的令牌"),
@@ -199,7 +182,6 @@ NEW_API_2025_MESSAGES: Final = GatewayMessages(
     panic_response=_new_api_2025_panic,
 )
 """`new-api` of April 2025: Chinese, and no ``code``."""
-
 ONE_HUB_MESSAGES: Final = GatewayMessages(
     invalid_token=_one_hub_error(401, "无效的令牌"),
     spent_token=_one_hub_error(401, "令牌额度已用尽"),
@@ -215,7 +197,6 @@ ONE_HUB_MESSAGES: Final = GatewayMessages(
     panic_response=_one_hub_panic,
 )
 """`one-hub`: most of its refusals have the shape of Midjourney-Proxy."""
-
 ONE_API_MESSAGES: Final = GatewayMessages(
     invalid_token=_one_api_error(401, "Token not provided"),
     spent_token=_one_api_error(401, "The token quota has been exhausted"),
@@ -233,7 +214,6 @@ ONE_API_MESSAGES: Final = GatewayMessages(
     panic_response=lambda _problem, _has_task: SimResponse(status=500),
 )
 """A fork of one-api, in English."""
-
 PATH_GATEWAY_MESSAGES: Final = TokenMessages(
     invalid_token=OpenAiError("gateway_error", 401, "无效的令牌")
 )

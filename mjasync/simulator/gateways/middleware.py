@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .gateway_context import GatewayContext
     from .gateway_dialects import ResellerDialect
 
-__all__ = ["GatewayMiddleware", "answer_preflight", "cors_headers"]
-
 _CORS_HEADERS: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Credentials": "true",

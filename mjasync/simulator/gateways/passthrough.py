@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .gateway_context import GatewayContext
     from .gateway_dialects import PassthroughDialect
 
-__all__ = ["Passthrough"]
-
 _IMAGE_HOSTS: Final = "relay|origin|proxy"
 _DEFAULT_IMAGE_HOST: Final = "origin"
 _API_PATH: Final = re.compile(

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from .gateway_context import GatewayContext
     from .gateway_dialects import ResellerDialect
 
-__all__ = ["Reseller"]
-
 _ID_LIST: Final = GoStruct("struct", {"ids": list})
 
 

@@ -9,8 +9,6 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["TaskRow", "TaskRows"]
-
 _TEXT_KEYS: Final = {
     "prompt_en": "promptEn",
     "state": "state",

@@ -16,21 +16,10 @@ if TYPE_CHECKING:
     from ..faults import FaultScript
     from ..webhook_sender import WebhookDelivery
 
-__all__ = [
-    "ACCEPTED_CODES",
-    "MIN_TIMEOUT",
-    "MODAL_CODE",
-    "EmbeddedServer",
-    "UpstreamClient",
-    "UpstreamResponse",
-    "parse_submit_result",
-]
-
 ACCEPTED_CODES: Final = frozenset({1, 22})
 """Codes of a SubmitResult with a task that runs or waits."""
 MODAL_CODE: Final = 21
 """The code of a task that waits for its modal, or that exists already (PROTOCOL §2)."""
-
 MIN_TIMEOUT: Final = 10.0
 """Real seconds for an upstream on a busy machine."""
 _SUBMIT_RESULT: Final = GoStruct(

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from .gateway_dialects import GatewayAuth
     from .messages import RequestContext, TokenMessages
 
-__all__ = ["GatewayAccounts", "UserRegistry"]
-
 
 @attrs.define(kw_only=True)
 class GatewayAccounts:

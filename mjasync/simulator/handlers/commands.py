@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..sim_task import SubmissionRequest
     from ..submitting import SubmissionService
 
-__all__ = ["COMMAND_HANDLERS"]
-
 _ASPECT_RATIOS: Final = {"PORTRAIT": "2:3", "SQUARE": "1:1", "LANDSCAPE": "3:2"}
 _ASPECT_SUFFIXES: Final = {f"image/{kind}": kind for kind in ("gif", "png", "webp")} | {
     "image/jpeg": "jpg"

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..sim_task import SimTask, SubmissionRequest, UploadedImage
     from ..submitting import SubmissionService
 
-__all__ = ["EDIT_HANDLERS", "start_from_image"]
-
 _MOTIONS: Final = ("low", "high")
 _VIDEO_TYPES: Final = ("vid_1.1_i2v_480", "vid_1.1_i2v_720")
 _BATCH_SIZES: Final = frozenset({1, 2, 4})

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ..sim_task import SimTask, SubmissionRequest
     from ..submitting import SubmissionService
 
-__all__ = ["FACE_SWAP_HANDLERS"]
-
 
 def _swap(service: SubmissionService, request: SubmissionRequest) -> SimResponse:
     fields = service.read_fields(request)

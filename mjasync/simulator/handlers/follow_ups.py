@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..request_fields import RequestFields
     from ..submitting import SubmissionService
 
-__all__ = ["FOLLOW_UP_HANDLERS"]
-
 _CHANGEABLE_ACTIONS: Final = frozenset({"IMAGINE", "VARIATION", "REROLL", "BLEND"})
 _OPERATION_BY_ACTION: Final = {"UPSCALE": "upsample", "VARIATION": "variation", "REROLL": "reroll"}
 _ACTION_BY_LETTER: Final = {"U": "UPSCALE", "V": "VARIATION", "R": "REROLL"}

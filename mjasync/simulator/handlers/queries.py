@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..sim_task import SimTask, SubmissionRequest
     from ..task_json import TaskSerializer
 
-__all__ = ["GET_HANDLERS", "POST_HANDLERS", "Queries"]
-
 
 @attrs.frozen(kw_only=True)
 class Queries:
@@ -126,7 +124,6 @@ GET_HANDLERS: Final[Mapping[str, Callable[[Queries, str, float], SimResponse]]] 
     "account-fetch": Queries.fetch_account,
 }
 """Handlers of endpoints that take at most an id in the path, by endpoint."""
-
 POST_HANDLERS: Final[Mapping[str, Callable[[Queries, SubmissionRequest], SimResponse]]] = {
     "list-by-condition": Queries.list_by_ids,
     "list-by-ids": Queries.list_by_ids,

@@ -6,8 +6,6 @@ import re
 
 import attrs
 
-__all__ = ["IMAGE_KINDS", "ImageSpec", "aspect_of", "size_for"]
-
 IMAGE_KINDS = (
     "grid",
     "upscale",
@@ -24,7 +22,6 @@ IMAGE_KINDS = (
     "preview",
 )
 """Every kind of picture that can be drawn."""
-
 _SHORTEST_SIDE = 16
 
 

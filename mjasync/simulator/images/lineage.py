@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from ..sim_task import SimTask
 
-__all__ = ["derived_from", "image_spec_for"]
-
 
 def image_spec_for(task: SimTask, size: int) -> ImageSpec | None:
     """Describe the picture that a task makes; None if it makes none."""
@@ -96,7 +94,6 @@ def _redraw(kind: str) -> Callable[[SimTask, ImageSpec, int], ImageSpec]:
 
 _REROLL_KINDS: Final = {"grid": "grid", "blend": "blend", "upscale": "grid", "hd": "grid"}
 """Pictures that a reroll draws anew, and the kind that it draws."""
-
 _NEW_KINDS: Final = {
     "imagine": "grid",
     "picture_prompt": "grid",
@@ -106,7 +103,6 @@ _NEW_KINDS: Final = {
     "video": "video",
 }
 """Commands that draw a new picture, and its kind."""
-
 _DERIVATIONS: Final[Mapping[str, Callable[[SimTask, ImageSpec, int], ImageSpec]]] = {
     "upsample": _redraw("upscale"),
     "variation": _variation,

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
-__all__ = ["draw_number", "draw_pattern"]
-
 _LAYERS = 6
 _POINTS = 36
 """Segments along the crest of a wave."""

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
     _Image: TypeAlias = PillowImage.Image
 
-__all__ = ["render"]
-
 _Size: TypeAlias = tuple[int, int]
-
 _GRIDS = frozenset({"grid", "blend", "zoom", "pan", "inpaint", "vary"})
 """Kinds with four numbered quadrants in different colours; the others are single pictures."""
 _PANS = {"right": (-1, 0), "up": (0, 1), "down": (0, -1)}

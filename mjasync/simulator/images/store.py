@@ -22,8 +22,6 @@ from .render import render
 if TYPE_CHECKING:
     from ..sim_task import SimTask, UploadedImage
 
-__all__ = ["ImageStore", "image_type"]
-
 _MAX_CACHED: Final = 64
 _MAX_UPLOADS: Final = 1024
 _PREVIEW_SUFFIX: Final = "_grid_0.webp"
