@@ -533,6 +533,7 @@ async def test_a_lost_answer_is_looked_up(
     check_files(tmp_path, jobs)
 
 
+@pytest.mark.slow
 async def test_requests_that_always_get_lost(
     plain: Simulator, mj_plain: Client, tmp_path: Path
 ) -> None:

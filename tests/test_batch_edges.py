@@ -257,6 +257,7 @@ async def test_a_task_that_cannot_be_read_has_not_failed(
     assert (job.status, len(plain.submissions)) == (JobStatus.SAVED, 1)
 
 
+@pytest.mark.slow
 async def test_leaving_twice_notes_what_is_on_the_wire(tmp_path: Path) -> None:
     """A second cancel does not cut off the answer to a submission either."""
     async with (

@@ -520,6 +520,7 @@ JSON = st.recursive(
 TASKS = st.dictionaries(st.sampled_from([*DOTNET_VIDEO, "raw", "promptEn"]), JSON)
 
 
+@pytest.mark.slow
 @given(task=TASKS, task_id=st.text(min_size=1, max_size=20) | st.integers(0, 2**63))
 def test_any_object_with_an_id_is_a_task(task: dict[str, Any], task_id: str | int) -> None:
     """Fields of a wrong type read as missing; they never lose the task."""

@@ -82,6 +82,7 @@ def test_what_is_no_json_stays_none(body: bytes) -> None:
         parse_json_leniently(body)
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.booleans() | st.integers(0, 2**53) | st.text(), st.lists))
 def test_good_json_is_read_as_it_is(value: object) -> None:
     """What is JSON means the same to both readings."""

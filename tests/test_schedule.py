@@ -471,6 +471,7 @@ PAYLOADS = (
 )
 
 
+@pytest.mark.slow
 @given(PAYLOADS)
 def test_a_bad_payload_is_no_error(payload: bytes) -> None:
     """Whatever a stranger posts, it is answered False and raises nothing."""
