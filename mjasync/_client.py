@@ -225,18 +225,9 @@ class Client(ClientReads):
             AuthenticationError: The server refuses the token in either header.
         """
         self._context.loop.check()
-        from ._probe.report import ClientSettings
         from ._probe.run import run_probe
 
-        config = self._context.config
-        settings = ClientSettings(
-            auth=config.auth,
-            has_token=bool(config.token.strip()),
-            speed=config.speed,
-            speed_via=config.speed_via,
-            image_host=config.url.image_host,
-        )
-        return await run_probe(self._context.api, settings, self._context.api_with_auth, spend)
+        return await run_probe(self._context, spend)
 
     def gather(
         self,

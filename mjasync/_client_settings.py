@@ -46,6 +46,16 @@ class ClientConfig:
     clock: Clock
 
     @property
+    def has_token(self) -> bool:
+        """Whether there is a token."""
+        return bool(self.token.strip())
+
+    @property
+    def image_host(self) -> ImageHost | None:
+        """The host of image links; None for the default of the server."""
+        return self.url.image_host
+
+    @property
     def speed_by_path(self) -> bool:
         """Whether the path of a request asks for a speed."""
         return self.speed_via != "prompt"

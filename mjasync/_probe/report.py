@@ -8,7 +8,8 @@ from typing import Final
 
 import attrs
 
-from .._models import Auth, ImageHost, Speed, SpeedVia
+from .._client_settings import ClientConfig
+from .._models import ImageHost, Speed
 from .._protocol import decoding
 from .._protocol.error_rules import classify
 from .._protocol.parsing import Operation, ParsedReply
@@ -76,17 +77,6 @@ class Probe:
         return not self.problems
 
 
-@attrs.frozen(kw_only=True)
-class ClientSettings:
-    """The settings of a client that a probe checks."""
-
-    auth: Auth
-    has_token: bool
-    speed: Speed | None
-    speed_via: SpeedVia
-    image_host: ImageHost | None
-
-
 _STRIPS_FLAGS: Final = frozenset({"one-hub"})
 _FAMILY_NOTES: Final[Mapping[str, tuple[str, ...]]] = {
     "original": (
@@ -123,7 +113,7 @@ _WITHOUT_ENDPOINT: Final[Mapping[str, str]] = {
 
 
 def find_problems(
-    report: Probe, settings: ClientSettings, answers: Mapping[str, ProbeAnswer]
+    report: Probe, config: ClientConfig, answers: Mapping[str, ProbeAnswer]
 ) -> Iterable[str]:
     """Return the problems, or only the most serious one."""
     if report.auth == "unknown":
@@ -133,15 +123,15 @@ def find_problems(
             filter(None, ("It cannot be probed now.", str(error), _guard_problem(reply)))
         )
         return
-    if report.auth not in {"none", settings.auth}:
+    if report.auth not in {"none", config.auth}:
         yield (
-            f'It refuses auth="{settings.auth}": set auth="{report.auth}" '
+            f'It refuses auth="{config.auth}": set auth="{report.auth}" '
             f"(MJASYNC_AUTH={report.auth})."
         )
     if report.family == "unknown":
         yield _other_server_problem(report, answers["fetch"])
         return
-    yield from _misroutings(report, settings)
+    yield from _misroutings(report, config)
     unanswered = [
         name
         for name, answer in answers.items()
@@ -204,31 +194,31 @@ def _has_clock_skew(report: Probe) -> bool:
     return report.clock_skew is not None and abs(report.clock_skew) > _MAX_CLOCK_SKEW
 
 
-def _misroutings(report: Probe, settings: ClientSettings) -> Iterable[str]:
+def _misroutings(report: Probe, config: ClientConfig) -> Iterable[str]:
     """Yield the problems of the requested speed and image host."""
-    by_path = settings.speed is not None and settings.speed_via == "path"
-    if by_path and settings.speed not in report.speeds:
-        yield f'It does not heed speed="{settings.speed}" in the path: {_SPEED_BY_PROMPT_HINT}'
-    if settings.speed and settings.speed_via == "prompt" and report.family in _STRIPS_FLAGS:
+    by_path = config.speed is not None and config.speed_via == "path"
+    if by_path and config.speed not in report.speeds:
+        yield f'It does not heed speed="{config.speed}" in the path: {_SPEED_BY_PROMPT_HINT}'
+    if config.speed and config.speed_via == "prompt" and report.family in _STRIPS_FLAGS:
         yield 'It takes speed flags out of prompts: set speed_via="path".'
-    if settings.image_host and settings.image_host not in report.image_hosts:
-        yield f'It does not heed image_host="{settings.image_host}": leave it out.'
+    if config.image_host and config.image_host not in report.image_hosts:
+        yield f'It does not heed image_host="{config.image_host}": leave it out.'
 
 
 def find_notes(
-    report: Probe, settings: ClientSettings, answers: Mapping[str, ProbeAnswer]
+    report: Probe, config: ClientConfig, answers: Mapping[str, ProbeAnswer]
 ) -> Iterable[str]:
     if report.family == "unknown":
         return
     yield from _FAMILY_NOTES.get(report.family, ())
     if answers["fetch"].kind is AnswerKind.NO_MJ_ID:
         yield _ONE_API_NOTE
-    if report.auth == "none" and settings.has_token:
+    if report.auth == "none" and config.has_token:
         yield "It asks for no token: whoever finds it can use it."
-    if not report.speeds and not settings.speed:
+    if not report.speeds and not config.speed:
         lack = "takes any word for a speed and may lose it" if report.any_path else "has no speeds"
         yield f"In the path it {lack}: {_SPEED_BY_PROMPT_HINT}"
-    if not report.image_hosts and not settings.image_host:
+    if not report.image_hosts and not config.image_host:
         yield "It offers no choice of image hosts: leave image_host out."
     yield from (note for name, note in _WITHOUT_ENDPOINT.items() if getattr(report, name) is False)
     if report.family in DELAYED_FAMILIES:

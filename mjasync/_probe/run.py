@@ -6,12 +6,14 @@ Each family answers a few harmless questions in its own way (PROTOCOL §1.15, §
 from __future__ import annotations
 
 import email.utils
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC
 from typing import Final
 
 import attrs
 
+from .._client_settings import ClientConfig
+from .._context import ClientContext
 from .._http.api import ServerApi
 from .._http.retry import Retries
 from .._models import Auth, TaskInfo, TaskStatus
@@ -45,7 +47,6 @@ from .questions import (
 from .report import (
     NOTHING_CONFIGURED_HINT,
     V1_URL_HINT,
-    ClientSettings,
     Probe,
     add_problem,
     find_notes,
@@ -58,17 +59,13 @@ _OTHER_AUTH: Final[Mapping[Auth, Auth]] = {"secret": "bearer", "bearer": "secret
 
 
 async def run_probe(
-    calls: ServerApi,
-    settings: ClientSettings,
-    known_by: Callable[[Auth | None], ServerApi],
+    context: ClientContext,
     spend: Task | None,
 ) -> Probe:
     """Probe a server.
 
     Args:
-        calls: The API of the client.
-        settings: The settings of the client.
-        known_by: Returns an API that sends the token in another way, or not at all.
+        context: The context of the client.
         spend: The only task that may be submitted; None to spend nothing.
 
     Raises:
@@ -77,18 +74,20 @@ async def run_probe(
     """
     if spend is not None:
         suppress_unawaited_warning(spend)
-    questions = probe_questions(calls.url.base)
+    api, config = context.api, context.config
+    questions = probe_questions(api.url.base)
     fetch = questions.pop("fetch")
-    style, answer = await _detect_auth(await _ask_first(calls, fetch), fetch, settings, known_by)
+    style, answer = await _detect_auth(context, await _ask_first(api, fetch), fetch)
     answers = {"fetch": answer}
-    if style in {"none", settings.auth}:
-        answers |= await ask_all(calls, questions)
+    if style in {"none", config.auth}:
+        answers |= await ask_all(api, questions)
     elif style != "unknown":
-        answers |= await _ask_without_token(known_by(_OTHER_AUTH[settings.auth]), questions)
-    report = _report(calls, settings, style, answers)
+        other_api = context.api_with_auth(_OTHER_AUTH[config.auth])
+        answers |= await _ask_with_other_auth(other_api, questions)
+    report = _report(api, config, style, answers)
     if spend is not None:
-        return await _draw_one(calls, settings, report, spend)
-    return await _check_link(calls, report, _newest_task(answers.get("list")))
+        return await _draw_one(api, config, report, spend)
+    return await _check_link(api, report, _newest_task(answers.get("list")))
 
 
 async def _ask_first(calls: ServerApi, question: ProbeQuestion) -> ProbeAnswer:
@@ -100,10 +99,7 @@ async def _ask_first(calls: ServerApi, question: ProbeQuestion) -> ProbeAnswer:
 
 
 async def _detect_auth(
-    answer: ProbeAnswer,
-    auth_question: ProbeQuestion,
-    settings: ClientSettings,
-    known_by: Callable[[Auth | None], ServerApi],
+    context: ClientContext, answer: ProbeAnswer, auth_question: ProbeQuestion
 ) -> tuple[AuthStyle, ProbeAnswer]:
     """Return how the server accepts the token, and its answer.
 
@@ -113,16 +109,16 @@ async def _detect_auth(
     is_locked = answer.kind is AnswerKind.LOCKED
     if answer.kind is AnswerKind.TROUBLE:
         return "unknown", answer
-    if not settings.has_token:
+    if not context.config.has_token:
         if is_locked:
             message = "The server wants a token, and there is none to show."
             raise _auth_refused(answer, auth_question, message, NOTHING_CONFIGURED_HINT)
         return "none", answer
     if not is_locked:
-        without_token = await _ask_without_token(known_by(None), {"": auth_question})
-        return ("none" if without_token[""].kind is answer.kind else settings.auth), answer
-    other = _OTHER_AUTH[settings.auth]
-    answer = (await _ask_without_token(known_by(other), {"": auth_question}))[""]
+        without_token = await _ask_with_other_auth(context.api_with_auth(None), {"": auth_question})
+        return ("none" if without_token[""].kind is answer.kind else context.config.auth), answer
+    other = _OTHER_AUTH[context.config.auth]
+    answer = (await _ask_with_other_auth(context.api_with_auth(other), {"": auth_question}))[""]
     if answer.kind is AnswerKind.LOCKED or answer.kind in UNKNOWN_KINDS:
         message = "The server refused the token, as mj-api-secret and as Authorization: Bearer."
         raise _auth_refused(
@@ -144,7 +140,7 @@ def _auth_refused(
     return error
 
 
-async def _ask_without_token(
+async def _ask_with_other_auth(
     calls: ServerApi, questions: Mapping[str, ProbeQuestion]
 ) -> dict[str, ProbeAnswer]:
     """Ask without the token, on a session of its own."""
@@ -155,7 +151,7 @@ async def _ask_without_token(
 
 
 def _report(
-    calls: ServerApi, settings: ClientSettings, style: AuthStyle, answers: Mapping[str, ProbeAnswer]
+    calls: ServerApi, config: ClientConfig, style: AuthStyle, answers: Mapping[str, ProbeAnswer]
 ) -> Probe:
     kinds = {name: answer.kind for name, answer in answers.items()}
     family = _product(answers["fetch"], detect_family(kinds))
@@ -179,9 +175,9 @@ def _report(
         links_reachable=None,
         round_trip=min(a.seconds for a in answers.values() if a.seconds is not None),
     )
-    problems = find_problems(report, settings, answers)
+    problems = find_problems(report, config, answers)
     return attrs.evolve(
-        report, problems=(*problems,), notes=(*find_notes(report, settings, answers),)
+        report, problems=(*problems,), notes=(*find_notes(report, config, answers),)
     )
 
 
@@ -244,9 +240,9 @@ async def _link_error(calls: ServerApi, url: str) -> MJError | None:
     return None
 
 
-async def _draw_one(calls: ServerApi, settings: ClientSettings, report: Probe, task: Task) -> Probe:
+async def _draw_one(calls: ServerApi, config: ClientConfig, report: Probe, task: Task) -> Probe:
     """Generate an image, unless this cannot work."""
-    if report.family == "unknown" or report.auth not in {"none", settings.auth}:
+    if report.family == "unknown" or report.auth not in {"none", config.auth}:
         return add_problem(report, "Nothing was spent: see to the above first.")
     try:
         await task
