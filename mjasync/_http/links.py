@@ -1,4 +1,4 @@
-"""Links of pictures: where they lead, and whether one goes there. No I/O."""
+"""Links of images: their URLs, and whether they may be followed. No I/O."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .._text import printable
 from ..errors import ConfigurationError, InvalidRequest, LinkRefused
 
 ImageLinks = Literal["any", "public"] | Callable[[str], bool]
-"""Which picture links are followed: any, those to public addresses, or those a function allows."""
+"""The image links that may be followed: any, public addresses, or those that a function allows."""
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _ORIGIN: Final = re.compile(r"https?://[!-~]*?(?=[/?#]|$)", re.IGNORECASE)
 _UNSAFE_CHARACTERS: Final = re.compile(r"[^!-~]|[\"<>\\^`{|}]")
-"""What has to be quoted; everything else goes out as it came, since the link may be signed."""
+"""Characters to quote. All others stay as they are, since the link may be signed."""
 _IMAGE_BY_ID: Final = re.compile(r"/mj/image/[^/]+$")
-"""Where gateways serve pictures by task id (PROTOCOL §1.18)."""
+"""The path under which gateways serve images by task id (PROTOCOL §1.18)."""
 
 
 def parse_link(link: str) -> URL:
     """Parse the URL of an image without changing a byte.
 
     Raises:
-        InvalidRequest: It is none.
+        InvalidRequest: It is not an http(s) URL.
     """
     url = URL()
     try:
@@ -37,28 +37,28 @@ def parse_link(link: str) -> URL:
             url = URL(quoted, encoded=True)
         else:
             url = URL(link)  # the host is in another script
-        usable = url.scheme in {"http", "https"} and url.port is not None
-        usable = usable and bool(url.host) and " " not in str(url.origin())
+        is_usable = url.scheme in {"http", "https"} and url.port is not None
+        is_usable = is_usable and bool(url.host) and " " not in str(url.origin())
     except ValueError:
-        usable = False
-    if not usable:
-        message = f"{printable(link)!r} is not the http(s) address of a picture."
+        is_usable = False
+    if not is_usable:
+        message = f"{printable(link)!r} is not the http(s) address of an image."
         raise InvalidRequest(message)
     return url
 
 
 def candidate_urls(link: str, base: str) -> tuple[URL, ...]:
-    """Return the URLs where an image may be, the likeliest first.
+    """Return the URLs of an image, the most likely one first.
 
-    A gateway that was not told its own address gives relative links or some to itself, as it sees
-    itself: to `localhost` or the name of a container. The picture is at the base URL all the same.
+    A gateway that does not know its own address returns relative links, or links to `localhost` or
+    to the name of its container. The image is at the base URL then.
 
     Args:
-        link: As the server gave it.
-        base: Origin and mount path of the server.
+        link: The link from the server.
+        base: The origin and the mount path of the server.
 
     Raises:
-        InvalidRequest: It is no address of a picture.
+        InvalidRequest: It is not an http(s) URL.
     """
     link, server = link.strip(), URL(base, encoded=True)
     if not link or not (_SCHEME.match(link) or link.startswith("//")):
@@ -89,22 +89,22 @@ def redirect_url(url: URL, location: str) -> URL:
     """Return the target of a redirect.
 
     Raises:
-        InvalidRequest: It is no address of a picture.
+        InvalidRequest: It is not an http(s) URL.
     """
     return parse_link(urljoin(str(url), location.strip()))
 
 
 def check_allowed(url: URL, server: URL, policy: ImageLinks) -> None:
-    """See to it that a picture may be fetched; the server itself always may be asked.
+    """Check that an image may be downloaded; the server itself is always allowed.
 
     Raises:
-        LinkRefused: It may not.
+        LinkRefused: The policy excludes the URL.
     """
     if policy == "any" or url.origin() == server.origin():
         return
     if callable(policy):
         if not policy(str(url)):
-            message = f"image_links refuses the picture's link {printable(str(url))!r}."
+            message = f"image_links refuses the link {printable(str(url))!r} of the image."
             raise LinkRefused(message)
     elif _is_loopback(url) or not is_public(url.host or "", allow_names=True):
         raise private_link_error(url)
@@ -113,23 +113,23 @@ def check_allowed(url: URL, server: URL, policy: ImageLinks) -> None:
 def private_link_error(url: URL) -> LinkRefused:
     """Return the error for a link that `image_links="public"` excludes."""
     return LinkRefused(
-        f"The picture's link leads to a private address ({printable(url.host or '')}), which "
+        f"The link of the image leads to a private address ({printable(url.host or '')}), which "
         'image_links="public" refuses.'
     )
 
 
-def check_policy(policy: Any) -> ImageLinks:  # noqa: ANN401 - whatever was given
-    """Refuse what is no policy when it is given.
+def check_policy(policy: Any) -> ImageLinks:  # noqa: ANN401 - to be checked
+    """Check the setting `image_links`, and return it.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not one of the choices.
     """
     if policy in ("any", "public"):
         return policy  # type: ignore[no-any-return]
     if not callable(policy) or inspect.iscoroutinefunction(policy) or inspect.isclass(policy):
         message = (
-            'image_links must be "any", "public" or a function that is given a link and returns '
-            f"whether to follow it, not {policy!r}."
+            'image_links must be "any", "public" or a function from a link to a boolean, '
+            f"not {policy!r}."
         )
         raise ConfigurationError(message)
     return policy  # type: ignore[no-any-return]
@@ -152,7 +152,7 @@ def is_public(host: str, *, allow_names: bool = False) -> bool:
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _IPV4_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
-"""The old way to write an IPv4 address as one of IPv6, `::127.0.0.1`."""
+"""IPv4 addresses in the deprecated form `::127.0.0.1`."""
 
 
 def _is_loopback(url: URL) -> bool:

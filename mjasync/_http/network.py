@@ -1,4 +1,4 @@
-"""The settings of the way to a server, checked when they are made."""
+"""The network settings of a client, checked when they are created."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def _check_limits(_: object, __: object, limits: object) -> None:
 
 @attrs.frozen(kw_only=True)
 class NetworkSettings:
-    """How requests get to the server and to its pictures."""
+    """The settings for connections to the server and to the hosts of its images."""
 
     origin: URL
-    """Of the server: only there do headers of the caller's and the token's mask go."""
+    """The origin of the server, the only one that receives the headers of the caller."""
     session: Any = None
-    """A `ClientSession` of the caller's."""
+    """The `ClientSession` of the caller; None for one of the client's own."""
     connect_timeout: float = 15.0
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     proxy: URL | None = attrs.field(default=None, repr=False)
@@ -64,19 +64,21 @@ class NetworkSettings:
             raise ConfigurationError(message)
         if self.proxy is not None or self.trust_env:
             message = (
-                "proxy and trust_env are for the Client's own session: give them to the session "
-                "you pass instead."
+                "proxy and trust_env are for the Client's own session: set them on the session "
+                "that you pass instead."
             )
             raise ConfigurationError(message)
 
     @property
     def secrets(self) -> list[str]:
         """The secrets in these settings."""
-        given = self.session.headers if self.session is not None else {}
-        telling = {name: value for name, value in given.items() if _SECRET_NAME.search(name)}
+        headers = self.session.headers if self.session is not None else {}
+        secret_headers = {
+            name: value for name, value in headers.items() if _SECRET_NAME.search(name)
+        }
         login = getattr(self.session, "auth", None)
         passwords = [getattr(self.proxy, "password", None), getattr(login, "password", None)]
-        return [*secrets_in(self.headers), *secrets_in(telling), *filter(None, passwords)]
+        return [*secrets_in(self.headers), *secrets_in(secret_headers), *filter(None, passwords)]
 
     @property
     def uses_environment(self) -> bool:
@@ -92,18 +94,17 @@ class NetworkSettings:
 
     def is_proxy(self, host: str, port: int) -> bool:
         """Return whether a host and port are those of a proxy in use."""
-        given = getattr(self.session, "_default_proxy", None)
-        known = [URL(proxy) for proxy in (self.proxy, given) if proxy is not None]
+        proxies = [self.proxy, getattr(self.session, "_default_proxy", None)]
         if self.uses_environment:
-            proxies = (_environment_proxy(scheme, "") for scheme in ("http", "https"))
-            known += [proxy for proxy in proxies if proxy is not None]
-        return any((proxy.host, proxy.port) == (host, port) for proxy in known)
+            proxies += [_environment_proxy(scheme, "") for scheme in ("http", "https")]
+        urls = [URL(proxy) for proxy in proxies if proxy is not None]
+        return any((url.host, url.port) == (host, port) for url in urls)
 
     @property
     def user_agent(self) -> dict[str, str]:
-        """What every request says of who asks."""
-        given = self.session.headers if self.session is not None else {}
-        return {"User-Agent": given.get("User-Agent", USER_AGENT)}
+        """The `User-Agent` header of every request."""
+        headers = self.session.headers if self.session is not None else {}
+        return {"User-Agent": headers.get("User-Agent", USER_AGENT)}
 
     def default_headers(self) -> dict[str, str]:
         """Return the headers of every request to the server, without the token."""
@@ -132,41 +133,41 @@ def _environment_proxy(scheme: str, host: str) -> URL | None:
         return parse_proxy(proxy if "://" in proxy else f"http://{proxy}")
     except ConfigurationError:
         message = (
-            "The environment names a proxy that cannot be used, for it is no HTTP proxy: name one "
-            f"by proxy= (--proxy), or have none used with NO_PROXY={host or '*'}."
+            "The proxy of the environment is not an HTTP proxy: pass another one as proxy= "
+            f"(--proxy), or use none with NO_PROXY={host or '*'}."
         )
         raise ConfigurationError(message) from None
 
 
-def parse_proxy(proxy: Any, name: str = "proxy") -> URL:  # noqa: ANN401 - whatever was given
+def parse_proxy(proxy: Any, name: str = "proxy") -> URL:  # noqa: ANN401 - to be checked
     """Parse the URL of an HTTP proxy.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not the URL of an HTTP proxy.
     """
     url = URL()
     try:
         url = URL(proxy.strip() if isinstance(proxy, str) else proxy)
-        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
+        is_usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
     except (ValueError, TypeError):
-        usable = False
+        is_usable = False
     if url.scheme.startswith("socks"):
         message = (
             f"{name} cannot be a SOCKS proxy: pass "
             "session=ClientSession(connector=aiohttp_socks.ProxyConnector.from_url(…)) instead."
         )
         raise ConfigurationError(message)
-    if not usable:
+    if not is_usable:
         message = f"{name} must be the address of an HTTP proxy, as in 'http://127.0.0.1:8080'."
         raise ConfigurationError(message)
     return url
 
 
-def check_headers(headers: Any) -> dict[str, str]:  # noqa: ANN401 - whatever was given
-    """Headers for the server, ready to be sent.
+def check_headers(headers: Any) -> dict[str, str]:  # noqa: ANN401 - to be checked
+    """Check the extra headers of a client, and return them.
 
     Raises:
-        ConfigurationError: They cannot be sent, or are the Client's own.
+        ConfigurationError: A header cannot be sent, or is set by the client itself.
     """
     if not isinstance(headers, Mapping):
         message = f"headers must be a mapping of names to texts, not {type(headers).__name__}."

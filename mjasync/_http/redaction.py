@@ -1,6 +1,6 @@
-r"""Secrets in replies: replaced by `***` before anything else sees the bytes.
+r"""Redaction: secrets in responses are replaced by `***` before any other code reads them.
 
-Some servers repeat the token in refusals, links, ids or headers, as it is or escaped: `\/` and
+Some servers repeat the token in refusals, links, ids or headers, plain or escaped: `\/` and
 `\u002b` in JSON, `%2B` in links, `&#43;` in web pages.
 """
 
@@ -19,22 +19,22 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 MASK: Final = "***"
 _ESCAPED_IN_JSON: Final = frozenset('"\\/')
-"""What a backslash may stand before, and is itself."""
+"""Characters that a backslash may escape, and the backslash."""
 _PERCENT_ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _MIN_SECRET_LENGTH: Final = 6
-"""Characters from which on a token counts as a secret: less may be in a reply by chance."""
+"""The length from which a token is replaced: a shorter one may be in a response by chance."""
 _MIN_UNAMBIGUOUS_LENGTH: Final = 16
-"""Characters from which on it is replaced inside other words, too."""
+"""The length from which a secret is replaced inside other words, too."""
 _MAX_UNQUOTED_SIZE: Final = 1 << 18
-"""Bytes that are unquoted as a whole."""
+"""The maximum size of a body that is unquoted as a whole."""
 
 
 class Redactor:
-    """Takes secrets out of what a server sent, in every form they are written in."""
+    """Replaces secrets in responses, in all forms of escaping."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         distinct = dict.fromkeys(secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH)
-        self._first_bytes = next(iter(distinct), "")
+        self._token = next(iter(distinct), "")
         longest_first = sorted(distinct, key=len, reverse=True)
         self._secrets = tuple(longest_first)
         self._raw = tuple(secret.encode("utf-8", "surrogatepass") for secret in longest_first)
@@ -42,13 +42,10 @@ class Redactor:
 
     def clean(self, data: bytes) -> bytes:
         """Return a body without secrets; the same object if it has none."""
-        return self._pattern.sub(MASK.encode(), data) if self._may_hold(data) else data
+        return self._pattern.sub(MASK.encode(), data) if self._may_contain(data) else data
 
-    def _may_hold(self, data: bytes) -> bool:
-        """Return whether a search is worthwhile: few bodies hold a secret or an escaped character.
-
-        Each search for a single byte takes next to nothing.
-        """
+    def _may_contain(self, data: bytes) -> bool:
+        """Return whether a body may contain a secret, by cheap searches for single bytes."""
         for raw in self._raw:
             if raw in data:
                 return True
@@ -63,7 +60,7 @@ class Redactor:
         """Return whether a percent-encoded secret may be in a body."""
         if _PERCENT_ESCAPE.search(data) is None:
             return False
-        if len(data) > _MAX_UNQUOTED_SIZE:  # in pieces it would take 70 times its size
+        if len(data) > _MAX_UNQUOTED_SIZE:  # unquoting needs 70 times the size
             return True
         plain = unquote_to_bytes(data)
         return b"%25" in data or any(raw in plain for raw in self._raw)
@@ -79,7 +76,7 @@ class Redactor:
         return text if clean is data else clean.decode("utf-8", "surrogatepass")
 
     def clean_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """Headers without them."""
+        """Return headers without secrets."""
         if not self._raw:
             return headers
         pairs = ((self.clean_text(name), self.clean_text(value)) for name, value in headers.items())
@@ -87,7 +84,7 @@ class Redactor:
 
     def restore(self, link: str) -> str:
         """Return a link as the server sent it, with a token for its own origin."""
-        return link.replace(MASK, quote(self._first_bytes, safe="")) if self._first_bytes else link
+        return link.replace(MASK, quote(self._token, safe="")) if self._token else link
 
 
 def secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
@@ -114,7 +111,7 @@ def _pattern_of(secret: str) -> bytes:
     pattern = b"".join(map(_encodings_of, secret))
     if len(secret) >= _MIN_UNAMBIGUOUS_LENGTH:
         return pattern
-    # A password such as "123456" or "midjourney" is also found in ids and host names.
+    # a password such as "123456" or "midjourney" is also a part of ids and host names
     return rb"(?<![\w.-])" + pattern + rb"(?![\w-]|\.\w)"
 
 
@@ -128,12 +125,12 @@ def _escape_of(chars: str) -> bytes:
 def _encodings_of(char: str) -> bytes:
     r"""Return a pattern for one character: raw, `%2B`, `\u002b`, `\+`, `&#43;`, `&#x2b;`, `&amp;`.
 
-    Backslashes are counted with a bound: JSON may be text within JSON, and a run of them must not
-    take quadratic time.
+    The number of backslashes has a limit: JSON may be nested in JSON, and a long run of backslashes
+    must not take quadratic time.
     """
     raw = char.encode("utf-8", "surrogatepass")
     utf_16 = char.encode("utf-16-be", "surrogatepass")
-    units = [utf_16[at : at + 2].hex() for at in range(0, len(utf_16), 2)]
+    units = [utf_16[start : start + 2].hex() for start in range(0, len(utf_16), 2)]
     forms = [
         re.escape(raw),
         b"".join(b"%%(?:25)?%s" % _case_insensitive(f"{byte:02x}") for byte in raw),

@@ -132,8 +132,8 @@ class RetryState:
         if policy is None:
             return True
         spent = self._spent_for(policy)
-        took = self._now() - spent.since + (error.retry_after or 0.0)
-        return spent.waits + 1 >= policy.max_attempts or took > policy.max_elapsed
+        elapsed = self._now() - spent.since + (error.retry_after or 0.0)
+        return spent.waits + 1 >= policy.max_attempts or elapsed > policy.max_elapsed
 
     def next_delay(self, error: MJError) -> Delay:
         """Return the delay until the next attempt: that of the server, or a jittered one."""

@@ -115,35 +115,35 @@ class Schedule:
         Returns:
             At most `max_interval`, or `idle_factor` times that.
         """
-        rarely = self.idle_factor * self.max_interval
-        if state.webhook_pending is not None and state.webhook_pending < rarely:
-            return rarely
+        idle_interval = self.idle_factor * self.max_interval
+        if state.webhook_pending is not None and state.webhook_pending < idle_interval:
+            return idle_interval
         if state.gateway_refresh_in is not None:
-            return max(self.min_interval, min(state.gateway_refresh_in, rarely))
-        age, median, sure = _expected_remaining(state)
+            return max(self.min_interval, min(state.gateway_refresh_in, idle_interval))
+        age, median, shape = _expected_remaining(state)
         age = max(_MIN_AGE, age + self.min_interval)
         # sqrt(2 · price / hazard), and the hazard of a log-logistic duration
-        wait = math.sqrt(2 * self.seconds_per_poll * age / sure * (1 + (median / age) ** sure))
+        wait = math.sqrt(2 * self.seconds_per_poll * age / shape * (1 + (median / age) ** shape))
         wait = max(wait, self.min_interval)
         wait = min(wait, self.max_interval)
         return wait if state.typical_duration else min(wait, max(self.initial_delay, state.waited))
 
 
 def _expected_remaining(state: PollState) -> tuple[float, float, float]:
-    """Return the age of a task, its expected age at the end, and the confidence of that."""
+    """Return the age of a task, the median of its duration, and the shape of the distribution."""
     info, unchanged, running = state.info, state.since_change, state.since_start
     if info.status is not _IN_PROGRESS or not info.progress:
         return state.waited, _typical_duration(state), _CONFIDENCE
     done = info.progress / 100
     age = running if running and running > unchanged else state.waited
-    if age <= unchanged:  # it was found like this, so how fast it goes is not known yet
+    if age <= unchanged:  # its pace is not known yet
         return age, max(_typical_duration(state) * (1 - done), _BRIEF_SECONDS), _CONFIDENCE
     start, gain = _CONFIDENCE_RUNNING
     return age, max(age - unchanged, _BRIEF_SECONDS) / done, start + gain * done
 
 
 def _typical_duration(state: PollState) -> float:
-    """Return the seconds that such tasks take, from experience or from the table."""
+    """Return the typical duration in seconds: measured, or from the table."""
     if state.typical_duration:
         return state.typical_duration
     pace = _SPEED_FACTORS.get((state.info.mode or state.speed or "fast").lower(), 1.0)
