@@ -112,7 +112,7 @@ async def test_a_session_has_its_own_proxies() -> None:
     """What would be ignored is refused."""
     async with aiohttp.ClientSession() as session:
         for options in ({"proxy": "http://127.0.0.1:8080"}, {"trust_env": True}):
-            with pytest.raises(ConfigurationError, match="give them to the session"):
+            with pytest.raises(ConfigurationError, match="set them on the session"):
                 Client(API, session=session, **options)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"must be an aiohttp\.ClientSession"):
         Client(API, session=aiohttp.ClientSession)  # type: ignore[arg-type]
