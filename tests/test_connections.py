@@ -109,7 +109,7 @@ async def test_a_look_without_an_answer_ends_in_time() -> None:
     ):
         with pytest.raises(mjasync.RequestTimeout, match=r"0\.05 s"):
             await mj.task("1700000000000001")
-        assert len(server.asked) == 1
+        assert len(server.asked) <= 1  # it may end before the server has read the request
 
 
 async def look(patience: PollDeadlines, begun: asyncio.Event) -> bool:
