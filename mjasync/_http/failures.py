@@ -114,7 +114,7 @@ def open_file_limit() -> int | None:
     """Return how many files and sockets this process may have open; None without a limit."""
     try:
         import resource
-    except ImportError:  # Windows
+    except ImportError:  # pragma: no cover - Windows
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft

@@ -152,7 +152,7 @@ class SubmitApi(DownloadApi):
                 f"({printable(error.reason)}): the server may have accepted it."
             )
             raise SubmitUncertain(message) from error.__cause__
-        except MalformedReply as error:  # the response is unreadable or too long
+        except MalformedReply as error:  # pragma: no cover - today it comes as RequestInterrupted
             message = (
                 f"The response to the {request.endpoint} request is not readable: "
                 f"{printable(error.message)} The server may have accepted it."
