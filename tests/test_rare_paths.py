@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import warnings
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -183,7 +184,8 @@ async def test_only_public_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_token_and_a_login_in_one_header() -> None:
     """Only one of them could be sent."""
-    with pytest.warns(DeprecationWarning):  # aiohttp 4 will have headers instead
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # aiohttp 4 will have headers instead
         session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("me", "secret"))
     async with session:
         with pytest.raises(ConfigurationError, match="Authorization"):
