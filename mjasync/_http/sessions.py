@@ -35,7 +35,7 @@ class Sessions:
     """
 
     def __init__(self, network: NetworkSettings) -> None:
-        self.is_owned = network.session is None
+        self.is_owned: bool = network.session is None
         """Whether the session for the server is not the caller's."""
         self._network = network
         self._server_session: aiohttp.ClientSession | None = network.session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import attrs
 
@@ -31,7 +31,7 @@ MISSING_AUTHORIZATION: Final = SimResponse(
 class HttpRules(ABC):
     """The rules of one framework."""
 
-    json_type: re.Pattern[str]
+    json_type: ClassVar[re.Pattern[str]]
     """Media types of bodies that are decoded as JSON."""
     serves_head_as_get: bool = False
     """Whether HEAD is served where GET is."""
@@ -71,7 +71,7 @@ class HttpRules(ABC):
 class SpringRules(HttpRules):
     """The original, Spring MVC in Tomcat at ``/mj``: no CORS, every method, JSON or nothing."""
 
-    json_type = re.compile(r"application/(?:[\w.-]+\+)?json")
+    json_type: ClassVar[re.Pattern[str]] = re.compile(r"application/(?:[\w.-]+\+)?json")
     serves_head_as_get = True
 
     def normalize_path(self, path: str) -> str:
@@ -122,7 +122,7 @@ class SpringRules(HttpRules):
 class AspNetRules(HttpRules):
     """The open re-implementation, ASP.NET Core: CORS for every origin, with credentials."""
 
-    json_type = re.compile(r"(?:application/(?:[\w.-]+\+)?|text/)json")
+    json_type: ClassVar[re.Pattern[str]] = re.compile(r"(?:application/(?:[\w.-]+\+)?|text/)json")
 
     def before_routing(self, request: web.BaseRequest) -> SimResponse | None:
         """Answer CORS preflight requests."""
