@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from functools import partial
 from sys import intern
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -25,10 +25,31 @@ class NewTaskRequest:
     """The JSON request of a new task."""
 
     context: ClientContext
-    draft: SubmissionDraft
-    common: Mapping[str, Any]
-    """The fields of the options."""
+    endpoint: str
+    path: str | None
+    payload: Mapping[str, Any]
+    """The fields and the options, without images."""
+    images: Mapping[str, Any]
+    """The image inputs by field: see `SubmissionDraft`."""
     url: ServerUrl
+
+    @classmethod
+    def from_draft(
+        cls,
+        context: ClientContext,
+        draft: SubmissionDraft,
+        common: Mapping[str, Any],
+        url: ServerUrl,
+    ) -> Self:
+        """Return the request of a draft and of the fields of the options."""
+        return cls(
+            context=context,
+            endpoint=draft.endpoint,
+            path=draft.path,
+            payload=draft.payload(common, {}),
+            images=draft.images,
+            url=url,
+        )
 
     async def build(self, _: float, /) -> SubmitRequest:
         """Encode the images, and return the request.
@@ -36,14 +57,14 @@ class NewTaskRequest:
         Raises:
             InvalidRequest: An image cannot be read.
         """
-        images = await encode_images(self.context, self.draft.images)
+        images = await encode_images(self.context, self.images) if self.images else {}
         build = partial(
             build_submit_request,
-            self.draft.endpoint,
-            self.draft.payload(self.common, images),
+            self.endpoint,
+            {**self.payload, **images},
             Operation.SUBMIT,
-            expected_action=intern(self.draft.endpoint.upper()),
-            path=self.draft.path,
+            expected_action=intern(self.endpoint.upper()),
+            path=self.path,
             url=self.url,
         )
         return await run_in_worker(build) if images else build()

@@ -259,7 +259,7 @@ class SubmissionMethods:
             draft = draft.with_speed(flag)
         common = payloads.common_payload(options, SubmitOptions.__optional_keys__)
         url = self._url(options)
-        request = NewTaskRequest(context=self._context, draft=draft, common=common, url=url)
+        request = NewTaskRequest.from_draft(self._context, draft, common, url)
         return Task(self._context, label or draft.endpoint, request, route=url, speed=speed)
 
     def _url(self, options: SubmitOptions) -> ServerUrl:

@@ -321,17 +321,14 @@ class TaskLifecycle(TaskView):
         if self._sent_state_and_prompt is None or not (is_first or info.status.is_final):
             return False
         state, prompt = self._sent_state_and_prompt
-        raw = info.raw
-        returned_state = decoding.parse_text(raw.get("state"))
-        if returned_state is None:
+        if info.state is None:
             return False
-        if returned_state == state:
+        if info.state == state:
             self._context.api.echoes_state = True
             return False
-        returned_prompt = decoding.parse_text(raw.get("prompt"))
-        is_known = prompt is not None and returned_prompt is not None
-        differs = is_known and returned_prompt != prompt
-        is_generated = returned_state.startswith(GENERATED_STATE_PREFIX)
+        is_known = prompt is not None and info.prompt is not None
+        differs = is_known and info.prompt != prompt
+        is_generated = info.state.startswith(GENERATED_STATE_PREFIX)
         return differs or self._context.api.echoes_state or is_generated
 
     def _check_not_shadowed(self, info: TaskInfo) -> None:

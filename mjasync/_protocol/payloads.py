@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 import attrs
 
 from .._json import dump_json
-from .._models import AccountFilter, Button, Dimensions, Speed, VideoType
+from .._models import NOTHING, AccountFilter, Button, Dimensions, Speed, VideoType
 from .._validation import check_encodable, check_task_id
 from ..errors import InvalidRequest
 from ..prompt import with_speed
@@ -31,7 +31,7 @@ class SubmissionDraft:
     endpoint: str
     """The path after `/submit/`, which is also the name of the submission."""
     fields: Mapping[str, Any]
-    images: Mapping[str, Any] = attrs.field(factory=dict)
+    images: Mapping[str, Any] = NOTHING
     """The image inputs, one or a tuple, by the field that carries them."""
     path: str | None = None
     """The path after `/mj/`, if that is not `submit/<endpoint>`."""
@@ -225,22 +225,21 @@ def modal(task_id: str, prompt: str, mask: object = None) -> SubmissionDraft:
 def _draft(
     endpoint: str,
     fields: Mapping[str, Any],
-    images: Mapping[str, Any] | None = None,
+    images: Mapping[str, Any] = NOTHING,
     *,
     path: str | None = None,
     prompt_has_flags: bool = False,
 ) -> SubmissionDraft:
     """Return a draft without the fields and images that are missing."""
-    present = {name: value for name, value in fields.items() if value is not None}
-    check_sendable(present)
+    present_fields = {name: value for name, value in fields.items() if value is not None}
+    check_sendable(present_fields)
+    present_images = {
+        name: image for name, image in images.items() if image is not None and image != ()
+    }
     return SubmissionDraft(
         endpoint=endpoint,
-        fields=present,
-        images={
-            name: value
-            for name, value in (images or {}).items()
-            if value is not None and value != ()
-        },
+        fields=present_fields,
+        images=present_images or NOTHING,
         path=path,
         prompt_has_flags=prompt_has_flags,
     )
