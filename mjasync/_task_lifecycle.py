@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final, Self
 
 from ._context import ClientContext
@@ -16,6 +15,7 @@ from ._pending_submission import (
     SubmissionCallbacks,
     SubmitLock,
 )
+from ._polling.watch import Waiter
 from ._protocol import decoding, results
 from ._protocol.parsing import Operation
 from ._protocol.payloads import GENERATED_STATE_PREFIX
@@ -172,7 +172,11 @@ class TaskLifecycle(TaskView):
         try:
             await self._wait_until_accepted(deadline, stall)
             while self._state is TaskState.WAITING:
-                await self._wait_for_update(self._is_settled, deadline, stall)
+                waiter = self._watch(self._on_update_until_settled, deadline, stall)
+                try:  # here, since thousands of waits need no coroutine more than this one
+                    self._check_not_shadowed(await waiter)
+                finally:
+                    self._context.poller.unwatch(waiter)
             await self._raise_outcome()
         except Exception as error:
             self._error = self._attach_to(error)
@@ -282,34 +286,35 @@ class TaskLifecycle(TaskView):
             message = "This modal has been answered already."
             raise InvalidRequest(message, task=self)
         if self.status is TaskStatus.NOT_START:
-            await self._wait_for_update(_has_started, NO_TIMEOUT, stall_timeout)
+            waiter = self._watch(self._on_update_until_started, NO_TIMEOUT, stall_timeout)
+            try:
+                self._check_not_shadowed(await waiter)
+            finally:
+                self._context.poller.unwatch(waiter)
         if self.done:
             await self._raise_outcome()
         return self.status is TaskStatus.MODAL
 
-    async def _wait_for_update(
-        self, is_enough: Callable[[TaskInfo], bool], deadline: float, stall_timeout: float
-    ) -> None:
-        """Follow the task until an update is enough, or shows another task."""
-        poller = self._context.poller
-        waiter = poller.watch(
+    def _watch(
+        self, on_update: Callable[[TaskInfo], bool], deadline: float, stall_timeout: float
+    ) -> Waiter:
+        return self._context.poller.watch(
             self._info,
-            partial(self._on_update, is_enough),
+            on_update,
             is_known=self._is_seen,
             deadline=deadline,
             stall=stall_timeout,
             modal_answered=self._modal_answered,
         )
-        try:
-            self._check_not_shadowed(await waiter)
-        finally:
-            poller.unwatch(waiter)
 
-    def _on_update(self, is_enough: Callable[[TaskInfo], bool], info: TaskInfo) -> bool:
+    def _on_update_until_settled(self, info: TaskInfo) -> bool:
         if self._is_shadowed(info):
             return True
         self._set_info(info)
-        return is_enough(info)
+        return self._is_settled(info)
+
+    def _on_update_until_started(self, info: TaskInfo) -> bool:
+        return self._on_update_until_settled(info) or self.status is not TaskStatus.NOT_START
 
     def _is_shadowed(self, info: TaskInfo) -> bool:
         """Return whether the server returns another task under this id, judged by its `state`.
@@ -384,7 +389,3 @@ class TaskLifecycle(TaskView):
         except MJError as error:
             self._attach_to(error)
             raise
-
-
-def _has_started(info: TaskInfo) -> bool:
-    return info.status is not TaskStatus.NOT_START
