@@ -86,10 +86,11 @@ class Retries:
     @classmethod
     def none(cls) -> Retries:
         """Return policies that retry nothing."""
-        once = RetryPolicy(max_attempts=1)
-        return cls(
-            read=once, poll=once, connect=once, overloaded=once, no_account=once, not_ready=once
-        )
+        return cls(**{field.name: SINGLE_ATTEMPT for field in attrs.fields(cls)})
+
+
+SINGLE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
+"""The policy of errors that are not retried."""
 
 
 @attrs.frozen

@@ -28,10 +28,9 @@ from ..errors import (
 )
 from .downloads import DownloadApi
 from .failures import RequestInterrupted, strip_tracebacks
-from .retry import Delay, Retries, RetryPolicy, retry_call
+from .retry import SINGLE_ATTEMPT, Delay, Retries, RetryPolicy, retry_call
 from .submission import SubmitRequest, attach_submission, check_body, payload_as_sent
 
-_SINGLE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 _GENERATED_STATE: Final = re.compile(r"mjasync-[0-9a-f]{32}")
 """A state that a client generated."""
 _CLOCK_TOLERANCE: Final = timedelta(minutes=2)
@@ -179,7 +178,7 @@ class SubmitApi(DownloadApi):
         for seconds in _RECONCILE_DELAYS:
             await self.clock.sleep(seconds)
             try:
-                tasks, date = await self.get_list_with_date(_SINGLE_ATTEMPT)
+                tasks, date = await self.get_list_with_date(SINGLE_ATTEMPT)
             except Exception as error:  # noqa: BLE001 - the outcome is uncertain in any case
                 _log.info("cannot look for %s: %s", printable(request.state), error)
                 if isinstance(error, MJError) and error.retryable:

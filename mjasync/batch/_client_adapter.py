@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 import attrs
 
 from .._client import Client, context_of
 from .._client_reads import decode_tasks
-from .._http.retry import RetryPolicy
+from .._http.retry import SINGLE_ATTEMPT
 from .._http.submitter import SubmitPolicy
 from .._models import TaskInfo, TaskStatus
 from .._submissions import SubmissionMethods
 from .._task import Task
 from ..errors import MJError
-
-_SINGLE_ATTEMPT: Final = RetryPolicy(max_attempts=1)
 
 
 class BatchClient(SubmissionMethods):
@@ -29,10 +26,10 @@ class BatchClient(SubmissionMethods):
         context = context_of(client)
         retries = attrs.evolve(
             context.config.retries,
-            connect=_SINGLE_ATTEMPT,
-            overloaded=_SINGLE_ATTEMPT,
-            no_account=_SINGLE_ATTEMPT,
-            not_ready=_SINGLE_ATTEMPT,
+            connect=SINGLE_ATTEMPT,
+            overloaded=SINGLE_ATTEMPT,
+            no_account=SINGLE_ATTEMPT,
+            not_ready=SINGLE_ATTEMPT,
         )
         policy = SubmitPolicy(retries=retries, reconcile=False)
         self._context = attrs.evolve(context, submit_policy=policy)
