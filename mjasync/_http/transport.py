@@ -338,7 +338,7 @@ def _check_logins(credentials: Mapping[str, str], network: NetworkSettings) -> N
         used.add("authorization")
     if duplicates := [name for name in credentials if name.lower() in used]:
         message = (
-            f"Both the token and what stands before the server would be sent as {duplicates[0]}: "
-            'send the token otherwise (auth="secret" or "bearer"), or leave the other one out.'
+            f"Both the token and the login of the proxy would be sent as {duplicates[0]}: "
+            'send the token in another header (auth="secret" or "bearer"), or omit the login.'
         )
         raise ConfigurationError(message)

@@ -146,7 +146,7 @@ def find_problems(
         state = (
             f"All its Midjourney accounts ({count}) are disabled" if count else "It has no account"
         )
-        yield f"{state}: submissions fail with NoAccount until whoever runs it enables one."
+        yield f"{state}: submissions fail with NoAccount until its operator enables one."
 
 
 def _other_server_problem(report: Probe, answer: ProbeAnswer) -> str:
